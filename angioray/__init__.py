@@ -1,0 +1,1 @@
+"""A cohort in; splits, models, training, folds, evaluation, reports and prediction out."""

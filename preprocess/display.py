@@ -1,0 +1,45 @@
+"""How stored pixel values become the 8-bit picture that a reader sees and a network learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Display:
+    """The grey-scale pipeline of DICOM PS3.4 N.2: modality table, window, inversion, 8 bits.
+
+    ``lower`` and ``upper`` are the values shown as black and white, after the modality table;
+    ``modality_lut`` holds one output per stored value (0028,3000), or is empty.
+    """
+
+    lower: float
+    upper: float
+    inverted: bool = False
+    modality_lut: tuple[int, ...] = ()
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> Display:
+        """Rebuild from JSON."""
+        return cls(**{**attributes, "modality_lut": tuple(attributes.get("modality_lut") or ())})
+
+    def lookup(self, values: int) -> NDArray[np.uint8]:
+        """The picture's grey level for every stored value below ``values`` (uint8[values])."""
+        stored = np.arange(values)
+        if self.modality_lut:
+            table = np.asarray(self.modality_lut)
+            stored = table[np.minimum(stored, len(table) - 1)]
+        scaled = (stored - self.lower) / max(self.upper - self.lower, 1e-9)
+        grey: NDArray[np.uint8] = np.round(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
+        return np.invert(grey) if self.inverted else grey
+
+    def apply(self, frames: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.uint8]:
+        """Stored frames (uint8 or uint16, any shape) as 8-bit pictures of the same shape."""
+        lookup = self.lookup(2 ** (8 * frames.dtype.itemsize))
+        identity = len(lookup) == 256 and bool((lookup == np.arange(256)).all())
+        return frames.astype(np.uint8, copy=False) if identity else lookup[frames]

@@ -1,0 +1,54 @@
+"""Progress with an ETA: a live bar on a terminal, a line now and then in a file or a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Item = TypeVar("Item")
+
+LINE_EVERY_S = 10.0
+
+
+def track(items: Iterable[Item], *, total: int, label: str) -> Iterator[Item]:
+    """Yield ``items``, showing on standard error how many are done and how long the rest takes."""
+    if sys.stderr.isatty():
+        yield from _bar(items, total, label)
+    else:
+        yield from _lines(items, total, label)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _bar(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(label, total=total)
+        for item in items:
+            yield item
+            progress.advance(task)
+
+
+def _lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+    start = last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if done == total or now - last >= LINE_EVERY_S:
+            left = (now - start) / done * (total - done)
+            ending = f"{duration(left)} left" if done < total else f"in {duration(now - start)}"
+            print(f"{label} {done}/{total}, {ending}", file=sys.stderr, flush=True)
+            last = now
