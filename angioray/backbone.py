@@ -1,0 +1,89 @@
+"""ResNets for grey images: one channel in, weights from ImageNet, a file or nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models import ResNet, get_model, get_model_weights
+
+Backbone = Literal["resnet18", "resnet34", "resnet50"]
+
+GREY_MEAN = 0.449
+GREY_STD = 0.226
+"""ImageNet's mean and standard deviation over its three channels, for pixels from 0 to 1."""
+
+
+def grey_resnet(
+    name: Backbone, weights: str, norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d
+) -> ResNet:
+    """Build a torchvision ResNet that takes float[N, 1, H, W], normalised by grey mean and std.
+
+    A grey image is three equal channels, so the stem's three kernels can be summed into one: the
+    same numbers at a third of the stem's cost, exact because mean and std are one number each.
+
+    Args:
+        name: which ResNet.
+        weights: ``imagenet``, ``none``, or the path of a state dict (``.pth`` or ``.safetensors``).
+        norm_layer: builds the normalisation of a given number of channels.
+
+    Raises:
+        ValueError: the weights cannot be had, or do not fit the network.
+    """
+    model = get_model(name, weights=None, norm_layer=norm_layer)
+    assert isinstance(model, ResNet)
+    state = None if weights == "none" else _state_dict(name, weights)
+    stem = model.conv1
+    model.conv1 = nn.Conv2d(1, stem.out_channels, kernel_size=7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    if state is not None:
+        _load(model, state, weights)
+    return model
+
+
+def _state_dict(name: Backbone, weights: str) -> dict[str, Tensor]:
+    if weights == "imagenet":
+        published = get_model_weights(name)["IMAGENET1K_V1"]
+        try:
+            return dict(published.get_state_dict(progress=False, check_hash=True))
+        except OSError as problem:
+            raise ValueError(
+                f"The ImageNet weights of {name} could not be downloaded from {published.url} "
+                f"({problem}). Download that file where there is a network and give its path as "
+                "`weights`, or start from random weights with `weights: none`."
+            ) from problem
+    path = Path(weights)
+    if not path.is_file():
+        raise ValueError(
+            f"There are no weights at {path}. Expected `imagenet`, `none` or the path of a "
+            f"torchvision {name} state dict (.pth or .safetensors)."
+        )
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return dict(state)
+
+
+def _load(model: ResNet, state: dict[str, Tensor], source: str) -> None:
+    if (stem := state.get("conv1.weight")) is not None and stem.shape[1] == 3:
+        state["conv1.weight"] = stem.sum(dim=1, keepdim=True)
+    # The last layer is replaced by the task's own, whatever the file holds for it.
+    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    try:
+        outcome = model.load_state_dict(state, strict=False)
+    except RuntimeError as problem:
+        raise ValueError(f"The weights in {source} do not fit the network: {problem}") from problem
+    missing = [key for key in outcome.missing_keys if not key.startswith("fc.")]
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    if missing or outcome.unexpected_keys:
+        raise ValueError(
+            f"The weights in {source} do not fit the network: {len(missing)} tensors are missing "
+            f"and {len(outcome.unexpected_keys)} are not known (torchvision "
+            f"{torchvision.__version__} names them)."
+        )

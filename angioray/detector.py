@@ -1,0 +1,163 @@
+"""RetinaNet on a ResNet pyramid, for one class: stenosis (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, batched_nms
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from angioray.backbone import Backbone, grey_resnet
+from angioray.boxes import AnchorSettings, decode, pyramid_anchors
+from angioray.detection_loss import DetectionLossSettings, detection_loss
+
+NMS_CANDIDATES = 300
+"""Best boxes of an image that enter non-maximum suppression."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetinaNetSettings(DetectionLossSettings):
+    """The detector's architecture, what it is taught and what it answers."""
+
+    size: int = 512
+    """Side of the square input in pixels, a multiple of the coarsest stride."""
+    backbone: Backbone = "resnet50"
+    """The ResNet under the pyramid."""
+    weights: str = "imagenet"
+    """`imagenet`, `none`, or the path of a state dict of the backbone."""
+    frozen_batch_norm: bool = True
+    """Keep the statistics that came with the weights; needs weights."""
+    levels: tuple[int, int] = (3, 7)
+    """First and last pyramid level; level l has a stride of 2^l pixels, 2 to 7."""
+    channels: int = 256
+    """Channels of the pyramid and of both sub-networks."""
+    anchors: AnchorSettings = field(default_factory=AnchorSettings)
+    """Shapes of the anchors."""
+    nms_iou: float = 0.5
+    """Of two boxes overlapping by more than this IoU the better one stays, 0 to 1."""
+    max_predictions: int = 20
+    """Boxes kept per frame in predictions.json; the metrics use the best 1 and 5 of them."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes of many frames, best first, padded to the same number.
+
+    Attributes:
+        boxes_xyxy: float32[N, D, 4] in network pixels.
+        scores: float32[N, D]; padding has score -1.
+    """
+
+    boxes_xyxy: Tensor
+    scores: Tensor
+
+
+class RetinaNet(nn.Module):
+    """A backbone, a feature pyramid and two sub-networks, with the anchors of one image size."""
+
+    anchors: Tensor
+
+    def __init__(self, settings: RetinaNetSettings, *, pretrained: bool = True) -> None:
+        """Build the network; ``pretrained=False`` leaves the settings' weights alone, as when a
+        checkpoint is about to fill it.
+        """
+        super().__init__()
+        _check(settings)
+        self.settings = settings
+        norm = FrozenBatchNorm2d if settings.frozen_batch_norm else nn.BatchNorm2d
+        weights = settings.weights if pretrained else "none"
+        resnet = grey_resnet(settings.backbone, weights, norm)
+        first, last = settings.levels
+        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
+        # layer1 ends at level 2, layer4 at level 5; what no level needs is not built.
+        self.stages = nn.ModuleList(
+            [resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4][: min(last, 5) - 1]
+        )
+        widths = [resnet.inplanes // 2 ** (5 - level) for level in range(first, min(last, 5) + 1)]
+        self.pyramid = FeaturePyramidNetwork(
+            widths,
+            settings.channels,
+            LastLevelP6P7(settings.channels, settings.channels) if last > 5 else None,
+        )
+        self.head = RetinaNetHead(settings.channels, settings.anchors.per_cell, num_classes=1)
+        cells = [settings.size // 2**level for level in range(first, last + 1)]
+        anchors = pyramid_anchors(settings.anchors, cells, settings.size)
+        self.register_buffer("anchors", anchors, persistent=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and place every anchor.
+
+        Args:
+            images: float[B, 1, S, S], normalised.
+
+        Returns:
+            Logits (float[B, A]) and offsets from the anchors (float[B, A, 4]).
+        """
+        first, last = self.settings.levels
+        features: dict[str, Tensor] = {}
+        x = self.stem(images)
+        for level, stage in enumerate(self.stages, start=2):
+            x = stage(x)
+            if level >= first:
+                features[str(level)] = x
+        maps = list(self.pyramid(features).values())[: last - first + 1]
+        answers = self.head(maps)
+        return answers["cls_logits"].squeeze(-1), answers["bbox_regression"]
+
+    def loss(self, images: Tensor, boxes: Tensor) -> dict[str, Tensor]:
+        """Losses of one batch: ``classification_loss`` and ``box_loss``, in float32.
+
+        Args:
+            images: float[B, 1, S, S], normalised.
+            boxes: float32[B, G, 4] xyxy in network pixels, padded with boxes of no area.
+        """
+        logits, offsets = self(images)
+        classification, box = detection_loss(
+            logits.float(), offsets.float(), self.anchors, boxes, self.settings
+        )
+        return {"classification_loss": classification, "box_loss": box}
+
+    @torch.no_grad()
+    def detect(self, images: Tensor) -> Detections:
+        """The best boxes of each image after non-maximum suppression, whatever their score."""
+        logits, offsets = self(images)
+        scores, best = logits.float().sigmoid().topk(min(NMS_CANDIDATES, logits.shape[1]))
+        index = best[..., None].expand(-1, -1, 4)
+        boxes = decode(offsets.float().gather(1, index), self.anchors[best])
+        boxes = boxes.clamp(0, self.settings.size)
+        return self._suppress(boxes, scores)
+
+    def _suppress(self, boxes: Tensor, scores: Tensor) -> Detections:
+        N, D = scores.shape
+        image = torch.arange(N, device=scores.device).repeat_interleave(D)
+        # A box clamped away to nothing is no box.
+        solid = (boxes[..., 2:] - boxes[..., :2]).amin(dim=-1) >= 1
+        kept = batched_nms(
+            boxes.flatten(0, 1).float(), scores.flatten(), image, self.settings.nms_iou
+        )
+        survives = torch.zeros(N * D, dtype=torch.bool, device=scores.device)
+        survives[kept] = True
+        scores = torch.where(survives.view(N, D) & solid, scores, -1.0)
+        scores, order = scores.topk(min(self.settings.max_predictions, D))
+        return Detections(boxes.gather(1, order[..., None].expand(-1, -1, 4)), scores)
+
+
+def _check(settings: RetinaNetSettings) -> None:
+    first, last = settings.levels
+    if not 2 <= first <= last <= 7:
+        raise ValueError(f"detector levels {settings.levels} must lie within 2 to 7, in order.")
+    if last > 5 and first > 5:
+        raise ValueError(f"detector levels {settings.levels} must begin at 5 or below.")
+    if settings.size % 2**last:
+        raise ValueError(
+            f"The detector's size {settings.size} is no multiple of {2**last}, the stride of "
+            f"level {last}. Take {settings.size // 2**last * 2**last} or fewer levels."
+        )
+    if settings.frozen_batch_norm and settings.weights == "none":
+        raise ValueError(
+            "frozen_batch_norm keeps the statistics of pretrained weights, but weights are `none`. "
+            "Set frozen_batch_norm to false, or give weights."
+        )

@@ -1,0 +1,162 @@
+"""Training and judging one detector (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from angioray.detector import Detections, RetinaNet
+from angioray.evaluate import best_fixed_boxes, detector_metrics, fixed_predictions
+from angioray.frames import FrameKey, FrameStore, augment
+from angioray.optimiser import Plateau
+from angioray.run_folder import Judgement
+from angioray.sampler import batch_positions
+from angioray.selection import CohortIndex
+from angioray.study import Run, Study
+from angioray.training import World
+from preprocess.cohort import CATEGORY, Box
+
+JUDGING_BATCH = 32
+
+Found = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Boxes (float64[D, 4] xyxy in stored-frame pixels) and scores (float64[D]), best first."""
+
+
+class DetectorJob:
+    """A RetinaNet, its training frames and boxes on the device, and which batch each step takes."""
+
+    plateau: Plateau | None = None
+
+    def __init__(
+        self, study: Study, index: CohortIndex, run: Run, store: FrameStore, device: torch.device
+    ) -> None:
+        torch.manual_seed(run.seed)
+        self._settings = study.settings.detector
+        self._index = index
+        self._fold = study.fold(run)
+        self._store = store
+        self._seed = run.seed
+        network = RetinaNet(self._settings).to(memory_format=torch.channels_last)
+        self.model: RetinaNet = network.to(device)
+        self.steps = self._settings.steps
+        self.batch_size = self._settings.batch_size
+        self.optimiser = self._settings.optimiser
+        keys = index.detector_frames(self._fold.train, run.variant)
+        if not keys:
+            raise ValueError(
+                f"{run.name} has no frame to train on: no sequence of its training folds has a "
+                "box. Run `python -m preprocess propagate` on the cohort, or use fewer folds."
+            )
+        self._rows = torch.tensor([store.rows[key] for key in keys], device=device)
+        boxes = index.cohort.boxes_by_frame
+        self._boxes = padded_boxes(keys, boxes, store).to(device)
+
+    @staticmethod
+    def frames(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
+        """Every frame that any fold of the run's view and variant trains on or is judged on."""
+        fold = study.fold(run)
+        sequences = [*fold.train, *fold.validation]
+        which = study.settings.detector.judged_frames
+        return index.detector_frames(sequences, run.variant) + index.judged_frames(sequences, which)
+
+    def enter(self, step: int) -> None:
+        """All layers train all the time."""
+        self.model.train()
+
+    def losses(self, step: int, world: World) -> dict[str, Tensor]:
+        """This rank's share of one batch through the model."""
+        batch = batch_positions(
+            population=len(self._rows), batch_size=self.batch_size, seed=self._seed, step=step
+        )
+        mine = torch.from_numpy(batch).to(world.device)
+        images = self._store.images(self._rows[mine])
+        images = augment(images, self._settings.augmentation, seed=self._seed, step=step)
+        share = slice(world.rank, None, world.size)
+        return self.model.loss(images[share], self._boxes[mine][share])
+
+    def judge(self, precision: torch.dtype) -> Judgement:
+        """Boxes on the validation part's judged frames, and the paper's measures of them."""
+        which = self._settings.judged_frames
+        keys = self._index.judged_frames(self._fold.validation, which)
+        found = self._by_image(detect_frames(self.model, self._store, keys, precision))
+        fixed = best_fixed_boxes(self._truth(self._index.judged_frames(self._fold.train, which)))
+        metrics = detector_metrics(
+            self._truth(keys),
+            found,
+            list(found),
+            self._by_image({key: key[0] for key in keys}),
+            baseline=fixed_predictions(fixed, found),
+        )
+        details = {"fixed_boxes": [_xywh(box) for box in fixed]}
+        return Judgement(coco_results(found), list(found), metrics, details)
+
+    def _truth(self, keys: Sequence[FrameKey]) -> dict[int, NDArray[np.float64]]:
+        boxes = self._index.cohort.boxes_by_frame
+        return self._by_image({key: np.array([b.box_xyxy for b in boxes[key]]) for key in keys})
+
+    def _by_image(self, values: Mapping[FrameKey, Any]) -> dict[int, Any]:
+        return {self._index.cohort.image_id(*key): value for key, value in values.items()}
+
+
+def padded_boxes(
+    keys: Sequence[FrameKey], boxes: Mapping[FrameKey, Sequence[Box]], store: FrameStore
+) -> Tensor:
+    """The boxes of each frame in network pixels, padded with empty ones (float32[N, G >= 1, 4])."""
+    most = max([1, *(len(boxes.get(key, ())) for key in keys)])
+    padded = torch.zeros(len(keys), most, 4)
+    for i, key in enumerate(keys):
+        x, y = store.scales[key[0]]
+        for j, box in enumerate(boxes.get(key, ())):
+            padded[i, j] = torch.tensor(box.box_xyxy) * torch.tensor([x, y, x, y])
+    return padded
+
+
+def detect_frames(
+    model: RetinaNet, store: FrameStore, keys: Sequence[FrameKey], precision: torch.dtype
+) -> dict[FrameKey, Found]:
+    """The model's boxes on frames of a store, in large batches."""
+    model.eval()
+    device = store.pixels.device
+    found: dict[FrameKey, Found] = {}
+    for start in range(0, len(keys), JUDGING_BATCH):
+        batch = keys[start : start + JUDGING_BATCH]
+        rows = torch.tensor([store.rows[key] for key in batch], device=device)
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            detections = model.detect(store.images(rows))
+        scales = [store.scales[sequence_id] for sequence_id, _ in batch]
+        found.update(zip(batch, in_stored_pixels(detections, scales), strict=True))
+    return found
+
+
+def in_stored_pixels(detections: Detections, scales: Sequence[tuple[float, float]]) -> list[Found]:
+    """Each frame's real boxes, taken back from network to stored pixels by its scale (x, y)."""
+    boxes = detections.boxes_xyxy.double().cpu().numpy()
+    scores = detections.scores.double().cpu().numpy()
+    return [
+        (frame_boxes[frame_scores >= 0] / np.array([x, y, x, y]), frame_scores[frame_scores >= 0])
+        for frame_boxes, frame_scores, (x, y) in zip(boxes, scores, scales, strict=True)
+    ]
+
+
+def coco_results(found: Mapping[int, Found]) -> list[dict[str, Any]]:
+    """Detections by image id as COCO results, best first within a frame."""
+    return [
+        {
+            "image_id": image_id,
+            "category_id": CATEGORY["id"],
+            "bbox": _xywh(box),
+            "score": round(float(score), 6),
+        }
+        for image_id, (boxes, scores) in found.items()
+        for box, score in zip(boxes, scores, strict=True)
+    ]
+
+
+def _xywh(box_xyxy: NDArray[np.floating[Any]]) -> list[float]:
+    x1, y1, x2, y2 = box_xyxy.tolist()
+    return [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]

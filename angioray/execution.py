@@ -1,0 +1,69 @@
+"""Carrying out one run: frames, training, judging, result. The same in a lane and without Ray."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from angioray.detector_job import DetectorJob
+from angioray.evaluate import Metrics
+from angioray.frames import FrameStore, load_frames
+from angioray.run_folder import RunFolder
+from angioray.selection import CohortIndex
+from angioray.study import Run, Study
+from angioray.training import Progress, World, train
+from angioray.view_job import ViewJob
+from preprocess.cohort import Cohort
+
+JOBS: dict[str, type[ViewJob] | type[DetectorJob]] = {"view": ViewJob, "detector": DetectorJob}
+PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+class Executor:
+    """Carries out runs of one study in one process, keeping the frames that the next may share."""
+
+    def __init__(self, study: Study, cohort: Cohort, world: World) -> None:
+        self._study = study
+        self._world = world
+        self._index = CohortIndex.of(cohort, study.settings.view_classes)
+        self._precision = PRECISIONS[study.settings.precision]
+        self._kept: tuple[tuple[str, str, str, int], FrameStore] | None = None
+
+    def execute(self, run: Run, progress: Progress) -> Metrics:
+        """Train, judge and write one run, continuing whatever is there of it.
+
+        Raises:
+            ValueError: the run has nothing to train on, or its weights cannot be had.
+            FloatingPointError: training diverged.
+        """
+        folder = RunFolder.of(self._study.folder, run)
+        if folder.finished:
+            return dict(folder.result()["metrics"])
+        started = time.perf_counter()
+        settings = self._study.settings
+        if self._world.leads:
+            folder.begin(run, settings, self._world.device)
+        store = self._frames(run)
+        job = JOBS[run.task](self._study, self._index, run, store, self._world.device)
+        train(
+            job,
+            folder,
+            self._world,
+            precision=self._precision,
+            checkpoint_every=settings.checkpoint_every,
+            progress=progress,
+        )
+        judgement = job.judge(self._precision)
+        if self._world.leads:
+            folder.finish(run, judgement, job.steps, time.perf_counter() - started)
+        return judgement.metrics
+
+    def _frames(self, run: Run) -> FrameStore:
+        """The frames of a run; the last run's where both share them."""
+        if self._kept is None or self._kept[0] != run.frames_key:
+            self._kept = None  # frees the device before the next frames arrive
+            keys = JOBS[run.task].frames(self._study, self._index, run)
+            store = load_frames(self._index.cohort, keys, size=run.size, device=self._world.device)
+            self._kept = (run.frames_key, store)
+        return self._kept[1]

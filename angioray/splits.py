@@ -1,0 +1,98 @@
+"""Folds: stratified, grouped by patient where the study says so, disjoint, and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+SplitUnit = Literal["sequence", "patient"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One sequence to be placed in a fold: who it is, whose it is, and what must be balanced."""
+
+    sequence_id: str
+    patient_id: str
+    stratum: str
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The two sides of a fold, as sequence ids in order."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+
+
+def split(
+    members: Sequence[Member], *, folds: int, unit: SplitUnit, seed: int, what: str
+) -> tuple[Fold, ...]:
+    """Cut sequences into folds whose validation parts are disjoint and together everything.
+
+    Args:
+        members: the sequences; their order does not matter.
+        folds: how many.
+        unit: what must never lie on both sides of a fold.
+        seed: of the shuffle.
+        what: names the split in errors, such as ``the RCA detector``.
+
+    Raises:
+        ValueError: there are too few units for so many folds.
+    """
+    members = sorted(members, key=lambda member: member.sequence_id)
+    groups = [m.patient_id if unit == "patient" else m.sequence_id for m in members]
+    name = what[0].upper() + what[1:]
+    if len(set(groups)) < folds:
+        raise ValueError(
+            f"{name} has {len(set(groups))} {unit}s, too few for {folds} folds. "
+            f"Add data, or set `folds` to at most {len(set(groups))}."
+        )
+    strata = _strata(members, folds)
+    ids = [member.sequence_id for member in members]
+    if unit == "patient":
+        by_patient = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        indices = by_patient.split(ids, strata, groups)
+    else:
+        indices = StratifiedKFold(folds, shuffle=True, random_state=seed).split(ids, strata)
+    cut = tuple(
+        Fold(tuple(ids[i] for i in train), tuple(ids[i] for i in validation))
+        for train, validation in indices
+    )
+    _assert_disjoint(cut, members, unit)
+    if empty := [i for i, fold in enumerate(cut) if not fold.validation]:
+        raise ValueError(
+            f"{name} leaves fold {empty[0]} without a single sequence to validate "
+            f"on: its {len(set(groups))} {unit}s are too uneven for {folds} folds. Use fewer folds."
+        )
+    return cut
+
+
+def splits_digest(splits: dict[str, tuple[Fold, ...]]) -> str:
+    """SHA-256 of all folds; two studies with the same digest can be compared run by run."""
+    plain = {key: [[fold.train, fold.validation] for fold in cut] for key, cut in splits.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _strata(members: Sequence[Member], folds: int) -> list[str]:
+    """Strata as given; those rarer than the folds cannot be spread and join the commonest."""
+    sizes = Counter(member.stratum for member in members)
+    commonest = max(sorted(sizes), key=lambda stratum: sizes[stratum])
+    return [m.stratum if sizes[m.stratum] >= folds else commonest for m in members]
+
+
+def _assert_disjoint(cut: tuple[Fold, ...], members: Sequence[Member], unit: SplitUnit) -> None:
+    patient = {member.sequence_id: member.patient_id for member in members}
+    validated = [sequence for fold in cut for sequence in fold.validation]
+    assert sorted(validated) == sorted(patient), "each sequence is validated exactly once"
+    for fold in cut:
+        assert not set(fold.train) & set(fold.validation)
+        if unit == "patient":
+            sides = [{patient[s] for s in side} for side in (fold.train, fold.validation)]
+            assert not sides[0] & sides[1], "a patient lies on both sides of a fold"

@@ -1,0 +1,351 @@
+"""A study: its settings, folds and runs, frozen in ``study.json`` before the first run starts."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from angioray.detector import RetinaNetSettings
+from angioray.frames import AugmentationSettings
+from angioray.optimiser import OptimiserSettings
+from angioray.selection import CohortIndex, Variant
+from angioray.splits import Fold, SplitUnit, split, splits_digest
+from preprocess.atomic import write_json
+from preprocess.cohort import Cohort
+
+SCHEMA_VERSION = 1
+STUDY_FILE = "study.json"
+Task = Literal["view", "detector"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewTraining:
+    """Step 1 of the paper: naming the view (section 3.1)."""
+
+    sizes: tuple[int, ...] = (512, 224)
+    """Sides of the square inputs that are compared, in pixels."""
+    split_unit: SplitUnit = "sequence"
+    """What stays on one side of a fold: `sequence` as in the paper, or `patient`."""
+    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
+    """The network."""
+    weights: str = "imagenet"
+    """`imagenet`, `none`, or the path of a state dict."""
+    epochs: int = 30
+    """Passes over the training frames."""
+    frozen_epochs: int = 15
+    """The first so many train only layer4 and the last layer."""
+    frames_per_sequence: int | None = None
+    """Optimal frames of each sequence to train on, evenly spaced; all of them if null."""
+    batch_size: int = 32
+    """Frames of one step, over all ranks."""
+    optimiser: OptimiserSettings = field(
+        default_factory=lambda: OptimiserSettings(name="adam", learning_rate=1e-5, weight_decay=0.0)
+    )
+    """How weights follow gradients."""
+    plateau_factor: float = 0.2
+    """The learning rate is multiplied by this when the training loss stops falling."""
+    plateau_patience: int = 2
+    """Epochs without a new best that are put up with first."""
+    augmentation: AugmentationSettings = field(
+        default_factory=lambda: AugmentationSettings(brightness=0.0, contrast=0.0)
+    )
+    """Random changes of training frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorTraining(RetinaNetSettings):
+    """Step 2 of the paper: finding the stenoses, one detector per view (section 3.2)."""
+
+    variants: tuple[Variant, ...] = ("B", "BG", "NL", "BGNL")
+    """Training frames: B boxes; BG and frames without contrast; NL and healthy sequences; both."""
+    steps: int = 3500
+    """Optimiser steps."""
+    batch_size: int = 32
+    """Frames of one step, over all ranks."""
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    """How weights follow gradients."""
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    """Random changes of training frames."""
+    judged_frames: Literal["reference", "optimal"] = "reference"
+    """Frames of the validation part that predictions are made on and judged by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySettings:
+    """Everything that decides a study's numbers; `configs/paper.yaml` is the paper's."""
+
+    seed: int = 0
+    """Of splits, initial weights, sampling and augmentation."""
+    folds: int = 5
+    """Folds of the cross-validation."""
+    tasks: tuple[Task, ...] = ("view", "detector")
+    """Which steps of the paper to run."""
+    view_classes: dict[str, str] = field(
+        default_factory=lambda: {"RCA": "RCA", "LCA": "LCA", "LCx/LAD": "LCA", "LAD/LCx": "LCA"}
+    )
+    """The class of each view name in the labels."""
+    view: ViewTraining = field(default_factory=ViewTraining)
+    """The view classifier."""
+    detector: DetectorTraining = field(default_factory=DetectorTraining)
+    """The detectors."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Arithmetic of the forward pass; weights and losses are always float32."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints: the most that a crash can cost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training: a task on one view, variant, input size and fold, with its own seed."""
+
+    task: Task
+    view: str = ""
+    """The detector's view class; empty for the classifier."""
+    variant: str = ""
+    """The detector's variant; empty for the classifier."""
+    size: int
+    fold: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The run's folder name, such as ``detector-RCA-B-512-fold0``."""
+        words = [self.task, self.view, self.variant, str(self.size), f"fold{self.fold}"]
+        return "-".join(word for word in words if word)
+
+    @property
+    def split_key(self) -> str:
+        """Which of the study's splits the run belongs to."""
+        return "view" if self.task == "view" else f"detector/{self.view}"
+
+    @property
+    def frames_key(self) -> tuple[str, str, str, int]:
+        """Runs that share this see nearly the same frames at the same size."""
+        return (self.task, self.view, self.variant, self.size)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A frozen study.
+
+    Attributes:
+        folder: the runs folder.
+        cohort_folder: where the cohort lay when the study was made.
+        settings: what it runs with.
+        splits: folds by split key (``view``, ``detector/RCA``).
+        runs: the whole matrix.
+    """
+
+    folder: Path
+    cohort_folder: Path
+    settings: StudySettings
+    splits: dict[str, tuple[Fold, ...]]
+    runs: tuple[Run, ...]
+
+    def run(self, name: str) -> Run:
+        """The run of that name.
+
+        Raises:
+            ValueError: the study has no such run.
+        """
+        for run in self.runs:
+            if run.name == name:
+                return run
+        near = difflib.get_close_matches(name, [run.name for run in self.runs], 1, 0.3)
+        raise ValueError(
+            f"The study in {self.folder} has no run {name!r}"
+            + (f"; the nearest is {near[0]}." if near else ".")
+        )
+
+    def fold(self, run: Run) -> Fold:
+        """The two sides of a run's fold."""
+        return self.splits[run.split_key][run.fold]
+
+    @classmethod
+    def plan(cls, cohort: Cohort, folder: Path, settings: StudySettings) -> Study:
+        """Lay out folds and runs without writing anything.
+
+        Raises:
+            ValueError: the cohort is too small for the folds, or gives a task nothing to do.
+        """
+        index = CohortIndex.of(cohort, settings.view_classes)
+        splits: dict[str, tuple[Fold, ...]] = {}
+        runs: list[Run] = []
+        if "view" in settings.tasks:
+            splits["view"] = _view_splits(index, settings)
+            runs += [
+                _run(settings, task="view", size=size, fold=fold)
+                for size in settings.view.sizes
+                for fold in range(settings.folds)
+            ]
+        if "detector" in settings.tasks:
+            for view in _detector_views(index):
+                splits[f"detector/{view}"] = split(
+                    index.detector_members(view),
+                    folds=settings.folds,
+                    unit="patient",
+                    seed=settings.seed,
+                    what=f"the {view} detector",
+                )
+                runs += [
+                    _run(
+                        settings,
+                        task="detector",
+                        view=view,
+                        variant=variant,
+                        size=settings.detector.size,
+                        fold=fold,
+                    )
+                    for variant in settings.detector.variants
+                    for fold in range(settings.folds)
+                ]
+        return cls(folder, cohort.folder.absolute(), settings, splits, tuple(runs))
+
+    def freeze(self, cohort: Cohort) -> None:
+        """Write ``study.json``, or check that the one there is this study.
+
+        Raises:
+            ValueError: the folder holds another study; the differences are named.
+        """
+        document = self._document(cohort)
+        path = self.folder / STUDY_FILE
+        if path.is_file():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            # The same cohort may lie elsewhere today; its digest says that it is the same.
+            kept["cohort"]["folder"] = document["cohort"]["folder"]
+            if differences := _differences(kept, document):
+                raise ValueError(
+                    f"{path} was made with other inputs: {'; '.join(differences[:5])}. "
+                    "Give the same ones to continue it, or another runs folder for a new study."
+                )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, document)
+
+    @classmethod
+    def open(cls, folder: Path) -> Study:
+        """Read a frozen study.
+
+        Raises:
+            ValueError: there is none.
+        """
+        document = read_study(folder)
+        return cls(
+            folder,
+            Path(document["cohort"]["folder"]),
+            settings_from_dict(document["settings"]),
+            {
+                key: tuple(
+                    Fold(tuple(fold["train"]), tuple(fold["validation"])) for fold in cut["folds"]
+                )
+                for key, cut in document["splits"].items()
+            },
+            tuple(Run(**{f.name: run[f.name] for f in fields(Run)}) for run in document["runs"]),
+        )
+
+    def _document(self, cohort: Cohort) -> dict[str, Any]:
+        unit = {"view": self.settings.view.split_unit}
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "cohort": {
+                "folder": str(self.cohort_folder),
+                "digest": cohort.digest,
+                "sequences": len(cohort.sequences),
+                "patients": len({s.patient_id for s in cohort.sequences.values()}),
+            },
+            "settings": asdict(self.settings),
+            "view_classes": self.settings.view_classes,
+            "splits_sha256": splits_digest(self.splits),
+            "splits": {
+                key: {
+                    "unit": unit.get(key, "patient"),
+                    "folds": [asdict(fold) for fold in cut],
+                }
+                for key, cut in self.splits.items()
+            },
+            "runs": [{**asdict(run), "name": run.name} for run in self.runs],
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(document))
+        return plain
+
+
+def read_study(folder: Path) -> dict[str, Any]:
+    """``study.json`` as it stands.
+
+    Raises:
+        ValueError: the folder holds no study of this schema version.
+    """
+    path = folder / STUDY_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} holds no study: it has no {STUDY_FILE}. Make one with "
+            f"`python -m angioray.cv COHORT --all-folds --runs {folder}`."
+        )
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if document["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path} has schema version {document['schema_version']}; this version reads "
+            f"{SCHEMA_VERSION}."
+        )
+    return document
+
+
+def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
+    """Resolved settings back from JSON or YAML, checked as on the command line."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(StudySettings, None)
+    parsed = parser.instantiate(parser.parse_object(dict(values))).as_dict()
+    return StudySettings(**parsed)
+
+
+def _view_splits(index: CohortIndex, settings: StudySettings) -> tuple[Fold, ...]:
+    members = index.view_members()
+    classes = sorted({member.stratum for member in members})
+    if len(classes) < 2:
+        found = classes[0] if classes else "none"
+        raise ValueError(
+            f"A view classifier needs at least two view classes; the cohort has {found}. "
+            "Label views in sequences.csv, or leave the step out with `--tasks '[detector]'`."
+        )
+    return split(
+        members,
+        folds=settings.folds,
+        unit=settings.view.split_unit,
+        seed=settings.seed,
+        what="the view classifier",
+    )
+
+
+def _detector_views(index: CohortIndex) -> list[str]:
+    if not index.detector_views:
+        raise ValueError(
+            "The cohort has no box on any reference frame, so there is nothing to detect. Ingest "
+            "it with `--rois`, or leave the step out with `--tasks '[view]'`."
+        )
+    return index.detector_views
+
+
+def _run(settings: StudySettings, *, task: Task, size: int, fold: int, **names: str) -> Run:
+    # Folds differ in their seed, and nothing else does: variants are compared on equal terms.
+    return Run(task=task, size=size, fold=fold, seed=settings.seed + fold, **names)
+
+
+def _differences(kept: Any, given: Any, where: str = "") -> list[str]:
+    """Every place where two JSON documents differ, in words."""
+    if isinstance(kept, dict) and isinstance(given, dict):
+        return [
+            difference
+            for key in sorted(kept.keys() | given.keys())
+            for difference in _differences(kept.get(key), given.get(key), f"{where}.{key}")
+        ]
+    if kept == given:
+        return []
+    name = where.lstrip(".")
+    if isinstance(kept, list) and isinstance(given, list) and max(len(kept), len(given)) > 8:
+        return [f"{name} differ"]
+    return [f"{name} was {kept!r} and is now {given!r}"]

@@ -1,0 +1,46 @@
+"""One run of a study in this process, without Ray: for debugging, and for one GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from angioray.study import StudySettings
+from preprocess.command_line import run as run_command
+
+
+def train(cohort: Path, run: str, settings: StudySettings, runs: Path = Path("runs")) -> None:
+    """Train and judge one run of the study here, without Ray.
+
+    Args:
+        cohort: the cohort folder.
+        run: the run's name, such as `detector-RCA-B-512-fold0`; `angioray.cv --plan` lists them.
+        settings: the study's settings.
+        runs: the runs folder; a study in it continues with its own settings.
+
+    Examples:
+      python -m angioray.train demo/cohort view-96-fold0 --config configs/demo.yaml --runs runs
+      python -m angioray.train cohort detector-RCA-B-512-fold0 --config configs/paper.yaml
+    """
+    from angioray.execution import Executor
+    from angioray.run_folder import RunFolder
+    from angioray.study import Study
+    from angioray.training import World
+    from preprocess.cohort import Cohort
+    from preprocess.progress import ProgressLine
+
+    opened = Cohort.open(cohort)
+    study = Study.plan(opened, runs.absolute(), settings)
+    chosen = study.run(run)
+    study.freeze(opened)
+    folder = RunFolder.of(study.folder, chosen)
+    with folder.locked(), ProgressLine(chosen.name) as line:
+        metrics = Executor(study, opened, World.alone()).execute(
+            chosen, lambda done, steps, values: line.show(done, steps, f"loss {values['loss']:.4f}")
+        )
+    for name, value in metrics.items():
+        print(f"  {name:<40} {'-' if value is None else f'{value:.3f}'}")
+    print(f"Wrote {folder.path}. Next: python -m angioray.report {runs}")
+
+
+if __name__ == "__main__":
+    run_command(train, prog="python -m angioray.train")
