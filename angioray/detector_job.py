@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from angioray.augmentation import augment
 from angioray.detector import Detections, RetinaNet
 from angioray.evaluate import best_fixed_boxes, detector_metrics, fixed_predictions
-from angioray.frames import FrameKey, FrameStore, augment
+from angioray.frames import FrameKey, FrameStore
 from angioray.optimiser import Plateau
 from angioray.run_folder import Judgement
 from angioray.sampler import batch_positions
@@ -68,16 +69,26 @@ class DetectorJob:
         """All layers train all the time."""
         self.model.train()
 
-    def losses(self, step: int, world: World) -> dict[str, Tensor]:
-        """This rank's share of one batch through the model."""
-        batch = batch_positions(
+    def batch(self, step: int, world: World) -> tuple[Tensor, Tensor]:
+        """This rank's share of the step's frames (float32[B, 1, S, S]) and boxes ([B, G, 4])."""
+        positions = batch_positions(
             population=len(self._rows), batch_size=self.batch_size, seed=self._seed, step=step
         )
-        mine = torch.from_numpy(batch).to(world.device)
-        images = self._store.images(self._rows[mine])
-        images = augment(images, self._settings.augmentation, seed=self._seed, step=step)
+        chosen = torch.from_numpy(positions).to(world.device)
+        images, boxes = augment(
+            self._store.images(self._rows[chosen]),
+            self._boxes[chosen],
+            self._settings.augmentation,
+            seed=self._seed,
+            step=step,
+        )
+        assert boxes is not None
         share = slice(world.rank, None, world.size)
-        return self.model.loss(images[share], self._boxes[mine][share])
+        return images[share], boxes[share]
+
+    def losses(self, images: Tensor, boxes: Tensor) -> dict[str, Tensor]:
+        """Classification and box loss of a batch."""
+        return self.model.loss(images, boxes)
 
     def judge(self, precision: torch.dtype) -> Judgement:
         """Boxes on the validation part's judged frames, and the paper's measures of them."""

@@ -11,7 +11,6 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from angioray.backbone import GREY_MEAN, GREY_STD
-from angioray.sampler import step_generator, uniform
 
 if TYPE_CHECKING:
     from preprocess.cohort import Cohort
@@ -20,16 +19,6 @@ FrameKey = tuple[str, int]
 """A sequence's id and a 0-based frame index."""
 
 TrackLoading = Callable[[Iterable[str], int], Iterable[str]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentationSettings:
-    """Random changes of a training frame, drawn anew each time it is used (paper, section 3.2)."""
-
-    brightness: float = 0.2
-    """Greatest shift of brightness, as a share of the grey range, 0 to 1."""
-    contrast: float = 0.2
-    """Greatest relative change of contrast around the frame's mean, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +49,6 @@ def normalise(pixels: Tensor) -> Tensor:
     """uint8[N, 1, H, W] as the networks take them: float32, ImageNet's grey mean and std."""
     images = pixels.to(torch.float32).sub_(255 * GREY_MEAN).div_(255 * GREY_STD)
     return images.contiguous(memory_format=torch.channels_last)
-
-
-def augment(images: Tensor, settings: AugmentationSettings, *, seed: int, step: int) -> Tensor:
-    """Change brightness and contrast of each normalised image by itself (float32[N, 1, H, W])."""
-    if not (settings.brightness or settings.contrast):
-        return images
-    generator = step_generator(seed=seed, step=step)
-    shape = (len(images), 1, 1, 1)
-    shift = uniform(shape, settings.brightness / GREY_STD, generator).to(images.device)
-    gain = 1 + uniform(shape, settings.contrast, generator).to(images.device)
-    mean = images.mean(dim=(2, 3), keepdim=True)
-    return (images - mean) * gain + mean + shift
 
 
 def load_frames(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 
 def batch_positions(*, population: int, batch_size: int, seed: int, step: int) -> NDArray[np.int64]:
@@ -26,11 +25,6 @@ def step_generator(*, seed: int, step: int) -> torch.Generator:
     """A generator for a step's augmentation, the same whenever and wherever the step is taken."""
     state = np.random.SeedSequence([seed, step, 1]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]) >> 1)
-
-
-def uniform(shape: tuple[int, ...], reach: float, generator: torch.Generator) -> Tensor:
-    """Numbers uniform in [-reach, reach] (float32, on the CPU)."""
-    return (torch.rand(shape, generator=generator) * 2 - 1) * reach
 
 
 def _permutation(population: int, seed: int, epoch: int) -> NDArray[np.int64]:

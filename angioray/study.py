@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from angioray.augmentation import AugmentationSettings
 from angioray.detector import RetinaNetSettings
-from angioray.frames import AugmentationSettings
 from angioray.optimiser import OptimiserSettings
 from angioray.selection import CohortIndex, Variant
 from angioray.splits import Fold, SplitUnit, split, splits_digest

@@ -56,8 +56,12 @@ class Job(Protocol):
         """Set the model up for this step: which layers train."""
         ...
 
-    def losses(self, step: int, world: World) -> dict[str, Tensor]:
-        """This rank's share of one batch through the model: named losses to be added up."""
+    def batch(self, step: int, world: World) -> tuple[Tensor, Tensor]:
+        """This rank's share of a step's images and targets, in float32."""
+        ...
+
+    def losses(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """A batch through the model: named losses to be added up."""
         ...
 
 
@@ -90,8 +94,9 @@ def train(
         rate = _learning_rate(job, step)
         for group in optimiser.param_groups:
             group["lr"] = rate
+        images, targets = job.batch(step, world)
         with torch.autocast(world.device.type, precision, enabled=precision != torch.float32):
-            losses = job.losses(step, world)
+            losses = job.losses(images, targets)
         total = torch.stack(list(losses.values())).sum()
         total.backward()
         _average_gradients(job.model, world)

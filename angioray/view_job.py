@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from angioray.augmentation import augment
 from angioray.classifier import set_stage, view_classifier, view_loss
 from angioray.evaluate import view_metrics
-from angioray.frames import FrameKey, FrameStore, augment
+from angioray.frames import FrameKey, FrameStore
 from angioray.optimiser import Plateau
 from angioray.run_folder import Judgement
 from angioray.sampler import batch_positions
@@ -66,16 +67,20 @@ class ViewJob:
         epoch = step // self._steps_per_epoch
         set_stage(self.model, frozen=epoch < self._settings.frozen_epochs)
 
-    def losses(self, step: int, world: World) -> dict[str, Tensor]:
-        """This rank's share of one batch through the model."""
-        batch = batch_positions(
+    def batch(self, step: int, world: World) -> tuple[Tensor, Tensor]:
+        """This rank's share of the step's frames (float32[B, 1, S, S]) and labels (int64[B])."""
+        positions = batch_positions(
             population=len(self._rows), batch_size=self.batch_size, seed=self._seed, step=step
         )
-        mine = torch.from_numpy(batch).to(world.device)
-        images = self._store.images(self._rows[mine])
-        images = augment(images, self._settings.augmentation, seed=self._seed, step=step)
+        chosen = torch.from_numpy(positions).to(world.device)
+        images = self._store.images(self._rows[chosen])
+        images, _ = augment(images, None, self._settings.augmentation, seed=self._seed, step=step)
         share = slice(world.rank, None, world.size)
-        return view_loss(self.model, images[share], self._labels[mine][share])
+        return images[share], self._labels[chosen][share]
+
+    def losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The cross entropy of a batch."""
+        return view_loss(self.model, images, labels)
 
     def judge(self, precision: torch.dtype) -> Judgement:
         """Probabilities on one frame of each validation sequence, and the paper's measures."""
