@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from angioray.matching import BoolArray, FloatArray, Truth
 
-_MOST_FRAMES = 4_000
+_MOST_FRAMES = 2_000
 _MOST_BOX_CANDIDATES = 1_000
 _GRID_POSITIONS = 16
 _GRID_SIZE_QUANTILES = (0.25, 0.5, 0.75)
 _MEAN_SHIFTS = 3
+_STARTS = 6
+_SAME_PLACE_IOU = 0.5
 _ROWS_AT_ONCE = 256
 
 
@@ -26,11 +28,12 @@ def best_fixed_boxes(
 ) -> FloatArray:
     """The ``k`` boxes that, laid over every training frame, find the most of its lesions.
 
-    Greedy maximum cover followed by exchanges of one box for a better one until none helps. The
-    candidates are the training boxes, the mean boxes of their neighbourhoods, and a grid of
-    positions times the usual sizes. A lesion counts as found as it does in the evaluation: each
-    box takes, in order, the free lesion that it overlaps most with IoU > ``iou_threshold``.
-    Deterministic; from very large cohorts every n-th frame is used.
+    The best of several greedy maximum covers, each begun with another good box, followed by
+    exchanges of one box for a better one until none helps. The candidates are the training boxes,
+    the mean boxes of their neighbourhoods, and a grid of positions times the usual sizes. A lesion
+    counts as found as it does in the evaluation: each box takes, in order, the free lesion that it
+    overlaps most with IoU > ``iou_threshold``. Deterministic; from very large cohorts every n-th
+    frame is used.
 
     Args:
         training_boxes_by_frame: lesions by image id, float[G, 4], xyxy in stored-frame pixels.
@@ -41,7 +44,7 @@ def best_fixed_boxes(
         float64[<= k, 4], xyxy, the most useful first; empty without training boxes.
     """
     boxes, first_of_frame = _flat(training_boxes_by_frame)
-    if not len(boxes):
+    if not len(boxes) or k == 0:
         return np.empty((0, 4))
     candidates = _candidates(boxes, iou_threshold)
     search = _Search(
@@ -50,7 +53,8 @@ def best_fixed_boxes(
         first_of_frame=first_of_frame,
         overlaps=_cover(candidates, boxes, iou_threshold),
     )
-    chosen = search.extend([], k)
+    starts = [search.extend([start], k) for start in search.starts()]
+    chosen = max(starts, key=lambda boxes: int(search.found(boxes).sum()))
     while (better := search.exchange(chosen)) is not None:
         chosen = better
     return candidates[chosen]
@@ -116,6 +120,19 @@ class _Search:
     first_of_frame: NDArray[np.int64]
     overlaps: BoolArray
     """bool[C, T]."""
+
+    def starts(self) -> list[int]:
+        """Good first boxes in different places, the best one first.
+
+        The best first box may cover the middle of what two others would cover whole.
+        """
+        gains = self._frames_with(np.ones(len(self.boxes), dtype=bool))
+        starts: list[int] = []
+        while len(starts) < _STARTS and gains.max() > 0:
+            starts.append(int(gains.argmax()))
+            near = iou_matrix(self.candidates[starts[-1:]], self.candidates)[0]
+            gains[near > _SAME_PLACE_IOU] = 0
+        return starts
 
     def extend(self, chosen: list[int], k: int) -> list[int]:
         """Add the candidate that finds the most lesions still free, until there are ``k``.

@@ -25,6 +25,8 @@ from angioray.study import Run, Study
 LANE_RESTARTS = 20
 POLL_EVERY_S = 0.5
 PROGRESS_EVERY_S = 0.5
+TOKEN = Path("~/.ray/auth_token")
+"""Where Ray keeps the secret that lets a process join a cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,8 @@ def start_ray(address: str | None) -> dict[str, float]:
             "RAY_AUTH_MODE and ~/.ray/auth_token are the cluster's; without an address a local "
             "cluster is started."
         ) from problem
+    if (token := TOKEN.expanduser()).is_file():
+        token.chmod(0o600)  # Ray makes it readable for everyone, and it opens the cluster
     return dict(ray.cluster_resources())
 
 

@@ -33,8 +33,8 @@ CLASSES = ("LCA", "RCA")
 PLACES = {"RCA": [(40, 40), (52, 84)], "LCA": [(70, 45), (88, 70), (60, 92)]}
 
 
-def write_cohort(folder: Path, *, patients: int = 10) -> Cohort:
-    """Two cines of each patient, one per view, with one or two lesions each."""
+def write_cohort(folder: Path, *, patients: int = 10, stills: bool = False) -> Cohort:
+    """Two cines of each patient, one per view; or as many stills that name no patient."""
     random = np.random.default_rng(0)
     sequences, boxes, rows = [], [], []
     for patient in range(patients):
@@ -43,28 +43,28 @@ def write_cohort(folder: Path, *, patients: int = 10) -> Cohort:
             places = PLACES[view][: 1 + (patient % 3 == 0)]
             centres = [np.array(place) + random.normal(0, 5, 2) for place in places]
             frames = _cine(random, PLACES[view], centres)
+            frames = frames[REFERENCE : REFERENCE + 1] if stills else frames
+            bounds = {"introducing_start": 2, "optimal_start": 4, "vanishing_start": 10}
             sequence = Sequence(
                 sequence_id=f"s{number:03d}",
-                patient_id=f"p{patient:02d}",
+                patient_id=f"still{number}" if stills else f"p{patient:02d}",
                 view=view,
-                length=LENGTH,
+                length=len(frames),
                 height=SIDE,
                 width=SIDE,
                 bits_stored=8,
                 display=Display(lower=0, upper=255),
                 frames_sha256=frames_digest(frames),
-                introducing_start=2,
-                optimal_start=4,
-                vanishing_start=10,
-                reference_frame=REFERENCE,
+                reference_frame=0 if stills else REFERENCE,
                 ifr=(0.85,),
+                **({} if stills else bounds),
             )
             store_cine(folder, sequence, frames)
             sequences.append(sequence)
             boxes += [
                 _box(sequence.sequence_id, t, centre, instance_id=10 * number + i)
                 for i, centre in enumerate(centres)
-                for t in range(4, 10)
+                for t in (range(1) if stills else range(4, 10))
             ]
             rows.append(
                 ManifestRow(
@@ -231,7 +231,7 @@ def _finish(folder: Path, run: dict, predictions: list, images: list[int], **det
 def _finish_view(
     folder: Path, run: dict, fold: dict, cohort: Cohort, random: np.random.Generator
 ) -> None:
-    images = [cohort.image_id(s, REFERENCE) for s in fold["validation"]]
+    images = [_image(cohort, s) for s in fold["validation"]]
     labels = [str(cohort.sequences[s].view) for s in fold["validation"]]
     right = np.clip(random.beta(8, 1.5, len(labels)), 0.01, 0.99)
     probabilities = np.array(
@@ -251,10 +251,10 @@ def _finish_view(
 def _finish_detector(
     folder: Path, run: dict, fold: dict, cohort: Cohort, random: np.random.Generator
 ) -> None:
-    images = {cohort.image_id(s, REFERENCE): s for s in fold["validation"]}
+    images = {_image(cohort, s): s for s in fold["validation"]}
     truth = {i: _lesions(cohort, s) for i, s in images.items()}
     found = {i: _guesses(boxes, random) for i, boxes in truth.items()}
-    training = {cohort.image_id(s, REFERENCE): _lesions(cohort, s) for s in fold["train"]}
+    training = {_image(cohort, s): _lesions(cohort, s) for s in fold["train"]}
     fixed = best_fixed_boxes(training)
     metrics = detector_metrics(
         truth, found, images, images, baseline=fixed_predictions(fixed, images)
@@ -263,8 +263,12 @@ def _finish_detector(
     _finish(folder, run, coco_results(found), list(images), metrics=metrics, fixed_boxes=xywh)
 
 
+def _image(cohort: Cohort, sequence_id: str) -> int:
+    return cohort.image_id(sequence_id, cohort.sequences[sequence_id].reference_frame)
+
+
 def _lesions(cohort: Cohort, sequence_id: str) -> np.ndarray:
-    boxes = cohort.boxes_by_frame[sequence_id, REFERENCE]
+    boxes = cohort.boxes_by_frame[sequence_id, cohort.sequences[sequence_id].reference_frame]
     return np.array([box.box_xyxy for box in boxes])
 
 

@@ -168,17 +168,19 @@ def test_one_fixed_box_finds_one_lesion_per_frame() -> None:
     assert two.is_true_positive.sum() == 4
 
 
-def test_an_exchange_beats_the_greedy_choice() -> None:
-    # The middle box overlaps two of each four, so greedy takes it first and then misses one end.
-    lesions = [(0, 0, 10, 10), (9, 0, 19, 10), (30, 0, 40, 10), (39, 0, 49, 10)]
-    truth = {i: np.array([lesion], dtype=float) for i, lesion in enumerate(lesions, start=1)}
+def test_the_best_first_box_is_not_always_kept() -> None:
+    # Ten wide, IoU > 0.2 up to 6.6 apart. One box between 8 and 16 finds 6 and leaves 2 on either
+    # side for another: 8. Two boxes, between 0 and 8 and between 16 and 24, find all 10.
+    corners = [0, 0, 8, 8, 8, 16, 16, 16, 24, 24]
+    truth = {i: np.array([[x, 0.0, x + 10, 10.0]]) for i, x in enumerate(corners, start=1)}
     fixed = best_fixed_boxes(truth, k=2)
     matches = match_frames(truth, fixed_predictions(fixed, truth), truth)
-    assert matches.is_true_positive.sum() == 4
+    assert matches.is_true_positive.sum() == 10
 
 
 def test_no_training_boxes_give_no_fixed_boxes() -> None:
     assert best_fixed_boxes({}).shape == (0, 4)
+    assert best_fixed_boxes(TRUTH, k=0).shape == (0, 4)
     assert best_fixed_boxes({1: np.empty((0, 4))}).shape == (0, 4)
 
 

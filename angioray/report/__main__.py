@@ -1,0 +1,60 @@
+"""``python -m angioray.report RUNS``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as Grid
+
+from angioray.report.tables import Cell, Table, is_number
+from angioray.report.writing import write_report_and_tables
+from preprocess.command_line import run
+
+_STYLES = {"": "", "published": "dim", "baseline": "italic", "missing": "red"}
+
+
+def report(runs: Path) -> None:
+    """Write tables, figures and one HTML page from the finished runs, also while others still run.
+
+    Args:
+        runs: the folder that `python -m angioray.cv` writes its runs to.
+
+    Examples:
+      python -m angioray.report demo/runs
+      python -m angioray.report runs
+    """
+    html, tables = write_report_and_tables(runs)
+    console = Console()
+    for table in tables:
+        console.print(_grid(table), "")
+    console.print("Tables as CSV, report.json and report.md lie beside the page.")
+    console.print(f"Open in a browser: {html}", soft_wrap=True)
+
+
+def _grid(table: Table) -> Grid:
+    """The table as 80 columns can hold it: values over their deviations, nothing beside them."""
+    grid = Grid(
+        title=table.caption,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=0,  # the box's own blanks part the columns
+    )
+    for i, column in enumerate(table.columns):
+        numeric = all(not row.cells[i] or is_number(row.cells[i]) for row in table.rows)
+        heading = column.replace("Precision", "Prec.").replace(",", "")
+        grid.add_column(heading, justify="right" if numeric else "left")
+    for row in table.rows:
+        grid.add_row(*map(_printed, row.cells), style=_STYLES[row.kind])
+    return grid
+
+
+def _printed(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else cell.main.replace(" ± ", "\n±")
+
+
+if __name__ == "__main__":
+    run(report, prog="python -m angioray.report")

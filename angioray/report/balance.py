@@ -1,0 +1,81 @@
+"""What lies on each side of each fold, and who lies on both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from angioray.report.runs import ReportedStudy
+from angioray.report.tables import Row, Table
+from preprocess.cohort import Cohort
+
+
+def balance_table(study: ReportedStudy, cohort: Cohort) -> Table:
+    """Sequences, patients and boxes per fold and side, by view class, and shared patients."""
+    boxes = Counter(
+        sequence_id for (sequence_id, _), found in cohort.boxes_by_frame.items() for _ in found
+    )
+    rows = []
+    for key, cut in study.document["splits"].items():
+        for number, fold in enumerate(cut["folds"]):
+            sides = (fold["train"], fold["validation"])
+            patients = [_patients(cohort, side) for side in sides]
+            counted = (
+                [len(side) for side in sides],
+                [len(side) for side in patients],
+                [sum(boxes[sequence_id] for sequence_id in side) for side in sides],
+            )
+            cells = (
+                key,
+                cut["unit"],
+                str(number),
+                *(f"{train} / {validation}" for train, validation in counted),
+                *(_classes(study, cohort, side) for side in sides),
+                str(len(patients[0] & patients[1])),
+            )
+            rows.append(Row(cells))
+    return Table(
+        name="balance",
+        caption="Balance of the folds, training / validation",
+        columns=(
+            "Split",
+            "Unit",
+            "Fold",
+            "Sequences",
+            "Patients",
+            "Boxes",
+            "Training sequences",
+            "Validation sequences",
+            "Patients on both sides",
+        ),
+        rows=tuple(rows),
+        note="Boxes are those of all frames, tracked ones included, lost ones left out.",
+    )
+
+
+def shared_patients(study: ReportedStudy, cohort: Cohort) -> dict[str, list[int]]:
+    """By split: how many patients of each fold's validation part also lie in its training part."""
+    return {
+        key: [
+            len(_patients(cohort, fold["train"]) & _patients(cohort, fold["validation"]))
+            for fold in cut["folds"]
+        ]
+        for key, cut in study.document["splits"].items()
+    }
+
+
+def patients_are_unknown(cohort: Cohort) -> bool:
+    """Whether every patient is one still, as in public sets that name no patients."""
+    lengths = [sequence.length for sequence in cohort.sequences.values()]
+    patients = {sequence.patient_id for sequence in cohort.sequences.values()}
+    return len(lengths) > 1 and len(patients) == len(lengths) and set(lengths) == {1}
+
+
+def _patients(cohort: Cohort, sequence_ids: Iterable[str]) -> set[str]:
+    return {cohort.sequences[sequence_id].patient_id for sequence_id in sequence_ids}
+
+
+def _classes(study: ReportedStudy, cohort: Cohort, sequence_ids: Iterable[str]) -> str:
+    views = [cohort.sequences[sequence_id].view for sequence_id in sequence_ids]
+    counts = Counter(study.view_class.get(view, view) if view else "no view" for view in views)
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

@@ -1,0 +1,94 @@
+"""Each metric of each group over its folds: mean, standard deviation, 95 % interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from angioray.bootstrap import Interval, Resampling
+from angioray.evaluate import (
+    PAPER,
+    aggregate,
+    ap_name,
+    class_indices,
+    cross_entropies,
+    detector_ratios,
+)
+from angioray.report.evidence import DetectorEvidence, ViewEvidence
+from angioray.report.runs import Group
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """One metric of one group."""
+
+    group: Group
+    metric: str
+    mean: float | None
+    std: float | None
+    """Sample standard deviation over folds (n - 1)."""
+    ci95: Interval | None
+    """Bootstrap over patients, on the pooled frames of the finished folds."""
+    folds: tuple[float | None, ...]
+    """One value per planned fold; None where it is undefined or the run has no result."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of ``report.json``."""
+        return {
+            "task": self.group.task,
+            "view": self.group.view,
+            "variant": self.group.variant,
+            "size": self.group.size,
+            "metric": self.metric,
+            "mean": self.mean,
+            "std": self.std,
+            "ci95": None if self.ci95 is None else list(self.ci95),
+            "folds": list(self.folds),
+        }
+
+
+def estimates(group: Group, intervals: Mapping[str, Interval | None]) -> dict[str, Estimate]:
+    """Every metric that the group's finished runs report, by name and in their order."""
+    names = [name for run in group.finished for name in (run.result or {})["metrics"]]
+    found = {}
+    for name in dict.fromkeys(names):
+        folds = tuple(run.metric(name) for run in group.runs)
+        over_folds = aggregate(folds)
+        found[name] = Estimate(
+            group=group,
+            metric=name,
+            mean=over_folds.mean,
+            std=over_folds.std,
+            ci95=intervals.get(name),
+            folds=folds,
+        )
+    return found
+
+
+def detector_intervals(evidence: DetectorEvidence) -> dict[str, Interval | None]:
+    """95 % intervals of a detector's metrics."""
+    ids = evidence.matches.frame_image_id.tolist()
+    resampling = Resampling.of(evidence.frames.patients(ids))
+    ratios = detector_ratios(
+        evidence.matches, evidence.frames.sequence_ids(ids), baseline=evidence.fixed_matches
+    )
+    intervals = {name: resampling.ratio(ratio) for name, ratio in ratios.items()}
+    intervals[ap_name(PAPER.iou)] = resampling.average_precision(evidence.matches)
+    intervals[ap_name(0.5)] = resampling.average_precision(evidence.strict_matches)
+    return intervals
+
+
+def view_intervals(evidence: ViewEvidence) -> dict[str, Interval | None]:
+    """95 % intervals of a classifier's metrics."""
+    truth = class_indices(evidence.labels, evidence.classes)
+    predicted = evidence.probabilities.argmax(axis=1)
+    losses = cross_entropies(evidence.labels, evidence.probabilities, evidence.classes)
+    resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
+    return {
+        "accuracy": resampling.mean((truth == predicted).astype(np.float64)),
+        "f1_macro": resampling.f1_macro(truth, predicted, len(evidence.classes)),
+        "cross_entropy": resampling.mean(losses),
+    }

@@ -1,0 +1,208 @@
+"""The figures of the report: curves, confusion, learning, boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from angioray.evaluate import confusion_matrix
+from angioray.matching import FloatArray
+from angioray.report.curves import Band, free_response, operating_point, precision_recall
+from angioray.report.drawing import COLOURS, GREY, INK, LINES, Figure, draw, panels
+from angioray.report.evidence import DetectorEvidence, ViewEvidence
+from angioray.report.runs import Group
+
+_CURVE_POINTS = 150
+
+
+def detector_curves(view: str, variants: Sequence[DetectorEvidence]) -> Figure:
+    """Precision-recall and FROC of one view's variants, with bands over folds."""
+
+    def paint(canvas: Canvas) -> None:
+        left, right = panels(canvas, 2, 2)
+        for number, evidence in enumerate(variants):
+            style: dict[str, Any] = {"color": COLOURS[number % 7], "linestyle": LINES[number % 4]}
+            folds = list(evidence.fold_matches().values())
+            label = f"{evidence.group.variant}, {evidence.group.size} px"
+            _band(left, precision_recall(folds), label, style)
+            _band(right, free_response(folds), label, style)
+            if point := operating_point(evidence.matches):
+                for axes, at in (
+                    (left, (point.recall, point.precision)),
+                    (right, (point.false_per_frame, point.recall)),
+                ):
+                    axes.plot(*at, "o", color=style["color"], ms=6, mec="white", mew=1, zorder=5)
+        fixed = variants[0].fixed_matches
+        if len(fixed.score):
+            style = {"color": GREY, "linestyle": "-", "linewidth": 1.1}
+            _band(right, free_response([fixed]), "fixed boxes", style)
+        left.set(xlabel="Recall", ylabel="Precision", xlim=(0, 1), ylim=(0, 1.02))
+        left.set_title(f"{view}: precision and recall")
+        right.set(xlabel="False boxes per frame", ylabel="Recall", xlim=(0, 5), ylim=(0, 1.02))
+        right.set_title(f"{view}: FROC")
+        handles = right.get_legend_handles_labels()
+        canvas.legend(*handles, loc="outside lower center", ncols=5)
+
+    folds = len(variants[0].folds)
+    return draw(
+        paint,
+        name=f"curves-{_slug(view)}",
+        alt=f"Precision-recall and FROC curves of the {view} detectors.",
+        caption=f"{view} detectors at IoU > 0.2 and at most five boxes per frame. Lines are the "
+        f"mean over {folds} finished folds, bands run from the lowest to the highest fold, dots "
+        "mark score > 0.5 on all folds together. Precision is drawn as far as every fold reaches.",
+        width_in=9.4,
+        height_in=3.9,
+    )
+
+
+def confusion(views: Sequence[ViewEvidence]) -> Figure:
+    """Confusion matrices of the classifiers, frames pooled over folds."""
+    columns = 2 if len(views) < 3 else 3
+
+    def paint(canvas: Canvas) -> None:
+        for axes, evidence in zip(panels(canvas, len(views), columns), views, strict=True):
+            counts = confusion_matrix(evidence.labels, evidence.probabilities, evidence.classes)
+            shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+            axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, ec="white", lw=1)
+            axes.invert_yaxis()
+            axes.set_aspect("equal")
+            for (row, column), count in np.ndenumerate(counts):
+                dark = shares[row, column] > 0.55
+                axes.text(
+                    column + 0.5,
+                    row + 0.5,
+                    f"{count}\n{100 * shares[row, column]:.0f} %",
+                    ha="center",
+                    va="center",
+                    color="white" if dark else INK,
+                )
+            ticks = [index + 0.5 for index in range(len(evidence.classes))]
+            axes.set_xticks(ticks, evidence.classes)
+            axes.set_yticks(ticks, evidence.classes)
+            axes.grid(visible=False)
+            axes.set(xlabel="Predicted", ylabel="True")
+            axes.set_title(f"{evidence.group.size} px")
+
+    return draw(
+        paint,
+        name="confusion",
+        alt="Confusion matrices of the view classifiers: "
+        + "; ".join(_confusion_in_words(evidence) for evidence in views),
+        caption="View classification of frames held out, all finished folds together: number of "
+        "frames, and share of each true class.",
+        width_in=3.1 * columns,
+        height_in=2.45 * -(-len(views) // columns),
+    )
+
+
+def learning_curves(groups: Sequence[Group]) -> Figure | None:
+    """Training loss against steps, a panel per group and a line per fold; None without any."""
+    groups = [group for group in groups if any(run.curve for run in group.runs)]
+    if not groups:
+        return None
+    columns = min(len(groups), 4)
+    rows = -(-len(groups) // columns)
+
+    def paint(canvas: Canvas) -> None:
+        for number, (axes, group) in enumerate(
+            zip(panels(canvas, len(groups), columns), groups, strict=True)
+        ):
+            for run in group.runs:
+                steps, losses = _curve(run.curve, "loss")
+                colour = COLOURS[run.fold % len(COLOURS)]
+                axes.plot(steps, losses, color=colour, lw=1, label=f"fold {run.fold}")
+            axes.set_title(_short(group))
+            axes.set_ylim(bottom=0)
+            if number % columns == 0:
+                axes.set_ylabel("Training loss")
+            if number >= len(groups) - columns:
+                axes.set_xlabel("Step")
+        canvas.legend(
+            *canvas.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=6
+        )
+
+    return draw(
+        paint,
+        name="learning",
+        alt="Training loss against optimiser steps for every fold of every run.",
+        caption="Training loss by step, one line per fold (means of neighbouring lines of the log "
+        "where there are many).",
+        width_in=9.4,
+        height_in=0.4 + 1.95 * rows,
+    )
+
+
+def box_sizes(boxes_xyxy: FloatArray) -> Figure:
+    """How large and how elongated the cohort's boxes are (float[N, 4], stored pixels)."""
+    sizes = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    side = np.sqrt(sizes.prod(axis=1))
+    aspect = sizes[:, 0] / sizes[:, 1]
+
+    def paint(canvas: Canvas) -> None:
+        left, right = panels(canvas, 2, 2)
+        left.hist(
+            side,
+            bins=np.linspace(0, 1.1 * side.max(), 34).tolist(),
+            color=COLOURS[0],
+            ec="white",
+            lw=0.5,
+        )
+        left.set(xlabel="Side of a square of the box's area (px)", ylabel="Boxes")
+        left.set_title("Size")
+        bins = np.geomspace(min(0.25, aspect.min()), max(4, aspect.max()), 25)
+        right.hist(aspect, bins=bins.tolist(), color=COLOURS[1], ec="white", lw=0.5)
+        right.set_xscale("log", base=2)
+        ticks = [0.25, 0.5, 1, 2, 4]
+        right.set_xticks(ticks, ["1:4", "1:2", "1:1", "2:1", "4:1"])
+        right.set(xlabel="Width to height", ylabel="Boxes")
+        right.set_title("Shape")
+
+    low, middle, high = np.percentile(side, [5, 50, 95])
+    return draw(
+        paint,
+        name="boxes",
+        alt=f"Histograms of box size and shape: half of the boxes are under {middle:.0f} pixels.",
+        caption=f"All {len(side)} boxes of the cohort, tracked ones included, in stored pixels. "
+        f"Median side {middle:.0f} px, 90 % between {low:.0f} and {high:.0f} px.",
+        width_in=9.4,
+        height_in=2.6,
+    )
+
+
+def _band(axes: Axes, band: Band | None, label: str, style: dict[str, Any]) -> None:
+    if band is None:
+        return
+    axes.plot(band.x, band.mean, label=label, **style)
+    axes.fill_between(band.x, band.low, band.high, color=style["color"], alpha=0.13, lw=0)
+
+
+def _curve(lines: Sequence[dict[str, Any]], key: str) -> tuple[FloatArray, FloatArray]:
+    """Steps and values, neighbours averaged down to a few hundred points."""
+    points = np.array([(line["step"], line[key]) for line in lines if line.get(key) is not None])
+    if not len(points):
+        return np.empty(0), np.empty(0)
+    pieces = np.array_split(points, min(len(points), _CURVE_POINTS))
+    steps, values = np.array([piece.mean(axis=0) for piece in pieces]).T
+    return steps, values
+
+
+def _confusion_in_words(evidence: ViewEvidence) -> str:
+    counts = confusion_matrix(evidence.labels, evidence.probabilities, evidence.classes)
+    right = " and ".join(
+        f"{counts[i, i]} of {counts[i].sum()} {name}" for i, name in enumerate(evidence.classes)
+    )
+    return f"at {evidence.group.size} px {right} frames are right"
+
+
+def _short(group: Group) -> str:
+    words = ("View" if group.task == "view" else group.view, group.variant, f"{group.size} px")
+    return " ".join(word for word in words if word)
+
+
+def _slug(text: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in text)

@@ -1,0 +1,99 @@
+"""The report in sentences: what was run, what came out, and what must be known first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from angioray.report.balance import patients_are_unknown
+from angioray.report.estimates import Estimate
+from angioray.report.results import ALL_BOXES, BASELINE
+from angioray.report.runs import Group, ReportedStudy
+from angioray.report.tables import Value
+from preprocess.cohort import Cohort
+
+_FEW_PATIENTS = 20
+_NAMED = 8
+_RECALL = "recall@IoU0.20/score0.50/max5"
+
+Scored = Sequence[tuple[Group, Mapping[str, Estimate]]]
+
+
+def headline(study: ReportedStudy, scored: Scored) -> tuple[str, ...]:
+    """One sentence on the runs, one per classifier, one per view's first variant with results.
+
+    The first variant, not the best one: choosing by result would flatter it.
+    """
+    states = Counter(run.state for run in study.runs)
+    facts = study.document["cohort"]
+    sentences = [
+        f"{states['finished']} of {len(study.runs)} runs are finished, on {facts['sequences']} "
+        f"sequences of {facts['patients']} patients."
+    ]
+    told: set[str] = set()
+    for group, found in scored:
+        if group.task == "view" and "accuracy" in found:
+            sentences.append(
+                f"View at {group.size} px: accuracy {_said(found['accuracy'])} on frames held out."
+            )
+        elif group.task == "detector" and _RECALL in found and group.view not in told:
+            told.add(group.view)
+            sentences.append(_detector_sentence(group, found))
+    return tuple(sentences)
+
+
+def notices(study: ReportedStudy, cohort: Cohort | None, problem: str) -> tuple[str, ...]:
+    """What is missing or weakens the numbers, most serious first."""
+    found = []
+    failed = [run for run in study.missing if run.state == "failed"]
+    unfinished = [run for run in study.missing if run.state == "unfinished"]
+    if failed:
+        names = [f"{run.name} ({run.failure})" for run in failed]
+        found.append(f"{_runs(len(failed))} missing because of a failure: {_listed(names)}.")
+    if unfinished:
+        names = [f"{run.name} ({run.reason_missing})" for run in unfinished]
+        found.append(
+            f"{_runs(len(unfinished))} not finished: {_listed(names)}. Means and intervals are "
+            "of the finished folds alone."
+        )
+    if problem:
+        found.append(problem)
+    if any(run.view == "all" for run in study.runs):
+        found.append(
+            "The boxes of this cohort have no view, so that one detector was trained on all of it."
+        )
+    if cohort is not None and patients_are_unknown(cohort):
+        found.append(
+            "Grouping by patient was impossible: the sources name no patients, and every sequence "
+            "is a single still. Frames of one patient may lie on both sides of a fold."
+        )
+    if (patients := study.document["cohort"]["patients"]) < _FEW_PATIENTS:
+        found.append(f"{patients} patients are too few to conclude anything from these numbers.")
+    return tuple(found)
+
+
+def _detector_sentence(group: Group, found: Mapping[str, Estimate]) -> str:
+    sentence = (
+        f"{group.view} detector, variant {group.variant}: finds {_said(found[_RECALL])} of the "
+        "lesions with at most five boxes of score above 0.5"
+    )
+    if ALL_BOXES in found and BASELINE in found and found[BASELINE].mean is not None:
+        sentence += (
+            f"; with five boxes of any score {Value(mean=found[ALL_BOXES].mean).main}, where five "
+            f"fixed boxes that look at nothing find {Value(mean=found[BASELINE].mean).main}"
+        )
+    return f"{sentence}."
+
+
+def _said(estimate: Estimate) -> str:
+    value = Value(mean=estimate.mean, std=estimate.std, ci95=estimate.ci95)
+    return value.main + (f" (95 % interval {value.interval})" if value.interval else "")
+
+
+def _runs(count: int) -> str:
+    return "1 run is" if count == 1 else f"{count} runs are"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return "; ".join(names[:_NAMED]) + more

@@ -1,0 +1,194 @@
+"""A runs folder as the report reads it: the frozen study, and what each run has left so far."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from preprocess.cohort import Cohort
+
+SCHEMA_VERSION = 1
+
+State = Literal["finished", "failed", "unfinished"]
+GroupKey = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedRun:
+    """One run of the study's matrix and its folder, whatever that holds by now."""
+
+    folder: Path
+    name: str
+    task: str
+    view: str
+    variant: str
+    size: int
+    fold: int
+
+    @property
+    def split_key(self) -> str:
+        """Which of the study's splits the run belongs to."""
+        return "view" if self.task == "view" else f"detector/{self.view}"
+
+    @property
+    def state(self) -> State:
+        """A run is finished once it has its result."""
+        if self.result is not None:
+            return "finished"
+        return "failed" if self.failure is not None else "unfinished"
+
+    @cached_property
+    def result(self) -> dict[str, Any] | None:
+        """``result.json``, or None."""
+        document = self.read("result.json")
+        assert document is None or isinstance(document, dict)
+        return document
+
+    @cached_property
+    def failure(self) -> str | None:
+        """Why the run failed, as it said itself."""
+        document = self.read("failure.json")
+        return None if document is None else str(document["reason"])
+
+    @property
+    def reason_missing(self) -> str:
+        """Why there is no result, in words."""
+        if self.failure is not None:
+            return f"failed: {self.failure}"
+        steps = self.curve[-1].get("step") if self.curve else None
+        return "not started" if steps is None else f"still running, or stopped, at step {steps}"
+
+    @cached_property
+    def curve(self) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl``; the last may still be being written."""
+        path = self.folder / "metrics.jsonl"
+        if not path.is_file():
+            return []
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1] if line.strip()]
+
+    def metric(self, name: str) -> float | None:
+        """A metric of the finished run; None if it is undefined or not there."""
+        if self.result is None:
+            return None
+        value = self.result["metrics"].get(name)
+        return None if value is None else float(value)
+
+    def read(self, name: str) -> Any:
+        """One JSON file of the run's folder, or None."""
+        path = self.folder / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def text(self, name: str) -> str | None:
+        """One text file of the run's folder, or None."""
+        path = self.folder / name
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The runs that differ only in their fold: one row of a table."""
+
+    task: str
+    view: str
+    variant: str
+    size: int
+    runs: tuple[ReportedRun, ...]
+
+    @property
+    def finished(self) -> tuple[ReportedRun, ...]:
+        """The runs with a result, by fold."""
+        return tuple(run for run in self.runs if run.state == "finished")
+
+    @property
+    def title(self) -> str:
+        """What the runs are, for captions."""
+        if self.task == "view":
+            return f"View classifier, {self.size} px"
+        return f"{self.view} detector, variant {self.variant}, {self.size} px"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedStudy:
+    """``study.json`` and the run folders beside it."""
+
+    folder: Path
+    document: dict[str, Any]
+    runs: tuple[ReportedRun, ...]
+
+    @classmethod
+    def open(cls, folder: Path) -> ReportedStudy:
+        """Read a runs folder.
+
+        Raises:
+            ValueError: there is no such folder, no study in it, or one of another version.
+        """
+        path = folder / "study.json"
+        if not path.is_file():
+            what = "has no study.json" if folder.is_dir() else "does not exist"
+            raise ValueError(
+                f"{folder} is no runs folder: it {what}. Give the folder that "
+                "`python -m angioray.cv` wrote its runs to."
+            )
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(
+                f"{path} has schema version {document['schema_version']}; this version reads "
+                f"{SCHEMA_VERSION}. Make the report with the version that ran the study."
+            )
+        known = ("name", "task", "view", "variant", "size", "fold")
+        runs = tuple(
+            ReportedRun(folder=folder / run["name"], **{key: run[key] for key in known})
+            for run in document["runs"]
+        )
+        return cls(folder=folder, document=document, runs=runs)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The runs by task, view, variant and size, in the study's order."""
+        grouped: dict[GroupKey, list[ReportedRun]] = {}
+        for run in self.runs:
+            grouped.setdefault((run.task, run.view, run.variant, run.size), []).append(run)
+        return tuple(
+            Group(
+                task=task,
+                view=view,
+                variant=variant,
+                size=size,
+                runs=tuple(sorted(runs, key=lambda run: run.fold)),
+            )
+            for (task, view, variant, size), runs in grouped.items()
+        )
+
+    @property
+    def missing(self) -> tuple[ReportedRun, ...]:
+        """The runs without a result."""
+        return tuple(run for run in self.runs if run.state != "finished")
+
+    @property
+    def view_class(self) -> dict[str, str]:
+        """The class of each view name in the labels."""
+        return dict(self.document.get("view_classes", {}))
+
+    def cohort(self) -> tuple[Cohort | None, str]:
+        """The cohort, if it is still where it was or beside the runs, and what is wrong if not."""
+        recorded = Path(self.document["cohort"]["folder"])
+        for candidate in (recorded, self.folder / recorded, self.folder.parent / recorded.name):
+            if not (candidate / "annotations.json").is_file():
+                continue
+            cohort = Cohort.open(candidate)
+            if cohort.digest == self.document["cohort"]["digest"]:
+                return cohort, ""
+            return None, (
+                f"The cohort in {candidate} is not the one that the study was made with (its "
+                "digest differs), so that nothing here is drawn from it: no intervals, curves or "
+                "pictures. Restore the cohort and make the report again."
+            )
+        return None, (
+            f"The cohort {recorded.name!r} was not found, neither where the study was made nor "
+            "beside the runs folder, so that there are no intervals, curves or pictures. Put it "
+            "there and make the report again."
+        )

@@ -1,0 +1,140 @@
+"""Tables as the report holds them, and how they become CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from angioray.bootstrap import Interval
+from angioray.report.published import Published
+
+NOTHING = "\N{EN DASH}"
+_PUBLISHED_BY = "paper"
+_NUMBER = re.compile(r"[-+\d][\d.,%/ ]*( s| min.*| h.*)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A measured value with its spread, and the published one beside it."""
+
+    mean: float | None
+    std: float | None = None
+    ci95: Interval | None = None
+    published: Published | None = None
+    digits: int = 2
+
+    @property
+    def main(self) -> str:
+        """``0.72 ± 0.03``."""
+        if self.mean is None:
+            return NOTHING
+        return _with_std(self.mean, self.std, self.digits)
+
+    @property
+    def interval(self) -> str:
+        """``0.66 to 0.78``, or nothing."""
+        if self.ci95 is None:
+            return ""
+        return " to ".join(f"{end:.{self.digits}f}" for end in self.ci95)
+
+    @property
+    def beside(self) -> str:
+        """``paper 0.73 ± 0.01``, or nothing."""
+        if self.published is None:
+            return ""
+        # The paper prints one of its values with three decimals.
+        digits = 2 if round(self.published.mean, 2) == self.published.mean else 3
+        return f"{_PUBLISHED_BY} {_with_std(self.published.mean, self.published.std, digits)}"
+
+    def __str__(self) -> str:
+        interval = f" [{self.interval}]" if self.interval else ""
+        beside = f" ({self.beside})" if self.beside else ""
+        return f"{self.main}{interval}{beside}"
+
+
+Cell = str | Value
+
+
+@dataclass(frozen=True)
+class Row:
+    """A table's row; published and baseline rows are set apart."""
+
+    cells: tuple[Cell, ...]
+    kind: Literal["", "published", "baseline", "missing"] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table; ``name`` is that of its CSV file."""
+
+    name: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    note: str = ""
+    number_in_paper: int | None = None
+    """The paper's table that this one is made like."""
+
+    @property
+    def is_right(self) -> tuple[bool, ...]:
+        """Which columns hold plain numbers alone and are set flush right."""
+        columns = zip(*(row.cells for row in self.rows), strict=True)
+        return tuple(
+            all(isinstance(cell, str) and (not cell or is_number(cell)) for cell in column)
+            for column in columns
+        ) or (False,) * len(self.columns)
+
+    def csv(self) -> str:
+        """As CSV: a column of measured values becomes mean, std, low, high and published."""
+        measured = [
+            any(isinstance(row.cells[i], Value) for row in self.rows)
+            for i in range(len(self.columns))
+        ]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        header: list[str] = []
+        for column, is_measured in zip(self.columns, measured, strict=True):
+            endings = ("mean", "std", "ci95_low", "ci95_high", "published")
+            header += [f"{column} {end}" for end in endings] if is_measured else [column]
+        writer.writerow(header)
+        for row in self.rows:
+            cells: list[str] = []
+            for cell, is_measured in zip(row.cells, measured, strict=True):
+                cells += _csv_cells(cell) if is_measured else [str(cell)]
+            writer.writerow(cells)
+        return text.getvalue()
+
+    def markdown(self) -> str:
+        """As a Markdown table under its caption."""
+        lines = [
+            f"**{self.caption}**",
+            "",
+            "| " + " | ".join(self.columns) + " |",
+            "|" + "---|" * len(self.columns),
+        ]
+        lines += [
+            "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row.cells) + " |"
+            for row in self.rows
+        ]
+        return "\n".join([*lines, *(["", self.note] if self.note else [])])
+
+
+def is_number(cell: Cell) -> bool:
+    """Whether a cell is a number, or the mark for none."""
+    return isinstance(cell, Value) or cell == NOTHING or bool(_NUMBER.fullmatch(cell))
+
+
+def _with_std(mean: float, std: float | None, digits: int) -> str:
+    return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.2f}")
+
+
+def _csv_cells(cell: Cell) -> list[str]:
+    if not isinstance(cell, Value):
+        return [cell if cell != NOTHING else "", "", "", "", ""]
+    low, high = cell.ci95 or (None, None)
+    published = cell.published.mean if cell.published else None
+    numbers = (cell.mean, cell.std, low, high, published)
+    return ["" if number is None else repr(number) for number in numbers]

@@ -1,0 +1,121 @@
+"""Writing the report's files: ``report.json``, ``report.html``, ``report.md`` and CSV tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from angioray.report.again import (
+    SETTINGS_FILE,
+    again_section,
+    definitions_section,
+    settings_yaml,
+)
+from angioray.report.headline import headline, notices
+from angioray.report.page import Page, Section
+from angioray.report.results import detector_table, view_table
+from angioray.report.runs import ReportedRun, ReportedStudy
+from angioray.report.sections import (
+    Findings,
+    cohort_section,
+    detection_section,
+    folds_section,
+    pictures_section,
+    training_section,
+    view_section,
+)
+from angioray.report.tables import Table
+from preprocess.atomic import write_json, write_text
+
+SCHEMA_VERSION = 1
+
+
+def write_report(runs: Path) -> Path:
+    """Write the report of a runs folder into its ``report`` folder, finished or not.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        ValueError: ``runs`` is no runs folder.
+    """
+    html, _ = write_report_and_tables(runs)
+    return html
+
+
+def write_report_and_tables(runs: Path) -> tuple[Path, list[Table]]:
+    """:func:`write_report`, and the tables of results for the terminal."""
+    study = ReportedStudy.open(runs)
+    cohort, problem = study.cohort()
+    findings = Findings.of(study, cohort)
+    sections = [
+        cohort_section(study, cohort),
+        view_section(findings),
+        detection_section(findings),
+        pictures_section(findings),
+        folds_section(study, cohort),
+        training_section(study),
+        definitions_section(),
+        again_section(study),
+    ]
+    page = Page(
+        title="Coronary angiography: views and stenoses",
+        subtitle=_subtitle(study),
+        headline=headline(study, findings.scored),
+        notices=notices(study, cohort, problem),
+        sections=tuple(section for section in sections if section is not None),
+    )
+    folder = runs / "report"
+    folder.mkdir(exist_ok=True)
+    write_json(folder / "report.json", _document(study, findings))
+    for table in _tables(page.sections):
+        write_text(folder / f"{table.name}.csv", table.csv())
+    write_text(folder / SETTINGS_FILE, settings_yaml(study))
+    write_text(folder / "report.md", page.markdown())
+    write_text(folder / "report.html", page.html())
+    results = (view_table(findings.scored), detector_table(findings.scored))
+    return folder / "report.html", [table for table in results if table is not None]
+
+
+def _subtitle(study: ReportedStudy) -> str:
+    folds = {len(cut["folds"]) for cut in study.document["splits"].values()}
+    counted = " or ".join(map(str, sorted(folds)))
+    return f"{counted}-fold cross-validation, {len(study.runs)} runs, reported by angioray"
+
+
+def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:
+    """``report.json``."""
+    states = Counter(run.state for run in study.runs)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "study": {
+            "cohort": {k: v for k, v in study.document["cohort"].items() if k != "folder"},
+            "splits_sha256": study.document["splits_sha256"],
+            "settings": study.document["settings"],
+            "runs": {
+                "planned": len(study.runs),
+                **{state: states[state] for state in ("finished", "failed", "unfinished")},
+            },
+        },
+        "metrics": [
+            estimate.as_json() for _, found in findings.scored for estimate in found.values()
+        ],
+        "missing": [_missing(run) for run in study.missing],
+    }
+
+
+def _missing(run: ReportedRun) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "task": run.task,
+        "view": run.view,
+        "variant": run.variant,
+        "size": run.size,
+        "fold": run.fold,
+        "reason": run.reason_missing,
+    }
+
+
+def _tables(sections: tuple[Section, ...]) -> list[Table]:
+    return [block for section in sections for block in section.blocks if isinstance(block, Table)]

@@ -1,0 +1,340 @@
+"""The report of a small drawn study: right numbers, nothing hidden, nothing fetched."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from synthetic_study import CLASSES, FOLDS, fail, write_cohort, write_study
+from torch import nn
+
+from angioray.gradcam import grad_cam
+from angioray.matching import match_frames
+from angioray.report import write_report
+from angioray.report.__main__ import report
+from angioray.report.curves import free_response, precision_recall
+from angioray.report.published import published_detector, published_view
+from preprocess.cohort import Cohort
+from preprocess.command_line import run as run_command
+
+RECALL = "recall@IoU0.20/score0.50/max5"
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    return write_cohort(tmp_path_factory.mktemp("study") / "cohort")
+
+
+@pytest.fixture(scope="module")
+def reported(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study and its report, only to be read."""
+    runs = write_study(tmp_path_factory.mktemp("finished") / "runs", cohort)
+    write_report(runs)
+    return runs
+
+
+@pytest.fixture
+def runs(reported: Path, tmp_path: Path) -> Path:
+    """A finished study without its report, to be changed."""
+    copy = tmp_path / "runs"
+    shutil.copytree(reported, copy, ignore=shutil.ignore_patterns("report"))
+    return copy
+
+
+class Page(HTMLParser):
+    """What a browser would be asked to show and to fetch."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.pictures: list[dict[str, str | None]] = []
+        self.shapes = 0
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        for name in ("src", "href", "xlink:href", "action", "data"):
+            if values.get(name):
+                self.addresses.append(str(values[name]))
+        if values.get("id"):
+            self.ids.append(str(values["id"]))
+        if tag == "svg":
+            self.pictures.append(values)
+        self.shapes += tag in ("path", "rect", "image", "use")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def html_of(runs: Path) -> str:
+    return (runs / "report" / "report.html").read_text()
+
+
+def read(runs: Path, name: str = "report.json") -> Any:
+    return json.loads((runs / "report" / name).read_text())
+
+
+def entry(document: dict[str, Any], metric: str, **group: Any) -> dict[str, Any]:
+    found = [
+        row
+        for row in document["metrics"]
+        if row["metric"] == metric and all(row[key] == value for key, value in group.items())
+    ]
+    assert len(found) == 1
+    return dict(found[0])
+
+
+def set_metric(runs: Path, name: str, metric: str, value: float | None) -> None:
+    path = runs / name / "result.json"
+    result = json.loads(path.read_text())
+    result["metrics"][metric] = value
+    path.write_text(json.dumps(result))
+
+
+def test_the_means_are_those_of_the_folds(runs: Path) -> None:
+    for fold, value in enumerate([0.5, 0.7, 0.6, None, 0.6]):
+        set_metric(runs, f"detector-RCA-B-128-fold{fold}", RECALL, value)
+    write_report(runs)
+    row = entry(read(runs), RECALL, view="RCA", variant="B")
+    assert row["folds"] == [0.5, 0.7, 0.6, None, 0.6]
+    assert row["mean"] == pytest.approx(0.6)
+    assert row["std"] == pytest.approx((0.02 / 3) ** 0.5)
+    assert row["ci95"][0] <= row["ci95"][1]
+    assert (row["task"], row["size"]) == ("detector", 128)
+
+
+def test_every_metric_of_every_group_is_there(reported: Path) -> None:
+    document = read(reported)
+    assert document["schema_version"] == 1
+    assert document["missing"] == []
+    assert document["study"]["runs"] == {
+        "planned": 30,
+        "finished": 30,
+        "failed": 0,
+        "unfinished": 0,
+    }
+    for view in CLASSES:
+        for variant in ("B", "BG"):
+            baseline = f"baseline/{RECALL.replace('0.50', '0.00')}"
+            row = entry(document, baseline, view=view, variant=variant)
+            assert len(row["folds"]) == FOLDS
+            assert row["ci95"] is not None
+            entry(document, "AP@IoU0.20", view=view, variant=variant)
+    for size in (64, 96):
+        for metric in ("accuracy", "f1_macro", "cross_entropy"):
+            assert entry(document, metric, task="view", size=size)["ci95"] is not None
+
+
+def test_the_page_fetches_nothing(reported: Path) -> None:
+    html = html_of(reported)
+    page = Page(html)
+    outside = [a for a in page.addresses if not a.startswith(("#", "data:"))]
+    assert outside == []
+    assert not re.search(r"@import|url\((?!#)", html)
+    assert "<script" not in html
+    assert str(reported) not in html
+
+
+def test_every_link_inside_the_page_leads_somewhere_once(reported: Path) -> None:
+    html = html_of(reported)
+    page = Page(html)
+    assert len(page.ids) == len(set(page.ids))
+    inside = {a[1:] for a in page.addresses if a.startswith("#")}
+    inside |= set(re.findall(r"url\(#([^)]+)\)", html))
+    assert inside <= set(page.ids)
+
+
+def test_every_figure_is_there_with_words_and_content(reported: Path) -> None:
+    html = html_of(reported)
+    for name in ("boxes", "confusion", "curves-RCA", "curves-LCA", "learning"):
+        figure = re.search(rf'<figure id="{name}">(.*?)</figure>', html, re.DOTALL)
+        assert figure is not None, name
+        assert Page(figure[1]).shapes > 20, name
+    pictures = Page(html).pictures
+    assert all(picture["role"] == "img" and picture["aria-label"] for picture in pictures)
+    assert sum("sequence" in str(picture["aria-label"]) for picture in pictures) >= 12
+    assert 'class="truth"' in html and 'class="found"' in html
+
+
+def test_the_papers_numbers_stand_beside(cohort: Cohort, tmp_path: Path) -> None:
+    runs = write_study(tmp_path / "runs", cohort, sizes=(224,), variants=("B",))
+    html = write_report(runs).read_text()
+    assert "paper 0.97 ± 0.01" in html
+    assert "paper 0.72 ± 0.03" in html
+    assert "Cong et al." in html
+    with (runs / "report" / "table_2_view.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["Accuracy published"] == "0.97"
+    accuracy = entry(read(runs), "accuracy", task="view")
+    assert float(row["Accuracy mean"]) == pytest.approx(accuracy["mean"])
+    assert published_view(512)["cross_entropy"].std == 0.27
+    assert published_detector("RCA", "BG")["precision@IoU0.20/score0.50/max1"].mean == 0.714
+    assert published_detector("all", "B") == {}
+
+
+def test_an_unfinished_study_says_what_is_missing(runs: Path) -> None:
+    name = "detector-LCA-BG-128-fold4"
+    shutil.rmtree(runs / name)
+    failed = "view-64-fold1"
+    fail(runs, failed, "the loss is not finite at step 20")
+    running = "view-96-fold3"
+    (runs / running / "result.json").unlink()
+    html = write_report(runs).read_text()
+    header = html[html.index("<header>") : html.index("</header>")]
+    assert f"1 run is missing because of a failure: {failed} (the loss is not finite" in header
+    assert f"{name} (not started)" in header
+    assert f"{running} (still running, or stopped, at step 3500)" in header
+    assert "27 of 30 runs are finished" in header
+    missing = {row["name"]: row["reason"] for row in read(runs)["missing"]}
+    assert set(missing) == {name, failed, running}
+    assert missing[failed] == "failed: the loss is not finite at step 20"
+    assert entry(read(runs), RECALL, view="LCA", variant="BG")["folds"][4] is None
+
+
+def test_a_study_without_any_result_still_has_a_page(runs: Path) -> None:
+    for folder in runs.glob("*-fold*"):
+        shutil.rmtree(folder)
+    html = write_report(runs).read_text()
+    assert "0 of 30 runs are finished" in html
+    assert read(runs)["metrics"] == []
+
+
+def test_a_cohort_that_is_gone_is_named_and_means_remain(runs: Path) -> None:
+    document = json.loads((runs / "study.json").read_text())
+    document["cohort"]["folder"] = str(runs.parent / "gone")
+    (runs / "study.json").write_text(json.dumps(document))
+    html = write_report(runs).read_text()
+    assert "The cohort &#39;gone&#39; was not found" in html
+    row = entry(read(runs), RECALL, view="RCA", variant="B")
+    assert row["mean"] is not None and row["ci95"] is None
+
+
+def test_another_cohort_is_not_mistaken_for_the_studys(runs: Path) -> None:
+    document = json.loads((runs / "study.json").read_text())
+    document["cohort"]["digest"] = "0" * 64
+    (runs / "study.json").write_text(json.dumps(document))
+    assert "is not the one that the study was made with" in write_report(runs).read_text()
+
+
+def test_shared_patients_and_rejected_files_are_told(reported: Path) -> None:
+    html = html_of(reported)
+    assert "Patients that lie on both sides of a fold, by fold: 4, 4, 4, 4, 4." in html
+    assert "The split of detector/RCA is by patient; no patient lies on both sides." in html
+    assert "2 of 22 source files were rejected" in html
+    with (reported / "report" / "balance.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["Sequences"] == "16 / 4"
+    assert rows[0]["Validation sequences"] == "LCA 2, RCA 2"
+
+
+def test_the_markdown_and_the_settings_say_the_same(reported: Path) -> None:
+    text = (reported / "report" / "report.md").read_text()
+    row = entry(read(reported), RECALL, view="RCA", variant="B")
+    assert f"{row['mean']:.2f} ± {row['std']:.2f}" in text
+    assert "python -m angioray.cv cohort --all-folds --config runs/report/settings.yaml" in text
+    assert "batch_size: 32" in (reported / "report" / "settings.yaml").read_text()
+
+
+def test_it_names_what_is_no_runs_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"it has no study\.json"):
+        write_report(tmp_path)
+    with pytest.raises(ValueError, match="it does not exist"):
+        write_report(tmp_path / "nowhere")
+
+
+def test_the_command_prints_tables_and_the_page(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_command(report, prog="python -m angioray.report", argv=[str(runs)])
+    printed = capsys.readouterr().out
+    assert "Stenosis detection on frames held out" in printed
+    assert printed.rstrip().endswith("report.html")
+
+
+def test_the_command_says_in_a_sentence_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run_command(report, prog="python -m angioray.report", argv=[str(tmp_path / "no")])
+    assert stopped.value.code == 2
+    assert "is no runs folder: it does not exist" in capsys.readouterr().err
+
+
+def test_grad_cam_of_a_network_small_enough_for_paper() -> None:
+    # Two channels are the image and its negative; the class weighs their means by 3 and -1, so
+    # the channels' weights are 3/4 and -1/4: the map is 3/4 x + 1/4 x = x, then its positive part.
+    class Small(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer4 = nn.Conv2d(1, 2, 1, bias=False)
+            self.fc = nn.Linear(2, 2, bias=False)
+            self.layer4.weight.data = torch.tensor([1.0, -1.0]).reshape(2, 1, 1, 1)
+            self.fc.weight.data = torch.tensor([[3.0, -1.0], [0.0, 0.0]])
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.layer4(images).mean(dim=(2, 3)))
+
+    model = Small()
+    images = torch.tensor([[[[4.0, -2.0], [1.0, 0.0]]]])
+    maps = grad_cam(model, images, 0, model.layer4)
+    assert maps.tolist() == [[[1.0, 0.0], [0.25, 0.0]]]
+    assert grad_cam(model, images, 1, model.layer4).abs().max() == 0
+    assert model.training
+    model.requires_grad_(False)
+    assert grad_cam(model, images, 0, model.layer4).max() == 1
+
+
+def test_the_page_shows_what_the_classifier_sees(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from angioray import trained
+    from angioray.classifier import view_classifier
+
+    checkpoint = runs / "view-64-fold0" / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "state.json").write_text("{}")
+    monkeypatch.setattr(
+        trained, "load_classifier", lambda folder: view_classifier("resnet18", "none", 2)
+    )
+    html = write_report(runs).read_text()
+    assert html.count('aria-label="Grad-CAM of') == 4
+
+
+def test_weights_that_cannot_be_read_do_not_stop_the_report(runs: Path) -> None:
+    checkpoint = runs / "view-64-fold0" / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "state.json").write_text("{}")
+    assert "There is no Grad-CAM at 64 px" in write_report(runs).read_text()
+
+
+def test_curves_by_hand() -> None:
+    a, b = (0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 60.0, 60.0)
+    truth = {1: np.array([a, b])}
+    found = {1: (np.array([a, (80, 0, 90, 10), b]), np.array([0.9, 0.8, 0.7]))}
+    fold = match_frames(truth, found, [1, 2])
+    precision = precision_recall([fold])
+    assert precision is not None
+    assert precision.mean[precision.x <= 0.5] == pytest.approx(1)
+    assert precision.mean[precision.x > 0.5] == pytest.approx(2 / 3)
+    froc = free_response([fold, fold])
+    assert froc is not None
+    assert froc.mean[froc.x < 0.499] == pytest.approx(0.5)  # one false box in two frames
+    assert froc.mean[froc.x > 0.501] == pytest.approx(1)
+    assert precision_recall([match_frames({}, {}, [1])]) is None
+    assert free_response([match_frames({}, {}, [1])]) is None
+
+
+def test_stills_without_patients_are_called_that(tmp_path: Path) -> None:
+    cohort = write_cohort(tmp_path / "cohort", patients=5, stills=True)
+    runs = write_study(tmp_path / "runs", cohort, variants=("B",), sizes=())
+    assert "Grouping by patient was impossible" in write_report(runs).read_text()
