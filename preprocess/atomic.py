@@ -12,7 +12,8 @@ PARTIAL = ".partial"
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write ``content`` beside ``path`` and rename it into place once it is on the disk."""
-    partial = path.with_name(path.name + PARTIAL)
+    # Several processes may write one file: each its own partial, and the last rename wins.
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

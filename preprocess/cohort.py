@@ -274,6 +274,13 @@ def store_cine(folder: Path, sequence: Sequence, frames: NDArray[np.unsignedinte
     partial.rename(final)
 
 
+def update_attributes(folder: Path, sequence: Sequence) -> None:
+    """Give a stored cine other attributes (a corrected label), atomically; its frames stay."""
+    path = _store_path(folder) / sequence.sequence_id / "zarr.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, {**document, "attributes": asdict(sequence)})
+
+
 def stored_sequence(folder: Path, sequence_id: str) -> Sequence:
     """The attributes of one stored cine."""
     array = zarr.open_array(_store_path(folder) / sequence_id, mode="r")

@@ -63,7 +63,7 @@ def run(command: Command, *, prog: str, argv: Sequence[str] | None = None) -> No
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = _parser(command, prog)
     values = parser.parse_args(list(sys.argv[1:] if argv is None else argv))
-    _call(command, _arguments(command, parser.instantiate(values).as_dict()), prog)
+    _call(command, parser.instantiate(values).as_dict(), prog)
 
 
 def run_one_of(
@@ -104,6 +104,8 @@ def _parser(command: Command, prog: str) -> _Parser:
         parser.add_argument("--config", action="config", help="settings as a YAML file")
         parser.add_class_arguments(settings, None)
     parser.add_function_arguments(command, skip=skip, as_group=False, as_positional=True)
+    positional = [action.dest for action in parser._actions if not action.option_strings]
+    parser.usage = " ".join([prog, *(name.upper() for name in positional), "[options]"])
     return parser
 
 
@@ -116,9 +118,9 @@ def _arguments(function: Command, values: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _call(command: Command, arguments: dict[str, Any], prog: str) -> None:
+def _call(command: Command, values: dict[str, Any], prog: str) -> None:
     try:
-        command(**arguments)
+        command(**_arguments(command, values))
     except ValueError as problem:
         _stop(prog, str(problem), USER_ERROR)
     except OSError as problem:

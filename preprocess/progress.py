@@ -52,3 +52,40 @@ def _lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
             ending = f"{duration(left)} left" if done < total else f"in {duration(now - start)}"
             print(f"{label} {done}/{total}, {ending}", file=sys.stderr, flush=True)
             last = now
+
+
+class ProgressLine:
+    """One line for work that tells its own progress; as often as a terminal or a file bears it."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._live = sys.stderr.isatty()
+        self._start = time.monotonic()
+        self._first: int | None = None
+        self._last = 0.0
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            print(file=sys.stderr)
+
+    def show(self, done: int, total: int, words: str) -> None:
+        """Tell that ``done`` of ``total`` is done; a resumed job may begin with any number."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self._start = done, now
+        if done < total and now - self._last < (0.2 if self._live else LINE_EVERY_S):
+            return
+        self._last = now
+        fresh = done - self._first
+        left = (now - self._start) / fresh * (total - done) if fresh else None
+        ending = f", {duration(left)} left" if left else ""
+        text = f"{self._label} {done}/{total}, {words}{ending}"
+        print(
+            f"\r\x1b[K{text}" if self._live else text,
+            end="" if self._live else "\n",
+            file=sys.stderr,
+            flush=True,
+        )

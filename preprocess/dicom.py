@@ -1,0 +1,277 @@
+"""One DICOM file into a :class:`Cine`: technical attributes from an allow-list, frames as stored.
+
+The reader is tolerant and explains: a file that cannot be used raises :class:`Rejection`, whose
+text a person understands and which holds nothing that identifies anybody. Tags that the allow-list
+does not name are skipped in the file and never reach memory.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import config, dcmread, uid
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
+
+from preprocess.decoders import Undecodable, decode
+from preprocess.display import Display
+from preprocess.grayscale import display_of
+
+ACCEPTED_CLASSES = (uid.XRayAngiographicImageStorage, uid.EnhancedXAImageStorage)
+MODALITY = re.compile("[A-Z]{2}")
+GREY = ("MONOCHROME1", "MONOCHROME2")
+
+IDENTITY = ["PatientID", "SOPInstanceUID"]
+TECHNICAL = [
+    *("SOPClassUID", "Modality", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
+    *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit"),
+    *("PixelRepresentation", "PixelIntensityRelationship", "ModalityLUTSequence", "RescaleSlope"),
+    *("RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
+    *("PositionerPrimaryAngle", "PositionerSecondaryAngle", "FrameTime", "FrameTimeVector"),
+    *("CineRate", "RecommendedDisplayFrameRate", "ImagerPixelSpacing"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+]
+PIXELS = ["PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"]
+
+
+class Rejection(ValueError):  # noqa: N818 - it is what happens to the file
+    """A file that is no usable cine; its text is the reason, free of identifiers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who and which: never written as it is, never shown."""
+
+    patient_id: str = field(repr=False)
+    sop_instance_uid: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cine:
+    """A decoded cine.
+
+    ``frames`` is uint8 or uint16 [T, H, W] as stored. Angles are (0018,1510) and (0018,1511);
+    ``imager_pixel_spacing_mm`` (rows, columns) is at the detector (0018,1164).
+    """
+
+    identity: Identity
+    frames: NDArray[np.unsignedinteger[Any]]
+    bits_stored: int
+    display: Display
+    transfer_syntax_uid: str
+    primary_angle_deg: float | None
+    secondary_angle_deg: float | None
+    frame_time_ms: float | None
+    imager_pixel_spacing_mm: tuple[float, float] | None
+
+
+class Header:
+    """A checked file whose frames are not decoded yet.
+
+    Attributes:
+        identity: patient and instance.
+        length: number of frames.
+    """
+
+    def __init__(self, dataset: Dataset, size: int):
+        _check_object(dataset)
+        self._dataset = dataset
+        self.length = _length(dataset)
+        _check_pixels(dataset, size)
+        self.identity = _identity(dataset)
+
+    def cine(self) -> Cine:
+        """Decode every frame.
+
+        Raises:
+            Rejection: the pixel data are cut short, damaged, or in a form nothing here decodes.
+        """
+        dataset = self._dataset
+        with _reading():
+            frames = decode(dataset, self.length)
+            bits_stored = int(dataset.BitsStored)
+            return Cine(
+                identity=self.identity,
+                frames=frames,
+                bits_stored=bits_stored,
+                display=display_of(self._find, frames, bits_stored=bits_stored),
+                transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
+                primary_angle_deg=self._number("PositionerPrimaryAngle"),
+                secondary_angle_deg=self._number("PositionerSecondaryAngle"),
+                frame_time_ms=self._frame_time_ms(),
+                imager_pixel_spacing_mm=self._spacing_mm(),
+            )
+
+    def _find(self, keyword: str) -> Any:
+        """A value at the top, or in the functional groups of an enhanced image."""
+        if (value := _value(self._dataset, keyword)) is not None:
+            return value
+        for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+            for group in (_value(self._dataset, groups) or [])[:1]:
+                for macro in (e.value[0] for e in group if e.VR == "SQ" and e.value):
+                    if (value := _value(macro, keyword)) is not None:
+                        return value
+        return None
+
+    def _number(self, keyword: str) -> float | None:
+        try:
+            number = float(self._find(keyword))
+        except (TypeError, ValueError):
+            return None
+        return number if np.isfinite(number) else None
+
+    def _frame_time_ms(self) -> float | None:
+        """(0018,1063), the mean of (0018,1065), or the inverse of a rate in frames per second."""
+        if time := self._number("FrameTime"):
+            return time
+        vector = self._find("FrameTimeVector")
+        if isinstance(vector, list | tuple) or hasattr(vector, "__len__"):
+            steps = [float(step) for step in vector[1:]]
+            if steps and sum(steps) > 0:
+                return sum(steps) / len(steps)
+        rate = self._number("CineRate") or self._number("RecommendedDisplayFrameRate")
+        return 1000 / rate if rate else None
+
+    def _spacing_mm(self) -> tuple[float, float] | None:
+        spacing = self._find("ImagerPixelSpacing")
+        try:
+            rows, columns = (float(value) for value in spacing)
+        except (TypeError, ValueError):
+            return None
+        return (rows, columns) if rows > 0 and columns > 0 else None
+
+
+def read_header(path: Path, *, size: int = 512) -> Header:
+    """Read and check one file, leaving its frames compressed.
+
+    Args:
+        path: the file, with any ending.
+        size: rows and columns that are accepted; 0 accepts every size.
+
+    Raises:
+        Rejection: it is no grey-scale XA cine of that size, or names no patient.
+        OSError: it cannot be read at all.
+    """
+    with _reading():
+        return Header(_dataset(path, IDENTITY + TECHNICAL + PIXELS), size)
+
+
+def read_cine(path: Path, *, size: int = 512) -> Cine:
+    """Read, check and decode one file; raises as :func:`read_header` and :meth:`Header.cine`."""
+    return read_header(path, size=size).cine()
+
+
+def read_identity(path: Path) -> Identity | None:
+    """Patient and instance of a file, quickly, or None where it is no DICOM file that says."""
+    try:
+        with _reading():
+            return _identity(_dataset(path, IDENTITY, stop_before_pixels=True))
+    except Rejection:
+        return None
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Odd values pass, and whatever else a damaged file does to the parser is a rejection.
+
+    pydicom's warnings and messages would print names and identifiers: none of them gets out.
+    """
+    with config.disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except InvalidDicomError:
+            raise Rejection("not a DICOM file") from None
+        except Undecodable as problem:
+            raise Rejection(str(problem)) from None
+        except (Rejection, MemoryError):
+            raise
+        except Exception as problem:  # the parser fails in many ways
+            if isinstance(problem, OSError) and problem.errno is not None:
+                raise  # the disk's, not the parser's
+            kind = type(problem).__name__
+            raise Rejection(f"damaged: not readable as DICOM ({kind})") from None
+
+
+def _dataset(path: Path, keywords: list[str], *, stop_before_pixels: bool = False) -> Dataset:
+    # pydicom's own list type names tags by number, keyword or tag.
+    tags: list[Any] = list(keywords)
+    return dcmread(path, specific_tags=tags, stop_before_pixels=stop_before_pixels)
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    """A value, or None where it is absent, empty or so malformed that it cannot be read."""
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # noqa: BLE001 - a malformed optional value is a missing one
+        return None
+    return None if value in ("", b"") else value
+
+
+def _identity(dataset: Dataset) -> Identity:
+    # Padding differs between exports of one patient: NUL bytes and blanks at either end.
+    patient, instance = (
+        str(_value(dataset, keyword) or "").strip("\0 \t\r\n") for keyword in IDENTITY
+    )
+    if not patient:
+        raise Rejection("no PatientID")
+    if not instance:
+        raise Rejection("no SOPInstanceUID")
+    return Identity(patient_id=patient, sop_instance_uid=instance)
+
+
+def _check_object(dataset: Dataset) -> None:
+    found = UID(str(_value(dataset, "SOPClassUID") or ""))
+    if found not in ACCEPTED_CLASSES:
+        # Of a damaged header any value may hold a name: only words of the standard are repeated.
+        name = "unknown" if found.name == str(found) else found.name
+        raise Rejection(f"not an XA image (its SOP class is {name})")
+    if (modality := str(_value(dataset, "Modality") or "XA")) != "XA":
+        known = modality if MODALITY.fullmatch(modality) else "unknown"
+        raise Rejection(f"not an XA image (its modality is {known})")
+    if not getattr(dataset.file_meta, "TransferSyntaxUID", None):
+        raise Rejection("damaged: no transfer syntax")
+    if _value(dataset, "PixelData") is None:
+        raise Rejection("no pixel data (is the file cut short?)")
+
+
+def _length(dataset: Dataset) -> int:
+    number = _value(dataset, "NumberOfFrames")
+    try:
+        length = 1 if number is None else int(number)
+    except (TypeError, ValueError):
+        raise Rejection("damaged: its number of frames is no number") from None
+    if length < 1:
+        raise Rejection("it has no frames")
+    return length
+
+
+def _check_pixels(dataset: Dataset, size: int) -> None:
+    names = ("Rows", "Columns", "BitsAllocated", "BitsStored")
+    values = [_value(dataset, name) for name in names]
+    if missing := [n for n, v in zip(names, values, strict=True) if not isinstance(v, int)]:
+        raise Rejection(f"damaged: no {missing[0]}")
+    rows, columns, allocated, stored = (int(value) for value in values)
+    samples = int(_value(dataset, "SamplesPerPixel") or 1)
+    if samples != 1 or _value(dataset, "PhotometricInterpretation") not in GREY:
+        raise Rejection("not grey-scale")
+    if size and (rows, columns) != (size, size):
+        raise Rejection(f"size {columns} x {rows}, not {size} x {size}")
+    if rows < 1 or columns < 1:
+        raise Rejection("damaged: frames of no size")
+    if allocated not in (8, 16) or not 8 <= stored <= allocated:
+        raise Rejection(f"{stored} bits stored in {allocated}; 8 to 16 are read")
+    if _value(dataset, "PixelRepresentation") or _value(dataset, "HighBit") not in (
+        None,
+        stored - 1,
+    ):
+        raise Rejection("pixel values are signed or shifted")

@@ -1,0 +1,1 @@
+"""Public data sets into the cohort form, one module each."""

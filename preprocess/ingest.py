@@ -1,0 +1,166 @@
+"""An archive of DICOM files, labels and regions into a cohort: resumable and parallel."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocess.annotations import Region, read_regions, region_files
+from preprocess.assembly import Assembly, Regions, assemble
+from preprocess.atomic import PARTIAL
+from preprocess.cohort import write_annotations, write_manifest
+from preprocess.intake import Finder, read_files, walk
+from preprocess.journal import Journal, Record
+from preprocess.labels import Labels, read_labels
+from preprocess.progress import track
+from preprocess.pseudonyms import read_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestSettings:
+    """How an archive is read."""
+
+    size: int = 512
+    """Rows and columns of the cines that are kept; 0 keeps every size."""
+    other_frames: bool = False
+    """Keep regions that are not on the reference frame as well."""
+    processes: int = 0
+    """Processes that decode; 0 = one per core."""
+
+    def __post_init__(self) -> None:
+        if self.size < 0 or self.processes < 0:
+            raise ValueError("size and processes must be 0 or more.")
+
+
+def ingest(
+    src: Path,
+    *,
+    labels: Path,
+    out: Path,
+    rois: Path | None = None,
+    key: Path | None = None,
+    settings: IngestSettings,
+) -> None:
+    """Read an archive of DICOM XA cines into a cohort.
+
+    The same command again continues where it stopped, and takes up corrected labels and regions
+    without decoding anything twice.
+
+    Args:
+        src: the archive: a folder of DICOM files, with any names, at any depth.
+        labels: sequences.csv, one row per cine.
+        out: the cohort folder to write.
+        rois: regions that readers drew: one file, or a folder of them.
+        key: reuse the pseudonym key in this file, so that a patient keeps their pseudonym.
+
+    Raises:
+        ValueError: the labels or regions contradict themselves, or no file could be accepted.
+
+    Examples:
+        python -m preprocess ingest archive --labels sequences.csv --rois rois --out cohort
+        python -m preprocess ingest archive --labels sequences.csv --out cohort --size 0
+    """
+    if not src.is_dir():
+        raise ValueError(f"{src} is no folder. Give the folder that holds the DICOM files.")
+    rows = read_labels(labels)
+    annotations = region_files(rois) if rois else []
+    drawn = Regions(_regions(annotations))
+    reused = read_key(key) if key else None
+    closed: list[Path] = []
+    files = _sources(walk(src, closed), src, out, [labels, *annotations, *([key] if key else [])])
+    if not files:
+        raise ValueError(f"{src} holds no files. Give the folder that holds the DICOM files.")
+    out.mkdir(parents=True, exist_ok=True)
+    with Journal(out, reused) as journal:
+        _remove_partials(out)
+        records = _ingest_files(src, files, rows, out, journal, settings)
+        result = assemble(records, rows, drawn, out, other_frames=settings.other_frames)
+        if closed:
+            result.remarks.append(f"{len(closed)} folders of {src} could not be opened")
+            result.notes += [f"folder {path} could not be opened" for path in closed]
+        for note in result.notes:
+            journal.note(note)
+        write_manifest(out, result.manifest)
+        if not result.sequences:
+            raise ValueError(_nothing_accepted(src, result))
+        write_annotations(out, result.sequences, result.boxes)
+        _tell(result, out, journal.path)
+
+
+def _sources(found: Iterable[Path], src: Path, out: Path, apart: Iterable[Path]) -> list[Path]:
+    """The files of an archive, without the labels, regions and cohort that may lie in it too."""
+    known = {path.resolve() for path in apart}
+    inside = out.resolve() if src.resolve() in out.resolve().parents else None
+    return [
+        path
+        for path in found
+        if path.resolve() not in known
+        and (inside is None or not str(path.resolve()).startswith(str(inside)))
+    ]
+
+
+def _regions(files: Iterable[Path]) -> Iterator[Region]:
+    problems = []
+    for path in files:
+        try:
+            yield from read_regions(path)
+        except ValueError as problem:
+            problems.append(str(problem))
+    if problems:
+        raise ValueError("These regions cannot be read:\n  " + "\n  ".join(problems[:20]))
+
+
+def _remove_partials(out: Path) -> None:
+    """What a killed run left half-written (only one run at a time holds the journal)."""
+    for folder in (out, out / "frames.zarr"):
+        for path in folder.glob(f".*{PARTIAL}"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _ingest_files(
+    src: Path,
+    files: list[Path],
+    labels: Labels,
+    out: Path,
+    journal: Journal,
+    settings: IngestSettings,
+) -> list[Record]:
+    """Bring every file into the journal, and return their records in the order of ``files``."""
+    names = [path.relative_to(src).as_posix() for path in files]
+    finder = Finder(src, labels, journal, out, settings.size)
+    pending = [name for name in names if not finder.is_finished(name)]
+    if len(pending) < len(names):
+        print(f"{len(names) - len(pending)} of {len(names)} files were finished by an earlier run.")
+    records = read_files(pending, finder, out, size=settings.size, processes=settings.processes)
+    for record in track(records, total=len(pending), label="files"):
+        journal.append(record)
+    return [journal.records[name] for name in names]
+
+
+def _rejections(result: Assembly) -> list[str]:
+    reasons = Counter(row.reason for row in result.manifest if row.status == "rejected")
+    return [f"{count:6} {reason}" for reason, count in reasons.most_common()]
+
+
+def _nothing_accepted(src: Path, result: Assembly) -> str:
+    reasons = "\n".join(_rejections(result))
+    return f"no cine in {src} could be accepted; every file was rejected:\n{reasons}"
+
+
+def _tell(result: Assembly, out: Path, journal: Path) -> None:
+    patients = {sequence.patient_id for sequence in result.sequences}
+    frames = sum(sequence.length for sequence in result.sequences)
+    print(
+        f"Accepted {len(result.sequences)} cines of {len(patients)} patients: {frames} frames, "
+        f"{len(result.boxes)} boxes."
+    )
+    if rejections := _rejections(result):
+        print("Rejected files:", *rejections, sep="\n")
+    for remark in result.remarks:
+        print(f"Note: {remark}.")
+    print(f"Wrote {out} (frames.zarr, annotations.json, manifest.csv).")
+    print(f"Private, to be kept and not to be shared: {journal} (key, files and pseudonyms).")
+    print(f"Next: python -m preprocess propagate {out}")

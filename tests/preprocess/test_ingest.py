@@ -1,0 +1,358 @@
+"""From an archive to a cohort, end to end, with everything that hospitals and machines do to it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom import uid
+from tiny_archive import SIZE, Archive, noise
+
+from preprocess.cohort import Box, BoxSource, Cohort, read_manifest, write_annotations
+from preprocess.ingest import IngestSettings, ingest
+from preprocess.journal import Journal
+
+HERE = IngestSettings(size=SIZE, processes=1)
+BOX = (4.0, 5.0, 20.0, 18.0)
+
+
+def run(archive: Archive, settings: IngestSettings = HERE, **arguments: Path) -> Path:
+    out = archive.folder / "cohort"
+    rois = {"rois": archive.rois} if archive.rois.is_dir() else {}
+    ingest(archive.src, labels=archive.labels, out=out, settings=settings, **rois, **arguments)
+    return out
+
+
+def journal(out: Path) -> list[dict[str, object]]:
+    text = out.with_name(out.name + ".private.jsonl").read_text()
+    return [entry for line in text.splitlines() if "path" in (entry := json.loads(line))]
+
+
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("a file was decoded again")
+
+
+def reasons(out: Path) -> list[str]:
+    return sorted(row.reason for row in read_manifest(out) if row.status == "rejected")
+
+
+def test_round_trip(archive: Archive) -> None:
+    first, second = noise(4, seed=1), noise(3, bits=12, seed=2)
+    archive.add("p1/a.dcm", "RCA,1,0,1,4,0.8;0.95,,", boxes={1: [BOX]}, frames=first)
+    archive.add(
+        "p1/b",
+        "LCA,,,,,,,true",
+        frames=second,
+        bits=12,
+        syntax=uid.JPEGLosslessSV1,
+        without=("WindowCenter",),
+    )
+    cohort = Cohort.open(run(archive))
+    by_view = {sequence.view: sequence for sequence in cohort.sequences.values()}
+    rca, lca = by_view["RCA"], by_view["LCA"]
+    np.testing.assert_array_equal(cohort.cine(rca.sequence_id), first)
+    np.testing.assert_array_equal(cohort.cine(lca.sequence_id), second)
+    assert rca.patient_id == lca.patient_id
+    assert (rca.optimal_start, rca.reference_frame, rca.ifr) == (1, 1, (0.8, 0.95))
+    assert (lca.optimal_start, lca.bits_stored, lca.no_lesion) == (None, 12, True)
+    (box,) = cohort.boxes
+    assert (box.sequence_id, box.frame_index, box.box_xyxy) == (rca.sequence_id, 1, BOX)
+    assert box.source is BoxSource.REFERENCE
+    rows = read_manifest(cohort.folder)
+    assert [(row.status, row.reference_boxes, row.ifr) for row in rows] == [
+        ("accepted", 1, "0.8;0.95"),
+        ("accepted", 0, ""),
+    ]
+
+
+def test_one_bad_file_never_stops_the_rest(archive: Archive) -> None:
+    archive.add("good.dcm")
+    (archive.src / "notes.txt").write_text("no cine")
+    archive.add("no_row.dcm", row=None)
+    archive.add("large.dcm", frames=noise(2, 40))
+    archive.add("implant.dcm", "RCA,,,,,0.7,implant,", boxes={1: [BOX]})
+    archive.add("nobody.dcm", without=("PatientID",))
+    archive.add("short.dcm", NumberOfFrames=9)
+    archive.add("late.dcm", "RCA,1,0,1,99,,,")
+    archive.add("healthy.dcm", "RCA,1,0,1,3,,,true", boxes={1: [BOX]})
+    out = run(archive)
+    assert reasons(out) == [
+        "excluded: implant",
+        "label: vanishing_start 99 of 3 frames",
+        "labelled no_lesion, but boxes are drawn on it",
+        "no PatientID",
+        "no row in sequences.csv",
+        "not a DICOM file",
+        f"size 40 x 40, not {SIZE} x {SIZE}",
+        "the pixel data end after 3 of 9 frames",
+    ]
+    assert len(Cohort.open(out).sequences) == 1
+    (implant,) = [row for row in read_manifest(out) if row.exclude]
+    assert (implant.exclude, implant.view, implant.ifr, implant.reference_boxes) == (
+        "implant",
+        "RCA",
+        "0.7",
+        1,
+    )
+    assert implant.patient_id.startswith("P")
+    assert all(len(row.sha256) == 64 for row in read_manifest(out))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_of_two_files_of_one_instance_the_first_whole_one_is_taken(
+    archive: Archive, processes: int
+) -> None:
+    archive.add("a.dcm", instance="1.2.3", NumberOfFrames=9)
+    archive.add("b.dcm", instance="1.2.3")
+    archive.add("c.dcm", instance="1.2.3")
+    archive.add("d.dcm", instance="1.2.4")
+    out = run(archive, IngestSettings(size=SIZE, processes=processes))
+    assert [row.reason for row in read_manifest(out)] == [
+        "the pixel data end after 3 of 9 frames",
+        "",
+        "duplicate: the same SOPInstanceUID as another file",
+        "",
+    ]
+    # A second run decodes nothing and judges the same.
+    before = (out / "manifest.csv").read_bytes()
+    run(archive)
+    assert (out / "manifest.csv").read_bytes() == before
+
+
+def test_again_is_free_and_gives_the_same_bytes(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.add("a.dcm", boxes={1: [BOX]})
+    archive.add("bad.dcm", NumberOfFrames=9)
+    out = run(archive)
+    before = [(out / name).read_bytes() for name in ("annotations.json", "manifest.csv")]
+    monkeypatch.setattr("preprocess.intake._ingest_file", never)
+    run(archive)
+    assert [(out / n).read_bytes() for n in ("annotations.json", "manifest.csv")] == before
+    assert len(journal(out)) == 2
+
+
+def test_corrected_labels_are_taken_up_without_decoding(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.add("a.dcm", "RCA,1,0,1,3,,,")
+    archive.add("b.dcm", "RCA,1,0,1,3,,,")
+    run(archive)
+    archive.rows[:] = ["a.dcm,LCA,2,0,2,3,0.9,,", "b.dcm,RCA,,,,,,pacemaker,"]
+    monkeypatch.setattr("preprocess.intake._ingest_file", never)
+    cohort = Cohort.open(run(archive))
+    (sequence,) = cohort.sequences.values()
+    assert (sequence.view, sequence.reference_frame, sequence.ifr) == ("LCA", 2, (0.9,))
+    assert reasons(cohort.folder) == ["excluded: pacemaker"]
+
+
+def test_a_file_that_gets_its_row_later_is_read_then(archive: Archive) -> None:
+    archive.add("a.dcm")
+    archive.add("b.dcm", row=None)
+    run(archive)
+    archive.rows.append("b.dcm,LCA,,,,,,,")
+    assert len(Cohort.open(run(archive)).sequences) == 2
+
+
+def test_tracked_boxes_stay_until_the_reference_changes(archive: Archive) -> None:
+    archive.add("a.dcm", boxes={1: [BOX]})
+    out = run(archive)
+    cohort = Cohort.open(out)
+    (reference,) = cohort.boxes
+    more = [
+        Box(
+            sequence_id=reference.sequence_id,
+            frame_index=frame_index,
+            box_xyxy=BOX,
+            instance_id=reference.instance_id,
+            source=source,
+        )
+        for frame_index, source in ((2, BoxSource.TRACKED), (0, BoxSource.CORRECTED))
+    ]
+    write_annotations(out, cohort.sequences.values(), [reference, *more])
+    assert len(Cohort.open(run(archive)).boxes) == 3
+    for path in archive.rois.iterdir():
+        path.write_text(path.read_text().replace("(4.0", "(6.0"))
+    sources = sorted(box.source for box in Cohort.open(run(archive)).boxes)
+    assert sources == [BoxSource.CORRECTED, BoxSource.REFERENCE]
+
+
+def test_regions_off_the_reference_frame_are_left_out_and_said(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.add("a.dcm", boxes={1: [BOX, (30, 30, 50, 31), (9, 9, 9, 9)], 0: [BOX], 2: [BOX]})
+    cohort = Cohort.open(run(archive))
+    assert [box.box_xyxy for box in cohort.boxes] == [BOX, (30, 30, 32, 31)]
+    said = capsys.readouterr().out
+    assert "2 regions lie off the reference frame" in said
+    assert "1 regions are left out: smaller than a pixel" in said
+    assert "1 boxes reached over the edge" in said
+
+
+def test_other_frames_are_kept_where_asked(archive: Archive) -> None:
+    archive.add("a.dcm", boxes={1: [BOX], 2: [BOX]})
+    settings = IngestSettings(size=SIZE, processes=1, other_frames=True)
+    assert [box.frame_index for box in Cohort.open(run(archive, settings)).boxes] == [1, 2]
+
+
+def test_unmatched_rows_and_regions_are_said(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.add("a.dcm", boxes={1: [BOX]})
+    archive.add("gone.dcm", boxes={1: [BOX]})
+    (archive.src / "gone.dcm").unlink()
+    run(archive)
+    said = capsys.readouterr().out
+    assert "1 rows of" in said
+    assert "(lines 3)" in said
+    assert "1 regions name 1 sequences that are not in the archive" in said
+
+
+def test_nothing_accepted_leaves_no_annotations(archive: Archive) -> None:
+    archive.add("a.dcm", NumberOfFrames=9)
+    with pytest.raises(ValueError, match=r"no cine .*\n +1 the pixel data end after 3 of 9"):
+        run(archive)
+    assert not (archive.folder / "cohort" / "annotations.json").exists()
+
+
+def test_wrong_places_are_said(archive: Archive, tmp_path: Path) -> None:
+    labels, out = tmp_path / "sequences.csv", tmp_path / "out"
+    labels.write_text("file,view\na.dcm,RCA\n")
+    with pytest.raises(ValueError, match="is no folder"):
+        ingest(tmp_path / "nowhere", labels=labels, out=out, settings=HERE)
+    with pytest.raises(ValueError, match="holds no files"):
+        ingest(archive.src, labels=labels, out=out, settings=HERE)
+    assert not out.exists()
+
+
+def test_the_key_gives_the_same_pseudonyms_elsewhere(archive: Archive, tmp_path: Path) -> None:
+    archive.add("a.dcm")
+    out = run(archive)
+    key = out.with_name("cohort.private.jsonl")
+    elsewhere = tmp_path / "elsewhere"
+    ingest(archive.src, labels=archive.labels, out=elsewhere, key=key, settings=HERE)
+    ingest(archive.src, labels=archive.labels, out=tmp_path / "third", settings=HERE)
+    names = [list(Cohort.open(folder).sequences) for folder in (out, elsewhere, tmp_path / "third")]
+    assert names[0] == names[1] != names[2]
+    other = tmp_path / "key"
+    other.write_text("ab" * 32)
+    with pytest.raises(ValueError, match="begun with another key"):
+        ingest(archive.src, labels=archive.labels, out=out, key=other, settings=HERE)
+
+
+SECRETS = ("Zanzibar", "Quimby", "MRN-77512", "Saint-Elsewhere", "Fluorotron", "1.2.826.77.1")
+
+
+def test_no_identifier_reaches_the_cohort_or_the_screen(
+    archive: Archive, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Names planted in headers, private tags, file names and regions, searched in every byte."""
+    for number, name in enumerate(("Quimby_1.dcm", "Zanzibar/scan")):
+        archive.add(
+            name,
+            boxes={1: [BOX]},
+            patient="MRN-77512",
+            instance=f"1.2.826.77.1.{number}",
+            PatientName="Zanzibar^Quimby",
+            InstitutionName="Saint-Elsewhere",
+            ReferringPhysicianName="Quimby",
+            Manufacturer="Fluorotron",
+            PatientComments="Zanzibar",
+        )
+        dataset = pydicom.dcmread(archive.src / name)
+        block = dataset.private_block(0x0009, "Fluorotron", create=True)
+        block.add_new(0x10, "LO", "Quimby private")
+        dataset.save_as(archive.src / name)
+    archive.add("Quimby_broken.dcm", patient="MRN-77512", NumberOfFrames=9, PatientName="Quimby")
+    archive.add("Quimby_no_row.dcm", row=None, patient="MRN-77512")
+    (archive.src / "Quimby.txt").write_text("Quimby")
+    out = run(archive, IngestSettings(size=SIZE, processes=2))
+    said = capfd.readouterr()
+    written = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for secret in SECRETS:
+        assert secret not in said.out + said.err
+        for path, content in written.items():
+            assert secret.encode() not in content, path
+            assert secret not in str(path.relative_to(archive.folder))
+    private_journal = out.with_name("cohort.private.jsonl")
+    assert private_journal.stat().st_mode & 0o777 == 0o600
+    assert b"MRN-77512" not in private_journal.read_bytes()
+
+
+def test_a_torn_journal_line_is_an_unfinished_file(archive: Archive) -> None:
+    archive.add("a.dcm")
+    archive.add("b.dcm")
+    out = run(archive)
+    path = out.with_name("cohort.private.jsonl")
+    path.write_bytes(path.read_bytes()[:-25])
+    assert len(Cohort.open(run(archive)).sequences) == 2
+    assert [entry["path"] for entry in journal(out)] == ["a.dcm", "b.dcm"]
+
+
+def test_killed_in_the_middle_it_continues_and_decodes_nothing_twice(archive: Archive) -> None:
+    for number in range(24):
+        archive.add(f"{number:02d}.dcm", frames=noise(40, 128, seed=number))
+    out = archive.folder / "cohort"
+    command = [
+        *(sys.executable, "-m", "preprocess", "ingest", str(archive.src), "--out", str(out)),
+        *("--labels", str(archive.labels), "--size", "128", "--processes", "2"),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (out.with_name("cohort.private.jsonl").exists() and len(journal(out)) >= 3):
+        assert time.monotonic() < deadline, "nothing was journaled"
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "annotations.json").exists()
+    done = len(journal(out))
+    assert 3 <= done < 24
+    subprocess.run(command, check=True, capture_output=True)
+    paths = [entry["path"] for entry in journal(out)]
+    assert sorted(paths) == [f"{number:02d}.dcm" for number in range(24)]
+    cohort = Cohort.open(out)
+    assert len(cohort.sequences) == 24
+    assert not list(out.rglob("*.partial"))
+    with (out / "manifest.csv").open() as file:
+        assert all(row["status"] == "accepted" for row in csv.DictReader(file))
+
+
+def test_two_ingests_into_one_cohort_do_not_mix(archive: Archive) -> None:
+    archive.add("a.dcm")
+    out = run(archive)
+    with Journal(out, None), pytest.raises(ValueError, match="another ingest is writing"):
+        run(archive)
+
+
+def test_an_unreadable_file_is_tried_again(archive: Archive) -> None:
+    archive.add("a.dcm")
+    archive.add("b.dcm")
+    (archive.src / "b.dcm").rename(archive.folder / "b")
+    (archive.src / "b.dcm").symlink_to(archive.folder / "dangling")
+    out = run(archive)
+    assert len(read_manifest(out)) == 1
+    (archive.src / "b.dcm").unlink()
+    (archive.folder / "b").rename(archive.src / "b.dcm")
+    assert len(Cohort.open(run(archive)).sequences) == 2
+
+
+def test_a_file_that_moved_away_and_back_is_not_counted_twice(archive: Archive) -> None:
+    archive.add("a.dcm", instance="1.2.3")
+    aside = archive.folder / "aside"
+    run(archive)
+    (archive.src / "a.dcm").rename(aside)
+    archive.add("b.dcm", instance="1.2.3")
+    run(archive)
+    aside.rename(archive.src / "a.dcm")
+    rows = read_manifest(run(archive))
+    assert [row.status for row in rows] == ["accepted", "rejected"]

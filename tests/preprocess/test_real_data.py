@@ -1,0 +1,116 @@
+"""Real cines and stills, where they are: pixels as pydicom decodes them, refusals with reasons."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from tiny_archive import osirix, roi
+
+from preprocess.atomic import write_json
+from preprocess.cohort import BoxSource, Cohort, Verdict, read_manifest
+from preprocess.dicom import Rejection, read_cine
+from preprocess.importers.arcade import import_arcade
+from preprocess.ingest import IngestSettings, ingest
+from preprocess.propagate import PropagateSettings, propagate
+
+DATA = Path(os.environ.get("ANGIORAY_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
+LCA = "philips_lca_75f_jpegbaseline.dcm"
+RCA = "rubo_0002_rca_96f_jpegbaseline.dcm"
+
+pytestmark = pytest.mark.skipif(
+    not (DATA / "xa_dicom").is_dir(),
+    reason="the real data are not on this machine (set ANGIORAY_REAL_DATA to their folder)",
+)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """Both real cines with a hand-written label and a box each."""
+    folder = tmp_path_factory.mktemp("real")
+    labels = folder / "sequences.csv"
+    labels.write_text(
+        "file,view,reference_frame,introducing_start,optimal_start,vanishing_start,ifr\n"
+        f"{LCA},LCA,30,10,25,36,0.85\n"
+        f"{RCA},RCA,40,15,35,46,0.92\n"
+    )
+    (folder / "rois").mkdir()
+    for name, frame, box in ((LCA, 30, (200, 150, 240, 190)), (RCA, 40, (150, 150, 190, 190))):
+        write_json(folder / "rois" / f"{Path(name).stem}.json", osirix({frame: [roi(box)]}))
+    settings = IngestSettings(processes=1)
+    out = folder / "cohort"
+    ingest(DATA / "xa_dicom", labels=labels, rois=folder / "rois", out=out, settings=settings)
+    propagate(out, PropagateSettings(processes=1))
+    return Cohort.open(out)
+
+
+@pytest.mark.parametrize(("view", "name", "length"), [("LCA", LCA, 75), ("RCA", RCA, 96)])
+def test_frames_are_what_pydicom_decodes(cohort: Cohort, view: str, name: str, length: int) -> None:
+    (sequence,) = [s for s in cohort.sequences.values() if s.view == view]
+    expected = pydicom.dcmread(DATA / "xa_dicom" / name).pixel_array
+    assert expected.shape == (length, 512, 512)
+    np.testing.assert_array_equal(cohort.cine(sequence.sequence_id), expected)
+
+
+def test_headers_are_read_as_they_are(cohort: Cohort) -> None:
+    by_view = {s.view: s for s in cohort.sequences.values()}
+    lca, rca = by_view["LCA"], by_view["RCA"]
+    assert (lca.primary_angle_deg, lca.secondary_angle_deg) == (40.1, 27)
+    assert (rca.primary_angle_deg, rca.secondary_angle_deg) == (-32, 2)
+    assert rca.frame_time_ms == 33
+    assert rca.imager_pixel_spacing_mm is None
+    # Its modality table leads from logarithmic pixels back to intensity: not for display.
+    assert lca.display.modality_lut == ()
+
+
+def test_pictures_use_the_grey_scale(cohort: Cohort) -> None:
+    for sequence in cohort.sequences.values():
+        shown = cohort.cine_8bit(sequence.sequence_id)[sequence.reference_frame or 0]
+        assert shown.max() - shown.min() > 200
+        assert 60 < shown.mean() < 200
+
+
+def test_the_cerebral_secondary_captures_are_refused(cohort: Cohort) -> None:
+    rejected = [row for row in read_manifest(cohort.folder) if row.status == "rejected"]
+    assert len(rejected) == 7
+    assert {row.reason for row in rejected} == {
+        "not an XA image (its SOP class is Secondary Capture Image Storage)"
+    }
+
+
+def test_boxes_are_tracked_through_the_interval(cohort: Cohort) -> None:
+    tracked = [box for box in cohort.boxes if box.source is BoxSource.TRACKED]
+    assert len(tracked) == 20
+    assert {box.verdict for box in tracked} <= set(Verdict)
+
+
+@pytest.mark.parametrize("name", ["J2KI", "J2KR", "JLSL", "JLSN", "JPLL", "RLE", "JPLY"])
+def test_every_compression_decodes_as_pydicom_does_or_says_why_not(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = DATA / "xa_dicom" / "wg04" / f"XA1_{name}.dcm"
+    captures = (pydicom.uid.SecondaryCaptureImageStorage,)
+    monkeypatch.setattr("preprocess.dicom.ACCEPTED_CLASSES", captures)
+    with pytest.raises(Rejection, match="size 1024 x 1024, not 512 x 512"):
+        read_cine(path)
+    if name == "JPLY":
+        with pytest.raises(Rejection, match="no installed decoder reads"):
+            read_cine(path, size=0)
+        return
+    cine = read_cine(path, size=0)
+    assert cine.bits_stored == 10
+    np.testing.assert_array_equal(cine.frames[0], pydicom.dcmread(path).pixel_array)
+
+
+def test_the_arcade_sample_is_imported(tmp_path: Path) -> None:
+    if not (DATA / "arcade_sample").is_dir():
+        pytest.skip("the ARCADE sample is not on this machine")
+    import_arcade(DATA / "arcade_sample", tmp_path / "cohort", processes=1)
+    found = Cohort.open(tmp_path / "cohort")
+    assert len(found.sequences) == 140
+    assert len(found.boxes) == 137
+    views = [sequence.view for sequence in found.sequences.values()]
+    assert (views.count("RCA"), views.count("LCA"), views.count(None)) == (30, 30, 80)
