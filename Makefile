@@ -1,0 +1,63 @@
+# setup demo test lint bench clean: `make demo` goes from a fresh machine to a report.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell for v in 3.12 3.13 3.11; do command -v python$$v && exit; done; command -v python3)
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+DEMO := demo
+ARCHIVE := $(DEMO)/archive
+COHORT := $(DEMO)/cohort
+RUNS := $(DEMO)/runs
+
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@echo "make demo    a phantom archive, preprocessed, trained over all folds, reported"
+	@echo "make test    lint, types and tests"
+	@echo "make lint    ruff and mypy alone"
+	@echo "make bench   every benchmark, results under benchmarks/results"
+	@echo "make setup   the environment in $(VENV); the others call it by themselves"
+	@echo "make clean   removes what the others made, but not $(VENV)"
+
+setup: $(INSTALLED)
+
+# Written last, so that an interrupted installation is taken up again.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+	  f"angioray needs Python 3.11 to 3.13; $(PYTHON) is {v[0]}.{v[1]}. Install one, or name it: make PYTHON=/path/to/python3.12")'
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check uv
+	@$(PY) -m uv pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	@$(PY) -m uv pip install --quiet --python $(PY) --no-deps --editable .
+	@touch $(INSTALLED)
+	@echo "The environment is ready in $(VENV)."
+
+demo: setup
+	$(PY) -m preprocess phantom $(ARCHIVE) --config configs/demo-phantom.yaml
+	$(PY) -m preprocess ingest $(ARCHIVE)/dicom --labels $(ARCHIVE)/labels/sequences.csv \
+	  --rois $(ARCHIVE)/labels/rois --key $(ARCHIVE)/phantom.key --out $(COHORT)
+	$(PY) -m preprocess propagate $(COHORT)
+	$(PY) -m preprocess summary $(COHORT)
+	$(PY) -m angioray.cv $(COHORT) --all-folds --config configs/demo.yaml --runs $(RUNS)
+	$(PY) -m angioray.report $(RUNS)
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+test: lint
+	$(PY) -m pytest
+
+bench: setup
+	@mkdir -p benchmarks/results
+	@for script in benchmarks/*.py; do \
+	  $(PY) $$script --out benchmarks/results/$$(basename $$script .py).json; done
+
+clean:
+	rm -rf $(DEMO) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find angioray preprocess tune tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,33 @@
+"""Whether a demo report shows that the demo learned: `python tests/check_demo.py report.json`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+VIEW_ACCURACY = 0.90
+ABOVE_FIXED_BOXES = 0.15
+RECALL = "recall@IoU0.20/score0.00/max5"
+
+
+def problems(report: Path) -> list[str]:
+    """What the report lacks, in words; empty if the demo learned."""
+    document = json.loads(report.read_text(encoding="utf-8"))
+    found = [f"missing: {run}" for run in document["missing"]]
+    means = {(m["task"], m["view"], m["metric"]): m["mean"] for m in document["metrics"]}
+    accuracy = means["view", "", "accuracy"]
+    if accuracy < VIEW_ACCURACY:
+        found.append(f"view accuracy is {accuracy:.3f}, below {VIEW_ACCURACY}")
+    for view in ("LCA", "RCA"):
+        recall = means["detector", view, RECALL]
+        baseline = means["detector", view, f"baseline/{RECALL}"]
+        print(f"{view}: {RECALL} {recall:.3f}, five fixed boxes {baseline:.3f}")
+        if recall < baseline + ABOVE_FIXED_BOXES:
+            found.append(f"{view}: recall {recall:.3f} is not {ABOVE_FIXED_BOXES} above {baseline:.3f}")
+    return found
+
+
+if __name__ == "__main__":
+    if found := problems(Path(sys.argv[1])):
+        sys.exit("The demo did not learn what it should:\n  " + "\n  ".join(found))
