@@ -13,7 +13,7 @@ ARCHIVE := $(DEMO)/archive
 COHORT := $(DEMO)/cohort
 RUNS := $(DEMO)/runs
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench clean lock
 
 help:
 	@echo "make demo    a phantom archive, preprocessed, trained over all folds, reported"
@@ -61,3 +61,8 @@ bench: setup
 clean:
 	rm -rf $(DEMO) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find angioray preprocess tune tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Needed after a change of the dependencies in pyproject.toml; commit the result.
+lock: $(VENV)/bin/python
+	$(PY) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-emit-index-url --no-emit-find-links --no-annotate --quiet --output-file requirements.lock
