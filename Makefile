@@ -3,7 +3,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-PYTHON ?= $(shell for v in 3.12 3.13 3.11; do command -v python$$v && exit; done; command -v python3)
+# The first that runs and has a version that is supported; a name alone may be an empty shim.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11; do \
+  $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && exit; done; echo none)
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
@@ -27,8 +30,8 @@ setup: $(INSTALLED)
 
 # Written last, so that an interrupted installation is taken up again.
 $(INSTALLED): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
-	  f"angioray needs Python 3.11 to 3.13; $(PYTHON) is {v[0]}.{v[1]}. Install one, or name it: make PYTHON=/path/to/python3.12")'
+	@$(PYTHON) -c '$(SUPPORTED)' 2>/dev/null || { echo "angioray needs Python 3.11 to 3.13 and" \
+	  "found none that runs. Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv
 	@$(PY) -m uv pip sync --quiet --python $(PY) --require-hashes requirements.lock

@@ -24,7 +24,7 @@ def problems(report: Path) -> list[str]:
         baseline = means["detector", view, f"baseline/{RECALL}"]
         print(f"{view}: {RECALL} {recall:.3f}, five fixed boxes {baseline:.3f}")
         if recall < baseline + ABOVE_FIXED_BOXES:
-            found.append(f"{view}: recall {recall:.3f} is not {ABOVE_FIXED_BOXES} above {baseline:.3f}")
+            found.append(f"{view}: {recall:.3f} is not {ABOVE_FIXED_BOXES} above {baseline:.3f}")
     return found
 
 
