@@ -36,8 +36,8 @@ def cv(
         settings: the study's settings.
         lanes: how runs share the cluster.
         runs: the runs folder; on a cluster, on storage that every node sees.
-        address: of a Ray cluster, such as `auto`; without it RAY_ADDRESS, a cluster that runs on
-            this machine, or one started here for as long as the command runs.
+        address: of a Ray cluster; `auto` is the one that this machine belongs to. Without it
+            RAY_ADDRESS, or a cluster started here for as long as the command runs.
         all_folds: run every fold; without it only fold 0 of everything, as a first look.
         plan: show runs, resources and expected time, and start nothing.
 

@@ -88,7 +88,7 @@ class LanePlan:
 
 
 def start_ray(address: str | None) -> dict[str, float]:
-    """Join the cluster at ``address``, or one that runs here, or start one; its resources.
+    """Join the cluster at ``address`` or RAY_ADDRESS, or start one here; its resources.
 
     Raises:
         ValueError: the cluster cannot be reached.
@@ -100,10 +100,12 @@ def start_ray(address: str | None) -> dict[str, float]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
+    # Only an address joins a cluster: one that happens to run here may be another study's.
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    own = {"include_dashboard": False} if where == "local" else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError) as problem:
-        where = address or os.environ.get("RAY_ADDRESS") or "this machine"
         raise ValueError(
             f"No Ray cluster answers at {where} ({problem}). Check the address, and that "
             "RAY_AUTH_MODE and ~/.ray/auth_token are the cluster's; without an address a local "
