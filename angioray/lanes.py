@@ -102,7 +102,7 @@ def start_ray(address: str | None) -> dict[str, float]:
 
     # Only an address joins a cluster: one that happens to run here may be another study's.
     where = address or os.environ.get("RAY_ADDRESS") or "local"
-    own = {"include_dashboard": False} if where == "local" else {}
+    own: dict[str, Any] = {"include_dashboard": False} if where == "local" else {}
     try:
         ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError) as problem:
