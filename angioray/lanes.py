@@ -251,7 +251,7 @@ def _carry_out(executor: Any, run: Run, runs: Path, queue: Any, lane: int, world
         reason = f"{type(problem).__name__}: {problem}"
         if world.leads:
             folder.fail(reason, traceback.format_exc())
-            ray.get(queue.fail.remote(lane, reason))
+            ray.get(queue.fail.remote(lane, run.name, reason))
     else:
         if world.leads:
-            ray.get(queue.finish.remote(lane, metrics))
+            ray.get(queue.finish.remote(lane, run.name, metrics))

@@ -80,19 +80,26 @@ class RunQueue:
             current = self._running[lane]
             current.done, current.steps, current.values = done, steps, values
 
-    def finish(self, lane: int, metrics: dict[str, float | None]) -> None:
-        """A lane's run is complete."""
-        self._finished[self._running.pop(lane).run] = metrics
+    def finish(self, lane: int, run: str, metrics: dict[str, float | None]) -> None:
+        """A lane completed a run."""
+        self._finished[run] = metrics
+        self._leave(lane, run)
 
-    def fail(self, lane: int, reason: str) -> None:
+    def fail(self, lane: int, run: str, reason: str) -> None:
         """A lane's run raised; the lane itself goes on."""
-        self._failed[self._running.pop(lane).run] = reason
+        self._failed[run] = reason
+        self._leave(lane, run)
 
     def snapshot(self) -> Snapshot:
         """Where everything stands."""
         return Snapshot(
             tuple(self._waiting), dict(self._running), dict(self._finished), dict(self._failed)
         )
+
+    def _leave(self, lane: int, run: str) -> None:
+        """The lane is free, unless this came late from a worker that it has replaced."""
+        if lane in self._running and self._running[lane].run == run:
+            del self._running[lane]
 
     def _choose(self, lane: int) -> str:
         held = self._held.get(lane)

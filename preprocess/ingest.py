@@ -13,7 +13,7 @@ from preprocess.assembly import Assembly, Regions, assemble
 from preprocess.atomic import PARTIAL
 from preprocess.cohort import write_annotations, write_manifest
 from preprocess.intake import Finder, read_files, walk
-from preprocess.journal import Journal, Record
+from preprocess.journal import Journal, Record, journal_path
 from preprocess.labels import Labels, read_labels
 from preprocess.progress import track
 from preprocess.pseudonyms import read_key
@@ -92,13 +92,12 @@ def ingest(
 
 def _sources(found: Iterable[Path], src: Path, out: Path, apart: Iterable[Path]) -> list[Path]:
     """The files of an archive, without the labels, regions and cohort that may lie in it too."""
-    known = {path.resolve() for path in apart}
-    inside = out.resolve() if src.resolve() in out.resolve().parents else None
+    known = {path.resolve() for path in [*apart, journal_path(out)]}
+    cohort = out.resolve()
     return [
         path
         for path in found
-        if path.resolve() not in known
-        and (inside is None or not str(path.resolve()).startswith(str(inside)))
+        if (resolved := path.resolve()) not in known and cohort not in resolved.parents
     ]
 
 

@@ -47,6 +47,11 @@ class Record:
         return self.status == "accepted"
 
 
+def journal_path(cohort: Path) -> Path:
+    """Where the private journal of a cohort lies: beside it, never in it."""
+    return cohort.with_name(cohort.name + ".private.jsonl")
+
+
 class Journal:
     """An append-only file, locked while it is open.
 
@@ -62,7 +67,7 @@ class Journal:
         Raises:
             ValueError: another ingest holds it, it has another key, or it is no journal.
         """
-        self.path = cohort.with_name(cohort.name + ".private.jsonl")
+        self.path = journal_path(cohort)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, OWNER_ONLY)
         os.fchmod(self._descriptor, OWNER_ONLY)
