@@ -38,9 +38,10 @@ class OptimiserSettings:
                 self.learning_rate,
                 momentum=self.momentum,
                 weight_decay=self.weight_decay,
+                fused=True,
             )
         kind = torch.optim.Adam if self.name == "adam" else torch.optim.AdamW
-        return kind(parameters, self.learning_rate, weight_decay=self.weight_decay)
+        return kind(parameters, self.learning_rate, weight_decay=self.weight_decay, fused=True)
 
     def factor(self, step: int, steps: int) -> float:
         """The share of ``learning_rate`` that step ``step`` (0-based) of ``steps`` uses."""

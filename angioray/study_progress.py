@@ -88,6 +88,8 @@ class StudyProgress:
             print(" | ".join(parts), file=sys.stderr, flush=True)
 
     def _summary(self, snapshot: Snapshot) -> str:
+        if not (snapshot.running or snapshot.finished or snapshot.failed):
+            return f"starting workers, {len(snapshot.waiting)} runs waiting"
         counts = Counter(
             done=len(snapshot.finished),
             running=len(snapshot.running),
