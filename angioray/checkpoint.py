@@ -97,9 +97,14 @@ def load_optimiser(folder: Path, optimiser: torch.optim.Optimizer) -> None:
     state = read_state(folder)
     assert state is not None and "optimiser" in state["files"]
     tensors = load_file(folder / state["files"]["optimiser"])
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     by_parameter: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
+        like = parameters[int(index)]
+        if tensor.shape == like.shape:
+            # Fused optimisers walk memory: a moment must lie there as its parameter does.
+            tensor = torch.empty_like(like, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
         by_parameter.setdefault(int(index), {})[name] = tensor
     optimiser.load_state_dict({"state": by_parameter, "param_groups": state["optimiser_groups"]})
 
