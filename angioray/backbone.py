@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -62,12 +63,25 @@ def _state_dict(name: Backbone, weights: str) -> dict[str, Tensor]:
             f"There are no weights at {path}. Expected `imagenet`, `none` or the path of a "
             f"torchvision {name} state dict (.pth or .safetensors)."
         )
+    try:
+        return _read_state_dict(path)
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as problem:
+        raise ValueError(
+            f"{path} is no state dict of tensors, or is damaged ({type(problem).__name__}). "
+            f"Expected a torchvision {name} state dict (.pth or .safetensors)."
+        ) from problem
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        return load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return dict(state)
+        try:
+            return load_file(path)
+        except SafetensorError as problem:
+            raise ValueError(str(problem)) from problem
+    return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def _load(model: ResNet, state: dict[str, Tensor], source: str) -> None:

@@ -96,12 +96,18 @@ def _carry_out(study: Study, index: CohortIndex, todo: list[Run], plan: LanePlan
     """Run what is to do, longest first; the reasons of those that failed."""
     from angioray.cost import run_flop
     from angioray.lanes import run_lanes
+    from angioray.run_folder import RunFolder
     from angioray.study_progress import StudyProgress
 
     flop = {run.name: run_flop(study, index, run) for run in todo}
     longest_first = sorted(todo, key=lambda run: (-flop[run.name], run.name))
     with StudyProgress(flop, plan) as progress:
-        return run_lanes(study, longest_first, plan, progress.show).failed
+        failed = run_lanes(study, longest_first, plan, progress.show).failed
+    for name, reason in failed.items():
+        folder = RunFolder.of(study.folder, study.run(name))
+        if folder.failure() != reason:  # its workers died before they could write why
+            folder.fail(reason, "")
+    return failed
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import threading
 import time
 import traceback
@@ -25,6 +26,7 @@ from angioray.study import Run, Study
 LANE_RESTARTS = 20
 POLL_EVERY_S = 0.5
 PROGRESS_EVERY_S = 0.5
+ANSWER_WITHIN_S = 10.0
 TOKEN = Path("~/.ray/auth_token")
 """Where Ray keeps the secret that lets a process join a cluster."""
 
@@ -41,6 +43,20 @@ class LaneSettings:
     """CPU cores of a process; its computing threads follow."""
     gpus: float = 1.0
     """GPUs of a process where the cluster has any; a fraction shares one among runs."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} is {value}, expected {least}"
+            for name, value, fits, least in (
+                ("lanes", self.lanes, self.lanes is None or self.lanes >= 1, "1 or more"),
+                ("ranks", self.ranks, self.ranks >= 1, "1 or more"),
+                ("cpus", self.cpus, self.cpus > 0, "more than 0"),
+                ("gpus", self.gpus, self.gpus >= 0, "0 or more"),
+            )
+            if not fits
+        ]
+        if problems:
+            raise ValueError("The lanes' settings cannot work: " + "; ".join(problems) + ".")
 
 
 @dataclass(frozen=True)
@@ -102,18 +118,39 @@ def start_ray(address: str | None) -> dict[str, float]:
 
     # Only an address joins a cluster: one that happens to run here may be another study's.
     where = address or os.environ.get("RAY_ADDRESS") or "local"
+    _expect_an_answer(where)
     own: dict[str, Any] = {"include_dashboard": False} if where == "local" else {}
     try:
         ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, RuntimeError) as problem:
-        raise ValueError(
-            f"No Ray cluster answers at {where} ({problem}). Check the address, and that "
-            "RAY_AUTH_MODE and ~/.ray/auth_token are the cluster's; without an address a local "
-            "cluster is started."
-        ) from problem
+    except Exception as problem:  # Ray raises a bare one where a node starts slowly
+        raise _no_cluster(where, problem) from problem
     if (token := TOKEN.expanduser()).is_file():
         token.chmod(0o600)  # Ray makes it readable for everyone, and it opens the cluster
     return dict(ray.cluster_resources())
+
+
+def _expect_an_answer(where: str) -> None:
+    """Ray itself tries for minutes before it says that nobody listens."""
+    host, _, port = where.rpartition(":")
+    if not port.isdigit() or "/" in host:
+        return  # auto, local, or a client address with a scheme
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_WITHIN_S).close()
+    except OSError as problem:
+        raise _no_cluster(where, problem) from problem
+
+
+def _no_cluster(where: str, problem: Exception) -> ValueError:
+    if where == "local":
+        return ValueError(
+            f"Ray could not be started on this machine ({problem}). It may be too busy, or short "
+            "of memory or disk; give the same command again."
+        )
+    return ValueError(
+        f"No Ray cluster answers at {where} ({problem}). Check the address, and that "
+        "RAY_AUTH_MODE and ~/.ray/auth_token are the cluster's; without an address a local "
+        "cluster is started."
+    )
 
 
 def run_lanes(

@@ -55,6 +55,14 @@ class ViewTraining:
     )
     """Random changes of training frames."""
 
+    def __post_init__(self) -> None:
+        problems = _too_small(self, epochs=1, batch_size=1, frozen_epochs=0, plateau_patience=0)
+        if not self.sizes or min(self.sizes) < 32:
+            problems.append(f"sizes is {list(self.sizes)}, expected sides of 32 or more")
+        if self.frames_per_sequence is not None:
+            problems += _too_small(self, frames_per_sequence=1)
+        _refuse("the view classifier", problems)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorTraining(RetinaNetSettings):
@@ -72,6 +80,12 @@ class DetectorTraining(RetinaNetSettings):
     """Random changes of training frames."""
     judged_frames: Literal["reference", "optimal"] = "reference"
     """Frames of the validation part that predictions are made on and judged by."""
+
+    def __post_init__(self) -> None:
+        problems = _too_small(self, steps=1, batch_size=1, size=32, channels=1)
+        if not self.variants:
+            problems.append("variants is empty, expected at least one")
+        _refuse("the detectors", problems)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +110,12 @@ class StudySettings:
     """Arithmetic of the forward pass; weights and losses are always float32."""
     checkpoint_every: int = 100
     """Steps between checkpoints: the most that a crash can cost."""
+
+    def __post_init__(self) -> None:
+        problems = _too_small(self, folds=2, checkpoint_every=1, seed=0)
+        if not self.tasks:
+            problems.append("tasks is empty, expected view, detector or both")
+        _refuse("the study", problems)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,12 +229,13 @@ class Study:
         """Write ``study.json``, or check that the one there is this study.
 
         Raises:
-            ValueError: the folder holds another study; the differences are named.
+            ValueError: the folder holds another study; the differences are named. Or its
+                ``study.json`` is damaged.
         """
         document = self._document(cohort)
         path = self.folder / STUDY_FILE
         if path.is_file():
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = read_study(self.folder)
             # The same cohort may lie elsewhere today; its digest says that it is the same.
             kept["cohort"]["folder"] = document["cohort"]["folder"]
             if differences := _differences(kept, document):
@@ -276,7 +297,7 @@ def read_study(folder: Path) -> dict[str, Any]:
     """``study.json`` as it stands.
 
     Raises:
-        ValueError: the folder holds no study of this schema version.
+        ValueError: the folder holds no study of this schema version, or a damaged one.
     """
     path = folder / STUDY_FILE
     if not path.is_file():
@@ -284,13 +305,28 @@ def read_study(folder: Path) -> dict[str, Any]:
             f"{folder} holds no study: it has no {STUDY_FILE}. Make one with "
             f"`python -m angioray.cv COHORT --all-folds --runs {folder}`."
         )
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise _damaged(path, str(problem)) from problem
+    if not isinstance(document, dict) or "schema_version" not in document:
+        raise _damaged(path, "it has no schema version")
     if document["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
             f"{path} has schema version {document['schema_version']}; this version reads "
-            f"{SCHEMA_VERSION}."
+            f"{SCHEMA_VERSION}. Go on with the version that began the study."
         )
+    if missing := sorted({"cohort", "settings", "splits", "runs"} - document.keys()):
+        raise _damaged(path, f"it lacks {', '.join(missing)}")
     return document
+
+
+def _damaged(path: Path, problem: str) -> ValueError:
+    return ValueError(
+        f"{path} is damaged ({problem}). Put it back from a copy, or remove it and give "
+        "`python -m angioray.cv` the same cohort and settings: it writes the same study again "
+        "and keeps the finished runs."
+    )
 
 
 def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
@@ -333,6 +369,20 @@ def _detector_views(index: CohortIndex) -> list[str]:
 def _run(settings: StudySettings, *, task: Task, size: int, fold: int, **names: str) -> Run:
     # Folds differ in their seed, and nothing else does: variants are compared on equal terms.
     return Run(task=task, size=size, fold=fold, seed=settings.seed + fold, **names)
+
+
+def _too_small(settings: object, **least: int) -> list[str]:
+    """The settings that lie below the least that works, in words."""
+    return [
+        f"{name} is {value}, expected {smallest} or more"
+        for name, smallest in least.items()
+        if (value := getattr(settings, name)) < smallest
+    ]
+
+
+def _refuse(whose: str, problems: list[str]) -> None:
+    if problems:
+        raise ValueError(f"The settings of {whose} cannot work: {'; '.join(problems)}.")
 
 
 def _differences(kept: Any, given: Any, where: str = "") -> list[str]:

@@ -33,6 +33,8 @@ from preprocess.atomic import PARTIAL, write_json, write_text
 from preprocess.display import Display
 
 SCHEMA_VERSION = 1
+SHARD = "c/0/0/0"
+"""The one file of a cine's frames, within its array."""
 CATEGORY = {"id": 1, "name": "stenosis", "supercategory": "lesion"}
 
 
@@ -235,9 +237,21 @@ class Cohort:
         return by_frame
 
     def cine(self, sequence_id: str) -> NDArray[np.unsignedinteger[Any]]:
-        """All frames of a sequence as acquired (uint8 or uint16 [T, H, W]), in one read."""
-        array = zarr.open_array(_store_path(self.folder) / sequence_id, mode="r")
-        return np.asarray(array[:])
+        """All frames of a sequence as acquired (uint8 or uint16 [T, H, W]), in one read.
+
+        Raises:
+            ValueError: its frames are damaged or gone.
+        """
+        path = _store_path(self.folder) / sequence_id
+        try:
+            frames = np.asarray(zarr.open_array(path, mode="r")[:])
+        except (ValueError, RuntimeError) as problem:
+            raise _damaged_cine(path, str(problem)) from problem
+        # Zarr takes an absent shard for one that is all 0, and so it may be.
+        gone = not (path / SHARD).is_file()
+        if gone and frames_digest(frames) != self.sequences[sequence_id].frames_sha256:
+            raise _damaged_cine(path, f"{SHARD} is not there")
+        return frames
 
     def cine_8bit(self, sequence_id: str) -> NDArray[np.uint8]:
         """All frames of a sequence as a reader sees them (uint8[T, H, W])."""
@@ -330,6 +344,13 @@ def _manifest_row(cells: Mapping[str, str]) -> ManifestRow:
     values["no_lesion"] = cells["no_lesion"] == "True"
     values["reference_boxes"] = int(cells["reference_boxes"])
     return ManifestRow(**values)
+
+
+def _damaged_cine(path: Path, problem: str) -> ValueError:
+    return ValueError(
+        f"The frames in {path} are damaged ({problem}). Copy that folder again from a sound copy "
+        "of the cohort, or remove it and ingest the archive again into the same cohort."
+    )
 
 
 def _store_path(folder: Path) -> Path:

@@ -18,7 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import docstring_parser
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
+from jsonargparse import (
+    ArgumentParser,
+    DefaultHelpFormatter,
+    Namespace,
+    set_parsing_settings,
+)
 
 Command = Callable[..., None]
 
@@ -63,7 +68,7 @@ def run(command: Command, *, prog: str, argv: Sequence[str] | None = None) -> No
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = _parser(command, prog)
     values = parser.parse_args(list(sys.argv[1:] if argv is None else argv))
-    _call(command, parser.instantiate(values).as_dict(), prog)
+    _call(command, parser, values, prog)
 
 
 def run_one_of(
@@ -118,10 +123,11 @@ def _arguments(function: Command, values: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _call(command: Command, values: dict[str, Any], prog: str) -> None:
+def _call(command: Command, parser: _Parser, values: Namespace, prog: str) -> None:
     try:
-        command(**_arguments(command, values))
-    except ValueError as problem:
+        # Settings check themselves when they are made, and raise as the command does.
+        command(**_arguments(command, parser.instantiate(values).as_dict()))
+    except (ValueError, FloatingPointError) as problem:  # bad input; training that diverged
         _stop(prog, str(problem), USER_ERROR)
     except OSError as problem:
         if problem.errno == errno.ENOSPC:

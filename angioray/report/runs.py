@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from angioray.study import read_study
 from preprocess.cohort import Cohort
-
-SCHEMA_VERSION = 1
 
 State = Literal["finished", "failed", "unfinished"]
 GroupKey = tuple[str, str, str, int]
@@ -124,7 +123,8 @@ class ReportedStudy:
         """Read a runs folder.
 
         Raises:
-            ValueError: there is no such folder, no study in it, or one of another version.
+            ValueError: there is no such folder, no study in it, a damaged one, or one of another
+                version.
         """
         path = folder / "study.json"
         if not path.is_file():
@@ -133,12 +133,7 @@ class ReportedStudy:
                 f"{folder} is no runs folder: it {what}. Give the folder that "
                 "`python -m angioray.cv` wrote its runs to."
             )
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(
-                f"{path} has schema version {document['schema_version']}; this version reads "
-                f"{SCHEMA_VERSION}. Make the report with the version that ran the study."
-            )
+        document = read_study(folder)
         known = ("name", "task", "view", "variant", "size", "fold")
         runs = tuple(
             ReportedRun(folder=folder / run["name"], **{key: run[key] for key in known})

@@ -110,6 +110,27 @@ def test_a_cine_is_one_file(folder: Path) -> None:
     assert not cine_is_stored(folder, "S2")
 
 
+def test_damaged_and_missing_frames_are_no_black_frames(folder: Path) -> None:
+    shard = folder / "frames.zarr" / "S1" / "c" / "0" / "0" / "0"
+    sound = shard.read_bytes()
+    shard.write_bytes(sound[:40] + bytes([sound[40] ^ 1]) + sound[41:])
+    with pytest.raises(ValueError, match=r"frames in .*S1 are damaged \(.*checksum"):
+        Cohort.open(folder).cine("S1")
+    shard.unlink()
+    with pytest.raises(ValueError, match=r"frames in .*S1 are damaged \(c/0/0/0 is not there"):
+        Cohort.open(folder).cine("S1")
+    shard.write_bytes(sound)
+    np.testing.assert_array_equal(Cohort.open(folder).cine("S1"), FRAMES)
+
+
+def test_a_cine_of_nothing_but_black_is_read(tmp_path: Path) -> None:
+    black = np.zeros_like(FRAMES)
+    sequence = replace(SEQUENCE, frames_sha256=frames_digest(black))
+    store_cine(tmp_path, sequence, black)
+    write_annotations(tmp_path, [sequence], [])
+    np.testing.assert_array_equal(Cohort.open(tmp_path).cine("S1"), black)
+
+
 def test_attributes_change_without_touching_frames(folder: Path) -> None:
     changed = replace(SEQUENCE, view="RCA", ifr=())
     update_attributes(folder, changed)

@@ -1,0 +1,261 @@
+"""Every command as it is typed: its help, what it says to bad input, and what the README shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+from command_processes import REPOSITORY, run
+
+from preprocess.cohort import Cohort
+
+COMMANDS = [
+    *(f"preprocess {name}" for name in ("phantom", "ingest", "propagate", "summary", "import")),
+    *(f"angioray.{name}" for name in ("cv", "train", "report", "doctor")),
+]
+TOY = {
+    "folds": 2,
+    "view": {
+        **{"sizes": [32], "backbone": "resnet18", "weights": "none", "epochs": 1},
+        **{"frozen_epochs": 0, "frames_per_sequence": 1, "batch_size": 8},
+    },
+    "detector": {
+        **{"variants": ["B"], "size": 64, "backbone": "resnet18", "weights": "none"},
+        **{"frozen_batch_norm": False, "levels": [3, 4], "channels": 32, "steps": 2},
+        **{"batch_size": 2},
+    },
+}
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """``python -m ARGUMENTS``, in this process; its exit code."""
+    module, *rest = map(str, arguments)
+    monkeypatch.setattr(sys, "argv", [module, *rest])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # runpy's, of modules known already
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_examples(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *command.split(), "--help") == 0
+    assert f"python -m {command}" in capsys.readouterr().out.partition("examples:")[2]
+
+
+def test_preprocess_lists_its_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "preprocess", "--help") == 0
+    said = capsys.readouterr().out
+    assert all(command.split()[1] in said for command in COMMANDS[:5])
+
+
+@pytest.fixture
+def here(tmp_path: Path, toy_cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to mistype in: the toy cohort, its settings, and things that are no cohort."""
+    (tmp_path / "cohort").symlink_to(toy_cohort.folder)
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    (tmp_path / "typo.yaml").write_text("detector: {focal_alfa: 0.3}\n")
+    (tmp_path / "torn.yaml").write_text("detector: [\n")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "summer.jpg").write_bytes(b"\xff\xd8")
+    torn = {"torn-cohort": "annotations.json", "torn-study": "study.json"}
+    for folder, name in torn.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text('{"schema_version": 1, "info"')
+    (tmp_path / "void-study").mkdir()
+    (tmp_path / "void-study" / "study.json").write_text("{}")
+    (tmp_path / "half-cohort").mkdir()
+    annotations = (toy_cohort.folder / "annotations.json").read_bytes()
+    (tmp_path / "half-cohort" / "annotations.json").write_bytes(annotations)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return tmp_path
+
+
+CV = "angioray.cv cohort --config toy.yaml"
+TRAIN = "angioray.train cohort view-32-fold0 --config toy.yaml"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("angioray.cv", "required: cohort"),
+        ("angioray.cv nowhere", "nowhere is no cohort"),
+        ("angioray.cv empty", "empty is no cohort"),
+        ("angioray.cv photos", "photos is no cohort"),
+        ("angioray.cv toy.yaml", "toy.yaml is no cohort"),
+        ("angioray.cv torn-cohort", "annotations.json is damaged"),
+        ("angioray.cv half-cohort", "frames.zarr does not hold"),
+        (f"{CV} --detector.focal_alfa 0.3", "the nearest that exists is `detector.focal_alpha`"),
+        ("angioray.cv cohort --config typo.yaml", "the nearest that exists is `detector.focal_al"),
+        ("angioray.cv cohort --config torn.yaml", "Problems parsing config"),
+        ("angioray.cv cohort --config nowhere.yaml", "nowhere.yaml"),
+        (f"{CV} --detector.focal_alpha much", "focal_alpha"),
+        (f"{CV} --detector.variants '[X]'", "'B', 'BG', 'NL', 'BGNL'"),
+        (f"{CV} --folds 30", "too few for 30 folds"),
+        (f"{CV} --folds 1", "folds is 1, expected 2 or more"),
+        (f"{CV} --checkpoint_every 0", "checkpoint_every is 0, expected 1 or more"),
+        (f"{CV} --tasks '[]'", "tasks is empty"),
+        (f"{CV} --detector.batch_size 0", "batch_size is 0, expected 1 or more"),
+        (f"{CV} --detector.size 0", "size is 0, expected 32 or more"),
+        (f"{CV} --view.epochs 0", "epochs is 0, expected 1 or more"),
+        (f"{CV} --view.sizes '[]'", "sizes is []"),
+        (f"{CV} --lanes.cpus 0", "cpus is 0"),
+        (f"{CV} --lanes.ranks 0", "ranks is 0"),
+        (f"{CV} --lanes.cpus 9999 --plan", "but one run needs"),
+        (f"{CV} --view_classes '{{RCA: right}}'", "views without a class: LCA"),
+        (f"{CV} --address 127.0.0.1:9", "No Ray cluster answers at 127.0.0.1:9"),
+        (f"{CV} --runs toy.yaml", "toy.yaml"),
+        (f"{CV} --runs torn-study", "study.json is damaged"),
+        (f"{CV} --runs void-study", "study.json is damaged"),
+        ("angioray.train cohort", "required: run"),
+        ("angioray.train nowhere view-32-fold0", "nowhere is no cohort"),
+        ("angioray.train cohort view-32-fold7 --config toy.yaml", "the nearest is view-32-fold"),
+        (f"{TRAIN} --view.weights nowhere.pth", "There are no weights at nowhere.pth"),
+        (f"{TRAIN} --view.weights toy.yaml", "toy.yaml is no state dict"),
+        (f"{TRAIN} --view.backbone resnet19", "resnet18"),
+        (f"{TRAIN} --runs torn-study", "study.json is damaged"),
+        ("angioray.report", "required: runs"),
+        ("angioray.report nowhere", "nowhere is no runs folder"),
+        ("angioray.report empty", "empty is no runs folder"),
+        ("angioray.report cohort", "cohort is no runs folder"),
+        ("angioray.report torn-study", "study.json is damaged"),
+        ("angioray.report void-study", "study.json is damaged"),
+        ("angioray.doctor --adress auto", "the nearest that exists is `address`"),
+        ("angioray.doctor --address 127.0.0.1:9", "No Ray cluster answers at 127.0.0.1:9"),
+    ],
+)
+def test_bad_input_ends_in_a_sentence(
+    command: str,
+    expected: str,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call(monkeypatch, *shlex.split(command)) == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert said.startswith(f"python -m {command.split()[0]}: ")
+    assert "Traceback" not in said
+
+
+def test_other_settings_than_the_frozen_ones_are_named(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *TRAIN.split()) == 0
+    frozen = (here / "runs" / "study.json").read_bytes()
+    capsys.readouterr()
+    assert call(monkeypatch, *CV.split(), "--detector.steps", "3", "--seed", "1") == 2
+    said = capsys.readouterr().err
+    assert "settings.detector.steps was 2 and is now 3" in said
+    assert "settings.seed was 0 and is now 1" in said
+    assert "another runs folder for a new study" in said
+    assert (here / "runs" / "study.json").read_bytes() == frozen
+
+
+def test_training_that_diverges_says_so(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *TRAIN.split(), "--view.optimiser.learning_rate", "1e30") == 2
+    said = capsys.readouterr().err
+    assert "the loss is not finite at step" in said and "Lower the learning rate" in said
+
+
+def test_weights_that_cannot_be_downloaded_end_in_advice(here: Path) -> None:
+    said = run(
+        *TRAIN.split(),
+        *("--view.weights", "imagenet"),
+        cwd=here,
+        TORCH_HOME=str(here / "torch"),
+        https_proxy="http://127.0.0.1:9",  # no network, wherever this test runs
+    )
+    assert said.returncode == 2
+    assert "Traceback" not in said.stderr
+    (sentence,) = [line for line in said.stderr.splitlines() if line.startswith("python -m")]
+    assert "ImageNet weights of resnet18 could not be downloaded" in sentence
+    assert "give its path as `weights`" in sentence and "weights: none" in sentence
+
+
+def shown_commands() -> list[str]:
+    """Every command line of the README's shell blocks, whole, without comments."""
+    text = (REPOSITORY / "README.md").read_text("utf-8")
+    blocks = re.findall(r"^```(?:bash|sh|shell|console)\n(.*?)^```", text, re.M | re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
+    return [shlex.join(words) for words in commands if words]
+
+
+def modules_shown() -> list[str]:
+    """Every ``python -m`` that the README names in passing, as far as its first options."""
+    text = (REPOSITORY / "README.md").read_text("utf-8")
+    return sorted(set(re.findall(r"`python -m ((?:preprocess \w+)|[\w.]+)", text)))
+
+
+def test_the_readme_shows_commands() -> None:
+    shown = shown_commands()
+    assert "make demo" in shown and "make test" in shown
+    assert any("angioray.cv" in command for command in shown)
+    # Whatever is neither ours nor in this list has to be thought about here.
+    others = re.compile(r"export |(\.venv/bin/)?ray |cd |git clone ")
+    ours = re.compile(r"make |(\.venv/bin/)?python3? -m ")
+    assert [c for c in shown if not ours.match(c) and not others.match(c)] == []
+
+
+@pytest.mark.parametrize("command", shown_commands())
+def test_what_the_readme_shows_can_be_typed(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = command.split()
+    if words[0] == "make":
+        said = subprocess.run(
+            ["make", "-n", *words[1:]], cwd=REPOSITORY, capture_output=True, text=True
+        )
+        assert said.returncode == 0, said.stderr
+        return
+    if "-m" not in words[:2]:
+        return  # not ours; listed in the test above
+    assert not {"|", "&&", ";", ">"} & set(words), "one command per line can be checked"
+    monkeypatch.chdir(REPOSITORY)  # where its relative paths to settings lead
+    # Parsed and checked as ever, and then not carried out.
+    monkeypatch.setattr(
+        "preprocess.command_line._call",
+        lambda command, parser, values, prog: parser.instantiate(values),
+    )
+    code = call(monkeypatch, *shlex.split(command)[2:])
+    assert code == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", modules_shown())
+def test_what_the_readme_names_exists(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *command.split(), "--help") == 0
+
+
+def test_the_makefile_goes_the_same_road() -> None:
+    """``make demo`` gives the commands that the end-to-end test gives, in the same order."""
+    environment = {**os.environ, "MAKEFLAGS": ""}
+    said = subprocess.run(
+        ["make", "-n", "demo"], cwd=REPOSITORY, env=environment, capture_output=True, text=True
+    )
+    modules = re.findall(r"-m ((?:preprocess \w+)|angioray\.\w+)", said.stdout)
+    assert modules == [
+        *("preprocess phantom", "preprocess ingest", "preprocess propagate"),
+        *("preprocess summary", "angioray.cv", "angioray.report"),
+    ]

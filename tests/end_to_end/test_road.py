@@ -1,0 +1,134 @@
+"""The whole road by its commands: a hospital's files in, a report out, and nobody named in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import pydicom
+import pytest
+from road import Road
+
+pytestmark = pytest.mark.slow
+
+RUNS = {
+    *("view-64-fold0", "view-64-fold1"),
+    *("detector-LCA-B-64-fold0", "detector-LCA-B-64-fold1"),
+    *("detector-RCA-B-64-fold0", "detector-RCA-B-64-fold1"),
+}
+RUN_FILES = {
+    *("settings.yaml", "environment.json", "metrics.jsonl", "predictions.json"),
+    *("evaluated_images.json", "result.json", "state.json", "weights-000030.safetensors"),
+}
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("command", "following"),
+    [
+        ("phantom", "python -m preprocess ingest"),
+        ("ingest", "python -m preprocess propagate"),
+        ("propagate", "python -m preprocess summary"),
+        ("summary", "python -m angioray.cv"),
+        ("cv", "python -m angioray.report"),
+    ],
+)
+def test_each_command_names_the_next(road: Road, command: str, following: str) -> None:
+    assert f"Next: {following}" in road.said[command].stdout
+
+
+def test_everything_named_is_there(road: Road) -> None:
+    written = [
+        *(road.archive / name for name in ("dicom", "labels/sequences.csv", "labels/rois")),
+        *(road.archive / name for name in ("truth/truth.json", "phantom.key")),
+        *(road.cohort / name for name in ("frames.zarr", "annotations.json", "manifest.csv")),
+        *(road.cohort / f"summary.{kind}" for kind in ("html", "json", "csv")),
+        *(road.runs / "report" / f"report.{kind}" for kind in ("html", "json", "md")),
+    ]
+    assert [path for path in written if not path.exists()] == []
+    assert str(road.runs / "report" / "report.html") in road.said["report"].stdout
+
+
+def test_each_run_folder_holds_what_a_finished_run_holds(road: Road) -> None:
+    found = {path.parent.name for path in road.runs.glob("*/result.json")}
+    assert found == RUNS
+    for name in RUNS:
+        names = {path.name for path in files(road.runs / name)} - {".lock"}
+        assert names == RUN_FILES, name
+
+
+def test_the_report_covers_every_run(road: Road) -> None:
+    report = json.loads((road.runs / "report" / "report.json").read_text())
+    assert report["missing"] == []
+    assert report["study"]["runs"] == {
+        **{"planned": 6, "finished": 6},
+        **{"failed": 0, "unfinished": 0},
+    }
+    by_group: dict[tuple[str, str, str, int], dict[str, list[float | None]]] = {}
+    for entry in report["metrics"]:
+        group = (entry["task"], entry["view"], entry["variant"], entry["size"])
+        by_group.setdefault(group, {})[entry["metric"]] = entry["folds"]
+    assert set(by_group) == {
+        ("view", "", "", 64),
+        ("detector", "LCA", "B", 64),
+        ("detector", "RCA", "B", 64),
+    }
+    assert {"accuracy", "f1_macro", "cross_entropy"} <= set(by_group["view", "", "", 64])
+    for view in ("LCA", "RCA"):
+        metrics = by_group["detector", view, "B", 64]
+        assert {"recall@IoU0.20/score0.50/max5", "AP@IoU0.20"} <= set(metrics)
+    for metrics in by_group.values():
+        assert {len(folds) for folds in metrics.values()} == {2}
+    # The report's numbers are the runs' own.
+    for fold, accuracy in enumerate(by_group["view", "", "", 64]["accuracy"]):
+        result = json.loads((road.runs / f"view-64-fold{fold}" / "result.json").read_text())
+        assert result["metrics"]["accuracy"] == pytest.approx(accuracy)
+
+
+def test_what_is_private_is_for_its_owner_alone(road: Road) -> None:
+    private = road.folder / "cohort.private.jsonl"
+    assert private.stat().st_mode & 0o077 == 0
+    assert not private.is_relative_to(road.cohort)
+
+
+def identifiers(archive: Path) -> Iterator[str]:
+    """Whatever the archive's headers and paths tell of a person, an institution or an exam."""
+    for path in files(archive / "dicom"):
+        yield from (part.partition(".")[0] for part in path.relative_to(archive / "dicom").parts)
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        yield header.PatientID
+        yield str(header.PatientName)
+        yield header.PatientName.family_name
+        for keyword in (
+            *("PatientBirthDate", "StudyDate", "AccessionNumber", "InstitutionName"),
+            *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "StationName"),
+            *("ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName"),
+        ):
+            yield str(header[keyword].value)
+
+
+def test_nobody_is_named_in_any_byte(road: Road) -> None:
+    found = sorted({name.encode() for name in identifiers(road.archive)})
+    assert len(found) > 50
+    # Whole words only: seven digits may well occur within the sixteen of a number.
+    alternatives = b"|".join(re.escape(name) for name in found)
+    pattern = re.compile(rb"(?<![0-9A-Za-z])(?:" + alternatives + rb")(?![0-9A-Za-z])")
+    one = files(road.archive / "labels" / "rois")[0]
+    assert pattern.search(one.name.encode()), "the search finds what is there"
+
+    for path in chain(files(road.cohort), files(road.runs)):
+        name = str(path.relative_to(road.folder)).encode()
+        assert not pattern.search(name), name
+        content = path.read_bytes()
+        # Substrings first: it is the words' boundaries that make a search slow.
+        if any(identifier in content for identifier in found):
+            assert not pattern.search(content), f"{name!r} holds an identifier"
+    for command, said in road.said.items():
+        words = (said.stdout + said.stderr).encode()
+        assert not pattern.search(words), f"{command} says {pattern.search(words)}"
