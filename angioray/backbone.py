@@ -14,6 +14,9 @@ from torchvision.models import ResNet, get_model, get_model_weights
 
 Backbone = Literal["resnet18", "resnet34", "resnet50"]
 
+PUBLISHED_OR_NONE = ("imagenet", "none")
+"""Values of a `weights` setting that are no path."""
+
 GREY_MEAN = 0.449
 GREY_STD = 0.226
 """ImageNet's mean and standard deviation over its three channels, for pixels from 0 to 1."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from angioray.augmentation import AugmentationSettings
+from angioray.backbone import PUBLISHED_OR_NONE, grey_resnet
 from angioray.detector import RetinaNetSettings
 from angioray.optimiser import OptimiserSettings
 from angioray.selection import CohortIndex, Variant
@@ -192,6 +193,7 @@ class Study:
         Raises:
             ValueError: the cohort is too small for the folds, or gives a task nothing to do.
         """
+        settings = _with_absolute_weights(settings)
         index = CohortIndex.of(cohort, settings.view_classes)
         splits: dict[str, tuple[Fold, ...]] = {}
         runs: list[Run] = []
@@ -228,9 +230,12 @@ class Study:
     def freeze(self, cohort: Cohort) -> None:
         """Write ``study.json``, or check that the one there is this study.
 
+        Before the first, the networks' weights are looked for: a study whose every run would fail
+        for want of them is not begun.
+
         Raises:
             ValueError: the folder holds another study; the differences are named. Or its
-                ``study.json`` is damaged.
+                ``study.json`` is damaged, or the weights cannot be had.
         """
         document = self._document(cohort)
         path = self.folder / STUDY_FILE
@@ -243,8 +248,19 @@ class Study:
                     f"{path} was made with other inputs: {'; '.join(differences[:5])}. "
                     "Give the same ones to continue it, or another runs folder for a new study."
                 )
+        else:
+            self._look_for_weights()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(path, document)
+
+    def _look_for_weights(self) -> None:
+        view, detector = self.settings.view, self.settings.detector
+        wanted = {
+            "view": (view.backbone, view.weights),
+            "detector": (detector.backbone, detector.weights),
+        }
+        for backbone, weights in {wanted[task] for task in self.settings.tasks}:
+            grey_resnet(backbone, weights)
 
     @classmethod
     def open(cls, folder: Path) -> Study:
@@ -337,6 +353,19 @@ def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
     parser.add_class_arguments(StudySettings, None)
     parsed = parser.instantiate(parser.parse_object(dict(values))).as_dict()
     return StudySettings(**parsed)
+
+
+def _with_absolute_weights(settings: StudySettings) -> StudySettings:
+    """Ray's workers have a working directory of their own; a relative path would not be found."""
+    return replace(
+        settings,
+        view=replace(settings.view, weights=_absolute(settings.view.weights)),
+        detector=replace(settings.detector, weights=_absolute(settings.detector.weights)),
+    )
+
+
+def _absolute(weights: str) -> str:
+    return weights if weights in PUBLISHED_OR_NONE else str(Path(weights).absolute())
 
 
 def _view_splits(index: CohortIndex, settings: StudySettings) -> tuple[Fold, ...]:

@@ -78,3 +78,21 @@ def test_splits_of_all_variants_are_the_same(toy_cohort: Cohort, tmp_path: Path)
 
 def test_settings_survive_json() -> None:
     assert settings_from_dict(json.loads(json.dumps(asdict(TOY)))) == TOY
+
+
+def test_a_study_without_its_weights_is_not_begun(toy_cohort: Cohort, tmp_path: Path) -> None:
+    lacking = replace(TOY, view=replace(TOY.view, weights=str(tmp_path / "none.pth")))
+    with pytest.raises(ValueError, match=r"no weights at .*none\.pth"):
+        Study.plan(toy_cohort, tmp_path / "runs", lacking).freeze(toy_cohort)
+    assert not (tmp_path / "runs").exists()
+    Study.plan(toy_cohort, tmp_path / "runs", TOY).freeze(toy_cohort)
+
+
+def test_a_relative_path_of_weights_becomes_absolute(
+    toy_cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = replace(TOY, detector=replace(TOY.detector, weights="here.pth"))
+    study = Study.plan(toy_cohort, tmp_path, given)
+    assert study.settings.detector.weights == str(tmp_path / "here.pth")
+    assert study.settings.view.weights == "none"

@@ -127,7 +127,7 @@ TRAIN = "angioray.train cohort view-32-fold0 --config toy.yaml"
         ("angioray.train cohort", "required: run"),
         ("angioray.train nowhere view-32-fold0", "nowhere is no cohort"),
         ("angioray.train cohort view-32-fold7 --config toy.yaml", "the nearest is view-32-fold"),
-        (f"{TRAIN} --view.weights nowhere.pth", "There are no weights at nowhere.pth"),
+        (f"{TRAIN} --view.weights nowhere.pth", "nowhere.pth. Expected `imagenet`"),
         (f"{TRAIN} --view.weights toy.yaml", "toy.yaml is no state dict"),
         (f"{TRAIN} --view.backbone resnet19", "resnet18"),
         (f"{TRAIN} --runs torn-study", "study.json is damaged"),
