@@ -19,7 +19,7 @@ from angioray.report.runs import Group, ReportedStudy
 from angioray.report.tables import Table
 from preprocess.cohort import Cohort, ManifestRow, Verdict, read_manifest
 from preprocess.progress import track
-from preprocess.summary.table_1 import COLUMNS, NOTE, rejected_reasons, table_1
+from preprocess.summary.table_1 import COLUMNS, note, rejected_reasons, table_1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ def _table_1(cohort: Cohort, rows: list[ManifestRow]) -> Table:
         tuple(COLUMNS.values()),
         [tuple(str(getattr(row, name)) for name in COLUMNS) for row in table_1(cohort, rows)],
         number_in_paper=1,
-        note=NOTE,
+        note=note(),
     )
 
 

@@ -63,7 +63,7 @@ def angle_outliers(sequences: Iterable[Sequence]) -> dict[str, str]:
             others = Counter(views[near & ~same].tolist()).most_common(2)
             found[sequence.sequence_id] = (
                 f"labelled {sequence.view}, but of {near.sum()} others within {NEAR_DEG:.0f}° of "
-                f"{words} {' and '.join(f'{count} are {view}' for view, count in others)}"
+                f"{words}, {' and '.join(f'{count} are {view}' for view, count in others)}"
             )
     return found
 

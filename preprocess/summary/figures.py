@@ -61,8 +61,9 @@ def angle_scatter(sequences: Iterable[Sequence], outliers: Mapping[str, str]) ->
                 rasterized=len(points) > MANY,
             )
         named = [point for point in points if point[0].sequence_id in outliers]
-        for sequence, a, b in named[:NAMED]:
+        for _, a, b in named:
             axes.plot(a, b, "o", ms=11, mfc="none", mec=INK, mew=1.2)
+        for sequence, a, b in named[:NAMED]:
             axes.annotate(
                 sequence.sequence_id, (a, b), (7, 7), textcoords="offset points", fontsize=7.5
             )
@@ -77,8 +78,7 @@ def angle_scatter(sequences: Iterable[Sequence], outliers: Mapping[str, str]) ->
         paint,
         name="angles",
         alt=f"Scatter of the C-arm's angles of {len(points)} sequences, a mark for each view.",
-        caption="Where the C-arm stood, by labelled view. Sequences that do not fit are ringed and "
-        + (f"named, the first {NAMED} of them." if len(outliers) > NAMED else "named."),
+        caption=f"Where the C-arm stood, by labelled view. {_named(len(outliers))}",
         width_in=9.4,
         height_in=4.6,
     )
@@ -135,6 +135,7 @@ def phases_over_time(sequences: Iterable[Sequence]) -> Figure | None:
     if not cines:
         return None
     cines.sort(key=lambda s: (s.optimal_start, s.vanishing_start, s.sequence_id))
+    proposed = sum(sequence.phases_proposed for sequence in cines)
 
     def paint(canvas: Canvas) -> None:
         left, right = panels(canvas, 2, 2)
@@ -148,10 +149,10 @@ def phases_over_time(sequences: Iterable[Sequence]) -> Figure | None:
         name="phases",
         alt="Left: share of sequences in each interval along the cine. Right: the intervals of "
         "every sequence, a line each.",
-        caption=f"The intervals of {len(cines)} cines, of which "
-        f"{sum(s.phases_proposed for s in cines)} were proposed from the pixels. Left, the share "
-        "of cines in each interval from first frame to last; right, a line for each cine, moved "
-        "so that the optimal interval begins at 0.",
+        caption=f"The intervals of {len(cines)} cines"
+        + (f", of which {proposed} were proposed from the pixels" if proposed else "")
+        + ". Left, the share of cines in each interval from first frame to last; right, a line for "
+        "each cine, moved so that the optimal interval begins at 0.",
         width_in=9.4,
         height_in=3.6,
     )
@@ -198,6 +199,13 @@ def ifr_split(sequences: Iterable[Sequence], threshold: float) -> Figure | None:
         width_in=9.4,
         height_in=2.6,
     )
+
+
+def _named(outliers: int) -> str:
+    if not outliers:
+        return "None is out of place."
+    which = f", the first {NAMED} by name" if outliers > NAMED else " by name"
+    return f"Rings mark the {outliers} that do not fit{which}."
 
 
 def _colour(view: str, number: int) -> str:

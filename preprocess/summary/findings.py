@@ -56,7 +56,7 @@ def _healthy(sequence: Sequence, boxes: list[Box]) -> str:
 
 
 def _no_box(sequence: Sequence, boxes: list[Box]) -> str:
-    return "" if boxes or sequence.no_lesion else "no box"
+    return "" if boxes or sequence.no_lesion else "draw its boxes, or label it as no_lesion"
 
 
 def _unlabelled(sequence: Sequence, _: list[Box]) -> str:
@@ -104,7 +104,7 @@ def _unlike_anchors(sequence: Sequence, boxes: list[Box]) -> str:
 CHECKS: dict[str, tuple[str, Callable[[Sequence, list[Box]], str]]] = {
     "view": ("No view", _no_view),
     "healthy": ("Labelled as healthy, but has boxes", _healthy),
-    "no_box": ("Neither labelled as healthy nor boxed", _no_box),
+    "no_box": ("No box, though not labelled as healthy", _no_box),
     "lost": ("Most of a lesion's track is lost", _lost),
     "reference": ("Odd reference frame", _reference),
     "unlabelled": ("No contrast intervals", _unlabelled),

@@ -27,7 +27,7 @@
 
   // A link to a sequence that is filtered away shows it.
   function reveal() {
-    const sheet = document.getElementById(location.hash.slice(1));
+    const sheet = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (sheet?.hidden) {
       form.reset();
       sheet.scrollIntoView();

@@ -22,7 +22,7 @@ from preprocess.summary.figures import (
     phases_over_time,
 )
 from preprocess.summary.findings import boxes_by_sequence
-from preprocess.summary.table_1 import COLUMNS, NOTE, in_paper_order, view_name
+from preprocess.summary.table_1 import COLUMNS, in_paper_order, note, view_name
 from preprocess.summary.tally import Tally, boxes_by_view
 
 PLACED_BY = {
@@ -66,7 +66,7 @@ def quality_page(cohort: Cohort, tally: Tally, *, shown: int, frames: int) -> st
     return template.render(
         tally=tally,
         columns=COLUMNS,
-        note=NOTE,
+        note=note(tally.ifr_threshold),
         figures=_figures(cohort, tally),
         placed_by=PLACED_BY,
         phase_colours=PHASE_COLOURS,

@@ -27,12 +27,6 @@ COLUMNS = {
     "ifr_above": "iFR above",
 }
 """The paper's titles by field of :class:`TableRow`; the four in the middle count frames."""
-NOTE = (
-    "No Contrast to Vanishing count the frames of accepted sequences by interval. Optimal and its "
-    "views are the accepted sequences that are not labelled as healthy; Total is Optimal and what "
-    "was discarded. Stenosis annotations are reference boxes. A sequence counts once under iFR, by "
-    f"its lowest value: below is at most {IFR_THRESHOLD}."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +91,16 @@ def table_1(
         for view in in_paper_order(member.view for member in of_kind):
             groups[f"{title} {view}"] = [member for member in of_kind if member.view == view]
     return [_row(name, members, ifr_threshold) for name, members in groups.items()]
+
+
+def note(ifr_threshold: float = IFR_THRESHOLD) -> str:
+    """What stands below the table."""
+    return (
+        "No Contrast to Vanishing count the frames of accepted sequences by interval. Optimal and "
+        "its views are the accepted sequences that are not labelled as healthy; Total is Optimal "
+        "and what was discarded. Stenosis annotations are reference boxes. A sequence counts once "
+        f"under iFR, by its lowest value: below is at most {ifr_threshold:g}."
+    )
 
 
 def view_name(sequence: Sequence) -> str:

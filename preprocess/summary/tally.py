@@ -39,6 +39,9 @@ class Tally:
     patients: int
     files: int
     """Source files, accepted or not; 0 where the cohort has no manifest."""
+    proposed_intervals: int
+    """Sequences whose contrast intervals were proposed from the pixels."""
+    proposed_references: int
     ifr_threshold: float
     table_1: list[TableRow]
     rejected: dict[str, int]
@@ -68,6 +71,8 @@ class Tally:
             sequences=len(cohort.sequences),
             patients=len({sequence.patient_id for sequence in cohort.sequences.values()}),
             files=len(manifest),
+            proposed_intervals=sum(s.phases_proposed for s in cohort.sequences.values()),
+            proposed_references=sum(s.reference_proposed for s in cohort.sequences.values()),
             ifr_threshold=ifr_threshold,
             table_1=table_1(cohort, manifest, ifr_threshold=ifr_threshold),
             rejected=rejected_reasons(manifest),
@@ -96,9 +101,8 @@ class Tally:
 
     def sentences(self) -> list[str]:
         """The numbers that matter, in words."""
-        return [
-            text for text in (self._kept(), self._tracked(), self._fit(), self._found()) if text
-        ]
+        said = (self._kept(), self._proposed(), self._tracked(), self._fit(), self._found())
+        return [sentence for sentence in said if sentence]
 
     def as_json(self) -> dict[str, Any]:
         """``summary.json``."""
@@ -106,6 +110,8 @@ class Tally:
             "schema_version": SCHEMA_VERSION,
             "sequences": self.sequences,
             "patients": self.patients,
+            "proposed_intervals": self.proposed_intervals,
+            "proposed_references": self.proposed_references,
             "ifr_threshold": self.ifr_threshold,
             "table_1": [asdict(row) for row in self.table_1],
             "tracked_boxes": self.all_tracked,
@@ -123,6 +129,15 @@ class Tally:
             f"{kept}; {rejected} of {self.files} source files were rejected."
             if self.files
             else (f"{kept}; it has no manifest, so that rejected files are unknown.")
+        )
+
+    def _proposed(self) -> str:
+        if not self.proposed_intervals + self.proposed_references:
+            return ""
+        return (
+            "Proposed from the pixels, and to be looked at: the contrast intervals of "
+            f"{self.proposed_intervals} sequences and the reference frame of "
+            f"{self.proposed_references}."
         )
 
     def _tracked(self) -> str:

@@ -8,6 +8,7 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_a_left_view_where_only_right_ones_lie_is_named() -> None:
     wrong = placed("LCA", 42, 1, "wrong")
     assert angle_outliers([*right, *left]) == {}
     assert angle_outliers([*right, *left, wrong]) == {
-        "wrong": "labelled LCA, but of 10 others within 10° of LAO 42 CRA 1 10 are RCA"
+        "wrong": "labelled LCA, but of 10 others within 10° of LAO 42 CRA 1, 10 are RCA"
     }
 
 
@@ -179,7 +180,7 @@ def test_every_kind_of_finding(tmp_path: Path) -> None:
     assert found == {
         "view": {"view": "most others have one"},
         "healthy": {"healthy": "1 box"},
-        "no_box": {"no_box": "no box"},
+        "no_box": {"no_box": "draw its boxes, or label it as no_lesion"},
         "lost": {"lost": "2 of 3 tracked boxes of a lesion are lost"},
         "reference": {
             "reference": "frame 8 is outside the optimal 3 to 6",
@@ -207,6 +208,7 @@ def test_the_tally_counts_tracked_boxes_by_view(cohort: Cohort) -> None:
     said = " ".join(tally.sentences())
     assert "4 sequences of 2 patients are in the cohort; 6 of 10 source files were rejected" in said
     assert "1 lost (33.3 %). Lost boxes are not trained on." in said
+    assert "the contrast intervals of 1 sequences and the reference frame of 0." in said
 
 
 @pytest.mark.parametrize(
@@ -416,6 +418,11 @@ def test_a_cohort_of_one_cine_with_everything_can_be_drawn(tmp_path: Path) -> No
     assert [name for name in ("angles", "sizes", "phases", "ifr") if f'<figure id="{name}"' in html]
     assert html.count("<img") == 1
     assert len(drawn.boxes) == 1
+
+
+def test_only_the_page_needs_what_draws() -> None:
+    code = "import sys, preprocess.__main__; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_damaged_frames_end_in_a_sentence(cohort: Cohort) -> None:
