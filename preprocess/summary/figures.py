@@ -1,18 +1,18 @@
-"""The figures of the page: angles, box sizes, intervals, iFR."""
+"""The figures of the page: angles, box sizes and iFR."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from preprocess.cohort import Phase, Sequence
-from preprocess.drawing import COLOURS, GREY, INK, Figure, draw, panels
+from preprocess.cohort import Sequence
+from preprocess.drawing import COLOURS, GREY, INK, Figure, draw
 from preprocess.summary.anchors import (
     BACKGROUND_IOU,
     FOREGROUND_IOU,
@@ -30,12 +30,6 @@ MANY = 2000
 """Points from which on they are one picture, not a shape each."""
 BIN = 0.02
 """Width of a bar of iFR."""
-PHASE_COLOURS = {
-    Phase.NO_CONTRAST: "#e1e6eb",
-    Phase.INTRODUCING: "#9ccbe6",
-    Phase.OPTIMAL: "#0072b2",
-    Phase.VANISHING: "#c3b1d9",
-}
 
 
 def angle_scatter(sequences: Iterable[Sequence], outliers: Mapping[str, str]) -> Figure | None:
@@ -129,35 +123,6 @@ def box_sizes(sides: Mapping[str, NDArray[np.float64]]) -> Figure | None:
     )
 
 
-def phases_over_time(sequences: Iterable[Sequence]) -> Figure | None:
-    """The intervals along the cines; None where no cine of several frames has any."""
-    cines = [s for s in sequences if s.length > 1 and s.optimal_start is not None]
-    if not cines:
-        return None
-    cines.sort(key=lambda s: (s.optimal_start, s.vanishing_start, s.sequence_id))
-    proposed = sum(sequence.phases_proposed for sequence in cines)
-
-    def paint(canvas: Canvas) -> None:
-        left, right = panels(canvas, 2, 2)
-        _shares(left, cines)
-        _aligned(right, cines)
-        handles, labels = left.get_legend_handles_labels()
-        canvas.legend(handles, labels, loc="outside lower center", ncols=4)
-
-    return draw(
-        paint,
-        name="phases",
-        alt="Left: share of sequences in each interval along the cine. Right: the intervals of "
-        "every sequence, a line each.",
-        caption=f"The intervals of {len(cines)} cines"
-        + (f", of which {proposed} were proposed from the pixels" if proposed else "")
-        + ". Left, the share of cines in each interval from first frame to last; right, a line for "
-        "each cine, moved so that the optimal interval begins at 0.",
-        width_in=9.4,
-        height_in=3.6,
-    )
-
-
 def ifr_split(sequences: Iterable[Sequence], threshold: float) -> Figure | None:
     """The lowest iFR of each sequence by view; None where none is known."""
     known = [sequence for sequence in sequences if sequence.ifr]
@@ -170,14 +135,9 @@ def ifr_split(sequences: Iterable[Sequence], threshold: float) -> Figure | None:
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.add_subplot()
-        lowest = min(min(of_view) for of_view in values.values())
-        below = int(np.ceil((threshold - lowest) / BIN)) if lowest < threshold else 0
-        above = int(np.ceil((max(1.0, max(map(max, values.values()))) - threshold) / BIN))
-        # A value on the threshold is below it.
-        bins = threshold + BIN * np.arange(-below, above + 1) + 1e-9
         axes.hist(
             list(values.values()),
-            bins=bins.tolist(),
+            bins=ifr_bins([min(s.ifr) for s in known], threshold),
             stacked=True,
             color=[_colour(view, number) for number, view in enumerate(values)],
             label=list(values),
@@ -199,6 +159,14 @@ def ifr_split(sequences: Iterable[Sequence], threshold: float) -> Figure | None:
         width_in=9.4,
         height_in=2.6,
     )
+
+
+def ifr_bins(values: list[float], threshold: float) -> list[float]:
+    """Edges of bars that hold all values up to 1 and more; one edge divides at the threshold."""
+    below = max(0, math.floor((threshold - min(values)) / BIN) + 1)
+    above = max(1, math.ceil((max(1.0, *values) - threshold) / BIN))
+    # A value on the threshold is below it.
+    return [threshold + BIN * step + 1e-9 for step in range(-below, above + 1)]
 
 
 def _named(outliers: int) -> str:
@@ -240,42 +208,3 @@ def _centre(axes: Axes, points: list[tuple[Sequence, float, float]]) -> None:
     axes.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]), aspect="equal")
     axes.axhline(0, color=GREY, lw=0.7)
     axes.axvline(0, color=GREY, lw=0.7)
-
-
-def _shares(axes: Axes, cines: list[Sequence]) -> None:
-    along = (np.arange(100) + 0.5) / 100
-    counts = np.zeros((len(Phase), len(along)))
-    for sequence in cines:
-        starts = [sequence.frames_in(phase).start for phase in list(Phase)[1:]]
-        frames = (along * sequence.length).astype(int)
-        counts[np.searchsorted(starts, frames, side="right"), np.arange(len(along))] += 1
-    axes.stackplot(
-        along * 100,
-        *(100 * counts / len(cines)),
-        colors=list(PHASE_COLOURS.values()),
-        labels=[phase.replace("_", " ") for phase in Phase],
-    )
-    axes.set(xlabel="Position in the cine (%)", ylabel="Share of cines (%)")
-    axes.set(xlim=(0, 100), ylim=(0, 100))
-
-
-def _aligned(axes: Axes, cines: list[Sequence]) -> None:
-    before = max(s.frames_in(Phase.OPTIMAL).start for s in cines)
-    after = max(s.length - s.frames_in(Phase.OPTIMAL).start for s in cines)
-    picture = np.full((len(cines), before + after), np.nan)
-    for row, sequence in zip(picture, cines, strict=True):
-        shift = before - sequence.frames_in(Phase.OPTIMAL).start
-        for number, phase in enumerate(Phase):
-            frames = sequence.frames_in(phase)
-            row[shift + frames.start : shift + frames.stop] = number
-    axes.imshow(
-        picture,
-        cmap=ListedColormap(list(PHASE_COLOURS.values())),
-        vmin=0,
-        vmax=len(Phase) - 1,
-        aspect="auto",
-        interpolation="nearest",
-        extent=(-before, after, len(cines), 0),
-    )
-    axes.grid(visible=False)
-    axes.set(xlabel="Frames from the first optimal one", ylabel="Cines")

@@ -14,14 +14,9 @@ from preprocess.drawing import Figure, page_style
 from preprocess.progress import track
 from preprocess.summary.anchors import box_sides
 from preprocess.summary.contact_sheet import ContactSheet, contact_sheet, kind
-from preprocess.summary.figures import (
-    PHASE_COLOURS,
-    angle_scatter,
-    box_sizes,
-    ifr_split,
-    phases_over_time,
-)
+from preprocess.summary.figures import angle_scatter, box_sizes, ifr_split
 from preprocess.summary.findings import boxes_by_sequence
+from preprocess.summary.intervals import PHASE_COLOURS, phases_over_time
 from preprocess.summary.table_1 import COLUMNS, in_paper_order, note, view_name
 from preprocess.summary.tally import Tally, boxes_by_view
 

@@ -57,6 +57,12 @@ def still(name: str) -> Sequence:
     )
 
 
+def placed(view: str, primary: float, secondary: float, name: str) -> Sequence:
+    """A sequence of these angles in degrees."""
+    at = {"primary_angle_deg": primary, "secondary_angle_deg": secondary}
+    return replace(sequence(name, name, view), **at)
+
+
 def box(
     name: str,
     frame_index: int,
