@@ -99,8 +99,9 @@ def contact_sheet(
 def chosen_frames(sequence: Sequence, boxes: Iterable[Box], count: int) -> list[int]:
     """The frames to show, in order: the reference, the worst tracked, then evenly between.
 
-    Of ``count`` frames at most a third are there for their doubtful boxes. The middle stands in
-    for a missing reference frame, and the whole cine for an optimal interval of too few frames.
+    Of ``count`` frames at most a third are there for their doubtful boxes, and those not side by
+    side. The middle stands in for a missing reference frame, and the whole cine for an optimal
+    interval of too few frames.
     """
     cine, optimal = range(sequence.length), sequence.frames_in(Phase.OPTIMAL)
     candidates = optimal if len(optimal) >= count else cine
@@ -109,8 +110,10 @@ def chosen_frames(sequence: Sequence, boxes: Iterable[Box], count: int) -> list[
     doubtful = sorted(
         (box.confidence, box.frame_index) for box in boxes if box.verdict is not Verdict.GOOD
     )
+    apart = max(1, len(candidates) // count)
     for _, index in doubtful:
-        if len(chosen) <= count // 3 and index not in chosen:
+        near = any(abs(index - other) < apart for other in chosen)
+        if len(chosen) <= count // 3 and not near:
             chosen.append(index)
     while len(chosen) < count:
         gaps = {index: min(abs(index - other) for other in chosen) for index in candidates}
@@ -146,7 +149,7 @@ def _picture(sequence: Sequence, index: int, frame: NDArray[np.uint8], boxes: li
         lowest = min(tracked, key=lambda box: box.confidence)
         caption += f", {lowest.verdict} {lowest.confidence:.2f}"
     elif boxes:
-        caption += f", {boxes[0].source}"
+        caption += f", {boxes[0].source} box"
     height = round(WIDTH_PX * frame.shape[0] / frame.shape[1])
     small = cv2.resize(frame, (WIDTH_PX, height), interpolation=cv2.INTER_AREA)
     done, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

@@ -172,8 +172,9 @@ def ifr_bins(values: list[float], threshold: float) -> list[float]:
 def _named(outliers: int) -> str:
     if not outliers:
         return "None is out of place."
-    which = f", the first {NAMED} by name" if outliers > NAMED else " by name"
-    return f"Rings mark the {outliers} that do not fit{which}."
+    if outliers > NAMED:
+        return f"Rings mark the {outliers} that do not fit, and names the first {NAMED} of them."
+    return f"Rings and names mark the {outliers} that do not fit."
 
 
 def _colour(view: str, number: int) -> str:
