@@ -71,7 +71,7 @@ class Score:
                 "share of those frames",
                 False,
             ),
-            "speed": (len(iou) / self.seconds, "boxes/s on one core", True),
+            "speed": (len(iou) / self.seconds, "frames/s on one core", True),
         }
 
 
