@@ -165,7 +165,7 @@ def _view(segments: set[str]) -> str | None:
 
 def _region(bbox: list[float]) -> Region:
     x, y, width, height = bbox
-    return Region(frame_index=0, box_xyxy=(x, y, x + width, y + height))
+    return Region(places=(), box_xyxy=(x, y, x + width, y + height))
 
 
 def _import_still(still: _Still, *, out: Path) -> _Imported:

@@ -1,0 +1,175 @@
+"""Regions put on the frames of the cines that they mean."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from preprocess.annotations.cines import CineNames
+from preprocess.annotations.regions import BoxXyxy, Region, without_ending
+from preprocess.cohort import BoxSource, Sequence
+from preprocess.journal import Record
+from preprocess.labels import Label
+from preprocess.mismatches import Kind, Mismatch
+
+LESION_WORDS = ("stenos", "lesion")
+TRACKED_GIVEN_BACK = (
+    '{n} boxes marked as tracked are left out; mark those that you moved as "source": "corrected"'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedBox:
+    """A region that has found its frame; ``lesion`` is what its file calls the lesion, if it does.
+
+    ``box_xyxy`` lies in the frame: 0 <= x1 < x2 <= width.
+    """
+
+    frame_index: int
+    box_xyxy: BoxXyxy
+    source: BoxSource
+    lesion: str = ""
+
+
+class Regions:
+    """All regions that readers drew, by the sequence that they mean.
+
+    Attributes:
+        mismatches: what did not fit so far.
+        tracked: how many boxes of the tracker were given back.
+    """
+
+    def __init__(
+        self,
+        regions: Iterable[Region],
+        mismatches: Iterable[Mismatch] = (),
+        other_frames: bool = False,
+    ):
+        self.mismatches = list(mismatches)
+        self.tracked = 0
+        self._regions = list(regions)
+        self._other_frames = other_frames
+        self._by_sequence: dict[str, list[tuple[Region, int | None]]] = defaultdict(list)
+
+    def match(self, records: Iterable[Record]) -> None:
+        """Find the sequence of every region, by instance, pseudonym or name of the source file."""
+        names = CineNames()
+        for record in records:
+            if record.sequence_id:
+                called = (record.sop_instance_uid, record.sequence_id)
+                names.add(record.sequence_id, filter(None, called))
+                names.add(record.sequence_id, {record.path, without_ending(record.path)})
+        for region in self._of_lesions():
+            place = names.meant(region.places)
+            if isinstance(place, Kind):
+                self._say(region, place, f"it names {region.places[0].name!r}")
+            else:
+                self._by_sequence[place.name].append((region, place.frame_index))
+
+    def drawn(self, sequence_id: str, label: Label | None) -> list[tuple[Region, int | None]]:
+        """The regions of one sequence that count, and their frames (None = it is a still).
+
+        Readers mark the artery and the iFR wire on other frames than the reference frame. So
+        away from it a box counts only where its file says that it is a correction, or one of a
+        lesion that is followed through time, or if all were asked for.
+        """
+        reference = label.reference_frame if label else None
+        kept = []
+        for region, frame_index in self._by_sequence.get(sequence_id, []):
+            at = reference if frame_index is None else frame_index
+            followed = region.lesion or region.source is BoxSource.CORRECTED
+            if region.source is BoxSource.TRACKED:
+                self.tracked += 1
+            elif reference in (None, at) or followed or self._other_frames:
+                kept.append((region, at))
+            else:
+                self._say(region, Kind.OFF_REFERENCE, f"frame {at}, reference frame {reference}")
+        return kept
+
+    def placed(
+        self, drawn: Iterable[tuple[Region, int | None]], sequence: Sequence
+    ) -> list[PlacedBox]:
+        """The regions as boxes inside the frames of their sequence, each once."""
+        found: dict[tuple[float, ...], PlacedBox] = {}
+        for region, frame_index in drawn:
+            at = 0 if frame_index is None and sequence.length == 1 else frame_index
+            box = self._fitted(region, at, sequence)
+            if box is None or at is None:
+                continue
+            key = place(at, box)
+            placed = PlacedBox(
+                frame_index=at,
+                box_xyxy=box,
+                source=_source(region, at, sequence.reference_frame, self._other_frames),
+                lesion=region.lesion,
+            )
+            if key in found:
+                self._say(region, Kind.TWICE, f"frame {at}")
+            # The one that knows its lesion says more.
+            if key not in found or (region.lesion and not found[key].lesion):
+                found[key] = placed
+        return list(found.values())
+
+    def _of_lesions(self) -> Iterator[Region]:
+        """Where some categories are of lesions, the others are not."""
+        if not any(_is_lesion(region.category) for region in self._regions):
+            yield from self._regions
+            return
+        for region in self._regions:
+            if not region.category or _is_lesion(region.category):
+                yield region
+            else:
+                self._say(region, Kind.OTHER_CATEGORY, repr(region.category))
+
+    def _fitted(self, region: Region, at: int | None, sequence: Sequence) -> BoxXyxy | None:
+        """The part of a region in its frame, or None; both are said where anything is wrong."""
+        width, height, length = sequence.width, sequence.height, sequence.length
+        if at is None:
+            self._say(region, Kind.NO_FRAME_NUMBER, f"the cine has {length} frames")
+            return None
+        if at >= length:
+            self._say(region, Kind.NO_SUCH_FRAME, f"frame {at} of {length} (from 0)")
+            return None
+        written = ", ".join(f"{value:g}" for value in region.box_xyxy)
+        box = region.within(width=width, height=height)
+        if box is None:
+            kind = Kind.TOO_SMALL if region.is_thin else Kind.OUTSIDE
+            self._say(region, kind, f"{written} in a frame of {width} x {height}")
+            return None
+        if box != region.box_xyxy:
+            self._say(region, Kind.CLIPPED, f"{written} in a frame of {width} x {height}")
+        if region.inverted:
+            self._say(region, Kind.INVERTED, f"now {written}")
+        return box
+
+    def _say(self, region: Region, kind: Kind, said: str) -> None:
+        self.mismatches.append(Mismatch(file=region.file, line=region.line, kind=kind, said=said))
+
+
+def place(frame_index: int, box_xyxy: BoxXyxy) -> tuple[float, ...]:
+    """What two boxes share that were drawn at one place.
+
+    COCO keeps x and width: a box comes back with its far corner off by an ulp.
+    """
+    return (frame_index, *(round(value, 3) for value in box_xyxy))
+
+
+def with_reference(sequence: Sequence, drawn: Iterable[tuple[Region, int | None]]) -> Sequence:
+    """Where the label names no reference frame, the one frame that bears regions is it."""
+    frames = {at for region, at in drawn if region.source is not BoxSource.CORRECTED}
+    only = frames.pop() if len(frames) == 1 else None
+    if sequence.reference_frame is None and only is not None and only < sequence.length:
+        return replace(sequence, reference_frame=only)
+    return sequence
+
+
+def _source(region: Region, at: int, reference_frame: int | None, other_frames: bool) -> BoxSource:
+    if region.source is BoxSource.CORRECTED:
+        return BoxSource.CORRECTED
+    followed = bool(region.lesion) and reference_frame not in (None, at)
+    return BoxSource.CORRECTED if followed else BoxSource.REFERENCE
+
+
+def _is_lesion(category: str) -> bool:
+    return any(word in category.lower() for word in LESION_WORDS)
