@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from preprocess.annotations import read_all_regions, region_files
 from preprocess.assembly import Assembly, assemble
-from preprocess.atomic import PARTIAL
+from preprocess.atomic import remove_partials
 from preprocess.cohort import write_annotations, write_manifest
 from preprocess.intake import Finder, read_files, walk
 from preprocess.journal import Journal, Record, journal_path
@@ -79,7 +78,7 @@ def ingest(
         raise ValueError(f"{src} holds no files. Give the folder that holds the DICOM files.")
     out.mkdir(parents=True, exist_ok=True)
     with Journal(out, reused) as journal:
-        _remove_partials(out)
+        remove_partials(out, out / "frames.zarr")
         records = _ingest_files(src, files, rows, out, journal, settings)
         result = assemble(records, rows, drawn, out)
         if closed:
@@ -104,13 +103,6 @@ def _sources(found: Iterable[Path], src: Path, out: Path, apart: Iterable[Path])
         for path in found
         if (resolved := path.resolve()) not in known and cohort not in resolved.parents
     ]
-
-
-def _remove_partials(out: Path) -> None:
-    """What a killed run left half-written (only one run at a time holds the journal)."""
-    for folder in (out, out / "frames.zarr"):
-        for path in folder.glob(f".*{PARTIAL}"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _ingest_files(

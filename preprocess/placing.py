@@ -60,7 +60,7 @@ class Regions:
                 called = (record.sop_instance_uid, record.sequence_id)
                 names.add(record.sequence_id, filter(None, called))
                 names.add(record.sequence_id, {record.path, without_ending(record.path)})
-        for region in self._of_lesions():
+        for region in of_lesions(self._regions, self.mismatches):
             place = names.meant(region.places)
             if isinstance(place, Kind):
                 self._say(region, place, f"it names {region.places[0].name!r}")
@@ -111,40 +111,47 @@ class Regions:
                 found[key] = placed
         return list(found.values())
 
-    def _of_lesions(self) -> Iterator[Region]:
-        """Where some categories are of lesions, the others are not."""
-        if not any(_is_lesion(region.category) for region in self._regions):
-            yield from self._regions
-            return
-        for region in self._regions:
-            if not region.category or _is_lesion(region.category):
-                yield region
-            else:
-                self._say(region, Kind.OTHER_CATEGORY, repr(region.category))
-
     def _fitted(self, region: Region, at: int | None, sequence: Sequence) -> BoxXyxy | None:
         """The part of a region in its frame, or None; both are said where anything is wrong."""
-        width, height, length = sequence.width, sequence.height, sequence.length
         if at is None:
-            self._say(region, Kind.NO_FRAME_NUMBER, f"the cine has {length} frames")
+            self._say(region, Kind.NO_FRAME_NUMBER, f"the cine has {sequence.length} frames")
             return None
-        if at >= length:
-            self._say(region, Kind.NO_SUCH_FRAME, f"frame {at} of {length} (from 0)")
+        if at >= sequence.length:
+            self._say(region, Kind.NO_SUCH_FRAME, f"frame {at} of {sequence.length} (from 0)")
             return None
-        written = ", ".join(f"{value:g}" for value in region.box_xyxy)
-        box = region.within(width=width, height=height)
-        if box is None:
-            kind = Kind.TOO_SMALL if region.is_thin else Kind.OUTSIDE
-            self._say(region, kind, f"{written} in a frame of {width} x {height}")
-            return None
-        if box != region.box_xyxy:
-            self._say(region, Kind.CLIPPED, f"{written} in a frame of {width} x {height}")
-        if region.inverted:
-            self._say(region, Kind.INVERTED, f"now {written}")
+        box, mismatches = fitted(region, width=sequence.width, height=sequence.height)
+        self.mismatches += mismatches
         return box
 
     def _say(self, region: Region, kind: Kind, said: str) -> None:
-        self.mismatches.append(Mismatch(file=region.file, line=region.line, kind=kind, said=said))
+        self.mismatches.append(_mismatch(region, kind, said))
+
+
+def fitted(region: Region, *, width: int, height: int) -> tuple[BoxXyxy | None, list[Mismatch]]:
+    """The part of a region that lies in a frame, or None, and what was wrong with it."""
+    written = ", ".join(f"{value:g}" for value in region.box_xyxy)
+    where = f"{written} in a frame of {width} x {height}"
+    box = region.within(width=width, height=height)
+    if box is None:
+        kind = Kind.TOO_SMALL if region.is_thin else Kind.OUTSIDE
+        return None, [_mismatch(region, kind, where)]
+    found = []
+    if box != region.box_xyxy:
+        found.append(_mismatch(region, Kind.CLIPPED, where))
+    if region.inverted:
+        found.append(_mismatch(region, Kind.INVERTED, f"now {written}"))
+    return box, found
+
+
+def of_lesions(regions: Iterable[Region], mismatches: list[Mismatch]) -> Iterator[Region]:
+    """The regions of stenoses: where some categories are of lesions, the others are not."""
+    regions = list(regions)
+    by_category = any(_is_lesion(region.category) for region in regions)
+    for region in regions:
+        if not by_category or not region.category or _is_lesion(region.category):
+            yield region
+        else:
+            mismatches.append(_mismatch(region, Kind.OTHER_CATEGORY, repr(region.category)))
 
 
 def place(frame_index: int, box_xyxy: BoxXyxy) -> tuple[float, ...]:
@@ -169,6 +176,10 @@ def _source(region: Region, at: int, reference_frame: int | None, other_frames: 
         return BoxSource.CORRECTED
     followed = bool(region.lesion) and reference_frame not in (None, at)
     return BoxSource.CORRECTED if followed else BoxSource.REFERENCE
+
+
+def _mismatch(region: Region, kind: Kind, said: str) -> Mismatch:
+    return Mismatch(file=region.file, line=region.line, kind=kind, said=said)
 
 
 def _is_lesion(category: str) -> bool:

@@ -40,6 +40,24 @@ class Entry:
     category: str
     said: Mapping[str, Any]
 
+    def region(self, file: str, places: tuple[Place, ...] = ()) -> Region:
+        """The annotation as a region of ``places``."""
+        return Region(
+            places=places,
+            box_xyxy=self.box_xyxy,
+            file=file,
+            line=self.line,
+            category=self.category,
+            lesion=lesion(self.said),
+            source=_source(self.said),
+            inverted=self.inverted,
+        )
+
+    @property
+    def is_interpolated(self) -> bool:
+        """Whether CVAT drew it, in a straight line between two key frames."""
+        return self.said.get("keyframe") is False
+
 
 def recognises(content: bytes) -> bool:
     """Whether a file's content is of this format."""
@@ -59,18 +77,9 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
         if isinstance(entry, Mismatch):
             yield entry
         elif entry.image_id not in places:
-            said = f"image_id {entry.image_id!r} is not among the images"
-            yield Mismatch(file=name, line=entry.line, kind=Kind.UNKNOWN_SEQUENCE, said=said)
-        elif entry.said.get("keyframe") is not False:  # CVAT interpolated those in a straight line
-            yield Region(
-                places=places[entry.image_id],
-                box_xyxy=entry.box_xyxy,
-                line=entry.line,
-                category=entry.category,
-                lesion=lesion(entry.said),
-                source=_source(entry.said),
-                inverted=entry.inverted,
-            )
+            yield unlisted(entry, name)
+        elif not entry.is_interpolated:
+            yield entry.region(name, places[entry.image_id])
 
 
 def read_document(content: bytes) -> dict[str, list[JsonObject]]:
@@ -114,6 +123,12 @@ def entries(document: Mapping[str, list[JsonObject]], file: str) -> Iterator[Ent
             category="" if isinstance(category_id, list | dict) else category.get(category_id, ""),
             said={**(attributes if isinstance(attributes, dict) else {}), **item},
         )
+
+
+def unlisted(entry: Entry, file: str) -> Mismatch:
+    """What is wrong with an annotation on an image that the document does not list."""
+    said = f"image_id {entry.image_id!r} is not among the images"
+    return Mismatch(file=file, line=entry.line, kind=Kind.UNKNOWN_SEQUENCE, said=said)
 
 
 def lesion(said: Mapping[str, Any]) -> str:
