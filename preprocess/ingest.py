@@ -27,7 +27,7 @@ class IngestSettings:
     size: int = 512
     """Rows and columns of the cines that are kept; 0 keeps every size."""
     other_frames: bool = False
-    """Keep regions that are not on the reference frame as well."""
+    """Keep all regions off the reference frame; corrections and followed lesions stay anyway."""
     processes: int = 0
     """Processes that decode; 0 = one per core."""
 

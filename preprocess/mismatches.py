@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from preprocess.atomic import write_text
+from preprocess.atomic import write_bytes
 
 OWNER_ONLY = 0o600
 
@@ -74,7 +74,9 @@ def write_mismatches(cohort: Path, found: Iterable[Mismatch]) -> list[str]:
     if not ordered:
         path.unlink(missing_ok=True)
         return []
-    write_text(path, "".join(f"{mismatch}\n" for mismatch in ordered), mode=OWNER_ONLY)
+    text = "".join(f"{mismatch}\n" for mismatch in ordered)
+    # A file name may be no text in any encoding.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), mode=OWNER_ONLY)
     counts = Counter(mismatch.kind for mismatch in ordered)
     told = [kind.format(n=counts[kind]) for kind in Kind if counts[kind]]
     return [*told, f"each of these with its file and line: {path} (private)"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,7 @@ def read_regions(path: Path, folder: Path | None = None) -> list[Region | Mismat
     Raises:
         ValueError: its content is of no format that is read here, or is damaged as a whole.
     """
-    content = path.read_bytes()
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     for module in FORMATS.values():
         if module.recognises(content):
             name = without_ending(path.relative_to(folder or path.parent).as_posix())

@@ -8,7 +8,6 @@ corrected) and ``instance_id`` or ``track_id``, the lesion through time; both al
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,8 @@ from preprocess.annotations.source_lines import JsonObject, parse_json
 from preprocess.cohort import BoxSource
 from preprocess.mismatches import Kind, Mismatch
 
+FARTHEST = 1e9
+"""Pixels; what is written farther off is no place in any picture, nor is what is no number."""
 ENTRY_DEPTH = 3
 """Containers from the document down to an annotation."""
 
@@ -168,5 +169,5 @@ def _is_box(bbox: Any) -> bool:
     return (
         isinstance(bbox, list)
         and len(bbox) == 4
-        and all(isinstance(value, int | float) and math.isfinite(value) for value in bbox)
+        and all(isinstance(value, int | float) and abs(value) <= FARTHEST for value in bbox)
     )

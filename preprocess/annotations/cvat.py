@@ -9,6 +9,7 @@ lesion through time.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from preprocess.annotations.regions import Place, Region, from_corners, without_ending
@@ -16,6 +17,7 @@ from preprocess.annotations.source_lines import XmlElement, parse_xml
 from preprocess.mismatches import Kind, Mismatch
 
 CORNERS = ("xtl", "ytl", "xbr", "ybr")
+FRAME = re.compile(r"\d{1,9}")
 SHAPES = ("polygon", "polyline", "points", "ellipse", "mask", "skeleton", "cuboid")
 
 
@@ -47,7 +49,7 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
             if shape.tag in SHAPES or (shape.tag == "box" and corners is None):
                 said = f"{where}: {shape.tag} without {', '.join(CORNERS)}"
                 yield Mismatch(file=name, line=shape.line, kind=Kind.NO_BOX, said=said)
-            elif shape.tag == "box" and corners and not frame.isdecimal():
+            elif shape.tag == "box" and corners and not FRAME.fullmatch(frame):
                 yield Mismatch(file=name, line=shape.line, kind=Kind.NO_FRAME_NUMBER, said=where)
             elif corners:
                 x1, y1, x2, y2 = corners

@@ -34,10 +34,14 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
     Raises:
         ValueError: it is not well-formed, or no export.
     """
+    document: Any
     if content.lstrip().startswith(b"{"):
         document = parse_json(content, depth=ROI_DEPTH)
     else:
-        document = _plist(parse_xml(content))
+        try:
+            document = _plist(parse_xml(content))
+        except RecursionError as problem:
+            raise ValueError("nested too deep for an export") from problem
     if not isinstance(document, dict) or not isinstance(document.get("Images"), list):
         raise ValueError("an OsiriX export without Images")
     for image in document["Images"]:
@@ -94,5 +98,5 @@ def _plist(element: XmlElement) -> Any:
         return found
     if element.tag == "integer":
         text = element.text.strip()
-        return int(text) if re.fullmatch(r"[-+]?\d+", text) else None
+        return int(text) if re.fullmatch(r"[-+]?\d{1,18}", text) else None
     return element.text

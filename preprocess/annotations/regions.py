@@ -12,7 +12,7 @@ from preprocess.cohort import BoxSource
 BoxXyxy = tuple[float, float, float, float]
 
 FRAME_NUMBER = re.compile(
-    r"(?:(?!frame[ _-]*\d+$)(?P<cine>.*?)[ _/-]+)?(?:frame[ _-]*)?(?P<frame>\d+)", re.IGNORECASE
+    r"(?:(?!frame[ _-]*\d+$)(?P<cine>.*?)[ _/-]+)?(?:frame[ _-]*)?(?P<frame>\d{1,9})", re.IGNORECASE
 )
 
 

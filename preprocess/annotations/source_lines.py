@@ -72,7 +72,7 @@ def parse_xml(content: bytes) -> XmlElement:
     parser.CharacterDataHandler, parser.EntityDeclHandler = text, entity
     try:
         parser.Parse(content, True)
-    except expat.ExpatError as problem:
+    except (expat.ExpatError, LookupError) as problem:  # LookupError: of an unknown encoding
         raise ValueError(f"not well-formed ({problem})") from problem
     return stack[0].children[0]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
@@ -105,7 +105,8 @@ def import_found(
         notes: what the user should know, a sentence each.
         mismatches: what was found wrong in the annotations.
     """
-    found = sorted(found, key=lambda item: item.name)
+    found = [_readable(item) for item in sorted(found, key=lambda item: item.name)]
+    links = out.with_name(out.name + ".links.private.csv")
     with Journal(out, read_key(key) if key else None) as journal:
         pseudonyms = Pseudonyms(journal.key)
         cines = [
@@ -117,15 +118,29 @@ def import_found(
             )
             for item in found
         ]
-        links = out.with_name(out.name + ".links.private.csv")
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(("sequence_id", "patient_id", "name", "named_patient"))
-        for cine, item in zip(cines, found, strict=True):
-            writer.writerow((cine.sequence_id, cine.patient_id, item.name, item.patient_id))
-        write_text(links, table.getvalue(), mode=OWNER_ONLY)
-        said = [*notes, *_patients(found, group_by), f"private, not to be shared: {links}"]
+        write_text(links, _table(cines, found), mode=OWNER_ONLY)
+        private = f"private, to be kept and not to be shared: {journal.path} (key), {links} (names)"
+        said = [*notes, *_patients(found, group_by), private]
         import_images(cines, out, processes=processes, notes=said, mismatches=mismatches)
+
+
+def _readable(item: Found) -> Found:
+    """The same with names that every encoding can write."""
+    name, patient_id, view = (
+        text.encode("utf-8", "backslashreplace").decode()
+        for text in (item.name, item.patient_id, item.view)
+    )
+    return replace(item, name=name, patient_id=patient_id, view=view)
+
+
+def _table(cines: Iterable[ImageCine], found: Iterable[Found]) -> str:
+    """What each pseudonym was made from, as CSV."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("sequence_id", "patient_id", "name", "named_patient"))
+    for cine, item in zip(cines, found, strict=True):
+        writer.writerow((cine.sequence_id, cine.patient_id, item.name, item.patient_id))
+    return table.getvalue()
 
 
 def _group(item: Found, group_by: GroupBy) -> str:

@@ -55,9 +55,9 @@ def import_danilov(src: Path, out: Path, *, processes: int = 0) -> None:
             f".xml files as published, or images and one CSV with {', '.join(COLUMNS)}."
         )
     for name in sorted(drawn.keys() - images.keys()):
-        mismatches += [
-            Mismatch(file=r.file, line=r.line, kind=Kind.NO_IMAGE, said=name) for r in drawn[name]
-        ]
+        for region in drawn[name][:1]:
+            at = Mismatch(file=region.file, line=region.line, kind=Kind.NO_IMAGE, said=name)
+            mismatches.append(at)
     cines: dict[str, dict[int, Frame]] = defaultdict(dict)
     for name in images.keys() & drawn.keys():
         cine, _, number = name.rpartition("_")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -368,3 +370,54 @@ def test_json_with_lines_is_what_json_reads(value: object, depth: int, indent: i
 def test_json_lines_are_those_of_the_opening_braces() -> None:
     found = parse_json(b'\n{"a":\n [\n{}, {"b": {}},\n\n  {"c":1}]}\n', depth=3)
     assert (found.line, [item.line for item in found["a"]]) == (2, [4, 4, 6])
+
+
+OSIRIX_JSON = json.dumps(osirix({1: [roi((1, 2, 3, 4), "1.2.3")], 2: [roi((1, 2, 3, 4))]}))
+COCO = coco(
+    images=[{"id": 5, "video_id": 1, "frame_index": 3}],
+    videos=[{"id": 1, "name": "cine7"}],
+    annotations=[{"image_id": 5, "category_id": 2, "bbox": [1, 2, 3, 4], "attributes": {}}],
+)
+VALUES = [b"null", b"[]", b"{}", b"1e999", b"-7", b'"\\ud800"', b"9" * 400, b"NaN", b"\xff", b"<"]
+
+
+@pytest.mark.parametrize("content", [XML, OSIRIX_JSON, COCO, VOC, CVAT])
+def test_damaged_files_end_in_regions_or_a_sentence(tmp_path: Path, content: str) -> None:
+    """Bytes changed, cut out and exchanged for other values: no other error, ever."""
+    generator = random.Random(0)
+    for _ in range(600):
+        damaged = bytearray(content.encode())
+        for _ in range(generator.randint(1, 3)):
+            at = generator.randrange(len(damaged))
+            tokens = [m.span() for m in re.finditer(rb"[\d.]+|\"\w+\"", bytes(damaged))]
+            start, end = generator.choice(tokens or [(at, at + 1)])
+            if generator.random() < 0.3:
+                damaged[at] = generator.randrange(256)
+            elif generator.random() < 0.5:
+                del damaged[at : at + generator.randint(1, 40)]
+            else:
+                damaged[start:end] = generator.choice(VALUES)
+        (tmp_path / "a.xml").write_bytes(bytes(damaged))
+        try:
+            found = read_regions(tmp_path / "a.xml")
+        except ValueError as problem:
+            assert str(tmp_path) in str(problem)
+            continue
+        for item in found:
+            if isinstance(item, Region):
+                assert item.places
+                assert item.box_xyxy[0] <= item.box_xyxy[2]
+                assert item.box_xyxy[1] <= item.box_xyxy[3]
+
+
+def test_a_property_list_without_a_bottom_is_refused(tmp_path: Path) -> None:
+    deep = "<array>" * 100_000 + "</array>" * 100_000
+    (tmp_path / "a.xml").write_text(f"<plist>{deep}</plist>")
+    with pytest.raises(ValueError, match="nested too deep"):
+        read_regions(tmp_path / "a.xml")
+
+
+def test_a_byte_order_mark_is_no_hindrance(tmp_path: Path) -> None:
+    for name, content in (("a.xml", VOC), ("b.json", COCO)):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + content.encode())
+        assert read_regions(tmp_path / name)
