@@ -9,7 +9,7 @@ from pathlib import Path
 
 from preprocess.annotations.regions import BoxXyxy
 from preprocess.cohort import Box, BoxSource, Cohort
-from preprocess.placing import PlacedBox, place
+from preprocess.placing import PlacedBox, place_key
 
 SAME_LESION_IOU = 0.2
 """A box that was drawn anew and overlaps the earlier one by this is of the same lesion (it is what
@@ -61,14 +61,14 @@ class Lesions:
         lesions: dict[str | int, list[PlacedBox]] = defaultdict(list)
         for position, box in enumerate(placed):
             lesions[box.lesion or position].append(box)
-        same_place = {place(box.frame_index, box.box_xyxy): box for box in earlier}
+        same_place = {place_key(box.frame_index, box.box_xyxy): box for box in earlier}
         numbers: dict[str | int, int] = {}
         boxes = []
         for lesion, found in lesions.items():
             number = _known_number(lesion, found, earlier, numbers) or self._new_number()
             numbers[lesion] = number
             for one in found:
-                known = same_place.get(place(one.frame_index, one.box_xyxy))
+                known = same_place.get(place_key(one.frame_index, one.box_xyxy))
                 boxes.append(
                     Box(
                         sequence_id=sequence_id,
@@ -144,9 +144,9 @@ def _known_number(
     """
     alike = {number for other, number in numbers.items() if type(other) is type(lesion)}
     free = [box for box in earlier if box.instance_id not in alike]
-    places = {place(box.frame_index, box.box_xyxy) for box in found}
+    places = {place_key(box.frame_index, box.box_xyxy) for box in found}
     for box in free:
-        if place(box.frame_index, box.box_xyxy) in places:
+        if place_key(box.frame_index, box.box_xyxy) in places:
             return box.instance_id
     for box in free:
         if lesion == str(box.instance_id):
@@ -166,7 +166,7 @@ def _anchors(boxes: Iterable[Box]) -> dict[int, set[tuple[float, ...]]]:
     found: dict[int, set[tuple[float, ...]]] = defaultdict(set)
     for box in boxes:
         if box.source is not BoxSource.TRACKED:
-            found[box.instance_id].add(place(box.frame_index, box.box_xyxy))
+            found[box.instance_id].add(place_key(box.frame_index, box.box_xyxy))
     return found
 
 

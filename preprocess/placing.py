@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from preprocess.annotations.cines import CineNames
 from preprocess.annotations.regions import BoxXyxy, Region, without_ending
@@ -12,6 +13,8 @@ from preprocess.cohort import BoxSource, Sequence
 from preprocess.journal import Record
 from preprocess.labels import Label
 from preprocess.mismatches import Kind, Mismatch
+
+Key = TypeVar("Key", bound=Hashable)
 
 LESION_WORDS = ("stenos", "lesion")
 TRACKED_GIVEN_BACK = (
@@ -37,7 +40,6 @@ class Regions:
 
     Attributes:
         mismatches: what did not fit so far.
-        tracked: how many boxes of the tracker were given back.
     """
 
     def __init__(
@@ -47,7 +49,8 @@ class Regions:
         other_frames: bool = False,
     ):
         self.mismatches = list(mismatches)
-        self.tracked = 0
+        self._tracked: set[int] = set()
+        self._off_reference: set[int] = set()
         self._regions = list(regions)
         self._other_frames = other_frames
         self._by_sequence: dict[str, list[tuple[Region, int | None]]] = defaultdict(list)
@@ -60,7 +63,7 @@ class Regions:
                 called = (record.sop_instance_uid, record.sequence_id)
                 names.add(record.sequence_id, filter(None, called))
                 names.add(record.sequence_id, {record.path, without_ending(record.path)})
-        for region in of_lesions(self._regions, self.mismatches):
+        for region in of_lesions({"": self._regions}, self.mismatches)[""]:
             place = names.meant(region.places)
             if isinstance(place, Kind):
                 self._say(region, place, f"it names {region.places[0].name!r}")
@@ -80,12 +83,19 @@ class Regions:
             at = reference if frame_index is None else frame_index
             followed = region.lesion or region.source is BoxSource.CORRECTED
             if region.source is BoxSource.TRACKED:
-                self.tracked += 1
+                self._tracked.add(id(region))
             elif reference in (None, at) or followed or self._other_frames:
                 kept.append((region, at))
-            else:
+            elif id(region) not in self._off_reference:
+                # Said once, though several files of one instance ask for it.
+                self._off_reference.add(id(region))
                 self._say(region, Kind.OFF_REFERENCE, f"frame {at}, reference frame {reference}")
         return kept
+
+    @property
+    def tracked(self) -> int:
+        """How many boxes of the tracker were given back."""
+        return len(self._tracked)
 
     def placed(
         self, drawn: Iterable[tuple[Region, int | None]], sequence: Sequence
@@ -97,11 +107,11 @@ class Regions:
             box = self._fitted(region, at, sequence)
             if box is None or at is None:
                 continue
-            key = place(at, box)
+            key = place_key(at, box)
             placed = PlacedBox(
                 frame_index=at,
                 box_xyxy=box,
-                source=_source(region, at, sequence.reference_frame, self._other_frames),
+                source=_source(region, at, sequence.reference_frame),
                 lesion=region.lesion,
             )
             if key in found:
@@ -143,18 +153,26 @@ def fitted(region: Region, *, width: int, height: int) -> tuple[BoxXyxy | None, 
     return box, found
 
 
-def of_lesions(regions: Iterable[Region], mismatches: list[Mismatch]) -> Iterator[Region]:
-    """The regions of stenoses: where some categories are of lesions, the others are not."""
-    regions = list(regions)
-    by_category = any(_is_lesion(region.category) for region in regions)
-    for region in regions:
-        if not by_category or not region.category or _is_lesion(region.category):
-            yield region
-        else:
-            mismatches.append(_mismatch(region, Kind.OTHER_CATEGORY, repr(region.category)))
+def of_lesions(
+    groups: Mapping[Key, Iterable[Region]], mismatches: list[Mismatch]
+) -> dict[Key, list[Region]]:
+    """The regions of stenoses: where some categories are of lesions, the others are not.
+
+    Args:
+        groups: regions by what they were drawn on.
+        mismatches: what is left out is added here.
+    """
+    found = {key: list(regions) for key, regions in groups.items()}
+    if not any(_is_lesion(region.category) for regions in found.values() for region in regions):
+        return found
+    for key, regions in found.items():
+        others = [r for r in regions if r.category and not _is_lesion(r.category)]
+        mismatches += [_mismatch(r, Kind.OTHER_CATEGORY, repr(r.category)) for r in others]
+        found[key] = [r for r in regions if not r.category or _is_lesion(r.category)]
+    return found
 
 
-def place(frame_index: int, box_xyxy: BoxXyxy) -> tuple[float, ...]:
+def place_key(frame_index: int, box_xyxy: BoxXyxy) -> tuple[float, ...]:
     """What two boxes share that were drawn at one place.
 
     COCO keeps x and width: a box comes back with its far corner off by an ulp.
@@ -171,7 +189,7 @@ def with_reference(sequence: Sequence, drawn: Iterable[tuple[Region, int | None]
     return sequence
 
 
-def _source(region: Region, at: int, reference_frame: int | None, other_frames: bool) -> BoxSource:
+def _source(region: Region, at: int, reference_frame: int | None) -> BoxSource:
     if region.source is BoxSource.CORRECTED:
         return BoxSource.CORRECTED
     followed = bool(region.lesion) and reference_frame not in (None, at)

@@ -49,7 +49,7 @@ class Entry:
             file=file,
             line=self.line,
             category=self.category,
-            lesion=lesion(self.said),
+            lesion=lesion(self.said, file),
             source=_source(self.said),
             inverted=self.inverted,
         )
@@ -132,10 +132,14 @@ def unlisted(entry: Entry, file: str) -> Mismatch:
     return Mismatch(file=file, line=entry.line, kind=Kind.UNKNOWN_SEQUENCE, said=said)
 
 
-def lesion(said: Mapping[str, Any]) -> str:
-    """The lesion through time, or an empty string where nothing is said."""
-    known = [said.get(key) for key in ("instance_id", "track_id")]
-    return next((str(value) for value in known if value is not None), "")
+def lesion(said: Mapping[str, Any], file: str) -> str:
+    """The lesion through time, or an empty string where nothing is said.
+
+    An ``instance_id`` is the cohort's own number of it; a ``track_id`` holds within its file.
+    """
+    if said.get("instance_id") is not None:
+        return str(said["instance_id"])
+    return f"{file} {said['track_id']}" if said.get("track_id") is not None else ""
 
 
 def frame_number(image: Mapping[str, Any]) -> int | None:
@@ -151,12 +155,13 @@ def _places(
     frame_index = frame_number(image)
     video_id = image.get("video_id")
     video = None if isinstance(video_id, list | dict) else videos.get(video_id)
-    pictured = picture_places(file_name, name) if file_name else (Place(name, None),)
-    if frame_index is None:
-        return pictured
     called = [(video or {}).get(key) for key in ("sequence_id", "name", "file_name")]
     names = [without_ending(str(text)) for text in called if text]
-    names = names or [place.name for place in pictured]
+    if frame_index is None or not names:
+        pictured = picture_places(file_name, name) if file_name else (Place(name, None),)
+        if frame_index is None:
+            return pictured
+        names = [place.name for place in pictured]
     return tuple(Place(known, frame_index) for known in dict.fromkeys(names))
 
 

@@ -45,18 +45,23 @@ class Found:
     view: str = ""
 
 
-class ImageFiles:
-    """The images of a folder, found by what annotations call them."""
+class AnnotatedFolder:
+    """The images of a folder, found by what annotations call them; a cohort in it is none of it."""
 
-    def __init__(self, src: Path):
+    def __init__(self, src: Path, out: Path):
         self._src = src
-        self._paths = {path.relative_to(src).as_posix(): path for path in images_below(src)}
+        self._out = out.resolve()
+        self._paths = {self.name(path): path for path in images_below(src) if self._is_mine(path)}
         self._names = CineNames()
         for name in self._paths:
             self._names.add(name, {name, without_ending(name)})
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    def annotations(self, ending: str) -> list[Path]:
+        """Its files of that ending, in a fixed order."""
+        return [path for path in sorted(self._src.rglob(f"*{ending}")) if self._is_mine(path)]
 
     def name(self, path: Path) -> str:
         """The image's path from the folder, with forward slashes."""
@@ -82,6 +87,9 @@ class ImageFiles:
             if place is Kind.AMBIGUOUS:
                 return place
         return Kind.NO_IMAGE
+
+    def _is_mine(self, path: Path) -> bool:
+        return path.name[0] != "." and self._out not in path.resolve().parents
 
 
 def import_found(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from preprocess.annotations.regions import Region, from_corners
@@ -58,27 +59,23 @@ def import_cadica(src: Path, out: Path, *, processes: int = 0) -> None:
 
 def _cines(patient: Path, mismatches: list[Mismatch]) -> Iterator[ImageCine]:
     listed: dict[str, bool] = {}
+    twice = set()
     for name, no_lesion in LISTS.items():
-        path = patient / name
-        for line, video in enumerate(_lines(path), start=1):
+        for line, video in enumerate(_lines(patient / name), start=1):
+            at = partial(Mismatch, file=str(patient / name), line=line, said=video)
             if video in listed:
-                said = f"{video} is listed twice"
-                mismatches.append(
-                    Mismatch(file=str(path), line=line, kind=Kind.TWO_LABELS, said=said)
-                )
+                twice.add(video)
+                mismatches.append(at(kind=Kind.TWO_LABELS))
             elif video and not images_below(patient / video / "input"):
-                said = f"{video} has no images"
-                mismatches.append(
-                    Mismatch(file=str(path), line=line, kind=Kind.NO_IMAGE, said=said)
-                )
+                mismatches.append(at(kind=Kind.NO_IMAGE))
             elif video:
                 listed[video] = no_lesion
-    for video, no_lesion in listed.items():
+    for video in sorted(listed.keys() - twice):
         yield ImageCine(
             sequence_id=f"cadica_{patient.name}_{video}",
             patient_id=f"cadica_{patient.name}",
             frames=tuple(_frames(patient / video, mismatches)),
-            no_lesion=no_lesion,
+            no_lesion=listed[video],
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from preprocess.annotations import coco
 from preprocess.annotations.regions import Region
-from preprocess.importers.annotated_folder import Found, GroupBy, ImageFiles, import_found
+from preprocess.importers.annotated_folder import AnnotatedFolder, Found, GroupBy, import_found
 from preprocess.importers.image_cine import Frame
 from preprocess.mismatches import Kind, Mismatch
 from preprocess.placing import of_lesions
@@ -53,11 +53,11 @@ def import_coco(
         ValueError: there is no COCO file, it names no image that is there, or ``out`` holds
             another cohort.
     """
-    files = ImageFiles(src)
+    files = AnnotatedFolder(src, out)
     images: dict[Path, _Image] = defaultdict(_Image)
     mismatches: list[Mismatch] = []
     documents = 0
-    for path in sorted(src.rglob("*.json")):
+    for path in files.annotations(".json"):
         content = path.read_bytes()
         if not coco.recognises(content):
             continue
@@ -71,10 +71,9 @@ def import_coco(
             f"{src} has {documents} COCO files and {len(files)} images, but none that belong "
             "together. Give the folder that holds both; file_name is looked up in it."
         )
-    regions = [region for image in images.values() for region in image.regions]
-    kept = {id(region) for region in of_lesions(regions, mismatches)}
+    drawn = of_lesions({path: image.regions for path, image in images.items()}, mismatches)
     import_found(
-        _found(images, files, kept),
+        _found(images, drawn, files),
         out,
         key=key,
         group_by=group_by,
@@ -87,7 +86,7 @@ def import_coco(
 def _read(
     path: Path,
     document: dict[str, list[Any]],
-    files: ImageFiles,
+    files: AnnotatedFolder,
     images: dict[Path, _Image],
     mismatches: list[Mismatch],
 ) -> None:
@@ -126,7 +125,9 @@ def _text(entry: dict[str, Any], video: dict[str, Any], name: str) -> str:
     return str(said).strip()
 
 
-def _found(images: dict[Path, _Image], files: ImageFiles, kept: set[int]) -> Iterator[Found]:
+def _found(
+    images: dict[Path, _Image], drawn: dict[Path, list[Region]], files: AnnotatedFolder
+) -> Iterator[Found]:
     cines: dict[str, list[Path]] = defaultdict(list)
     for path, image in images.items():
         cines[image.video or files.name(path)].append(path)
@@ -134,13 +135,7 @@ def _found(images: dict[Path, _Image], files: ImageFiles, kept: set[int]) -> Ite
         paths.sort(key=lambda path: images[path].order)
         yield Found(
             name=name,
-            frames=tuple(
-                Frame(
-                    path=path,
-                    regions=tuple(r for r in images[path].regions if id(r) in kept),
-                )
-                for path in paths
-            ),
+            frames=tuple(Frame(path=path, regions=tuple(drawn[path])) for path in paths),
             patient_id=images[paths[0]].patient_id,
             view=images[paths[0]].view,
         )

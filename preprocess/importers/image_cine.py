@@ -121,8 +121,11 @@ def _grey(content: bytes) -> NDArray[np.uint8] | None:
     """An image as uint8[H, W]; colour, where some files have it, by its luminance."""
     if not content:
         return None
-    encoded = np.frombuffer(content, np.uint8)
-    picture: NDArray[Any] | None = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    try:
+        encoded = np.frombuffer(content, np.uint8)
+        picture: NDArray[Any] | None = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # a header that promises more pixels than it will take
+        return None
     if picture is None or picture.dtype != np.uint8:
         return None
     if picture.ndim == 2:

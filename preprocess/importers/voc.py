@@ -12,7 +12,7 @@ from pathlib import Path
 from preprocess.annotations import read_regions, voc
 from preprocess.annotations.regions import Region
 from preprocess.annotations.source_lines import parse_xml
-from preprocess.importers.annotated_folder import Found, GroupBy, ImageFiles, import_found
+from preprocess.importers.annotated_folder import AnnotatedFolder, Found, GroupBy, import_found
 from preprocess.importers.image_cine import Frame
 from preprocess.mismatches import Kind, Mismatch
 from preprocess.placing import of_lesions
@@ -39,11 +39,11 @@ def import_voc(
         ValueError: there is no VOC file, none belongs to an image, or ``out`` holds another
             cohort.
     """
-    files = ImageFiles(src)
+    files = AnnotatedFolder(src, out)
     drawn: dict[Path, list[Region]] = defaultdict(list)
     mismatches: list[Mismatch] = []
     documents = 0
-    for path in sorted(src.rglob("*.xml")):
+    for path in files.annotations(".xml"):
         content = path.read_bytes()
         if not voc.recognises(content):
             continue
@@ -63,17 +63,11 @@ def import_voc(
             f"{src} has {documents} Pascal VOC files and {len(files)} images, but none that belong "
             "together. Give the folder that holds both; <filename> is looked up in it."
         )
-    kept = {
-        id(region) for region in of_lesions((r for rs in drawn.values() for r in rs), mismatches)
-    }
     bare = len(files) - len(drawn)
     import_found(
         (
-            Found(
-                name=files.name(path),
-                frames=(Frame(path=path, regions=tuple(r for r in found if id(r) in kept)),),
-            )
-            for path, found in drawn.items()
+            Found(name=files.name(path), frames=(Frame(path=path, regions=tuple(regions)),))
+            for path, regions in of_lesions(drawn, mismatches).items()
         ),
         out,
         key=key,

@@ -324,8 +324,8 @@ def test_coco_of_videos(tmp_path: Path, image: dict[str, object], expected: list
     ("said", "source", "lesion"),
     [
         ({"source": "corrected", "instance_id": 7}, BoxSource.CORRECTED, "7"),
-        ({"source": "manual", "track_id": 0}, None, "0"),
-        ({"attributes": {"track_id": 3, "keyframe": True}}, None, "3"),
+        ({"source": "manual", "track_id": 0}, None, "a 0"),
+        ({"attributes": {"track_id": 3, "keyframe": True}}, None, "a 3"),
     ],
 )
 def test_coco_keeps_who_drew_it_and_the_lesion(

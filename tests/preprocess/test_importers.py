@@ -262,10 +262,17 @@ def test_cadica_becomes_cines_of_patients(
     assert [line.partition("selectedVideos/")[2] for line in listed(out)] == [
         "p1/v3/groundtruth/p1_v3_00004.txt:2: no box: not x y w h class: 'oops'",
         "p1/v3/p1_v3_selectedFrames.txt:3: no image: p1_v3_00008",
-        "p2/nonlesionVideos.txt:2: no image: v9 has no images",
+        "p2/nonlesionVideos.txt:2: no image: v9",
     ]
     said = capsys.readouterr().out
     assert "1 frames lie between selected ones and were not selected themselves" in said
+
+
+def test_a_video_on_both_lists_is_left_out(cadica: Path, out: Path) -> None:
+    text(cadica / "selectedVideos/p1/nonlesionVideos.txt", "v7\r\nv3\r\n")
+    import_cadica(cadica / "selectedVideos", out, processes=1)
+    assert list(Cohort.open(out).sequences) == ["cadica_p1_v7", "cadica_p2_v1"]
+    assert any(line.endswith("p1/nonlesionVideos.txt:2: two labels: v3") for line in listed(out))
 
 
 # COCO and Pascal VOC
@@ -342,6 +349,24 @@ def test_coco_stills_and_videos_with_what_they_say(
         assert name not in said
         assert not any(name in str(path.relative_to(out)) for path in out.rglob("*"))
         assert not any(name.encode() in p.read_bytes() for p in out.rglob("*") if p.is_file())
+
+
+def test_a_cohort_within_the_folder_is_not_read_as_part_of_it(src: Path) -> None:
+    picture(src / "1.png", noise(1, SIZE)[0])
+    coco(src / "a.json", [{"id": 1, "file_name": "1.png"}], {"image_id": 1, "bbox": [1, 2, 9, 9]})
+    for _ in range(2):
+        import_coco(src, src / "cohort", processes=1)
+    assert len(Cohort.open(src / "cohort").boxes) == 1
+    assert listed(src / "cohort") == []
+
+
+def test_an_image_that_promises_too_much_is_rejected(danilov: Path, out: Path) -> None:
+    content = bytearray((danilov / "14_010_1_0001.bmp").read_bytes())
+    content[18:26] = (2**30).to_bytes(4, "little") * 2
+    (danilov / "14_010_1_0001.bmp").write_bytes(content)
+    import_danilov(danilov, out, processes=1)
+    (row,) = [row for row in read_manifest(out) if row.status == "rejected"]
+    assert row.reason == "not readable as an 8-bit image"
 
 
 def test_coco_images_are_found_where_tools_put_them(src: Path, out: Path) -> None:
