@@ -47,6 +47,8 @@ class ImageCine:
     frames: tuple[Frame, ...]
     view: str | None = None
     no_lesion: bool = False
+    stored_sha256: tuple[str, ...] = ()
+    """The files that an earlier run stored, where it came far enough to say so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,19 +77,21 @@ def import_cine(cine: ImageCine, *, out: Path) -> Imported:
         content = frame.path.read_bytes() if frame.path.is_file() else None
         picture = None if content is None or stored else _grey(content)
         reason = _refusal(content, picture, pictures) if stored is None else ""
-        sha256 = hashlib.sha256(content).hexdigest() if content is not None else ""
+        sha256 = "" if content is None else hashlib.sha256(content).hexdigest()
         rows.append(_row(cine, frame, sha256=sha256, reason=reason))
         if not reason:
             kept.append(frame)
             pictures += [picture] if picture is not None else []
     if not kept:
         return Imported(rows=tuple(rows))
-    sequence = stored or _new_sequence(cine, np.stack(pictures))
+    frames = np.stack(pictures) if pictures else None
+    sequence = stored if frames is None else _new_sequence(cine, frames)
+    assert sequence is not None, "a cine that is not stored was decoded"
     sequence = _described(sequence, cine, kept)
     boxes, mismatches = _boxes(kept, sequence)
     sequence = replace(sequence, reference_frame=_reference_frame(sequence, boxes))
-    if stored is None:
-        cohort.store_cine(out, sequence, np.stack(pictures))
+    if frames is not None:
+        cohort.store_cine(out, sequence, frames)
     elif sequence != stored:
         cohort.update_attributes(out, sequence)
     drawn, t = Counter(box.frame_index for box in boxes), count()
@@ -98,12 +102,20 @@ def import_cine(cine: ImageCine, *, out: Path) -> Imported:
 
 
 def _stored(cine: ImageCine, out: Path) -> cohort.Sequence | None:
-    """The cine as an earlier run stored it, if that took every frame that there is now."""
+    """The cine as an earlier run stored it, if that took every frame as it is now."""
     if not cohort.cine_is_stored(out, cine.sequence_id):
         return None
     sequence = cohort.stored_sequence(out, cine.sequence_id)
-    whole = all(frame.path.is_file() for frame in cine.frames)
-    return sequence if whole and sequence.length == len(cine.frames) else None
+    paths = [frame.path for frame in cine.frames]
+    if sequence.length != len(paths) or not all(path.is_file() for path in paths):
+        return None
+    changed = cine.stored_sha256 and cine.stored_sha256 != tuple(map(_sha256, paths))
+    return None if changed else sequence
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _refusal(

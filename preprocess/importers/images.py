@@ -7,14 +7,14 @@ It works on one cine per process at a time. A cine that is stored already is not
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from preprocess.atomic import remove_partials
-from preprocess.cohort import Box, Cohort, write_annotations, write_manifest
+from preprocess.cohort import Box, Cohort, read_manifest, write_annotations, write_manifest
 from preprocess.importers.image_cine import ImageCine, Imported, crashed, import_cine
 from preprocess.mismatches import Mismatch, write_mismatches
 from preprocess.progress import track
@@ -52,7 +52,9 @@ def import_images(
     _check_free(out, {cine.sequence_id for cine in cines})
     remove_partials(out, out / "frames.zarr")
     work = partial(import_cine, out=out)
-    results = map_unordered(work, cines, processes=processes, died=crashed)
+    known = _stored_files(out)
+    tasks = (replace(cine, stored_sha256=tuple(known[cine.sequence_id])) for cine in cines)
+    results = map_unordered(work, tasks, processes=processes, died=crashed)
     imported = sorted(
         track(results, total=len(cines), label="sequences"),
         key=lambda item: item.rows[0].sequence_id,
@@ -65,6 +67,15 @@ def import_images(
         raise ValueError(f"none of the {len(imported)} images could be read.")
     write_annotations(out, kept, list(_numbered(imported)))
     _tell(imported, [*notes, *remarks], out)
+
+
+def _stored_files(out: Path) -> dict[str, list[str]]:
+    """The digests of the files that an earlier run took, by sequence and in order."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for row in read_manifest(out):
+        if row.status == "accepted":
+            files[row.sequence_id].append(row.sha256)
+    return files
 
 
 def _numbered(imported: Iterable[Imported]) -> Iterator[Box]:

@@ -180,6 +180,15 @@ def test_again_nothing_is_decoded_and_more_frames_are_taken_up(
     np.testing.assert_array_equal(frames[1], noise(1, SIZE, seed=5)[0])
 
 
+def test_a_changed_image_is_read_again(danilov: Path, out: Path) -> None:
+    import_danilov(danilov, out, processes=1)
+    picture(danilov / "14_002_5_0010.bmp", noise(1, SIZE, seed=5)[0])
+    import_danilov(danilov, out, processes=1)
+    frames = Cohort.open(out).cine("danilov_14_002_5")
+    np.testing.assert_array_equal(frames[1], noise(1, SIZE, seed=5)[0])
+    np.testing.assert_array_equal(frames[2], noise(3, SIZE)[2])
+
+
 def test_two_processes_write_what_one_writes(danilov: Path, out: Path, tmp_path: Path) -> None:
     import_danilov(danilov, out, processes=1)
     import_danilov(danilov, tmp_path / "two", processes=2)
