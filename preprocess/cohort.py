@@ -91,6 +91,10 @@ class Sequence:
     reference_frame: int | None = None
     ifr: tuple[float, ...] = ()
     no_lesion: bool = False
+    phases_proposed: bool = False
+    """Whether the bounds were proposed from the pixels, not labelled by a reader."""
+    reference_proposed: bool = False
+    """Whether the reference frame was proposed from the pixels, not chosen by a reader."""
 
     def phase(self, frame_index: int) -> Phase | None:
         """The interval that a frame lies in, or None where the bounds are unknown."""
