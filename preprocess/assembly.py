@@ -84,9 +84,9 @@ def assemble(records: Iterable[Record], labels: Labels, regions: Regions, cohort
                 result.mismatches.append(at)
             else:
                 sequence = with_reference(labelled(stored, label), drawn)
+                boxes = lesions.merged(sequence.sequence_id, regions.placed(drawn, sequence))
                 if sequence != stored:
                     update_attributes(cohort, sequence)
-                boxes = lesions.merged(sequence.sequence_id, regions.placed(drawn, sequence))
                 result.sequences.append(sequence)
                 result.boxes += boxes
         result.manifest.append(_row(record, label, reason, len(drawn), boxes))

@@ -102,24 +102,28 @@ class Regions:
     ) -> list[PlacedBox]:
         """The regions as boxes inside the frames of their sequence, each once."""
         found: dict[tuple[float, ...], PlacedBox] = {}
+        also_called: dict[str, str] = {}
         for region, frame_index in drawn:
             at = 0 if frame_index is None and sequence.length == 1 else frame_index
             box = self._fitted(region, at, sequence)
             if box is None or at is None:
                 continue
-            key = place_key(at, box)
             placed = PlacedBox(
                 frame_index=at,
                 box_xyxy=box,
                 source=_source(region, at, sequence.reference_frame),
-                lesion=region.lesion,
+                lesion=also_called.get(region.lesion, region.lesion),
             )
-            if key in found:
+            known = found.setdefault(place_key(at, box), placed)
+            if known is not placed:
                 self._say(region, Kind.TWICE, f"frame {at}")
-            # The one that knows its lesion says more.
-            if key not in found or (region.lesion and not found[key].lesion):
-                found[key] = placed
-        return list(found.values())
+                if not known.lesion:  # the one that knows its lesion says more
+                    found[place_key(at, box)] = placed
+                elif placed.lesion:
+                    also_called[placed.lesion] = known.lesion
+        return [
+            replace(box, lesion=also_called.get(box.lesion, box.lesion)) for box in found.values()
+        ]
 
     def _fitted(self, region: Region, at: int | None, sequence: Sequence) -> BoxXyxy | None:
         """The part of a region in its frame, or None; both are said where anything is wrong."""

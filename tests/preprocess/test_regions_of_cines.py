@@ -217,6 +217,18 @@ def test_key_frames_of_a_track_are_one_lesion_and_corrections_off_the_reference_
     assert (run(archive).folder / "annotations.json").read_bytes() == before
 
 
+def test_one_lesion_that_two_files_call_differently_stays_one(archive: Archive) -> None:
+    """The cohort's own file beside the CVAT file that it came from, to which a frame was added."""
+    cine(archive)
+    (archive.rois / "any.xml").write_text(CVAT)
+    own = (run(archive).folder / "annotations.json").read_bytes()
+    (archive.rois / "annotations.json").write_bytes(own)
+    more = '<box frame="2" outside="0" keyframe="1" xtl="5" ytl="6" xbr="21" ybr="18"/>\n</track>'
+    (archive.rois / "any.xml").write_text(CVAT.replace("</track>", more, 1))
+    found = [(box.frame_index, box.instance_id) for box in run(archive).boxes]
+    assert found == [(1, 1), (2, 1), (3, 1), (3, 2)]
+
+
 def tracked(cohort: Cohort, *frames: int) -> None:
     """Boxes as propagate writes them, for every lesion."""
     more = [
