@@ -19,6 +19,7 @@ from preprocess.cohort import (
 )
 from preprocess.journal import Record
 from preprocess.labels import Label, Labels
+from preprocess.proposals import recalled
 
 NO_ROW = "no row in sequences.csv"
 OFF_REFERENCE = (
@@ -65,7 +66,7 @@ class Regions:
 
 
 def labelled(sequence: Sequence, label: Label) -> Sequence:
-    """The sequence with what its label says."""
+    """The sequence with what its label says, and no more than that."""
     return replace(
         sequence,
         view=label.view,
@@ -75,6 +76,8 @@ def labelled(sequence: Sequence, label: Label) -> Sequence:
         reference_frame=label.reference_frame,
         ifr=label.ifr,
         no_lesion=label.no_lesion,
+        phases_proposed=False,
+        reference_proposed=False,
     )
 
 
@@ -109,10 +112,11 @@ def assemble(
             stored = stored_sequence(cohort, record.sequence_id)
             reason = label.misfit(stored.length) or _contradiction(label, drawn)
             if not reason:
+                boxes = earlier.merged(_fitted(drawn, stored, tally))
                 sequence = _with_reference(labelled(stored, label), drawn)
+                sequence = recalled(stored, sequence, boxed=bool(boxes))
                 if sequence != stored:
                     update_attributes(cohort, sequence)
-                boxes = earlier.merged(_fitted(drawn, sequence, tally))
                 result.sequences.append(sequence)
                 result.boxes += boxes
         result.manifest.append(_row(record, label, reason, drawn, boxes))

@@ -69,6 +69,8 @@ class Sequence:
 
     Phase bounds are the first frame of each interval, 0-based; ``vanishing_start == length`` says
     that the contrast never vanishes. All three are None where nobody labelled the intervals.
+    ``phases_proposed`` says that ingest looked for them in the pixels: nobody has confirmed what
+    it found, and where they are None it found no contrast. ``reference_proposed`` likewise.
     """
 
     sequence_id: str
@@ -91,6 +93,8 @@ class Sequence:
     reference_frame: int | None = None
     ifr: tuple[float, ...] = ()
     no_lesion: bool = False
+    phases_proposed: bool = False
+    reference_proposed: bool = False
 
     def phase(self, frame_index: int) -> Phase | None:
         """The interval that a frame lies in, or None where the bounds are unknown."""
