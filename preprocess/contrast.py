@@ -24,8 +24,10 @@ CONTRAST = 2.2
 """Clarity that a tenth of the frames reach wherever contrast comes."""
 EMPTY = 0.5
 """Most of the filling that noise accounts for, as a share of the highest."""
-STEADY = 0.75
+STEADY = 0.7
 """A filling that keeps this share of its highest to the cine's end has not changed."""
+UNDIMINISHED = 0.95
+"""A filling that keeps this share of its level has not begun to fall."""
 MARGIN = 0.25
 """How much of a rise or fall is taken off the optimal interval besides, as a share of it."""
 
@@ -49,19 +51,19 @@ def phase_bounds(
         return 0, 0, 1
     if len(filling.share) < SHORTEST or np.quantile(filling.clarity, 0.9) < CONTRAST:
         return None
-    share, length = filling.share, len(filling.share)
+    share = filling.share
     filled = _surely_filled(share) if reference_frame is None else reference_frame
-    rise, fall = fit_rise(share[: filled + 1]), fit_rise(share[filled:][::-1])
-    introducing, optimal, vanishing = 0, 0, length
+    before, after = share[: filled + 1], share[filled:]
+    rise, fall = fit_rise(before), fit_rise(after[::-1])
+    introducing, optimal, vanishing = 0, 0, len(share)
     # A peak without a plateau keeps some of its frames.
-    most = (length - fall.full - rise.full) // 4
+    most = (filled - rise.full + len(after) - fall.full) // 4
     if rise.first < STEADY * rise.high:
         optimal = min(rise.full + min(rise.margin, most), filled)
-        bare = rise.first <= EMPTY * rise.high and rise.start >= SHORTEST
-        if bare and np.median(filling.clarity[: rise.start]) < BARE:
-            introducing = min(rise.start - 1, optimal)
+        introducing = min(_bare_frames(filling, rise), optimal)
     if fall.first < STEADY * fall.high:
-        vanishing = max(length - fall.full - min(fall.margin, most), filled + 1)
+        left = len(after) - fall.full - min(fall.margin, most)
+        vanishing = filled + max(left, _undiminished_frames(after))
     return introducing, optimal, vanishing
 
 
@@ -119,7 +121,26 @@ def fit_rise(curve: Curve) -> Rise:
 
 
 def _surely_filled(share: Curve) -> int:
-    """The middle of the frames in which the filling, smoothed over some frames, is high."""
-    smooth = np.convolve(np.pad(share, 2, mode="edge"), np.full(5, 0.2), "valid")
+    """The middle one of the frames in which the filling is high."""
+    smooth = _smoothed(share)
     high = np.flatnonzero(smooth >= 0.25 * smooth.min() + 0.75 * smooth.max())
     return int(high[len(high) // 2])
+
+
+def _bare_frames(filling: Filling, rise: Rise) -> int:
+    """How many frames of the cine's beginning show no contrast."""
+    if rise.start < SHORTEST or rise.first > EMPTY * rise.high:
+        return 0
+    return rise.start - 1 if np.median(filling.clarity[: rise.start]) < BARE else 0
+
+
+def _undiminished_frames(share: Curve) -> int:
+    """How many frames pass before a filling gets less than it was in the first."""
+    smooth = _smoothed(share)
+    less = np.flatnonzero(smooth < UNDIMINISHED * smooth[0])
+    return int(less[0]) if len(less) else len(share)
+
+
+def _smoothed(share: Curve) -> Curve:
+    """Means of five frames: a heart beat ripples the filling."""
+    return np.convolve(np.pad(share, 2, mode="edge"), np.full(5, 0.2), "valid")
