@@ -1,8 +1,9 @@
 """Where contrast comes, fills the arteries and goes, proposed from the pixels.
 
 A proposal errs on the safe side, for the detectors learn from it: frames without contrast become
-negatives, frames of the optimal interval positives. The first interval ends early, the optimal
-one starts late and ends early; what is doubtful is introducing or vanishing.
+negatives, frames of the optimal interval positives. The first interval ends before contrast is
+plain, and is empty where the beginning may not be bare; the optimal one begins some frames after
+the filling bends, for thin branches fill last. What is doubtful is introducing or vanishing.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ EMPTY = 0.5
 """Most of the filling that noise accounts for, as a share of the highest."""
 STEADY = 0.7
 """A filling that keeps this share of its highest to the cine's end has not changed."""
-UNDIMINISHED = 0.95
-"""A filling that keeps this share of its level has not begun to fall."""
+UNDIMINISHED = 0.85
+"""A filling that keeps this share of its level still shows every artery: it only fades."""
 MARGIN = 0.25
 """How much of a rise or fall is taken off the optimal interval besides, as a share of it."""
 

@@ -26,9 +26,9 @@ def trapezoid(length: int, start: int, full: int, falls: int, gone: int) -> np.n
 def test_the_bends_are_found_and_doubtful_frames_are_left_out() -> None:
     # A rise of 8 frames, 6 to 13: a quarter of it is left out of the optimal interval, and one
     # frame before it is not called bare. Of the fall, 40 to 47, a quarter would leave out 38 and
-    # 39; but in 38 the filling is as high as ever: (4 + 8/9) / 5 = 0.98 over five frames. In 39 it
-    # is (3 + 8/9 + 7/9) / 5 = 0.93.
-    assert phase_bounds(filling(trapezoid(60, 6, 13, 40, 47))) == (5, 15, 39)
+    # 39; but a filling of 0.85 is not plainly less: over five frames it is in 40 still
+    # (1 + 1 + 8/9 + 7/9 + 6/9) / 5 = 0.87, and in 41 (1 + 8/9 + 7/9 + 6/9 + 5/9) / 5 = 0.78.
+    assert phase_bounds(filling(trapezoid(60, 6, 13, 40, 47))) == (5, 15, 41)
 
 
 def test_contrast_from_the_first_frame_that_never_vanishes() -> None:
@@ -121,14 +121,14 @@ def test_a_drawn_passage(pan_px: float, seed: int) -> None:
     introducing, optimal, vanishing = bounds
     assert 6 <= introducing <= 10
     assert 15 <= optimal <= 20
-    assert 26 <= vanishing <= 32
+    assert 26 <= vanishing <= 33
 
 
 def test_drawn_passages_that_are_cut_off() -> None:
     late = phase_bounds(measure_filling(passage(comes=-20, full=-10)))
     assert late is not None
     assert late[:2] == (0, 0)
-    assert 26 <= late[2] <= 32
+    assert 26 <= late[2] <= 33
     early = phase_bounds(measure_filling(passage(goes=90, gone=99)))
     assert early is not None
     assert early[2] == 40

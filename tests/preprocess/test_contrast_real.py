@@ -26,9 +26,9 @@ CLIPS = DATA / "danilov" / "sequences_8_patients.tar"
 @pytest.mark.parametrize(
     ("name", "introducing", "optimal", "vanishing"),
     [
-        # Contrast leaves the catheter in frame 16; the distal branches are full from 27 to 36 on;
-        # the main stem clears from 66 on, and the arteries fade.
-        ("philips_lca_75f_jpegbaseline.dcm", range(10, 17), range(24, 37), range(56, 70)),
+        # Contrast leaves the catheter in frame 16; the thin branches are full from 28 to 34 on;
+        # the main stem clears from 67 on, and the arteries fade.
+        ("philips_lca_75f_jpegbaseline.dcm", range(10, 17), range(24, 35), range(60, 70)),
         # Contrast comes in frame 17; the distal branches are full from 36 to 46 on, to the end.
         ("rubo_0002_rca_96f_jpegbaseline.dcm", range(10, 18), range(36, 47), range(96, 97)),
     ],
