@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import cv2
 
 from preprocess.cohort import Box, BoxSource, Cohort, Phase, Sequence, Verdict, write_annotations
 from preprocess.progress import track
-from preprocess.tracking import Judgement, track_box
+from preprocess.tracking import TRACKERS, KeyBox
 from preprocess.workers import map_unordered
 
 
 @dataclass(frozen=True, kw_only=True)
-class PropagateSettings(Judgement):
+class PropagateSettings:
     """How boxes are tracked and judged."""
 
+    method: Literal["joint", "csrt"] = "joint"
+    """joint: the path that looks most like the lesion over all frames at once; csrt: the paper's
+    tracker, from frame to frame."""
+    good: float = 0.5
+    """Confidence (0 to 1) from which a box is trusted."""
+    lost: float = 0.3
+    """Confidence (0 to 1) below which a box is given up."""
     processes: int = 0
     """Processes that track; 0 = one per core."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        if not 0 <= self.lost <= self.good <= 1:
+            raise ValueError("the thresholds must be 0 <= lost <= good <= 1.")
         if self.processes < 0:
             raise ValueError("processes must be 0 or more.")
+
+    def verdict(self, confidence: float) -> Verdict:
+        """The verdict on one frame."""
+        if confidence >= self.good:
+            return Verdict.GOOD
+        return Verdict.CHECK if confidence >= self.lost else Verdict.LOST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +55,9 @@ def propagate(cohort: Path, settings: PropagateSettings) -> None:
     """Track the reference boxes through the optimal interval, forwards and backwards.
 
     Every tracked box gets a confidence and a verdict: good, check (look at it) or lost (never
-    trained on). Boxes that a reader corrected stay, and tracking starts anew from them. The same
-    command again gives the same boxes.
+    trained on). Boxes that a reader corrected are key frames like the reference: they stay, and
+    only the frames between them and the next key frame change. The same command again gives the
+    same boxes.
 
     Args:
         cohort: the cohort folder that ingest wrote.
@@ -52,7 +67,7 @@ def propagate(cohort: Path, settings: PropagateSettings) -> None:
 
     Examples:
         python -m preprocess propagate cohort
-        python -m preprocess propagate cohort --good 0.7 --lost 0.4
+        python -m preprocess propagate cohort --method csrt
     """
     opened = Cohort.open(cohort)
     placed: dict[str, list[Box]] = defaultdict(list)
@@ -87,37 +102,28 @@ def _track_sequence(task: _Task, *, folder: Path, settings: PropagateSettings) -
     lesions: dict[int, list[Box]] = defaultdict(list)
     for box in task.boxes:
         lesions[box.instance_id].append(box)
+    tracker = TRACKERS[settings.method](frames)
     optimal = task.sequence.frames_in(Phase.OPTIMAL)
     return [
         Box(
             sequence_id=task.sequence.sequence_id,
             frame_index=found.frame_index,
             box_xyxy=found.box_xyxy,
-            instance_id=anchor.instance_id,
+            instance_id=instance_id,
             source=BoxSource.TRACKED,
             confidence=round(found.confidence, 4),
             verdict=settings.verdict(found.confidence),
         )
-        for anchors in lesions.values()
-        for anchor, path in _paths(anchors, optimal)
-        for found in track_box(
-            frames, anchor.frame_index, anchor.box_xyxy, path, settings.free_step
-        )
+        for instance_id, boxes in lesions.items()
+        for found in tracker.track(_keys(boxes), optimal)
     ]
 
 
-def _paths(anchors: list[Box], optimal: range) -> Iterator[tuple[Box, range]]:
-    """From each placed box to the interval's end, or half-way to the next placed box."""
-    anchors = sorted(anchors, key=lambda box: box.frame_index)
-    for position, anchor in enumerate(anchors):
-        here = anchor.frame_index
-        first, last = optimal[0], optimal[-1]
-        if position > 0:
-            first = max(first, (anchors[position - 1].frame_index + here) // 2 + 1)
-        if position + 1 < len(anchors):
-            last = min(last, (here + anchors[position + 1].frame_index) // 2)
-        yield anchor, range(here + 1, last + 1)
-        yield anchor, range(here - 1, first - 1, -1)
+def _keys(boxes: list[Box]) -> list[KeyBox]:
+    return [
+        KeyBox(frame_index=box.frame_index, box_xyxy=box.box_xyxy)
+        for box in sorted(boxes, key=lambda box: box.frame_index)
+    ]
 
 
 def _nothing(task: _Task) -> list[Box]:

@@ -80,7 +80,10 @@ def proposal_remarks(sequences: Collection[Sequence]) -> Iterator[str]:
             "write better ones into sequences.csv"
         )
     if bare := sum(s.phases_proposed and _bounds(s) is None for s in sequences):
-        yield f"no contrast was found in {bare} sequences without phase bounds; none are proposed"
+        yield (
+            f"in {bare} sequences without phase bounds no contrast was found, or too few frames to "
+            "tell; none are proposed"
+        )
     if failed := sum(map(_lacks_phases, sequences)):
         yield (
             f"proposing phase bounds ended the process of {failed} sequences, perhaps for want of "

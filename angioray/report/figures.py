@@ -12,9 +12,9 @@ from matplotlib.figure import Figure as Canvas
 from angioray.evaluate import confusion_matrix
 from angioray.matching import FloatArray
 from angioray.report.curves import Band, free_response, operating_point, precision_recall
-from angioray.report.drawing import COLOURS, GREY, INK, LINES, Figure, draw, panels
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.runs import Group
+from preprocess.drawing import COLOURS, GREY, INK, LINES, Figure, draw, panels
 
 _CURVE_POINTS = 150
 

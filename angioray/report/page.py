@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import jinja2
 from markupsafe import Markup
 
-from angioray.report.drawing import Figure
 from angioray.report.pictures import Gallery
 from angioray.report.tables import Row, Table, Value
+from preprocess.drawing import Figure, page_style
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Page:
         environment.filters["identity"] = id
         environment.tests["measured"] = lambda cell: isinstance(cell, Value)
         template = environment.from_string((files / "page.html.j2").read_text(encoding="utf-8"))
-        style = _trusted((files / "page.css").read_text(encoding="utf-8"))
+        style = _trusted(page_style() + (files / "report.css").read_text(encoding="utf-8"))
         return template.render(page=self, style=style, kind=_kind, numbered=_numbered(self))
 
     def markdown(self) -> str:

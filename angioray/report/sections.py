@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from angioray.report.runs import Group, ReportedStudy
 from angioray.report.tables import Table
 from preprocess.cohort import Cohort, ManifestRow, Verdict, read_manifest
 from preprocess.progress import track
-from preprocess.table_1 import IFR_THRESHOLD, TableRow, table_1
+from preprocess.summary.table_1 import COLUMNS, note, rejected_reasons, table_1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,20 +143,18 @@ def _cohort_tables(cohort: Cohort) -> list[Block]:
 
 
 def _table_1(cohort: Cohort, rows: list[ManifestRow]) -> Table:
-    names = [field.name for field in fields(TableRow)]
     return plain_table(
         "table_1_cohort",
         "The cohort, as Table 1 of the paper counts it",
-        tuple(name.replace("_", " ").replace("ifr", "iFR") for name in names),
-        [tuple(str(getattr(row, name)) for name in names) for row in table_1(cohort, rows)],
+        tuple(COLUMNS.values()),
+        [tuple(str(getattr(row, name)) for name in COLUMNS) for row in table_1(cohort, rows)],
         number_in_paper=1,
-        note="Frames are those of accepted sequences, by interval of contrast; stenosis "
-        f"annotations are reference boxes; iFR is below at {IFR_THRESHOLD} or less.",
+        note=note(),
     )
 
 
 def _rejected(rows: list[ManifestRow]) -> Block:
-    rejected = Counter(row.reason for row in rows if row.status == "rejected")
+    rejected = rejected_reasons(rows)
     if not rows:
         return Text("The cohort has no manifest, so that rejected files are unknown.")
     if not rejected:
@@ -167,7 +164,7 @@ def _rejected(rows: list[ManifestRow]) -> Block:
         "rejected",
         f"{total} of {len(rows)} source files were rejected",
         ("Reason", "Files"),
-        [(reason, str(count)) for reason, count in rejected.most_common()],
+        [(reason, str(count)) for reason, count in rejected.items()],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -19,7 +20,6 @@ from preprocess.cohort import (
 )
 from preprocess.display import Display
 from preprocess.propagate import PropagateSettings, propagate
-from preprocess.tracking import Judgement, track_box
 
 LENGTH, SIZE, REFERENCE = 16, 160, 8
 HERE = PropagateSettings(processes=1)
@@ -104,9 +104,15 @@ def test_boxes_follow_a_known_motion(tmp_path: Path) -> None:
     assert {box.instance_id for box in boxes} == {1}
 
 
-def test_a_target_that_disappears_is_lost(tmp_path: Path) -> None:
-    blob_cohort(tmp_path, {"S1": blob_cine(vanishes_from=11)})
-    propagate(tmp_path, HERE)
+@pytest.mark.parametrize("method", ["joint", "csrt"])
+def test_a_target_that_disappears_is_lost_and_not_trained_on(
+    tmp_path: Path, method: Literal["joint", "csrt"]
+) -> None:
+    frames = blob_cine()
+    noise = np.random.default_rng(1).normal(160, 3, frames[11:].shape)
+    frames[11:] = np.clip(noise, 0, 255)
+    blob_cohort(tmp_path, {"S1": frames})
+    propagate(tmp_path, PropagateSettings(processes=1, method=method))
     cohort = Cohort.open(tmp_path)
     late = [box for box in cohort.boxes if box.frame_index >= 11]
     assert len(late) == 4
@@ -115,12 +121,59 @@ def test_a_target_that_disappears_is_lost(tmp_path: Path) -> None:
     assert ("S1", 10) in cohort.boxes_by_frame
 
 
+def test_a_target_that_leaves_a_structured_ground_behind_is_not_called_good(
+    tmp_path: Path,
+) -> None:
+    blob_cohort(tmp_path, {"S1": blob_cine(vanishes_from=11)})
+    propagate(tmp_path, HERE)
+    verdicts = {box.frame_index: box.verdict for box in Cohort.open(tmp_path).boxes}
+    assert Verdict.GOOD not in [verdicts[index] for index in range(11, 15)]
+    assert {verdicts[index] for index in range(3, 11)} == {Verdict.GOOD}
+
+
 def test_again_and_in_parallel_it_writes_the_same_bytes(tmp_path: Path) -> None:
     blob_cohort(tmp_path, {f"S{n}": blob_cine(seed=n) for n in range(2)})
     propagate(tmp_path, HERE)
     first = (tmp_path / "annotations.json").read_bytes()
     propagate(tmp_path, PropagateSettings(processes=2))
     assert (tmp_path / "annotations.json").read_bytes() == first
+
+
+def test_a_correction_changes_nothing_beyond_the_next_key_frame(tmp_path: Path) -> None:
+    cohort = blob_cohort(tmp_path, {"S1": blob_cine()})
+    propagate(tmp_path, HERE)
+    before = {box.frame_index: box for box in Cohort.open(tmp_path).boxes}
+    corrected = Box(
+        sequence_id="S1",
+        frame_index=12,
+        box_xyxy=shifted(truth(12), 6),
+        instance_id=1,
+        source=BoxSource.CORRECTED,
+    )
+    write_annotations(tmp_path, cohort.sequences.values(), [*cohort.boxes, corrected])
+    propagate(tmp_path, HERE)
+    after = {box.frame_index: box for box in Cohort.open(tmp_path).boxes}
+    assert all(after[index] == before[index] for index in range(3, 9))
+    assert after[13] != before[13]
+
+
+def test_two_lesions_of_a_sequence_are_followed_each(tmp_path: Path) -> None:
+    frames = blob_cine()
+    frames = np.where(np.arange(SIZE)[None, :, None] < 100, frames, np.roll(frames, 66, axis=1))
+    cohort = blob_cohort(tmp_path, {"S1": frames})
+
+    def below(index: int) -> tuple[float, float, float, float]:
+        x1, y1, x2, y2 = truth(index)
+        return x1, y1 + 66, x2, y2 + 66
+
+    other = Box(sequence_id="S1", frame_index=REFERENCE, box_xyxy=below(REFERENCE), instance_id=2)
+    write_annotations(tmp_path, cohort.sequences.values(), [*cohort.boxes, other])
+    propagate(tmp_path, HERE)
+    found = Cohort.open(tmp_path).boxes
+    assert len(found) == 24
+    for box in found:
+        expected = truth(box.frame_index) if box.instance_id == 1 else below(box.frame_index)
+        assert iou(box.box_xyxy, expected) > 0.7
 
 
 def test_corrected_boxes_stay_and_tracking_follows_them(tmp_path: Path) -> None:
@@ -143,18 +196,8 @@ def test_corrected_boxes_stay_and_tracking_follows_them(tmp_path: Path) -> None:
     assert iou(by_frame[9].box_xyxy, truth(9)) > 0.8
 
 
-def test_a_box_that_leaves_the_frame_stays_inside_and_loses_confidence() -> None:
-    frames = np.roll(np.stack([blob_cine()[8]] * 6), 0)
-    for index in range(6):
-        frames[index] = np.roll(frames[index], -12 * index, axis=1)
-        frames[index, :, SIZE - 12 * index :] = 160
-    tracked = track_box(frames, 0, truth(8), range(1, 6), free_step=1.0)
-    assert all(0 <= t.box_xyxy[0] < t.box_xyxy[2] <= SIZE for t in tracked)
-    assert tracked[-1].confidence < 0.4 < tracked[0].confidence
-
-
 def test_verdicts() -> None:
-    judge = Judgement(good=0.6, lost=0.3)
+    judge = PropagateSettings(good=0.6, lost=0.3)
     assert [judge.verdict(c) for c in (0.6, 0.59, 0.3, 0.29)] == [
         Verdict.GOOD,
         Verdict.CHECK,
@@ -162,7 +205,7 @@ def test_verdicts() -> None:
         Verdict.LOST,
     ]
     with pytest.raises(ValueError, match="lost <= good"):
-        Judgement(good=0.2, lost=0.3)
+        PropagateSettings(good=0.2, lost=0.3)
 
 
 def test_a_cohort_without_boxes_says_what_is_missing(tmp_path: Path) -> None:

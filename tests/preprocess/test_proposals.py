@@ -75,7 +75,7 @@ def test_what_the_label_leaves_open_is_proposed_and_said(
     assert not labelled.reference_proposed
     said = capsys.readouterr().out
     assert "the phase bounds of 1 sequences and the reference frames of 1 are proposed" in said
-    assert "no contrast was found in 1 sequences" in said
+    assert "in 1 sequences without phase bounds no contrast was found" in said
     document = json.loads((archive.folder / "cohort" / "annotations.json").read_text())
     phases = [image["phase"] for image in document["images"]]
     assert phases.count("optimal") == vanishing - optimal + 10

@@ -1,4 +1,4 @@
-"""How every figure looks, and how a matplotlib figure becomes SVG inside a page."""
+"""How every page and figure looks, and how a matplotlib figure becomes SVG inside a page."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 from typing import Any
 
 import matplotlib as mpl
@@ -18,6 +19,8 @@ GREY = "#7a8794"
 # Okabe and Ito's colours, which colour-blind readers can tell apart; line styles say it again.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 LINES = ("-", "--", "-.", ":")
+RASTER_DPI = 144
+"""Of what is a picture within a figure; the rest is drawn."""
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -70,8 +73,13 @@ def draw(
         paint(canvas)
         text = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        canvas.savefig(text, format="svg", metadata=nothing)
+        canvas.savefig(text, format="svg", dpi=RASTER_DPI, metadata=nothing)
     return Figure(name=name, alt=alt, caption=caption, svg=_inline(text.getvalue(), name, alt))
+
+
+def page_style() -> str:
+    """The CSS of every page; a page adds rules for what it alone shows."""
+    return (files("preprocess") / "page.css").read_text(encoding="utf-8")
 
 
 def panels(canvas: Canvas, count: int, columns: int) -> list[Axes]:

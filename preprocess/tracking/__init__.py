@@ -1,0 +1,18 @@
+"""Lesions followed through the frames of a cine, and how far each box can be trusted."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.tracking.boxes import KeyBox, TrackedBox, Tracker
+from preprocess.tracking.csrt import CsrtTracker
+from preprocess.tracking.joint import JointTracker
+
+__all__ = ["TRACKERS", "KeyBox", "TrackedBox", "Tracker"]
+
+TRACKERS: dict[str, Callable[[NDArray[np.uint8]], Tracker]] = {
+    "joint": JointTracker,
+    "csrt": CsrtTracker,
+}
+"""How each method is made from the frames of a cine (uint8[T, H, W])."""

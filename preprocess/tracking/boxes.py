@@ -1,0 +1,113 @@
+"""What a tracker is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+BoxXyxy = tuple[float, float, float, float]
+Point = tuple[float, float]
+"""x and y in frame pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyBox:
+    """A box of a lesion that a reader placed; ``box_xyxy`` is in frame pixels."""
+
+    frame_index: int
+    box_xyxy: BoxXyxy
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedBox:
+    """Where a lesion is in one frame; ``confidence`` runs from 0 to 1."""
+
+    frame_index: int
+    box_xyxy: BoxXyxy
+    confidence: float
+
+
+class Tracker(Protocol):
+    """Follows lesions through the frames that it was made with (uint8[T, H, W])."""
+
+    def track(self, keys: Sequence[KeyBox], wanted: range) -> list[TrackedBox]:
+        """One box for each frame of ``wanted`` that has no key box, inside the frame.
+
+        Args:
+            keys: the boxes of one lesion, in the order of their frames, at least one.
+            wanted: frame indices, rising by one.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Neighbouring frames without a key box, and the key boxes that bound them."""
+
+    before: KeyBox | None
+    frames: range
+    after: KeyBox | None
+
+    @property
+    def keys(self) -> list[KeyBox]:
+        """The one or two key boxes."""
+        return [key for key in (self.before, self.after) if key]
+
+    def size(self, frame_index: int) -> tuple[float, float]:
+        """Width and height of the lesion's box, between two key boxes in proportion to time."""
+        keys = self.keys
+        times = [key.frame_index for key in keys]
+        widths = [key.box_xyxy[2] - key.box_xyxy[0] for key in keys]
+        heights = [key.box_xyxy[3] - key.box_xyxy[1] for key in keys]
+        width, height = (float(np.interp(frame_index, times, v)) for v in (widths, heights))
+        return width, height
+
+
+def spans(keys: Sequence[KeyBox], wanted: range) -> list[Span]:
+    """The stretches between key boxes that hold any wanted frame, reaching to those boxes.
+
+    A change of one key box changes the spans on either side of it and no other.
+    """
+    found = []
+    for before, after in zip([None, *keys], [*keys, None], strict=True):
+        first = before.frame_index + 1 if before else wanted.start
+        last = after.frame_index if after else wanted.stop
+        frames = range(first, last)
+        if frames and frames.start < wanted.stop and frames.stop > wanted.start:
+            found.append(Span(before=before, frames=frames, after=after))
+    return found
+
+
+def centre(box_xyxy: BoxXyxy) -> Point:
+    """The middle of a box."""
+    x1, y1, x2, y2 = box_xyxy
+    return (x1 + x2) / 2, (y1 + y2) / 2
+
+
+def box_around(middle: Point, width: float, height: float) -> BoxXyxy:
+    """The box of a size with this middle."""
+    x, y = middle
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def area(box_xyxy: BoxXyxy) -> float:
+    """In square pixels; 0 for a box with nothing inside."""
+    x1, y1, x2, y2 = box_xyxy
+    return max(x2 - x1, 0.0) * max(y2 - y1, 0.0)
+
+
+def overlap(a: BoxXyxy, b: BoxXyxy) -> float:
+    """Intersection over union."""
+    shared = area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
+    return shared / max(area(a) + area(b) - shared, 1e-9)
+
+
+def clipped(box_xyxy: BoxXyxy, frames: NDArray[np.uint8]) -> BoxXyxy | None:
+    """The part of a box in the frame, or None where less than a pixel of it is."""
+    height, width = frames.shape[1:]
+    x1, y1, x2, y2 = box_xyxy
+    inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+    return inside if inside[2] - inside[0] >= 1 and inside[3] - inside[1] >= 1 else None

@@ -1,0 +1,97 @@
+"""The best path through a series of likeness maps, and how much better it is than the others.
+
+A path's score is the likeness along it less what its steps cost (dynamic programming over all
+places at once; Viterbi 1967). A step costs by its length along each axis, the next power of two
+counting: that is a handful of maximum filters per frame, whatever the reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Map = NDArray[np.float32]
+Place = tuple[int, int]
+"""Row and column of a map."""
+
+IMPOSSIBLE = np.float32(-1e9)
+
+
+def best_through(
+    likeness: Sequence[Map],
+    first: Place | None,
+    last: Place | None,
+    *,
+    step_cost: float,
+    longest_step: int,
+) -> list[Map]:
+    """For every place of every frame, the score of the best path that passes there.
+
+    Its highest place in each frame is the best path itself; how far the rest falls behind says
+    how sure that is.
+
+    Args:
+        likeness: float32[H, W] for each frame, in their order.
+        first: where the path is in the frame before; None leaves it free.
+        last: where it is in the frame after.
+        step_cost: of a step by one place, growing with the square of its length.
+        longest_step: in places, a power of two.
+    """
+    shape = likeness[0].shape
+
+    def step(scores: Map) -> Map:
+        return _after_step(scores, step_cost, longest_step)
+
+    arriving, scores = [], _clamped(first, shape)
+    for here in likeness:
+        scores = step(scores) + here
+        arriving.append(scores)
+    through: list[Map] = []
+    leaving = step(_clamped(last, shape))
+    for index in range(len(likeness) - 1, -1, -1):
+        through.append(arriving[index] + leaving)
+        leaving = step(leaving + likeness[index])
+    return through[::-1]
+
+
+def highest(scores: Map) -> Place:
+    """The place with the highest score."""
+    row, column = np.unravel_index(int(scores.argmax()), scores.shape)
+    return int(row), int(column)
+
+
+def lead(scores: Map, rows: int, columns: int) -> float:
+    """How far the highest place is above every one more than ``rows`` or ``columns`` away."""
+    row, column = highest(scores)
+    others = scores.copy()
+    top, left = max(row - rows, 0), max(column - columns, 0)
+    others[top : row + rows + 1, left : column + columns + 1] = IMPOSSIBLE
+    return float(scores[row, column] - others.max())
+
+
+def _clamped(place: Place | None, shape: tuple[int, ...]) -> Map:
+    if place is None:
+        return np.zeros(shape, np.float32)
+    scores = np.full(shape, IMPOSSIBLE, np.float32)
+    scores[place] = 0
+    return scores
+
+
+def _after_step(scores: Map, step_cost: float, longest_step: int) -> Map:
+    for axis in (0, 1):
+        best, reach = scores, 1
+        while reach <= longest_step:
+            size = (2 * reach + 1, 1) if axis == 0 else (1, 2 * reach + 1)
+            reached = cv2.dilate(
+                scores,
+                np.ones(size, np.uint8),
+                borderType=cv2.BORDER_CONSTANT,
+                borderValue=float(IMPOSSIBLE),
+            )
+            best = np.maximum(best, reached - np.float32(step_cost * reach * reach))
+            reach *= 2
+        scores = best
+    return scores

@@ -1,0 +1,101 @@
+"""How much each place of a frame looks like what a reader boxed.
+
+Likeness is the correlation of two pictures under a Gaussian window that reaches beyond the box,
+each freed of its mean and contrast there (normalised cross-correlation; Lewis 1995), for the
+vessel's course around a stenosis says more than the stenosis. The boxed picture is also turned
+and stretched a little, as the beating heart does to the artery, and the best form counts.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.tracking.boxes import BoxXyxy, centre
+from preprocess.tracking.pictures import Picture
+
+REACH = 2.5
+"""Half the window's side, in standard deviations."""
+ANGLES_DEG = (-20, -10, 10, 20)
+STRETCHES = ((0.75, 1.0), (1.0, 0.75), (1.25, 1.0), (1.0, 1.25))
+"""Width and height against the reader's picture."""
+CHANGE_COST = 0.02
+"""Likeness that a turned or stretched form loses against the form as it was drawn."""
+MIN_SIGMA = 1.5
+FLAT = 1e-2
+"""The least contrast (standard deviation) that is divided by."""
+
+
+class Template:
+    """The picture in and around one box, in all its forms.
+
+    Args:
+        picture: float32[H, W].
+        box_xyxy: in its pixels.
+        window: the Gaussian's standard deviation as a share of the box's sides.
+    """
+
+    def __init__(self, picture: Picture, box_xyxy: BoxXyxy, *, window: float):
+        x1, y1, x2, y2 = box_xyxy
+        self._row = _gaussian(window * (x2 - x1))
+        self._column = _gaussian(window * (y2 - y1))
+        self._weights = np.outer(self._column, self._row).astype(np.float32)
+        unchanged = np.eye(2)
+        forms = [unchanged, *map(_turn, ANGLES_DEG), *(np.diag(s) for s in STRETCHES)]
+        self._forms = [self._weighted(picture, centre(box_xyxy), form) for form in forms]
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How far the window goes from its middle, in columns and rows."""
+        return len(self._row) // 2, len(self._column) // 2
+
+    def likeness(self, picture: Picture) -> Picture:
+        """-1 to 1 for the window around every pixel of ``picture`` (float32[H, W])."""
+        columns, rows = self.reach
+        padded = cv2.copyMakeBorder(picture, rows, rows, columns, columns, cv2.BORDER_REPLICATE)
+        return self.likeness_within(np.asarray(padded, np.float32))
+
+    def likeness_within(self, picture: Picture) -> Picture:
+        """As :meth:`likeness`, only where the whole window lies in ``picture``."""
+        columns, rows = self.reach
+        inner = np.s_[rows : picture.shape[0] - rows, columns : picture.shape[1] - columns]
+        mean = cv2.sepFilter2D(picture, cv2.CV_32F, self._row, self._column)
+        square = cv2.sepFilter2D(picture * picture, cv2.CV_32F, self._row, self._column)
+        contrast = np.sqrt(np.maximum(square - mean * mean, FLAT**2))[inner]
+        drawn, *changed = (
+            cv2.matchTemplate(picture, form, cv2.TM_CCORR) / contrast for form in self._forms
+        )
+        best = drawn
+        for other in changed:
+            best = np.maximum(best, other - np.float32(CHANGE_COST))
+        return np.asarray(best, np.float32)
+
+    def _weighted(
+        self, picture: Picture, middle: tuple[float, float], form: NDArray[np.float64]
+    ) -> Picture:
+        columns, rows = self.reach
+        to_source = np.linalg.inv(form)
+        shift = np.asarray(middle) - to_source @ np.asarray((columns, rows))
+        cut = cv2.warpAffine(
+            picture,
+            np.column_stack([to_source, shift]),
+            (2 * columns + 1, 2 * rows + 1),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        cut = cut - (self._weights * cut).sum()
+        contrast = np.sqrt(max(float((self._weights * cut * cut).sum()), FLAT**2))
+        return np.asarray(self._weights * cut / contrast, np.float32)
+
+
+def _gaussian(sigma: float) -> NDArray[np.float64]:
+    sigma = max(sigma, MIN_SIGMA)
+    half = int(np.ceil(REACH * sigma))
+    weights = np.exp(-0.5 * (np.arange(-half, half + 1) / sigma) ** 2)
+    return np.asarray(weights / weights.sum(), np.float64)
+
+
+def _turn(angle_deg: float) -> NDArray[np.float64]:
+    angle = np.deg2rad(angle_deg)
+    return np.asarray([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
