@@ -73,9 +73,9 @@ def main() -> None:
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-    print(f"{'':72} {'ours':>8} {'peer':>8}")
+    print(f"{'':76} {'ours':>8} {'peer':>8}")
     for row in rows:
-        print(f"{row['name']:72} {row['ours']:8.2f} {row['peer']:8.2f}  {row['unit']}")
+        print(f"{row['name']:76} {row['ours']:8.2f} {row['peer']:8.2f}  {row['unit']}")
     print(f"Wrote {options.out}")
 
 
@@ -140,23 +140,33 @@ def scores(
     truths = np.stack([case.truth for case, _ in judged])
     guesses = np.stack([guess for _, guess in judged], axis=1)
     errors = np.abs(guesses - truths).mean(axis=1)
-    precise, held = zip(*(_overlap(guess, truths) for guess in guesses), strict=True)
+    precise, held = zip(
+        *(_overlap(guess[:, 1:3], truths[:, 1:3]) for guess in guesses), strict=True
+    )
+    bare = [_overlap(_opening(guess), _opening(truths))[0] for guess in guesses]
     for peer, peer_name in ((1, "darkness"), (2, "fixed shares")):
         for column, name in enumerate(NAMES):
             title = f"{kind}: error of {name}, beside {peer_name}"
             yield _row(title, errors[0, column], errors[peer, column], "frames", False)
+        title = f"{kind}: proposed frames without contrast that have none, beside {peer_name}"
+        yield _row(title, bare[0], bare[peer], "share", True)
         title = f"{kind}: proposed optimal frames that are optimal, beside {peer_name}"
         yield _row(title, precise[0], precise[peer], "share", True)
         title = f"{kind}: optimal frames that are proposed, beside {peer_name}"
         yield _row(title, held[0], held[peer], "share", True)
 
 
+def _opening(bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The intervals without contrast: first frame and the one after the last."""
+    return np.stack([np.zeros_like(bounds[:, 0]), bounds[:, 0]], axis=1)
+
+
 def _overlap(guess: NDArray[np.int64], truth: NDArray[np.int64]) -> tuple[float, float]:
-    """The shares of the guessed and of the true optimal frames that are both."""
-    both = np.minimum(guess[:, 2], truth[:, 2]) - np.maximum(guess[:, 1], truth[:, 1])
+    """The shares of the guessed and of the true intervals' frames (int64[N, 2]) that are both."""
+    both = np.minimum(guess[:, 1], truth[:, 1]) - np.maximum(guess[:, 0], truth[:, 0])
     common = float(both.clip(0).sum())
-    lengths = [float((bounds[:, 2] - bounds[:, 1]).sum()) for bounds in (guess, truth)]
-    return common / max(lengths[0], 1), common / max(lengths[1], 1)
+    guessed, true = (float((ends[:, 1] - ends[:, 0]).sum()) for ends in (guess, truth))
+    return common / max(guessed, 1), common / max(true, 1)
 
 
 def _row(name: str, ours: float, peer: float, unit: str, higher: bool) -> dict[str, Any]:

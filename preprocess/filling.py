@@ -94,7 +94,7 @@ def _shrunk(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The frames with their longer side at ``SIDE_PX`` and both sides even (uint8[T, H, W])."""
     height, width = frames.shape[1:]
     scale = SIDE_PX / max(height, width)
-    size = (max(2 * round(width * scale / 2), 2), max(2 * round(height * scale / 2), 2))
+    size = [max(2 * round(side * scale / 2), 16) for side in (width, height)]
     return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
 
 

@@ -64,3 +64,13 @@ def test_empty_pictures_have_no_filling(level: int, length: int) -> None:
     filling = measure_filling(np.full((length, 64, 96), level, np.uint8))
     for curve in (filling.share, filling.clarity, filling.motion):
         np.testing.assert_array_equal(curve, np.zeros(length))
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 2), (5, 1, 300), (9, 700, 3), (1, 40, 40), (6, 33, 57)])
+def test_odd_shapes_give_finite_curves(shape: tuple[int, int, int]) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    filling = measure_filling(frames)
+    for curve in (filling.share, filling.clarity, filling.motion):
+        assert curve.shape == (len(frames),)
+        assert np.isfinite(curve).all()
+    assert filling.share.max() <= 1
