@@ -42,7 +42,7 @@ def test_contrast_that_never_vanishes() -> None:
 
 def test_a_beginning_that_is_not_bare_gives_no_negatives() -> None:
     share = 0.6 + 0.4 * trapezoid(60, 6, 13, 90, 99)
-    assert phase_bounds(filling(share)) == (0, 15, 60)
+    assert phase_bounds(filling(share, np.where(share > 0.7, 4.0, 1.5))) == (0, 15, 60)
     share = trapezoid(60, 6, 13, 90, 99)
     assert phase_bounds(filling(share, np.full(60, 4.0))) == (0, 15, 60)
     assert phase_bounds(filling(trapezoid(60, 3, 10, 90, 99))) == (0, 12, 60)

@@ -96,13 +96,20 @@ def test_proposals_are_kept_and_labels_win(
     assert not labelled.reference_proposed
 
 
-def test_a_label_that_is_withdrawn_leaves_what_a_fresh_cohort_has(archive: Archive) -> None:
+def test_changed_labels_lead_where_a_fresh_cohort_would(archive: Archive) -> None:
     archive.add("a.dcm", OPEN, frames=passage(size=SIZE))
-    fresh = the_only(run(archive))
-    for row in ("RCA,21,4,20,30,,,", "RCA,37,,,,,,", "RCA,,4,20,30,,,", OPEN):
+    key = archive.folder / "key"
+    key.write_text("ab" * 32)
+
+    def ingested(row: str, out: Path) -> Sequence:
         archive.rows[:] = [f"a.dcm,{row}"]
-        last = the_only(run(archive))
-    assert last == fresh
+        ingest(archive.src, labels=archive.labels, out=out, key=key, settings=HERE)
+        return the_only(Cohort.open(out))
+
+    rows = (OPEN, "RCA,37,,,,,,", OPEN, "RCA,,4,29,30,,,", "RCA,21,4,20,30,,,", OPEN)
+    for number, row in enumerate(rows):
+        fresh = ingested(row, archive.folder / f"fresh{number}")
+        assert ingested(row, archive.folder / "kept") == fresh
 
 
 def test_the_optimal_interval_holds_the_labels_reference_frame(archive: Archive) -> None:
