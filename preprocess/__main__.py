@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 from preprocess.command_line import Command, run_one_of
+from preprocess.importers.annotated_folder import GroupBy
 from preprocess.ingest import ingest
 from preprocess.phantom.settings import PhantomSettings
 from preprocess.propagate import propagate
@@ -19,6 +21,8 @@ PROG = "python -m preprocess"
 class ImportSettings:
     """How a public data set is read."""
 
+    group_by: Literal["image", "name", "folder"] = "image"
+    """coco and voc: what stands for the patient where none is named (name: up to its number)."""
     processes: int = 0
     """Processes that read images; 0 = one per core."""
 
@@ -54,22 +58,40 @@ def phantom(out: Path, settings: PhantomSettings) -> None:
 
 
 def import_set(
-    format: Literal["arcade"], src: Path, *, out: Path, settings: ImportSettings
+    format: Literal["arcade", "cadica", "coco", "danilov", "voc"],
+    src: Path,
+    *,
+    out: Path,
+    key: Path | None = None,
+    settings: ImportSettings,
 ) -> None:
-    """Read a public data set into a cohort.
+    """Read a public data set, or a folder of annotated images, into a cohort.
+
+    The same command again continues where it stopped.
 
     Args:
-        format: which set it is: arcade (Popov et al. 2024, stills).
-        src: the unpacked set.
+        format: arcade (Popov et al. 2024, stills), cadica (Jimenez-Partinen et al. 2024, cines),
+            danilov (Danilov et al. 2021, cines), or any images with COCO or Pascal VOC files.
+        src: the unpacked set, or the folder that holds the images and their annotations.
         out: the cohort folder to write.
+        key: coco and voc: reuse the pseudonym key in this file, so that a patient keeps theirs.
+
+    Raises:
+        ValueError: the folder is not laid out so, or ``out`` holds another cohort.
 
     Examples:
         python -m preprocess import arcade arcade --out cohort
+        python -m preprocess import coco my_images --out cohort --group_by folder
     """
-    assert format == "arcade"
-    from preprocess.importers.arcade import import_arcade
-
-    import_arcade(src, out, processes=settings.processes)
+    importer = import_module(f"preprocess.importers.{format}")
+    read = getattr(importer, f"import_{format}")
+    if format in ("coco", "voc"):
+        options = {"key": key, "group_by": GroupBy(settings.group_by)}
+        read(src, out, **options, processes=settings.processes)
+    elif key is None:
+        read(src, out, processes=settings.processes)
+    else:
+        raise ValueError(f"{format} is public and has names of its own; leave --key out.")
 
 
 def main(argv: list[str] | None = None) -> None:

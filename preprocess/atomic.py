@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,3 +31,10 @@ def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
 def write_json(path: Path, value: Any, *, mode: int = 0o644) -> None:
     """Write ``value`` as readable JSON, atomically; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n", mode=mode)
+
+
+def remove_partials(*folders: Path) -> None:
+    """Remove what a killed writer left half-written right in these folders."""
+    for folder in folders:
+        for path in folder.glob(f".*{PARTIAL}"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

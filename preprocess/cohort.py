@@ -192,25 +192,32 @@ class Cohort:
             )
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as problem:
+        except ValueError as problem:  # no JSON, or no text
             raise ValueError(
-                f"{path} is damaged ({problem}). Copy the cohort again, or run ingest again: it "
-                "keeps what is read and writes this file anew."
+                f"{path} is damaged ({problem}). Copy the cohort again, or remove that file and "
+                "run ingest again: it keeps what is read and writes this file anew."
             ) from problem
-        version = document.get("info", {}).get("schema_version")
+        info = document.get("info") if isinstance(document, dict) else None
+        version = info.get("schema_version") if isinstance(info, dict) else None
         if version != SCHEMA_VERSION:
             raise ValueError(
                 f"{path} has schema version {version!r}; this version reads {SCHEMA_VERSION}. "
                 "Ingest the archive again with this version."
             )
-        listed = [video["sequence_id"] for video in document["videos"]]
+        try:
+            listed = [video["sequence_id"] for video in document["videos"]]
+            boxes = _boxes_from_coco(document)
+        except (KeyError, TypeError, ValueError) as problem:
+            raise ValueError(
+                f"{path} is no longer what was written ({problem!r}). Copy the cohort again, or "
+                "remove that file and make the cohort again: the frames are kept."
+            ) from problem
         if missing := [s for s in listed if not cine_is_stored(folder, s)]:
             raise ValueError(
                 f"{path} lists {len(missing)} sequences that frames.zarr does not hold "
                 f"(the first is {missing[0]}). Copy the cohort again, whole."
             )
         sequences = {s: stored_sequence(folder, s) for s in listed}
-        boxes = _boxes_from_coco(document)
         if problems := _problems(sequences, boxes):
             raise ValueError(f"{path} contradicts itself:\n  " + "\n  ".join(problems[:20]))
         return cls(folder, sequences, boxes)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.annotations import Region, read_regions, region_files
-from preprocess.assembly import Assembly, Regions, assemble
-from preprocess.atomic import PARTIAL
+from preprocess.annotations import read_all_regions, region_files
+from preprocess.assembly import Assembly, assemble
+from preprocess.atomic import remove_partials
 from preprocess.cohort import write_annotations, write_manifest
 from preprocess.intake import Finder, read_files, walk
 from preprocess.journal import Journal, Record, journal_path
 from preprocess.labels import Labels, read_labels
+from preprocess.mismatches import mismatches_path, write_mismatches
+from preprocess.placing import Regions
 from preprocess.progress import track
 from preprocess.proposals import proposal_remarks, propose_missing
 from preprocess.pseudonyms import read_key
@@ -27,7 +28,7 @@ class IngestSettings:
     size: int = 512
     """Rows and columns of the cines that are kept; 0 keeps every size."""
     other_frames: bool = False
-    """Keep regions that are not on the reference frame as well."""
+    """Keep all regions off the reference frame; corrections and followed lesions stay anyway."""
     processes: int = 0
     """Processes that decode and propose phases; 0 = one per core."""
 
@@ -55,11 +56,13 @@ def ingest(
         src: the archive: a folder of DICOM files, with any names, at any depth.
         labels: sequences.csv, one row per cine.
         out: the cohort folder to write.
-        rois: regions that readers drew: one file, or a folder of them.
+        rois: regions that readers drew (OsiriX, COCO, Pascal VOC or CVAT for video): one file, or
+            a folder of them.
         key: reuse the pseudonym key in this file, so that a patient keeps their pseudonym.
 
     Raises:
-        ValueError: the labels or regions contradict themselves, or no file could be accepted.
+        ValueError: the labels contradict themselves, an annotation file cannot be read, or no
+            cine could be accepted. A single region that does not fit is told, and stops nothing.
 
     Examples:
         python -m preprocess ingest archive --labels sequences.csv --rois rois --out cohort
@@ -69,7 +72,7 @@ def ingest(
         raise ValueError(f"{src} is no folder. Give the folder that holds the DICOM files.")
     rows = read_labels(labels)
     annotations = region_files(rois) if rois else []
-    drawn = Regions(_regions(annotations))
+    drawn = Regions(*read_all_regions(annotations, rois or src), settings.other_frames)
     reused = read_key(key) if key else None
     closed: list[Path] = []
     files = _sources(walk(src, closed), src, out, [labels, *annotations, *([key] if key else [])])
@@ -77,14 +80,15 @@ def ingest(
         raise ValueError(f"{src} holds no files. Give the folder that holds the DICOM files.")
     out.mkdir(parents=True, exist_ok=True)
     with Journal(out, reused) as journal:
-        _remove_partials(out)
+        remove_partials(out, out / "frames.zarr")
         records = _ingest_files(src, files, rows, out, journal, settings)
-        result = assemble(records, rows, drawn, out, other_frames=settings.other_frames)
+        result = assemble(records, rows, drawn, out)
         if closed:
             result.remarks.append(f"{len(closed)} folders of {src} could not be opened")
             result.notes += [f"folder {path} could not be opened" for path in closed]
         for note in result.notes:
             journal.note(note)
+        result.remarks += write_mismatches(out, result.mismatches)
         write_manifest(out, result.manifest)
         if not result.sequences:
             raise ValueError(_nothing_accepted(src, result))
@@ -99,31 +103,13 @@ def ingest(
 
 def _sources(found: Iterable[Path], src: Path, out: Path, apart: Iterable[Path]) -> list[Path]:
     """The files of an archive, without the labels, regions and cohort that may lie in it too."""
-    known = {path.resolve() for path in [*apart, journal_path(out)]}
+    known = {path.resolve() for path in [*apart, journal_path(out), mismatches_path(out)]}
     cohort = out.resolve()
     return [
         path
         for path in found
         if (resolved := path.resolve()) not in known and cohort not in resolved.parents
     ]
-
-
-def _regions(files: Iterable[Path]) -> Iterator[Region]:
-    problems = []
-    for path in files:
-        try:
-            yield from read_regions(path)
-        except ValueError as problem:
-            problems.append(str(problem))
-    if problems:
-        raise ValueError("These regions cannot be read:\n  " + "\n  ".join(problems[:20]))
-
-
-def _remove_partials(out: Path) -> None:
-    """What a killed run left half-written (only one run at a time holds the journal)."""
-    for folder in (out, out / "frames.zarr"):
-        for path in folder.glob(f".*{PARTIAL}"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _ingest_files(

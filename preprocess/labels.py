@@ -65,19 +65,13 @@ class Labels:
     by_instance: Mapping[str, Label] = field(repr=False)
 
     def of(self, file: str, sop_instance_uid: str | None) -> Label | None:
-        """The row of a source file (relative to the archive), by its name or its instance.
+        """The row of a source file (relative to the archive), by its name or its instance."""
+        return self.by_file.get(file) or self.by_instance.get(sop_instance_uid or "")
 
-        Raises:
-            ValueError: two different rows claim it.
-        """
-        by_file = self.by_file.get(file)
-        by_instance = self.by_instance.get(sop_instance_uid or "")
-        if by_file and by_instance and by_file is not by_instance:
-            raise ValueError(
-                f"{self.path}, lines {by_file.line} and {by_instance.line} label one sequence, "
-                "the first by file, the second by sop_instance_uid. Remove one of them."
-            )
-        return by_file or by_instance
+    def rival(self, file: str, sop_instance_uid: str | None) -> Label | None:
+        """The row that names a source file by its instance where another names it by its name."""
+        other = self.by_instance.get(sop_instance_uid or "")
+        return other if other is not self.of(file, sop_instance_uid) else None
 
 
 def read_labels(path: Path) -> Labels:

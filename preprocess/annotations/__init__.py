@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import codecs
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from preprocess.annotations import osirix
-from preprocess.annotations.regions import Region
+from preprocess.annotations import coco, cvat, osirix, voc
+from preprocess.annotations.regions import Region, without_ending
+from preprocess.mismatches import Mismatch
 
-__all__ = ["Region", "read_regions", "region_files"]
+__all__ = ["Region", "read_all_regions", "read_regions", "region_files"]
 
 
 class _Format(Protocol):
     def recognises(self, content: bytes) -> bool: ...
 
-    def parse(self, content: bytes, file_stem: str) -> list[Region]: ...
+    def parse(self, content: bytes, name: str) -> Iterator[Region | Mismatch]: ...
 
 
-FORMATS: dict[str, _Format] = {"OsiriX/Horos ROI export (XML or JSON)": osirix}
+FORMATS: dict[str, _Format] = {
+    "OsiriX/Horos ROI export (XML or JSON)": osirix,
+    "COCO JSON": coco,
+    "Pascal VOC XML": voc,
+    "CVAT for video 1.1 XML": cvat,
+}
 ENDINGS = (".xml", ".json", ".plist")
+SHOWN = 20
 
 
 def region_files(path: Path) -> list[Path]:
@@ -37,20 +46,49 @@ def region_files(path: Path) -> list[Path]:
     return files
 
 
-def read_regions(path: Path) -> list[Region]:
-    """Every region of one annotation file.
+def read_regions(path: Path, folder: Path | None = None) -> list[Region | Mismatch]:
+    """Every region of one annotation file; a region that cannot be read is a mismatch instead.
+
+    Args:
+        path: the file.
+        folder: what a cine's name may be relative to; the file's own folder if None.
 
     Raises:
-        ValueError: its content is of no format that is read here, or is damaged.
+        ValueError: its content is of no format that is read here, or is damaged as a whole.
     """
-    content = path.read_bytes()
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     for module in FORMATS.values():
         if module.recognises(content):
+            name = without_ending(path.relative_to(folder or path.parent).as_posix())
             try:
-                return module.parse(content, path.stem)
+                found = list(module.parse(content, name))
             except ValueError as problem:
                 raise ValueError(f"{path}: {problem}.") from problem
+            return [replace(item, file=str(path)) for item in found]
     raise ValueError(f"{path} is none of the formats that are read: {', '.join(FORMATS)}.")
+
+
+def read_all_regions(files: Iterable[Path], folder: Path) -> tuple[list[Region], list[Mismatch]]:
+    """The regions of many files, and what in them could not be read.
+
+    Raises:
+        ValueError: naming the files that are of no format, or damaged as a whole.
+    """
+    found: list[Region | Mismatch] = []
+    problems = []
+    for path in files:
+        try:
+            found += read_regions(path, folder if folder.is_dir() else None)
+        except ValueError as problem:
+            problems.append(str(problem))
+    if problems:
+        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        shown = "\n  ".join(problems[:SHOWN])
+        raise ValueError(f"These regions cannot be read:\n  {shown}{more}")
+    return (
+        [item for item in found if isinstance(item, Region)],
+        [item for item in found if isinstance(item, Mismatch)],
+    )
 
 
 def _below(path: Path) -> Iterator[Path]:

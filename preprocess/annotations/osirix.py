@@ -1,20 +1,23 @@
 """OsiriX and Horos ROI exports: an XML property list, or JSON of the same shape.
 
-``Images[]`` holds ``ImageIndex`` (the frame, from 0) and ``ROIs[]``; a ROI has ``Name``,
-``SOPInstanceUID`` and ``Point_px``, corner points written as ``"(x, y)"``.
+``Images[]`` holds ``ImageIndex`` (the frame, from 0) and ``ROIs[]``; a ROI has
+``SOPInstanceUID`` and ``Point_px``, corner points written as ``"(x, y)"``. A cine without its
+instance is named by the annotation file.
 """
 
 from __future__ import annotations
 
-import json
-import plistlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from preprocess.annotations.regions import Region, from_corners
+from preprocess.annotations.regions import Place, Region, from_corners
+from preprocess.annotations.source_lines import JsonObject, XmlElement, parse_json, parse_xml
+from preprocess.mismatches import Kind, Mismatch
 
 POINT = re.compile(r"[({\[]\s*([-+.\deE]+)\s*[,;]\s*([-+.\deE]+)\s*[)}\]]")
+ROI_DEPTH = 5
+"""Containers from the document down to a ROI: document, Images, image, ROIs, ROI."""
 
 
 def recognises(content: bytes) -> bool:
@@ -25,41 +28,75 @@ def recognises(content: bytes) -> bool:
     return head.startswith(b"{") and b'"Images"' in content and b'"ROIs"' in content
 
 
-def parse(content: bytes, file_stem: str) -> list[Region]:
-    """Every ROI of an export.
+def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
+    """Every ROI of an export; one that says neither where nor on which frame is a mismatch.
 
     Raises:
-        ValueError: it is not well-formed, or a ROI says neither where nor on which frame it is.
+        ValueError: it is not well-formed, or no export.
     """
-    try:
-        if content.lstrip().startswith(b"{"):
-            document = json.loads(content)
-        else:
-            document = plistlib.loads(content)
-    except Exception as problem:  # expat, json and plistlib each have their own
-        raise ValueError(f"not well-formed ({problem})") from problem
+    document: Any
+    if content.lstrip().startswith(b"{"):
+        document = parse_json(content, depth=ROI_DEPTH)
+    else:
+        try:
+            document = _plist(parse_xml(content))
+        except RecursionError as problem:
+            raise ValueError("nested too deep for an export") from problem
     if not isinstance(document, dict) or not isinstance(document.get("Images"), list):
         raise ValueError("an OsiriX export without Images")
-    return [region for image in document["Images"] for region in _of_image(image, file_stem)]
+    for image in document["Images"]:
+        if not isinstance(image, JsonObject) or not isinstance(image.get("ROIs") or [], list):
+            raise ValueError("an OsiriX export with an image that holds no ROIs")
+        for number, roi in enumerate(image.get("ROIs") or [], start=1):
+            yield _of_roi(image, roi, f"image {image.get('ImageIndex')}, ROI {number}", name)
 
 
-def _of_image(image: dict[str, Any], file_stem: str) -> Iterator[Region]:
-    for number, roi in enumerate(image.get("ROIs") or [], start=1):
-        where = f"image {image.get('ImageIndex')}, ROI {number}"
-        points = [POINT.fullmatch(str(text).strip()) for text in roi.get("Point_px") or []]
-        if len(points) < 2 or any(point is None for point in points):
-            raise ValueError(f"{where}: Point_px holds no two points written as (x, y)")
-        if not isinstance(image.get("ImageIndex"), int) or image["ImageIndex"] < 0:
-            raise ValueError(f"{where}: ImageIndex is no frame number")
-        box, inverted = from_corners(
-            [float(point[1]) for point in points if point],
-            [float(point[2]) for point in points if point],
-        )
-        yield Region(
-            frame_index=image["ImageIndex"],
-            box_xyxy=box,
-            name=str(roi.get("Name") or ""),
-            sop_instance_uid=str(roi.get("SOPInstanceUID") or "").strip() or None,
-            file_stem=file_stem,
-            inverted=inverted,
-        )
+def _of_roi(image: JsonObject, roi: Any, where: str, name: str) -> Region | Mismatch:
+    def unusable(reason: str) -> Mismatch:
+        return Mismatch(file=name, line=line, kind=Kind.NO_BOX, said=f"{where}: {reason}")
+
+    line = roi.line if isinstance(roi, JsonObject) else image.line
+    frame_index = image.get("ImageIndex")
+    if not isinstance(roi, JsonObject):
+        return unusable("it is no object")
+    if type(frame_index) is not int or frame_index < 0:
+        return unusable("ImageIndex is no frame number")
+    written = roi.get("Point_px")
+    corners = [_point(text) for text in (written if isinstance(written, list) else [])]
+    points = [point for point in corners if point]
+    if len(points) < 2 or len(points) < len(corners):
+        return unusable("Point_px holds no two points written as (x, y)")
+    box, inverted = from_corners([x for x, _ in points], [y for _, y in points])
+    instance = str(roi.get("SOPInstanceUID") or "").strip()
+    return Region(
+        places=(Place(instance or name, frame_index),),
+        box_xyxy=box,
+        line=line,
+        inverted=inverted,
+    )
+
+
+def _point(text: Any) -> tuple[float, float] | None:
+    found = POINT.fullmatch(str(text).strip())
+    try:
+        return (float(found[1]), float(found[2])) if found else None
+    except ValueError:
+        return None
+
+
+def _plist(element: XmlElement) -> Any:
+    """An element of a property list as JSON would hold it; scalars that no ROI needs are text."""
+    if element.tag == "plist":
+        return _plist(element.children[0]) if element.children else None
+    if element.tag == "array":
+        return [_plist(child) for child in element.children]
+    if element.tag == "dict":
+        found = JsonObject()
+        found.line = element.line
+        for key, value in zip(element.children[::2], element.children[1::2], strict=False):
+            found[key.text] = _plist(value)
+        return found
+    if element.tag == "integer":
+        text = element.text.strip()
+        return int(text) if re.fullmatch(r"[-+]?\d{1,18}", text) else None
+    return element.text

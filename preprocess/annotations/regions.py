@@ -2,39 +2,95 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from preprocess.cohort import BoxSource
+
+BoxXyxy = tuple[float, float, float, float]
+
+FRAME_NUMBER = re.compile(
+    r"(?:(?!frame[ _-]*\d+$)(?P<cine>.*?)[ _/-]+)?(?:frame[ _-]*)?(?P<frame>\d{1,9})", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cine by one of its names, and a frame of it, 0-based (None where nobody says which).
+
+    A name is a SOPInstanceUID, a pseudonym of the cohort, or a file name without its ending,
+    with as many of its folders as are known.
+    """
+
+    name: str
+    frame_index: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
     """A box that somebody drew on one frame, before it is fitted into the frame.
 
-    ``box_xyxy`` is in frame pixels and ordered (x1 <= x2, y1 <= y2); ``frame_index`` is 0-based.
-    A cine is named by its instance, or else by ``file_stem``: the annotation file's name without
-    its ending.
+    ``box_xyxy`` is in frame pixels and ordered (x1 <= x2, y1 <= y2). ``places`` holds every
+    reading of what the file calls the frame; which of them is meant, the archive decides.
     """
 
-    frame_index: int
-    box_xyxy: tuple[float, float, float, float]
-    name: str = ""
-    sop_instance_uid: str | None = None
-    file_stem: str = ""
+    places: tuple[Place, ...]
+    box_xyxy: BoxXyxy
+    file: str = ""
+    """The annotation file, as the user knows it."""
+    line: int = 0
+    """Where in the file it is written, counted from 1."""
+    category: str = ""
+    """The class, in the formats that have such."""
+    lesion: str = ""
+    """What the file calls the lesion through time: regions of one name are one lesion."""
+    source: BoxSource | None = None
+    """Who placed it, where the file says so."""
     inverted: bool = False
     """Whether the corners came in the wrong order and were exchanged."""
 
-    def within(self, *, width: int, height: int) -> tuple[float, float, float, float] | None:
+    def within(self, *, width: int, height: int) -> BoxXyxy | None:
         """The part that lies in the frame, or None where nothing of it does."""
         x1, y1, x2, y2 = self.box_xyxy
         clipped = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
         # One pixel is the least that a box can mean; thinner ones are clicks, not drags.
         return clipped if clipped[2] - clipped[0] >= 1 and clipped[3] - clipped[1] >= 1 else None
 
+    @property
+    def is_thin(self) -> bool:
+        """Whether it is less than a pixel wide or high, wherever it lies."""
+        x1, y1, x2, y2 = self.box_xyxy
+        return x2 - x1 < 1 or y2 - y1 < 1
 
-def from_corners(
-    xs: Sequence[float],
-    ys: Sequence[float],
-) -> tuple[tuple[float, float, float, float], bool]:
+
+def from_corners(xs: Sequence[float], ys: Sequence[float]) -> tuple[BoxXyxy, bool]:
     """The box around drawn points, and whether two drag corners came in the wrong order."""
     box = (min(xs), min(ys), max(xs), max(ys))
     return box, len(xs) == 2 and (xs[0] > xs[1] or ys[0] > ys[1])
+
+
+def without_ending(file_name: str) -> str:
+    """A file name with its folders but without its ending; the last part of a UID is none."""
+    path = PurePosixPath(file_name.replace("\\", "/"))
+    ending = path.suffix[1:]
+    return str(path if not ending or ending.isdigit() else path.with_suffix(""))
+
+
+def picture_places(file_name: str, annotations: str) -> tuple[Place, ...]:
+    """How the file name of a single picture may be read.
+
+    ``cine7.png`` is the cine of that name; ``cine7_000012.png``, ``cine7/000012.png`` and
+    ``cine7/frame_12.png`` may also be its frame 12, from 0. A bare ``000012.png`` is frame 12 of
+    the cine that the annotation file is named after.
+
+    Args:
+        file_name: what the annotation file calls the picture.
+        annotations: the annotation file's own name without its ending.
+    """
+    name = without_ending(file_name)
+    places = [Place(name, None)]
+    if numbered := FRAME_NUMBER.fullmatch(name):
+        places.append(Place(numbered["cine"] or annotations, int(numbered["frame"])))
+    return tuple(places)

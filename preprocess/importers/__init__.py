@@ -1,1 +1,1 @@
-"""Public data sets into the cohort form, one module each."""
+"""Public data sets, and folders of annotated images, into the cohort form: one module each."""

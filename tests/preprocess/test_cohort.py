@@ -172,6 +172,27 @@ def test_a_box_of_an_unknown_sequence_is_refused(folder: Path) -> None:
         write_annotations(folder, [SEQUENCE], [replace(BOXES[0], sequence_id="S9")])
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "is damaged"),
+        ("[1, 2]", "schema version None"),
+        ('{"info": 3}', "schema version None"),
+        ('{"info": {"schema_version": 1}}', "no longer what was written"),
+        (
+            '{"info": {"schema_version": 1}, "videos": [7], "images": [], "annotations": []}',
+            "no longer what was written",
+        ),
+    ],
+)
+def test_annotations_that_hold_something_else_are_said(
+    folder: Path, content: str, expected: str
+) -> None:
+    (folder / "annotations.json").write_text(content)
+    with pytest.raises(ValueError, match=expected):
+        Cohort.open(folder)
+
+
 def test_no_cohort_other_version_missing_frames(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no cohort"):
         Cohort.open(tmp_path / "nowhere")

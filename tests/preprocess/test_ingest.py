@@ -20,6 +20,7 @@ from tiny_archive import SIZE, Archive, noise
 from preprocess.cohort import Box, BoxSource, Cohort, read_manifest, write_annotations
 from preprocess.ingest import IngestSettings, ingest
 from preprocess.journal import Journal
+from preprocess.mismatches import mismatches_path
 
 HERE = IngestSettings(size=SIZE, processes=1)
 BOX = (4.0, 5.0, 20.0, 18.0)
@@ -189,12 +190,16 @@ def test_tracked_boxes_stay_until_the_reference_changes(archive: Archive) -> Non
 def test_regions_off_the_reference_frame_are_left_out_and_said(
     archive: Archive, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    archive.add("a.dcm", boxes={1: [BOX, (30, 30, 50, 31), (9, 9, 9, 9)], 0: [BOX], 2: [BOX]})
+    archive.add(
+        "a.dcm",
+        boxes={1: [BOX, (30, 30, 50, 31), (9, 9, 9, 9), (40, 40, 50, 50)], 0: [BOX], 2: [BOX]},
+    )
     cohort = Cohort.open(run(archive))
     assert [box.box_xyxy for box in cohort.boxes] == [BOX, (30, 30, 32, 31)]
     said = capsys.readouterr().out
     assert "2 regions lie off the reference frame" in said
     assert "1 regions are left out: smaller than a pixel" in said
+    assert "1 regions are left out: outside the frame" in said
     assert "1 boxes reached over the edge" in said
 
 
@@ -212,9 +217,12 @@ def test_unmatched_rows_and_regions_are_said(
     (archive.src / "gone.dcm").unlink()
     run(archive)
     said = capsys.readouterr().out
-    assert "1 rows of" in said
-    assert "(lines 3)" in said
-    assert "1 regions name 1 sequences that are not in the archive" in said
+    assert "1 rows of the labels match no file" in said
+    assert "1 regions name sequences that are not in the archive" in said
+    labels, rois = archive.folder / "sequences.csv", archive.rois / "gone.dcm.xml"
+    found = mismatches_path(archive.folder / "cohort").read_text().splitlines()
+    assert f"{labels}:3: no file" in found
+    assert any(line.startswith(f"{rois}:") and "unknown sequence" in line for line in found)
 
 
 def test_nothing_accepted_leaves_no_annotations(archive: Archive) -> None:

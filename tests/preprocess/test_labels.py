@@ -104,8 +104,11 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
 
 def test_two_rows_for_one_cine_by_file_and_by_instance(tmp_path: Path) -> None:
     labels = read_labels(labels_file(tmp_path, "a.dcm,,RCA,,,,,,,", ",1.2,LCA,,,,,,,"))
-    with pytest.raises(ValueError, match="lines 2 and 3 label one sequence"):
-        labels.of("a.dcm", "1.2")
+    first, second = labels.rows
+    assert labels.of("a.dcm", "1.2") is first
+    assert labels.rival("a.dcm", "1.2") is second
+    assert labels.rival("a.dcm", None) is None
+    assert labels.rival("b.dcm", "1.2") is None
 
 
 def test_misfits_with_the_cine(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tarfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pydicom
 import pytest
@@ -14,6 +17,7 @@ from preprocess.atomic import write_json
 from preprocess.cohort import BoxSource, Cohort, Verdict, read_manifest
 from preprocess.dicom import Rejection, read_cine
 from preprocess.importers.arcade import import_arcade
+from preprocess.importers.danilov import import_danilov
 from preprocess.ingest import IngestSettings, ingest
 from preprocess.propagate import PropagateSettings, propagate
 
@@ -114,3 +118,51 @@ def test_the_arcade_sample_is_imported(tmp_path: Path) -> None:
     assert len(found.boxes) == 137
     views = [sequence.view for sequence in found.sequences.values()]
     assert (views.count("RCA"), views.count("LCA"), views.count(None)) == (30, 30, 80)
+
+
+def test_the_danilov_sample_is_imported(tmp_path: Path) -> None:
+    sample = DATA / "danilov" / "original_sample"
+    if not sample.is_dir():
+        pytest.skip("the sample of Danilov et al. is not on this machine")
+    import_danilov(sample, tmp_path / "cohort", processes=1)
+    found = Cohort.open(tmp_path / "cohort")
+    assert {s: q.length for s, q in found.sequences.items()} == {
+        "danilov_14_002_5": 6,
+        "danilov_14_096_6": 1,
+        "danilov_14_097_2": 1,
+        "danilov_14_098_4": 1,
+        "danilov_14_099_5": 1,
+    }
+    boxes = [b for b in found.boxes if b.sequence_id == "danilov_14_002_5"]
+    # As written in the XML files of frames 16 and 17; the second lesion is seen on frame 17 alone.
+    assert (boxes[0].frame_index, boxes[0].box_xyxy) == (0, (179, 148, 206, 167))
+    assert {box.box_xyxy for box in boxes if box.frame_index == 1} == {
+        (161, 173, 179, 187),
+        (222, 174, 241, 186),
+    }
+    assert len(boxes) == 7
+    expected = cv2.imread(str(sample / "14_002_5_0017.bmp"), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(found.cine("danilov_14_002_5")[1], expected)
+
+
+@pytest.mark.slow
+def test_the_whole_arcade_and_the_danilov_cines_are_imported(tmp_path: Path) -> None:
+    archives = ["arcade_stenosis_1200.tar", "arcade_views_1200.tar"]
+    cines = DATA / "danilov" / "sequences_8_patients.tar"
+    if not all((DATA / name).is_file() for name in archives) or not cines.is_file():
+        pytest.skip("the archives are not on this machine")
+    for name in archives:
+        with tarfile.open(DATA / name) as tar:
+            tar.extractall(tmp_path / "arcade", filter="data")
+    import_arcade(tmp_path / "arcade", tmp_path / "cohort", processes=2)
+    found = Cohort.open(tmp_path / "cohort")
+    views = [sequence.view for sequence in found.sequences.values()]
+    assert (len(views), views.count("LCA"), views.count("RCA")) == (2400, 759, 441)
+    assert len(found.boxes) == 2031
+    with tarfile.open(cines) as tar:
+        tar.extractall(tmp_path / "danilov", filter="data")
+    shutil.copy(cines.with_name("labels_8_patients.csv"), tmp_path / "danilov")
+    import_danilov(tmp_path / "danilov", tmp_path / "cines", processes=2)
+    found = Cohort.open(tmp_path / "cines")
+    assert sum(sequence.length for sequence in found.sequences.values()) == 579
+    assert (len(found.sequences), len(found.boxes)) == (25, 580)

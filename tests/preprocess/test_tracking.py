@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import os
+import shutil
 import tarfile
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from preprocess.cohort import Verdict
+from preprocess.cohort import Cohort, Verdict
+from preprocess.importers.danilov import import_danilov
 from preprocess.propagate import PropagateSettings
 from preprocess.tracking import TRACKERS, KeyBox
 from preprocess.tracking.boxes import centre, clipped, overlap, spans
@@ -22,7 +21,6 @@ REAL_DATA = Path(
     os.environ.get("ANGIORAY_REAL_DATA", Path(__file__).parents[3] / "shared" / "data")
 )
 BOX = (60.0, 50.0, 90.0, 74.0)
-Boxes = list[tuple[float, float, float, float]]
 
 
 def textured(length: int = 6, side: int = 160) -> np.ndarray:
@@ -97,39 +95,28 @@ def test_boxes_are_clipped_at_the_frame() -> None:
     assert overlap((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
 
 
-def real_sequences() -> Iterator[tuple[np.ndarray, list[Boxes]]]:
-    """Frames and human boxes of each of the 25 sequences of 8 patients (Danilov et al. 2021)."""
-    boxes: dict[str, Boxes] = defaultdict(list)
-    with (REAL_DATA / "danilov/labels_8_patients.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            corners = tuple(float(row[name]) for name in ("xmin", "ymin", "xmax", "ymax"))
-            boxes[Path(row["filename"]).stem].append(corners)  # type: ignore[arg-type]
-    frames: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
-    with tarfile.open(REAL_DATA / "danilov/sequences_8_patients.tar") as tar:
-        for member in tar:
-            stem = Path(member.name).stem
-            if stem in boxes and (stored := tar.extractfile(member)):
-                content = np.frombuffer(stored.read(), np.uint8)
-                picture = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
-                frames[stem.rpartition("_")[0]][stem] = np.asarray(picture, np.uint8)
-    for name in sorted(frames):
-        stems = sorted(frames[name])
-        yield np.stack([frames[name][stem] for stem in stems]), [boxes[stem] for stem in stems]
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(
     not (REAL_DATA / "danilov").is_dir(),
     reason="the real data are not on this machine (set ANGIORAY_REAL_DATA to their folder)",
 )
-def test_real_cines_are_followed_from_their_middle_frame() -> None:
+def test_real_cines_are_followed_from_their_middle_frame(tmp_path: Path) -> None:
+    source = tmp_path / "danilov"
+    with tarfile.open(REAL_DATA / "danilov/sequences_8_patients.tar") as tar:
+        tar.extractall(source, filter="data")
+    shutil.copy(REAL_DATA / "danilov/labels_8_patients.csv", source)
+    import_danilov(source, tmp_path / "cohort")
+    cohort = Cohort.open(tmp_path / "cohort")
     cv2.setNumThreads(1)
     judge = PropagateSettings()
     ious, flagged = [], []
-    for frames, human in real_sequences():
-        middle = len(frames) // 2
+    for name, sequence in cohort.sequences.items():
+        middle = sequence.length // 2
+        human = [
+            [b.box_xyxy for b in cohort.boxes_by_frame[name, t]] for t in range(sequence.length)
+        ]
         key = KeyBox(frame_index=middle, box_xyxy=human[middle][0])
-        for found in TRACKERS["joint"](frames).track([key], range(len(frames))):
+        for found in TRACKERS["joint"](cohort.cine_8bit(name)).track([key], range(sequence.length)):
             ious.append(max(overlap(found.box_xyxy, box) for box in human[found.frame_index]))
             flagged.append(judge.verdict(found.confidence) is not Verdict.GOOD)
     iou, flag = np.asarray(ious), np.asarray(flagged)

@@ -1,0 +1,175 @@
+"""A folder of images that anybody annotated: joined with its labels, named by pseudonyms, imported.
+
+File names and patients' names in such a folder may be those of a hospital. So sequences and
+patients get keyed pseudonyms, as in ingest; the key lies in the cohort's private journal, and what
+each pseudonym was made from in a private table beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+from preprocess.annotations.cines import CineNames
+from preprocess.annotations.regions import FRAME_NUMBER, Place, without_ending
+from preprocess.atomic import write_text
+from preprocess.importers.image_cine import Frame, ImageCine
+from preprocess.importers.images import images_below, import_images
+from preprocess.journal import OWNER_ONLY, Journal
+from preprocess.mismatches import Kind, Mismatch
+from preprocess.pseudonyms import Pseudonyms, read_key
+
+
+class GroupBy(StrEnum):
+    """What stands for the patient where the annotations name none."""
+
+    IMAGE = "image"
+    NAME = "name"
+    FOLDER = "folder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A cine or still as its annotations describe it; ``name`` is its file or video, from ``src``.
+
+    ``patient_id`` and ``view`` are what the annotations say, or empty.
+    """
+
+    name: str
+    frames: tuple[Frame, ...]
+    patient_id: str = ""
+    view: str = ""
+
+
+class AnnotatedFolder:
+    """The images of a folder, found by what annotations call them; a cohort in it is none of it."""
+
+    def __init__(self, src: Path, out: Path):
+        self._src = src
+        self._out = out.resolve()
+        self._paths = {self.name(path): path for path in images_below(src) if self._is_mine(path)}
+        self._names = CineNames()
+        for name in self._paths:
+            self._names.add(name, {name, without_ending(name)})
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def annotations(self, ending: str) -> list[Path]:
+        """Its files of that ending, in a fixed order."""
+        return [path for path in sorted(self._src.rglob(f"*{ending}")) if self._is_mine(path)]
+
+    def name(self, path: Path) -> str:
+        """The image's path from the folder, with forward slashes."""
+        return path.relative_to(self._src).as_posix()
+
+    def named(self, file_name: str, annotations: Path) -> Path | Kind:
+        """The image that an annotation file means, or why that cannot be said.
+
+        It is looked for where annotation tools put images: beside the file, in ``images``, or in a
+        folder named after the file; then anywhere, by as much of its path as is known.
+        """
+        parent = PurePosixPath(annotations.relative_to(self._src).parent.as_posix())
+        stem = without_ending(annotations.name)
+        wanted = file_name.replace("\\", "/")
+        for folder in (parent, parent.parent):
+            for inner in ("", "images", stem, f"images/{stem}"):
+                if path := self._paths.get((folder / inner / wanted).as_posix()):
+                    return path
+        for name in (wanted, without_ending(wanted)):
+            place = self._names.meant([Place(name, None)])
+            if isinstance(place, Place):
+                return self._paths[place.name]
+            if place is Kind.AMBIGUOUS:
+                return place
+        return Kind.NO_IMAGE
+
+    def _is_mine(self, path: Path) -> bool:
+        return path.name[0] != "." and self._out not in path.resolve().parents
+
+
+def import_found(
+    found: Iterable[Found],
+    out: Path,
+    *,
+    key: Path | None,
+    group_by: GroupBy,
+    processes: int,
+    notes: list[str],
+    mismatches: list[Mismatch],
+) -> None:
+    """Name what was found by pseudonyms and write the cohort.
+
+    Args:
+        found: cines and stills; their names must be unique.
+        out: the cohort folder to write.
+        key: reuse the pseudonym key in this file.
+        group_by: what stands for the patient where none is named.
+        processes: processes that read images; 0 = one per core.
+        notes: what the user should know, a sentence each.
+        mismatches: what was found wrong in the annotations.
+    """
+    found = [_readable(item) for item in sorted(found, key=lambda item: item.name)]
+    links = out.with_name(out.name + ".links.private.csv")
+    with Journal(out, read_key(key) if key else None) as journal:
+        pseudonyms = Pseudonyms(journal.key)
+        cines = [
+            ImageCine(
+                sequence_id=pseudonyms.sequence(item.name),
+                patient_id=pseudonyms.patient(item.patient_id or _group(item, group_by)),
+                frames=item.frames,
+                view=item.view or None,
+            )
+            for item in found
+        ]
+        write_text(links, _table(cines, found), mode=OWNER_ONLY)
+        private = f"private, to be kept and not to be shared: {journal.path} (key), {links} (names)"
+        said = [*notes, *_patients(found, group_by), private]
+        import_images(cines, out, processes=processes, notes=said, mismatches=mismatches)
+
+
+def _readable(item: Found) -> Found:
+    """The same with names that every encoding can write."""
+    name, patient_id, view = (
+        text.encode("utf-8", "backslashreplace").decode()
+        for text in (item.name, item.patient_id, item.view)
+    )
+    return replace(item, name=name, patient_id=patient_id, view=view)
+
+
+def _table(cines: Iterable[ImageCine], found: Iterable[Found]) -> str:
+    """What each pseudonym was made from, as CSV."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("sequence_id", "patient_id", "name", "named_patient"))
+    for cine, item in zip(cines, found, strict=True):
+        writer.writerow((cine.sequence_id, cine.patient_id, item.name, item.patient_id))
+    return table.getvalue()
+
+
+def _group(item: Found, group_by: GroupBy) -> str:
+    """What stands for the patient; never the same text as a patient's name could be."""
+    path = PurePosixPath(item.name)
+    numbered = FRAME_NUMBER.fullmatch(without_ending(item.name))
+    if group_by is GroupBy.FOLDER:
+        return f"folder\0{path.parent}"
+    if group_by is GroupBy.NAME and numbered and numbered["cine"]:
+        return f"name\0{numbered['cine']}"
+    return f"image\0{item.name}"
+
+
+def _patients(found: list[Found], group_by: GroupBy) -> Iterator[str]:
+    nameless = sum(not item.patient_id for item in found)
+    if not nameless:
+        return
+    what = {
+        GroupBy.IMAGE: "each counts as one; splits cannot keep a patient's images together, and "
+        "results on them are optimistic (--group_by name or folder keeps more of them together)",
+        GroupBy.NAME: "those whose names differ in a trailing number only count as one",
+        GroupBy.FOLDER: "those of one folder count as one",
+    }
+    yield f"{nameless} of {len(found)} images or videos name no patient: {what[group_by]}"

@@ -1,0 +1,116 @@
+"""Cines and stills that lie as image files, into the cohort form: what all sets have in common.
+
+A set's own module says which files make a cine, whose it is and what is drawn on it; this one
+reads the images in parallel, stores each cine whole, numbers the lesions and writes the cohort.
+It works on one cine per process at a time. A cine that is stored already is not decoded again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from preprocess.atomic import remove_partials
+from preprocess.cohort import Box, Cohort, read_manifest, write_annotations, write_manifest
+from preprocess.importers.image_cine import ImageCine, Imported, crashed, import_cine
+from preprocess.mismatches import Mismatch, write_mismatches
+from preprocess.progress import track
+from preprocess.workers import map_unordered
+
+ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Every image file of a folder and those below it, in a fixed order."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    return sorted(path for path in found if path.name[0] != "." and path.is_file())
+
+
+def import_images(
+    cines: Sequence[ImageCine],
+    out: Path,
+    *,
+    processes: int,
+    notes: Iterable[str] = (),
+    mismatches: Iterable[Mismatch] = (),
+) -> None:
+    """Write a cohort of image files, and tell what became of them.
+
+    Args:
+        cines: what there is; their ids must be unique.
+        out: the cohort folder to write.
+        processes: processes that read images; 0 = one per core.
+        notes: what the user should know about the set, a sentence each.
+        mismatches: what was found wrong in the annotations already.
+
+    Raises:
+        ValueError: no image could be read, or ``out`` holds another cohort.
+    """
+    _check_free(out, {cine.sequence_id for cine in cines})
+    remove_partials(out, out / "frames.zarr")
+    work = partial(import_cine, out=out)
+    known = _stored_files(out)
+    tasks = (replace(cine, stored_sha256=tuple(known[cine.sequence_id])) for cine in cines)
+    results = map_unordered(work, tasks, processes=processes, died=crashed)
+    imported = sorted(
+        track(results, total=len(cines), label="sequences"),
+        key=lambda item: item.rows[0].sequence_id,
+    )
+    write_manifest(out, (row for item in imported for row in item.rows))
+    found = [*mismatches, *(mismatch for item in imported for mismatch in item.mismatches)]
+    remarks = write_mismatches(out, found)
+    kept = [item.sequence for item in imported if item.sequence]
+    if not kept:
+        raise ValueError(f"none of the {len(imported)} images could be read.")
+    write_annotations(out, kept, list(_numbered(imported)))
+    _tell(imported, [*notes, *remarks], out)
+
+
+def _stored_files(out: Path) -> dict[str, list[str]]:
+    """The digests of the files that an earlier run took, by sequence and in order."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for row in read_manifest(out):
+        if row.status == "accepted":
+            files[row.sequence_id].append(row.sha256)
+    return files
+
+
+def _numbered(imported: Iterable[Imported]) -> Iterator[Box]:
+    """All boxes, their lesions numbered through the cohort."""
+    before = 0
+    for item in imported:
+        yield from (replace(box, instance_id=before + box.instance_id) for box in item.boxes)
+        before += max((box.instance_id for box in item.boxes), default=0)
+
+
+def _check_free(out: Path, ids: set[str]) -> None:
+    if (out / "annotations.json").is_file() and (others := Cohort.open(out).sequences.keys() - ids):
+        raise ValueError(
+            f"{out} holds another cohort ({len(others)} sequences that are not of this set). "
+            "Choose another --out."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _tell(imported: Sequence[Imported], notes: Iterable[str], out: Path) -> None:
+    kept = [item.sequence for item in imported if item.sequence]
+    boxes = [box for item in imported for box in item.boxes]
+    lesions = {(box.sequence_id, box.instance_id) for box in boxes}
+    print(
+        f"Imported {len(kept)} sequences of {len({s.patient_id for s in kept})} patients: "
+        f"{sum(s.length for s in kept)} frames, {len(boxes)} boxes of {len(lesions)} lesions."
+    )
+    if views := Counter(s.view for s in kept if s.view):
+        shares = ", ".join(f"{count} {view}" for view, count in sorted(views.items()))
+        print(f"Views: {shares}, {len(kept) - sum(views.values())} without.")
+    reasons = Counter(r.reason for item in imported for r in item.rows if r.reason)
+    if reasons:
+        print("Rejected images:")
+        print(*(f"{count:6} {reason}" for reason, count in reasons.most_common()), sep="\n")
+    for note in notes:
+        print(f"Note: {note}.")
+    print(f"Wrote {out} (frames.zarr, annotations.json, manifest.csv).")
+    print(f"Next: python -m preprocess summary {out}")
