@@ -19,6 +19,7 @@ from preprocess.labels import Label, Labels
 from preprocess.lesions import Lesions
 from preprocess.mismatches import Kind, Mismatch
 from preprocess.placing import TRACKED_GIVEN_BACK, Regions, with_reference
+from preprocess.proposals import recalled
 
 NO_ROW = "no row in sequences.csv"
 TWO_LABELS = "two rows of sequences.csv label it"
@@ -41,7 +42,7 @@ class Assembly:
 
 
 def labelled(sequence: Sequence, label: Label) -> Sequence:
-    """The sequence with what its label says."""
+    """The sequence with what its label says, and no more than that."""
     return replace(
         sequence,
         view=label.view,
@@ -51,6 +52,8 @@ def labelled(sequence: Sequence, label: Label) -> Sequence:
         reference_frame=label.reference_frame,
         ifr=label.ifr,
         no_lesion=label.no_lesion,
+        phases_proposed=False,
+        reference_proposed=False,
     )
 
 
@@ -85,6 +88,7 @@ def assemble(records: Iterable[Record], labels: Labels, regions: Regions, cohort
             else:
                 sequence = with_reference(labelled(stored, label), drawn)
                 boxes = lesions.merged(sequence.sequence_id, regions.placed(drawn, sequence))
+                sequence = recalled(stored, sequence, boxed=bool(boxes))
                 if sequence != stored:
                     update_attributes(cohort, sequence)
                 result.sequences.append(sequence)

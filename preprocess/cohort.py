@@ -68,7 +68,7 @@ class Sequence:
     """One cine, as its array's attributes hold it. Angles are DICOM's (0018,1510) and (0018,1511).
 
     Phase bounds are the first frame of each interval, 0-based; ``vanishing_start == length`` says
-    that the contrast never vanishes. All three are None where nobody labelled the intervals.
+    that the contrast never vanishes. All three are None where the intervals are unknown.
     """
 
     sequence_id: str
@@ -92,7 +92,8 @@ class Sequence:
     ifr: tuple[float, ...] = ()
     no_lesion: bool = False
     phases_proposed: bool = False
-    """Whether the bounds were proposed from the pixels, not labelled by a reader."""
+    """Whether the bounds were proposed from the pixels, not labelled by a reader; where they are
+    None all the same, no contrast was found, or too few frames to tell."""
     reference_proposed: bool = False
     """Whether the reference frame was proposed from the pixels, not chosen by a reader."""
 

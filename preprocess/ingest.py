@@ -17,6 +17,7 @@ from preprocess.labels import Labels, read_labels
 from preprocess.mismatches import mismatches_path, write_mismatches
 from preprocess.placing import Regions
 from preprocess.progress import track
+from preprocess.proposals import proposal_remarks, propose_missing
 from preprocess.pseudonyms import read_key
 
 
@@ -29,7 +30,7 @@ class IngestSettings:
     other_frames: bool = False
     """Keep all regions off the reference frame; corrections and followed lesions stay anyway."""
     processes: int = 0
-    """Processes that decode; 0 = one per core."""
+    """Processes that decode and propose phases; 0 = one per core."""
 
     def __post_init__(self) -> None:
         if self.size < 0 or self.processes < 0:
@@ -48,7 +49,8 @@ def ingest(
     """Read an archive of DICOM XA cines into a cohort.
 
     The same command again continues where it stopped, and takes up corrected labels and regions
-    without decoding anything twice.
+    without decoding anything twice. Where labels give no phase bounds or no reference frame, they
+    are proposed from the pixels and marked as proposed.
 
     Args:
         src: the archive: a folder of DICOM files, with any names, at any depth.
@@ -90,6 +92,11 @@ def ingest(
         write_manifest(out, result.manifest)
         if not result.sequences:
             raise ValueError(_nothing_accepted(src, result))
+        boxed = {box.sequence_id for box in result.boxes}
+        result.sequences = propose_missing(
+            out, result.sequences, boxed, processes=settings.processes
+        )
+        result.remarks += proposal_remarks(result.sequences)
         write_annotations(out, result.sequences, result.boxes)
         _tell(result, out, journal.path)
 

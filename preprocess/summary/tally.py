@@ -71,7 +71,9 @@ class Tally:
             sequences=len(cohort.sequences),
             patients=len({sequence.patient_id for sequence in cohort.sequences.values()}),
             files=len(manifest),
-            proposed_intervals=sum(s.phases_proposed for s in cohort.sequences.values()),
+            proposed_intervals=sum(
+                s.phases_proposed and s.optimal_start is not None for s in cohort.sequences.values()
+            ),
             proposed_references=sum(s.reference_proposed for s in cohort.sequences.values()),
             ifr_threshold=ifr_threshold,
             table_1=table_1(cohort, manifest, ifr_threshold=ifr_threshold),
