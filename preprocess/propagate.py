@@ -82,7 +82,7 @@ def propagate(cohort: Path, settings: PropagateSettings) -> None:
     if not known:
         raise ValueError(
             f"no sequence in {cohort} has both boxes and an optimal interval. Give ingest the "
-            "regions (--rois) and the phase bounds in sequences.csv."
+            "regions (--rois); where it found no contrast, give the phase bounds in sequences.csv."
         )
     tasks = [task for task in known if len(task.sequence.frames_in(Phase.OPTIMAL)) > 1]
     boxes = [box for found in placed.values() for box in found]
