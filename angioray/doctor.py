@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from angioray.lanes import TOKEN
+from preprocess.cluster import TOKEN
 from preprocess.command_line import run as run_command
 
 PACKAGES = (
@@ -120,7 +120,7 @@ def _token() -> list[Finding]:
 
 
 def _cluster(address: str) -> list[Finding]:
-    from angioray.lanes import start_ray
+    from preprocess.cluster import start_ray
 
     resources = start_ray(address)
     nodes = sum(key.startswith("node:") and key != "node:__internal_head__" for key in resources)

@@ -25,16 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
 
 from preprocess.atomic import PARTIAL, write_json, write_text
 from preprocess.display import Display
+from preprocess.shards import SHARD, read_array, write_array
+from preprocess.shards import frames_digest as frames_digest
 
 SCHEMA_VERSION = 1
-SHARD = "c/0/0/0"
-"""The one file of a cine's frames, within its array."""
 CATEGORY = {"id": 1, "name": "stenosis", "supercategory": "lesion"}
 
 
@@ -244,14 +242,11 @@ class Cohort:
         """
         path = _store_path(self.folder) / sequence_id
         try:
-            frames = np.asarray(zarr.open_array(path, mode="r")[:])
+            return _read_frames(path, self.sequences[sequence_id].frames_sha256)
+        except FileNotFoundError as problem:
+            raise _damaged_cine(path, f"{SHARD} is not there") from problem
         except (ValueError, RuntimeError) as problem:
             raise _damaged_cine(path, str(problem)) from problem
-        # Zarr takes an absent shard for one that is all 0, and so it may be.
-        gone = not (path / SHARD).is_file()
-        if gone and frames_digest(frames) != self.sequences[sequence_id].frames_sha256:
-            raise _damaged_cine(path, f"{SHARD} is not there")
-        return frames
 
     def cine_8bit(self, sequence_id: str) -> NDArray[np.uint8]:
         """All frames of a sequence as a reader sees them (uint8[T, H, W])."""
@@ -272,17 +267,7 @@ def store_cine(folder: Path, sequence: Sequence, frames: NDArray[np.unsignedinte
         write_json(store / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {}})
     partial = store / f".{sequence.sequence_id}.{os.getpid()}{PARTIAL}"
     shutil.rmtree(partial, ignore_errors=True)
-    array = zarr.create_array(
-        store=partial,
-        shape=frames.shape,
-        dtype=frames.dtype,
-        chunks=(1, sequence.height, sequence.width),
-        shards=frames.shape,
-        compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
-        attributes=asdict(sequence),
-        dimension_names=("frame", "row", "column"),
-    )
-    array[:] = frames
+    write_array(partial, frames, asdict(sequence))
     final = store / sequence.sequence_id
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
@@ -300,12 +285,6 @@ def stored_sequence(folder: Path, sequence_id: str) -> Sequence:
     # Where Zarr v3 keeps them; opening the array for them costs a millisecond per sequence.
     document = json.loads((_store_path(folder) / sequence_id / "zarr.json").read_bytes())
     return Sequence.from_attributes(document["attributes"])
-
-
-def frames_digest(frames: NDArray[np.unsignedinteger[Any]]) -> str:
-    """SHA-256 of the pixels in C order, little-endian."""
-    little = frames.astype(frames.dtype.newbyteorder("<"), copy=False)
-    return hashlib.sha256(np.ascontiguousarray(little).data).hexdigest()
 
 
 def write_annotations(folder: Path, sequences: Iterable[Sequence], boxes: Iterable[Box]) -> None:
@@ -351,6 +330,19 @@ def _damaged_cine(path: Path, problem: str) -> ValueError:
         f"The frames in {path} are damaged ({problem}). Copy that folder again from a sound copy "
         "of the cohort, or remove it and ingest the archive again into the same cohort."
     )
+
+
+def _read_frames(path: Path, digest: str) -> NDArray[np.unsignedinteger[Any]]:
+    """The frames of an array, whatever Zarr codecs it was written with."""
+    if (frames := read_array(path)) is not None:
+        return frames
+    import zarr
+
+    frames = np.asarray(zarr.open_array(path, mode="r")[:])
+    # Zarr takes an absent shard for one that is all 0, and so it may be.
+    if not (path / SHARD).is_file() and frames_digest(frames) != digest:
+        raise FileNotFoundError(path / SHARD)
+    return frames
 
 
 def _store_path(folder: Path) -> Path:

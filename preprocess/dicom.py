@@ -22,8 +22,9 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
-from preprocess.decoders import Undecodable, decode
+from preprocess.decoders import decode
 from preprocess.display import Display
+from preprocess.fragments import Undecodable
 from preprocess.grayscale import display_of
 
 ACCEPTED_CLASSES = (uid.XRayAngiographicImageStorage, uid.EnhancedXAImageStorage)
@@ -32,7 +33,8 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 
 IDENTITY = ["PatientID", "SOPInstanceUID"]
 TECHNICAL = [
-    *("SOPClassUID", "Modality", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
+    *("SOPClassUID", "Modality", "ImageType", "BurnedInAnnotation", "NumberOfFrames"),
+    *("Rows", "Columns", "SamplesPerPixel"),
     *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PixelIntensityRelationship", "ModalityLUTSequence", "RescaleSlope"),
     *("RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
@@ -195,6 +197,8 @@ def _reading() -> Iterator[None]:
             raise Rejection(str(problem)) from None
         except (Rejection, MemoryError):
             raise
+        except EOFError:
+            raise Rejection("damaged: the file ends too early") from None
         except Exception as problem:  # the parser fails in many ways
             if isinstance(problem, OSError) and problem.errno is not None:
                 raise  # the disk's, not the parser's
@@ -238,6 +242,10 @@ def _check_object(dataset: Dataset) -> None:
     if (modality := str(_value(dataset, "Modality") or "XA")) != "XA":
         known = modality if MODALITY.fullmatch(modality) else "unknown"
         raise Rejection(f"not an XA image (its modality is {known})")
+    if "DOSE" in str(_value(dataset, "ImageType") or "").upper():
+        raise Rejection("a dose map or dose report, not a cine (its image type says so)")
+    if str(_value(dataset, "BurnedInAnnotation") or "").strip().upper() == "YES":
+        raise Rejection("text is burned into its pixels (Burned In Annotation is YES)")
     if not getattr(dataset.file_meta, "TransferSyntaxUID", None):
         raise Rejection("damaged: no transfer syntax")
     if _value(dataset, "PixelData") is None:
