@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from preprocess.atomic import PARTIAL, write_json, write_text
 from preprocess.display import Display
-from preprocess.shards import SHARD, read_array, write_array
+from preprocess.shards import SHARD, ArrayWriter, read_array
 from preprocess.shards import frames_digest as frames_digest
 
 SCHEMA_VERSION = 1
@@ -258,19 +258,55 @@ def cine_is_stored(folder: Path, sequence_id: str) -> bool:
     return (_store_path(folder) / sequence_id / "zarr.json").is_file()
 
 
+class CineWriter:
+    """One cine on its way into a cohort: it appears whole or not at all. Safe from many processes.
+
+    Leaving the ``with`` block without :meth:`finish` leaves nothing behind.
+    """
+
+    def __init__(self, folder: Path, sequence_id: str, frame_shape: tuple[int, int], dtype: Any):
+        """Begin a cine of uint8 or uint16 frames [H, W]."""
+        store = _store_path(folder)
+        store.mkdir(parents=True, exist_ok=True)
+        if not (store / "zarr.json").exists():
+            group = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+            write_json(store / "zarr.json", group)
+        self._final = store / sequence_id
+        self._partial = store / f".{sequence_id}.{os.getpid()}{PARTIAL}"
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._array = ArrayWriter(self._partial, frame_shape, np.dtype(dtype))
+
+    def __enter__(self) -> CineWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._array.close()
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    def append(self, frame: NDArray[np.unsignedinteger[Any]]) -> None:
+        """Add the next frame."""
+        self._array.append(frame)
+
+    @property
+    def digest(self) -> str:
+        """The :func:`frames_digest` of the frames so far."""
+        return self._array.digest
+
+    def finish(self, sequence: Sequence) -> None:
+        """Put it into place with its attributes."""
+        self._array.finish(asdict(sequence))
+        shutil.rmtree(self._final, ignore_errors=True)
+        self._partial.rename(self._final)
+
+
 def store_cine(folder: Path, sequence: Sequence, frames: NDArray[np.unsignedinteger[Any]]) -> None:
-    """Write one cine as one shard; it appears whole or not at all. Safe from many processes."""
+    """Write one cine at once (uint8 or uint16 [T, H, W]), as :class:`CineWriter` does."""
     assert frames.shape == (sequence.length, sequence.height, sequence.width)
-    store = _store_path(folder)
-    store.mkdir(parents=True, exist_ok=True)
-    if not (store / "zarr.json").exists():
-        write_json(store / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {}})
-    partial = store / f".{sequence.sequence_id}.{os.getpid()}{PARTIAL}"
-    shutil.rmtree(partial, ignore_errors=True)
-    write_array(partial, frames, asdict(sequence))
-    final = store / sequence.sequence_id
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
+    shape = (sequence.height, sequence.width)
+    with CineWriter(folder, sequence.sequence_id, shape, frames.dtype) as cine:
+        for frame in frames:
+            cine.append(frame)
+        cine.finish(sequence)
 
 
 def update_attributes(folder: Path, sequence: Sequence) -> None:

@@ -6,20 +6,21 @@ function for one of its frames. What it does not name goes to pydicom and its in
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
-from preprocess.fragments import Undecodable, compressed_frames
+from preprocess.fragments import HEADER_BYTES, Undecodable, compressed_frames
 
 Pixels = NDArray[np.unsignedinteger[Any]]
-FrameDecoder = Callable[[bytes, Pixels], object]
+FrameDecoder = Callable[[memoryview, Pixels], object]
 """Decodes a codestream into an array [H, W], and raises where its size or depth is another."""
 
 JPEG_END = b"\xff\xd9"
@@ -44,26 +45,35 @@ COPYLEFT_PLUGINS = ("pylibjpeg",)
 """Plugins of pydicom that are never called: pylibjpeg may stand on pylibjpeg-libjpeg (GPL)."""
 
 
-def decode(dataset: Dataset, length: int) -> Pixels:
-    """Every frame of a grey-scale dataset as stored.
+def decoded_frames(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
+    """Yield each frame of a grey-scale image as stored; it is overwritten by the next.
 
     Args:
-        dataset: with PixelData (7FE0,0010) and the Image Pixel module.
-        length: the number of frames that it promises.
+        dataset: with the Image Pixel module; it need not hold the pixel data.
+        pixel_data: the value of PixelData (7FE0,0010).
+        length: the number of frames that the header promises.
 
-    Returns:
-        uint8[T, H, W] where Bits Allocated (0028,0100) is 8, else uint16[T, H, W].
+    Yields:
+        uint8[H, W] where Bits Allocated (0028,0100) is 8, else uint16[H, W].
 
     Raises:
         Undecodable: the data are shorter than promised, damaged, or no decoder reads them.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in NATIVE:
-        return _native(dataset, length)
-    if len(dataset.PixelData) < 2 * length:  # an empty frame still costs its item header
+        yield from _native(dataset, pixel_data, length)
+        return
+    if len(pixel_data) < HEADER_BYTES * length:  # even an empty frame has a header
         raise Undecodable(f"the pixel data cannot hold {length} frames")
-    decoder = frame_decoders().get(syntax)
-    return _encapsulated(dataset, length, decoder) if decoder else _by_pydicom(dataset, length)
+    if decoder := frame_decoders().get(syntax):
+        yield from _encapsulated(dataset, pixel_data, length, decoder)
+    else:
+        yield from _by_pydicom(dataset, pixel_data, length)
+
+
+def stored_dtype(dataset: Dataset) -> np.dtype[np.unsignedinteger[Any]]:
+    """Of the frames as they are yielded and kept."""
+    return np.dtype(np.uint8 if dataset.BitsAllocated == 8 else np.uint16)
 
 
 def frame_decoders() -> dict[str, FrameDecoder]:
@@ -73,9 +83,10 @@ def frame_decoders() -> dict[str, FrameDecoder]:
     except ImportError:  # pydicom's own plugins do, at a fraction of the speed
         return {}
 
-    def rle(frame: bytes, out: Pixels) -> object:
+    def rle(frame: memoryview, out: Pixels) -> object:
         flat = out.reshape(-1).view(np.uint8)
-        return imagecodecs.dicomrle_decode(frame, out.dtype.newbyteorder("<"), out=flat.data)
+        dtype = out.dtype.newbyteorder("<")
+        return imagecodecs.dicomrle_decode(bytes(frame), dtype, out=flat.data)
 
     def into(function: Callable[..., object]) -> FrameDecoder:
         return lambda frame, out: function(frame, out=out)
@@ -107,40 +118,43 @@ def decoder_name(syntax: str) -> str:
     return f"pydicom with {plugins[0]}" if plugins else ""
 
 
-def _native(dataset: Dataset, length: int) -> Pixels:
-    shape = (length, dataset.Rows, dataset.Columns)
-    stored = "u1" if dataset.BitsAllocated == 8 else "u2"
+def _native(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
     big = dataset.file_meta.TransferSyntaxUID == uid.ExplicitVRBigEndian
-    dtype = np.dtype((">" if big else "<") + stored)
-    frame_bytes = dataset.Rows * dataset.Columns * dtype.itemsize
-    if len(dataset.PixelData) < length * frame_bytes:
-        raise Undecodable(
-            f"the pixel data end after {len(dataset.PixelData) // frame_bytes} of {length} frames"
-        )
-    frames = np.frombuffer(dataset.PixelData, dtype, count=math.prod(shape)).reshape(shape)
-    return frames.astype(dtype.newbyteorder("="), copy=False)
+    dtype = stored_dtype(dataset).newbyteorder(">" if big else "<")
+    pixels = dataset.Rows * dataset.Columns
+    whole = len(pixel_data) // (pixels * dtype.itemsize)
+    if whole < length:
+        raise Undecodable(f"the pixel data end after {whole} of {length} frames")
+    for index in range(length):
+        offset = index * pixels * dtype.itemsize
+        frame = np.frombuffer(pixel_data, dtype, count=pixels, offset=offset)
+        frame = frame.reshape(dataset.Rows, dataset.Columns)
+        yield frame.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _encapsulated(dataset: Dataset, length: int, decoder: FrameDecoder) -> Pixels:
+def _encapsulated(
+    dataset: Dataset, pixel_data: memoryview, length: int, decoder: FrameDecoder
+) -> Iterator[Pixels]:
     # pydicom's plugins are no second chance here: on damaged frames gdcm ends the process.
-    frames = compressed_frames(dataset.PixelData, length, dataset.get("ExtendedOffsetTable"))
+    frames = compressed_frames(pixel_data, length, dataset.get("ExtendedOffsetTable"))
     # Some decoders paint over what is missing. The mark cannot occur within coded data, and real
     # cines have any bytes after it.
     marked = dataset.file_meta.TransferSyntaxUID != uid.RLELossless
     for number, frame in enumerate(frames, start=1):
-        if not frame or (marked and frame.rfind(JPEG_END) < 0):
+        if not frame or (marked and not _holds_end(frame)):
             raise Undecodable(f"frame {number} of {length} is cut short")
-    decoded: Pixels = np.empty(
-        (length, dataset.Rows, dataset.Columns),
-        np.uint8 if dataset.BitsAllocated == 8 else np.uint16,
-    )
-    for number, (frame, out) in enumerate(zip(frames, decoded, strict=True), start=1):
+    out: Pixels = np.empty((dataset.Rows, dataset.Columns), stored_dtype(dataset))
+    for number, frame in enumerate(frames, start=1):
         if not (_decoded(decoder, frame, out) or _widened(decoder, frame, out)):
             raise Undecodable(f"damaged: frame {number} of {length} does not decode")
-    return decoded
+        yield out
 
 
-def _decoded(decoder: FrameDecoder, frame: bytes, out: Pixels) -> bool:
+def _holds_end(frame: memoryview) -> bool:
+    return JPEG_END in bytes(frame[-64:]) or JPEG_END in bytes(frame)
+
+
+def _decoded(decoder: FrameDecoder, frame: memoryview, out: Pixels) -> bool:
     """Whether the frame could be decoded, to the size and depth of ``out``."""
     try:
         decoder(frame, out)
@@ -149,7 +163,7 @@ def _decoded(decoder: FrameDecoder, frame: bytes, out: Pixels) -> bool:
     return True
 
 
-def _widened(decoder: FrameDecoder, frame: bytes, out: Pixels) -> bool:
+def _widened(decoder: FrameDecoder, frame: memoryview, out: Pixels) -> bool:
     """Decode a codestream of 8 bits a pixel where the header allocates 16."""
     narrow = np.empty(out.shape, np.uint8)
     if out.dtype == np.uint8 or not _decoded(decoder, frame, narrow):
@@ -166,16 +180,23 @@ def _permissive_plugins(syntax: str) -> list[str]:
     return [name for name in available if name not in COPYLEFT_PLUGINS]
 
 
-def _by_pydicom(dataset: Dataset, length: int) -> Pixels:
+def _by_pydicom(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
     syntax = dataset.file_meta.TransferSyntaxUID
+    frames = compressed_frames(pixel_data, length, dataset.get("ExtendedOffsetTable"))
+    dataset.PixelData = encapsulate([bytes(frame) for frame in frames])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
     for plugin in _permissive_plugins(syntax):
         try:
-            array, _ = get_decoder(syntax).as_array(dataset, raw=True, decoding_plugin=plugin)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they may repeat what a header says
+                array, _ = get_decoder(syntax).as_array(dataset, raw=True, decoding_plugin=plugin)
         except Exception:  # noqa: BLE001 - each plugin has error classes of its own
             continue
-        frames: Pixels = np.asarray(array).reshape(-1, dataset.Rows, dataset.Columns)
-        if len(frames) != length or frames.dtype not in (np.uint8, np.uint16):
-            raise Undecodable(f"the pixel data hold {len(frames)} of {length} frames")
-        return frames
+        decoded: Pixels = np.asarray(array).reshape(-1, dataset.Rows, dataset.Columns)
+        if len(decoded) != length or decoded.dtype != stored_dtype(dataset):
+            raise Undecodable(f"the pixel data hold {len(decoded)} of {length} frames")
+        yield from decoded
+        return
     name = uid.UID(syntax).keyword or "unknown transfer syntax"
     raise Undecodable(f"no installed decoder reads its frames ({name})")

@@ -26,40 +26,41 @@ class Fragment:
     """One item; ``offset`` is its header's place, counted from the first fragment's."""
 
     offset: int
-    content: bytes
+    content: memoryview
 
 
 def compressed_frames(
-    pixel_data: bytes, length: int, extended_offsets: bytes | None = None
-) -> list[bytes]:
+    pixel_data: memoryview, length: int, extended_offsets: bytes | None = None
+) -> list[memoryview]:
     """The codestream of each frame.
 
     Args:
-        pixel_data: the value of (7FE0,0010): a basic offset table, then fragments.
+        pixel_data: the value of (7FE0,0010): a basic offset table, fragments, and perhaps the
+            delimiter and what follows it.
         length: the number of frames that the header promises.
         extended_offsets: the value of (7FE0,0001), where there is one.
 
     Raises:
         Undecodable: they are damaged, or hold another number of frames.
     """
-    table, *fragments = _items(pixel_data, length) or [Fragment(0, b"")]
+    table, *fragments = _items(pixel_data, length) or [Fragment(0, memoryview(b""))]
     if len(fragments) == length:
         return [fragment.content for fragment in fragments]
-    begins = [f.content.startswith(CODESTREAM_STARTS) for f in fragments]
+    begins = [bytes(f.content[:4]).startswith(CODESTREAM_STARTS) for f in fragments]
     if sum(begins) != length:
-        begins = _by_table(fragments, table.content, extended_offsets) or begins
+        begins = _by_table(fragments, bytes(table.content), extended_offsets) or begins
     if sum(begins) != length or not begins[0]:
         found = sum(begins) or len(fragments)
         raise Undecodable(f"the pixel data hold {found} frames, the header says {length}")
-    frames: list[list[bytes]] = []
+    frames: list[list[memoryview]] = []
     for fragment, is_first in zip(fragments, begins, strict=True):
         if is_first:
             frames.append([])
         frames[-1].append(fragment.content)
-    return [b"".join(parts) for parts in frames]
+    return [parts[0] if len(parts) == 1 else memoryview(b"".join(parts)) for parts in frames]
 
 
-def _items(pixel_data: bytes, length: int) -> list[Fragment]:
+def _items(pixel_data: memoryview, length: int) -> list[Fragment]:
     """The offset table and every fragment; a file that ends within one is cut short."""
     items: list[Fragment] = []
     position = first = 0

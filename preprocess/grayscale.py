@@ -20,10 +20,17 @@ Find = Callable[[str], Any]
 """The first value of a keyword anywhere in the header, or None."""
 
 
+def sample_of(frame: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.unsignedinteger[Any]]:
+    """Of a frame, the pixels that a window may be found from (a copy)."""
+    return frame[::SAMPLE_EVERY, ::SAMPLE_EVERY].copy()
+
+
 def display_of(
-    find: Find, frames: NDArray[np.unsignedinteger[Any]], *, bits_stored: int
+    find: Find, sample: NDArray[np.unsignedinteger[Any]], *, bits_stored: int
 ) -> Display:
     """The grey-scale pipeline that the header asks for, or a robust window where it asks nothing.
+
+    ``sample`` is any part of the stored values (:func:`sample_of` each frame).
 
     The modality table or rescale is left out where Pixel Intensity Relationship (0028,1040) is
     LOG or DISP: there it leads back to X-ray intensity and is not for display (C.8.7.1.1.2).
@@ -42,7 +49,6 @@ def display_of(
                 lower=0, upper=_full_scale(voi), inverted=inverted, modality_lut=composed
             )
     if window is None:
-        sample = frames[:, ::SAMPLE_EVERY, ::SAMPLE_EVERY]
         values = sample if modality is None else np.asarray(modality)[_clamped(sample, modality)]
         lower, upper = (float(v) for v in np.percentile(values, PERCENTILES))
     else:

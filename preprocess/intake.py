@@ -10,9 +10,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from preprocess.assembly import labelled, objection
-from preprocess.cohort import Sequence, cine_is_stored, frames_digest, store_cine
-from preprocess.dicom import Cine, Identity, Rejection, read_header, read_identity
+from preprocess.cohort import CineWriter, Sequence, cine_is_stored
+from preprocess.dicom import Header, Identity, Rejection, read_header, read_identity
+from preprocess.grayscale import sample_of
 from preprocess.journal import Journal, Record
 from preprocess.labels import Label, Labels
 from preprocess.pseudonyms import Pseudonyms
@@ -172,26 +175,56 @@ def _ingest_file(file: SourceFile, *, reading: Reading) -> Record:
     rejected = partial(_record, file, size=reading.size)
     sha256 = ""
     try:
-        with file.path.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         header = read_header(file.path, size=reading.size)
         if file.skip:
-            return rejected(reason=file.skip, sha256=sha256)
-        cine = header.cine()
+            return rejected(reason=file.skip, sha256=_digest(file.path))
+        content = file.path.read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        if not file.sequence_id:  # the finder could not read what the worker could
+            return rejected(reason=UNREADABLE, sha256=sha256)
+        _store(header, content, file, reading)
     except Rejection as problem:
-        return rejected(reason=str(problem), sha256=sha256)
-    except OSError:
+        return rejected(reason=str(problem), sha256=sha256 or _digest(file.path))
+    except OSError as problem:
         _check_folders(reading)
+        if problem.filename != str(file.path):
+            raise  # the cohort's disk, not the archive's
         return rejected(reason=UNREADABLE, sha256=sha256)
     except MemoryError:
         return rejected(reason=TOO_LARGE, sha256=sha256)
-    if not file.sequence_id:  # the finder could not read what the worker could
-        return rejected(reason=UNREADABLE)
-    assert file.label is not None
-    _check_folders(reading)
-    sequence = labelled(_sequence(cine, file), file.label)
-    store_cine(reading.out, sequence, cine.frames)
     return replace(rejected(reason="", sha256=sha256), status="accepted")
+
+
+def _store(header: Header, content: bytes, file: SourceFile, reading: Reading) -> None:
+    """Decode a cine into the cohort, one frame in memory."""
+    _check_folders(reading)
+    length, height, width = header.shape
+    samples = []
+    with CineWriter(reading.out, file.sequence_id, (height, width), header.dtype) as cine:
+        for frame in header.frames(content):
+            cine.append(frame)
+            samples.append(sample_of(frame))
+        sequence = Sequence(
+            sequence_id=file.sequence_id,
+            patient_id=file.patient_id,
+            view=None,
+            length=length,
+            height=height,
+            width=width,
+            frames_sha256=cine.digest,
+            **vars(header.acquisition(np.stack(samples))),
+        )
+        assert file.label is not None
+        cine.finish(labelled(sequence, file.label))
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file of any size; empty where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _check_folders(reading: Reading) -> None:
@@ -219,24 +252,4 @@ def _record(file: SourceFile, *, size: int, reason: str, sha256: str = "") -> Re
         sop_instance_uid=file.sop_instance_uid,
         sequence_id=file.sequence_id,
         patient_id=file.patient_id,
-    )
-
-
-def _sequence(cine: Cine, file: SourceFile) -> Sequence:
-    length, height, width = cine.frames.shape
-    return Sequence(
-        sequence_id=file.sequence_id,
-        patient_id=file.patient_id,
-        view=None,
-        length=length,
-        height=height,
-        width=width,
-        bits_stored=cine.bits_stored,
-        display=cine.display,
-        frames_sha256=frames_digest(cine.frames),
-        primary_angle_deg=cine.primary_angle_deg,
-        secondary_angle_deg=cine.secondary_angle_deg,
-        frame_time_ms=cine.frame_time_ms,
-        imager_pixel_spacing_mm=cine.imager_pixel_spacing_mm,
-        transfer_syntax_uid=cine.transfer_syntax_uid,
     )

@@ -38,8 +38,8 @@ def test_every_lossless_syntax_comes_back_bit_for_bit(
     cine = read_cine(tmp_path / "a.dcm", size=SIZE)
     assert cine.frames.dtype == frames.dtype
     np.testing.assert_array_equal(cine.frames, frames)
-    assert cine.bits_stored == bits
-    assert cine.transfer_syntax_uid == syntax
+    assert cine.acquisition.bits_stored == bits
+    assert cine.acquisition.transfer_syntax_uid == syntax
 
 
 def test_baseline_equals_what_pydicom_decodes(tmp_path: Path) -> None:
@@ -51,10 +51,10 @@ def test_baseline_equals_what_pydicom_decodes(tmp_path: Path) -> None:
 def test_attributes(tmp_path: Path) -> None:
     instance = write_cine(tmp_path / "a", noise(), ImagerPixelSpacing=[0.2, 0.3])
     cine = read_cine(tmp_path / "a", size=SIZE)
-    assert (cine.primary_angle_deg, cine.secondary_angle_deg) == (-30.5, 25)
-    assert cine.frame_time_ms == 66.7
-    assert cine.imager_pixel_spacing_mm == (0.2, 0.3)
-    assert (cine.display.lower, cine.display.upper) == (0, 255)
+    assert (cine.acquisition.primary_angle_deg, cine.acquisition.secondary_angle_deg) == (-30.5, 25)
+    assert cine.acquisition.frame_time_ms == 66.7
+    assert cine.acquisition.imager_pixel_spacing_mm == (0.2, 0.3)
+    assert (cine.acquisition.display.lower, cine.acquisition.display.upper) == (0, 255)
     assert (cine.identity.patient_id, cine.identity.sop_instance_uid) == ("PAT-1", instance)
     assert "PAT-1" not in repr(cine.identity)
 
@@ -173,8 +173,8 @@ def test_enhanced_attributes_are_found_in_the_functional_groups(tmp_path: Path) 
         without=("PositionerPrimaryAngle", "WindowCenter", "WindowWidth"),
     )
     cine = read_cine(tmp_path / "a.dcm", size=SIZE)
-    assert cine.primary_angle_deg == 12.5
-    assert (cine.display.lower, cine.display.upper) == (50, 150)
+    assert cine.acquisition.primary_angle_deg == 12.5
+    assert (cine.acquisition.display.lower, cine.acquisition.display.upper) == (50, 150)
 
 
 @pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.JPEGLosslessSV1])
@@ -197,4 +197,4 @@ def test_damaged_bytes_give_a_cine_or_a_reason_and_nothing_else(
             assert "Doe" not in str(reason)
         else:
             assert cine.frames.shape[1:] == (SIZE, SIZE)
-            cine.display.apply(cine.frames)
+            cine.acquisition.display.apply(cine.frames)

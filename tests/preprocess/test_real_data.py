@@ -97,7 +97,7 @@ def test_every_compression_decodes_as_pydicom_does_or_better(
     with pytest.raises(Rejection, match="size 1024 x 1024, not 512 x 512"):
         read_cine(path)
     cine = read_cine(path, size=0)
-    assert cine.bits_stored == 10
+    assert cine.acquisition.bits_stored == 10
     if name == "JPLY":  # 12-bit JPEG, which pydicom cannot read: within its loss of the original
         original = pydicom.dcmread(path.with_name("XA1_JPLL.dcm")).pixel_array.astype(int)
         assert np.abs(cine.frames[0] - original).mean() < 3
