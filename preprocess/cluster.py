@@ -60,11 +60,11 @@ def map_on_cluster(
         died: the result of a task whose worker died twice (a decoder's crash, out of memory).
 
     Raises:
-        ValueError: the cluster cannot be reached.
+        ValueError: the cluster cannot be reached, or its nodes lack this package.
     """
     start_ray(address)
     import ray
-    from ray.exceptions import RayError, RayTaskError
+    from ray.exceptions import RayError, RaySystemError, RayTaskError
 
     remote: Any = ray.remote(num_cpus=1, max_retries=0)(_call)
     shared = ray.put(function)
@@ -83,6 +83,11 @@ def map_on_cluster(
             try:
                 result = ray.get(done[0])
             except RayTaskError as problem:
+                if isinstance(problem.cause, RaySystemError):  # it could not even be unpacked
+                    raise ValueError(
+                        f"A worker of the cluster at {address} cannot take up the work. Install "
+                        "the same version of angioray on every node."
+                    ) from problem
                 raise problem.cause from None
             except RayError:  # its worker is gone; another node's end is no fault of the task
                 if not is_second_try:

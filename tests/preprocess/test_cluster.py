@@ -31,14 +31,29 @@ def died(task: int) -> int:
     return -task
 
 
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's workers find this module, as on nodes where everything is installed."""
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here, here.parents[1]))))
+
+
+@pytest.mark.usefixtures("importable")
 def test_a_task_that_kills_its_worker_stops_no_other() -> None:
     results = map_unordered(double_or_die, range(8), processes=0, died=died, cluster="local")
     assert sorted(results) == [-3, 0, 2, 4, 8, 10, 12, 14]
 
 
+@pytest.mark.usefixtures("importable")
 def test_an_error_ends_it_in_its_own_words() -> None:
     with pytest.raises(ValueError, match=r"^task \d found no archive$"):
         list(map_unordered(fail, range(8), processes=0, died=died, cluster="local"))
+
+
+def test_nodes_without_the_package_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "")
+    with pytest.raises(ValueError, match="Install the same version of angioray on every node"):
+        list(map_unordered(fail, range(2), processes=0, died=died, cluster="local"))
 
 
 def test_nobody_at_the_address_is_said() -> None:
