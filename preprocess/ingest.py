@@ -82,6 +82,7 @@ def ingest(
     with Journal(out, reused) as journal:
         _remove_partials(out)
         records = _ingest_files(src, listing, rows, out, journal, settings)
+        _remove_partials(out)
         result = assemble(records, rows, drawn, out, other_frames=settings.other_frames)
         _tell_missing(src, listing, journal, result)
         for note in result.notes:
@@ -105,7 +106,7 @@ def _regions(files: Iterable[Path]) -> Iterator[Region]:
 
 
 def _remove_partials(out: Path) -> None:
-    """What a killed run left half-written (only one run at a time holds the journal)."""
+    """What a killed process left half-written (only one run at a time holds the journal)."""
     for folder in (out, out / "frames.zarr"):
         for path in folder.glob(f".*{PARTIAL}"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
