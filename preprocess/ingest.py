@@ -12,12 +12,13 @@ from preprocess.annotations import Region, read_regions, region_files
 from preprocess.assembly import Assembly, Regions, assemble
 from preprocess.atomic import PARTIAL
 from preprocess.cohort import write_annotations, write_manifest
-from preprocess.intake import Finder, Reading, read_files
+from preprocess.intake import Finder, read_files
 from preprocess.journal import Journal, Record, journal_path
 from preprocess.labels import Labels, read_labels
 from preprocess.listing import Listing
 from preprocess.progress import track
 from preprocess.pseudonyms import read_key
+from preprocess.source_file import Reading
 
 
 @dataclass(frozen=True, kw_only=True)

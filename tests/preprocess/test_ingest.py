@@ -141,7 +141,7 @@ def test_again_is_free_and_gives_the_same_bytes(
     archive.add("bad.dcm", NumberOfFrames=9)
     out = run(archive)
     before = [(out / name).read_bytes() for name in ("annotations.json", "manifest.csv")]
-    monkeypatch.setattr("preprocess.intake._ingest_file", never)
+    monkeypatch.setattr("preprocess.intake.ingest_file", never)
     run(archive)
     assert [(out / n).read_bytes() for n in ("annotations.json", "manifest.csv")] == before
     assert len(journal(out)) == 2
@@ -154,7 +154,7 @@ def test_corrected_labels_are_taken_up_without_decoding(
     archive.add("b.dcm", "RCA,1,0,1,3,,,")
     run(archive)
     archive.rows[:] = ["a.dcm,LCA,2,0,2,3,0.9,,", "b.dcm,RCA,,,,,,pacemaker,"]
-    monkeypatch.setattr("preprocess.intake._ingest_file", never)
+    monkeypatch.setattr("preprocess.intake.ingest_file", never)
     cohort = Cohort.open(run(archive))
     (sequence,) = cohort.sequences.values()
     assert (sequence.view, sequence.reference_frame, sequence.ifr) == ("LCA", 2, (0.9,))
@@ -456,6 +456,24 @@ def test_an_unreadable_file_is_tried_again(archive: Archive) -> None:
     assert len(read_manifest(out)) == 1
     (archive.src / "b.dcm").unlink()
     (archive.folder / "b").rename(archive.src / "b.dcm")
+    assert len(Cohort.open(run(archive)).sequences) == 2
+
+
+def test_a_bad_block_on_the_archives_disk_stops_no_other_file(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.add("a.dcm")
+    archive.add("b.dcm")
+    read_bytes = Path.read_bytes
+
+    def broken(path: Path) -> bytes:
+        if path.name == "a.dcm":
+            raise OSError(5, "Input/output error")  # as read() raises it, without a name
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", broken)
+        assert reasons(run(archive)) == ["cannot be read"]
     assert len(Cohort.open(run(archive)).sequences) == 2
 
 
