@@ -7,7 +7,6 @@ does not name are skipped in the file and never looked into.
 
 from __future__ import annotations
 
-import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -22,16 +21,18 @@ from numpy.typing import NDArray
 from pydicom import config, dcmread, uid
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
 
+from preprocess.acceptance import (
+    Rejection,
+    check_object,
+    check_pixels,
+    frame_count,
+    value_of,
+)
 from preprocess.decoders import decoded_frames, stored_dtype
 from preprocess.display import Display
 from preprocess.fragments import Undecodable
 from preprocess.grayscale import display_of, sample_of
-
-ACCEPTED_CLASSES = (uid.XRayAngiographicImageStorage, uid.EnhancedXAImageStorage)
-MODALITY = re.compile("[A-Z]{2}")
-GREY = ("MONOCHROME1", "MONOCHROME2")
 
 IDENTITY = ["PatientID", "SOPInstanceUID"]
 TECHNICAL = [
@@ -49,10 +50,6 @@ PIXEL_DATA = (0x7FE0, 0x0010)
 PIXEL_VRS = (b"OB", b"OW", b"UN")
 UNDEFINED = 0xFFFFFFFF
 NO_PIXELS = "no pixel data (is the file cut short?)"
-
-
-class Rejection(ValueError):  # noqa: N818 - it is what happens to the file
-    """A file that is no usable cine; its text is the reason, free of identifiers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +96,11 @@ class Header:
     """
 
     def __init__(self, dataset: Dataset, pixels_at: int, size: int):
-        _check_object(dataset)
+        check_object(dataset)
         self._dataset = dataset
         self._pixels_at = pixels_at
-        length = _length(dataset)
-        _check_pixels(dataset, size)
+        length = frame_count(dataset)
+        check_pixels(dataset, size)
         self.identity = _identity(dataset)
         self.shape = (length, int(dataset.Rows), int(dataset.Columns))
         self.dtype = stored_dtype(dataset)
@@ -158,12 +155,12 @@ class Header:
 
     def _find(self, keyword: str) -> Any:
         """A value at the top, or in the functional groups of an enhanced image."""
-        if (value := _value(self._dataset, keyword)) is not None:
+        if (value := value_of(self._dataset, keyword)) is not None:
             return value
         for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-            for group in (_value(self._dataset, groups) or [])[:1]:
+            for group in (value_of(self._dataset, groups) or [])[:1]:
                 for macro in (e.value[0] for e in group if e.VR == "SQ" and e.value):
-                    if (value := _value(macro, keyword)) is not None:
+                    if (value := value_of(macro, keyword)) is not None:
                         return value
         return None
 
@@ -261,75 +258,13 @@ def _dataset(
     return dcmread(file, specific_tags=tags, stop_before_pixels=stop_before_pixels)
 
 
-def _value(dataset: Dataset, keyword: str) -> Any:
-    """A value, or None where it is absent, empty or so malformed that it cannot be read."""
-    try:
-        value = dataset.get(keyword)
-    except Exception:  # noqa: BLE001 - a malformed optional value is a missing one
-        return None
-    return None if value in ("", b"") else value
-
-
 def _identity(dataset: Dataset) -> Identity:
     # Padding differs between exports of one patient: NUL bytes and blanks at either end.
     patient, instance = (
-        str(_value(dataset, keyword) or "").strip("\0 \t\r\n") for keyword in IDENTITY
+        str(value_of(dataset, keyword) or "").strip("\0 \t\r\n") for keyword in IDENTITY
     )
     if not patient:
         raise Rejection("no PatientID")
     if not instance:
         raise Rejection("no SOPInstanceUID")
     return Identity(patient_id=patient, sop_instance_uid=instance)
-
-
-def _check_object(dataset: Dataset) -> None:
-    found = UID(str(_value(dataset, "SOPClassUID") or ""))
-    if found not in ACCEPTED_CLASSES:
-        # Of a damaged header any value may hold a name: only words of the standard are repeated.
-        name = "unknown" if found.name == str(found) else found.name
-        raise Rejection(f"not an XA image (its SOP class is {name})")
-    if (modality := str(_value(dataset, "Modality") or "XA")) != "XA":
-        known = modality if MODALITY.fullmatch(modality) else "unknown"
-        raise Rejection(f"not an XA image (its modality is {known})")
-    if "DOSE" in str(_value(dataset, "ImageType") or "").upper():
-        raise Rejection("a dose map or dose report, not a cine (its image type says so)")
-    if str(_value(dataset, "BurnedInAnnotation") or "").strip().upper() == "YES":
-        raise Rejection("text is burned into its pixels (Burned In Annotation is YES)")
-    syntax = UID(str(getattr(dataset.file_meta, "TransferSyntaxUID", None) or ""))
-    if not syntax:
-        raise Rejection("damaged: no transfer syntax")
-    if syntax.name == str(syntax):
-        raise Rejection("no decoder reads its frames (their transfer syntax is unknown)")
-
-
-def _length(dataset: Dataset) -> int:
-    number = _value(dataset, "NumberOfFrames")
-    try:
-        length = 1 if number is None else int(number)
-    except (TypeError, ValueError):
-        raise Rejection("damaged: its number of frames is no number") from None
-    if length < 1:
-        raise Rejection("it has no frames")
-    return length
-
-
-def _check_pixels(dataset: Dataset, size: int) -> None:
-    names = ("Rows", "Columns", "BitsAllocated", "BitsStored")
-    values = [_value(dataset, name) for name in names]
-    if missing := [n for n, v in zip(names, values, strict=True) if not isinstance(v, int)]:
-        raise Rejection(f"damaged: no {missing[0]}")
-    rows, columns, allocated, stored = (int(value) for value in values)
-    samples = int(_value(dataset, "SamplesPerPixel") or 1)
-    if samples != 1 or _value(dataset, "PhotometricInterpretation") not in GREY:
-        raise Rejection("not grey-scale")
-    if size and (rows, columns) != (size, size):
-        raise Rejection(f"size {columns} x {rows}, not {size} x {size}")
-    if rows < 1 or columns < 1:
-        raise Rejection("damaged: frames of no size")
-    if allocated not in (8, 16) or not 8 <= stored <= allocated:
-        raise Rejection(f"{stored} bits stored in {allocated}; 8 to 16 are read")
-    if _value(dataset, "PixelRepresentation") or _value(dataset, "HighBit") not in (
-        None,
-        stored - 1,
-    ):
-        raise Rejection("pixel values are signed or shifted")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from preprocess.acceptance import Rejection
 from preprocess.assembly import labelled, objection
 from preprocess.cohort import CineWriter, Sequence
-from preprocess.dicom import Header, Rejection, read_header
+from preprocess.dicom import Header, read_header
 from preprocess.grayscale import sample_of
 from preprocess.journal import Record
 from preprocess.labels import Label

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess.dicom import Rejection, read_cine, read_identity
+from preprocess.acceptance import Rejection
+from preprocess.dicom import read_cine, read_identity
 
 PREAMBLE = 128
 HEADER = 3000

@@ -17,7 +17,8 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from tiny_archive import CODECS, SIZE, noise, write_cine
 
-from preprocess.dicom import Rejection, read_cine, read_identity
+from preprocess.acceptance import Rejection
+from preprocess.dicom import read_cine, read_identity
 
 LOSSLESS = [
     uid.ImplicitVRLittleEndian,
@@ -80,7 +81,8 @@ def test_a_codestream_of_another_size_or_depth_is_refused(tmp_path: Path, syntax
 LIES = """\
 import resource, sys
 from pathlib import Path
-from preprocess.dicom import Rejection, read_cine
+from preprocess.acceptance import Rejection
+from preprocess.dicom import read_cine
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for name in sys.argv[1:]:
     try:

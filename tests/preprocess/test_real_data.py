@@ -10,9 +10,10 @@ import pydicom
 import pytest
 from tiny_archive import osirix, roi
 
+from preprocess.acceptance import Rejection
 from preprocess.atomic import write_json
 from preprocess.cohort import BoxSource, Cohort, Verdict, read_manifest
-from preprocess.dicom import Rejection, read_cine
+from preprocess.dicom import read_cine
 from preprocess.importers.arcade import import_arcade
 from preprocess.ingest import IngestSettings, ingest
 from preprocess.propagate import PropagateSettings, propagate
@@ -93,7 +94,7 @@ def test_every_compression_decodes_as_pydicom_does_or_better(
 ) -> None:
     path = DATA / "xa_dicom" / "wg04" / f"XA1_{name}.dcm"
     captures = (pydicom.uid.SecondaryCaptureImageStorage,)
-    monkeypatch.setattr("preprocess.dicom.ACCEPTED_CLASSES", captures)
+    monkeypatch.setattr("preprocess.acceptance.ACCEPTED_CLASSES", captures)
     with pytest.raises(Rejection, match="size 1024 x 1024, not 512 x 512"):
         read_cine(path)
     cine = read_cine(path, size=0)
