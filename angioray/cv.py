@@ -47,10 +47,11 @@ def cv(
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --address auto
       python -m angioray.cv cohort --all-folds --detector.variants '[B, NL]' --lanes.gpus 0.5
     """
-    from angioray.lanes import LanePlan, start_ray
+    from angioray.lanes import LanePlan
     from angioray.run_folder import RunFolder
     from angioray.selection import CohortIndex
     from angioray.study_progress import print_plan
+    from preprocess.cluster import start_ray
     from preprocess.cohort import Cohort
 
     opened = Cohort.open(cohort)
@@ -86,7 +87,7 @@ def _resources(address: str | None) -> dict[str, float]:
     import torch
 
     if address or os.environ.get("RAY_ADDRESS"):
-        from angioray.lanes import start_ray
+        from preprocess.cluster import start_ray
 
         return start_ray(address)
     return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}

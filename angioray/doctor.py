@@ -10,16 +10,12 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from angioray.lanes import TOKEN
+from preprocess.cluster import TOKEN
 from preprocess.command_line import run as run_command
 
 PACKAGES = (
     "torch", "torchvision", "ray", "zarr", "pydicom", "imagecodecs", "python-gdcm",
     "opencv-contrib-python", "pycocotools", "scikit-learn", "safetensors",
-)  # fmt: skip
-SYNTAXES = (
-    "JPEGLosslessSV1", "JPEGLossless", "JPEGBaseline8Bit", "JPEGLSLossless",
-    "JPEG2000Lossless", "RLELossless",
 )  # fmt: skip
 FREE_DISK_GIB = 20
 
@@ -91,22 +87,18 @@ def _packages() -> list[Finding]:
 
 
 def _decoders() -> list[Finding]:
-    from pydicom import uid
-    from pydicom.pixels.decoders.base import get_decoder
+    """Who decodes each transfer syntax of XA images, in the order of how usual it is."""
+    from pydicom.uid import UID
 
-    from preprocess.decoders import frame_decoders
+    from preprocess.decoders import COMPRESSED, NATIVE, decoder_name
 
-    fast = frame_decoders()
     findings = []
-    for name in SYNTAXES:
-        syntax = getattr(uid, name)
-        by_pydicom = get_decoder(syntax).available_plugins
-        if syntax in fast:
-            findings.append(Finding(f"{name} {syntax}", "imagecodecs"))
-        elif by_pydicom:
-            findings.append(Finding(f"{name} {syntax}", f"pydicom with {by_pydicom[0]}"))
-        else:
-            findings.append(Finding(f"{name} {syntax}", "no decoder", "install imagecodecs"))
+    for syntax in (*COMPRESSED, *NATIVE):
+        name = decoder_name(syntax)
+        slow = "install imagecodecs, which is faster" if name.startswith("pydicom") else ""
+        advice = slow if name else "install imagecodecs"
+        what = f"{UID(syntax).keyword} {syntax}"
+        findings.append(Finding(what, name or "no decoder", advice))
     return findings
 
 
@@ -120,7 +112,7 @@ def _token() -> list[Finding]:
 
 
 def _cluster(address: str) -> list[Finding]:
-    from angioray.lanes import start_ray
+    from preprocess.cluster import start_ray
 
     resources = start_ray(address)
     nodes = sum(key.startswith("node:") and key != "node:__internal_head__" for key in resources)

@@ -7,10 +7,7 @@ a lane pays them once. Ray is only the way to launch: a lane calls the same Exec
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
-import socket
 import threading
 import time
 import traceback
@@ -26,9 +23,6 @@ from angioray.study import Run, Study
 LANE_RESTARTS = 20
 POLL_EVERY_S = 0.5
 PROGRESS_EVERY_S = 0.5
-ANSWER_WITHIN_S = 10.0
-TOKEN = Path("~/.ray/auth_token")
-"""Where Ray keeps the secret that lets a process join a cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,56 +95,6 @@ class LanePlan:
         lanes = max(1, min(fits, runs, settings.lanes or fits))
         reason = f"{has}, {needs} per run: {lanes} of {runs} runs at once"
         return cls(lanes, settings.ranks, settings.cpus, gpus_each, reason)
-
-
-def start_ray(address: str | None) -> dict[str, float]:
-    """Join the cluster at ``address`` or RAY_ADDRESS, or start one here; its resources.
-
-    Raises:
-        ValueError: the cluster cannot be reached.
-    """
-    # Read once when Ray is imported; set for the workers as well, which inherit them.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-
-    # Only an address joins a cluster: one that happens to run here may be another study's.
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
-    _expect_an_answer(where)
-    own: dict[str, Any] = {"include_dashboard": False} if where == "local" else {}
-    try:
-        ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except Exception as problem:  # Ray raises a bare one where a node starts slowly
-        raise _no_cluster(where, problem) from problem
-    if (token := TOKEN.expanduser()).is_file():
-        token.chmod(0o600)  # Ray makes it readable for everyone, and it opens the cluster
-    return dict(ray.cluster_resources())
-
-
-def _expect_an_answer(where: str) -> None:
-    """Ray itself tries for minutes before it says that nobody listens."""
-    host, _, port = where.rpartition(":")
-    if not port.isdigit() or "/" in host:
-        return  # auto, local, or a client address with a scheme
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWER_WITHIN_S).close()
-    except OSError as problem:
-        raise _no_cluster(where, problem) from problem
-
-
-def _no_cluster(where: str, problem: Exception) -> ValueError:
-    if where == "local":
-        return ValueError(
-            f"Ray could not be started on this machine ({problem}). It may be too busy, or short "
-            "of memory or disk; give the same command again."
-        )
-    return ValueError(
-        f"No Ray cluster answers at {where} ({problem}). Check the address, and that "
-        "RAY_AUTH_MODE and ~/.ray/auth_token are the cluster's; without an address a local "
-        "cluster is started."
-    )
 
 
 def run_lanes(

@@ -25,16 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
 
 from preprocess.atomic import PARTIAL, write_json, write_text
 from preprocess.display import Display
+from preprocess.shards import SHARD, ArrayWriter, read_array
+from preprocess.shards import frames_digest as frames_digest
 
-SCHEMA_VERSION = 1
-SHARD = "c/0/0/0"
-"""The one file of a cine's frames, within its array."""
+SCHEMA_VERSION = 2
 CATEGORY = {"id": 1, "name": "stenosis", "supercategory": "lesion"}
 
 
@@ -79,7 +77,7 @@ class Sequence:
     width: int
     bits_stored: int
     display: Display
-    frames_sha256: str
+    frames_digest: str
     primary_angle_deg: float | None = None
     secondary_angle_deg: float | None = None
     frame_time_ms: float | None = None
@@ -227,7 +225,7 @@ class Cohort:
         """SHA-256 over the annotations and every cine's own digest: what a study was run on."""
         digest = hashlib.sha256((self.folder / "annotations.json").read_bytes())
         for sequence in self.sequences.values():
-            digest.update(sequence.frames_sha256.encode())
+            digest.update(sequence.frames_digest.encode())
         return digest.hexdigest()
 
     @cached_property
@@ -256,14 +254,11 @@ class Cohort:
         """
         path = _store_path(self.folder) / sequence_id
         try:
-            frames = np.asarray(zarr.open_array(path, mode="r")[:])
+            return _read_frames(path, self.sequences[sequence_id].frames_digest)
+        except FileNotFoundError as problem:
+            raise _damaged_cine(path, f"{SHARD} is not there") from problem
         except (ValueError, RuntimeError) as problem:
             raise _damaged_cine(path, str(problem)) from problem
-        # Zarr takes an absent shard for one that is all 0, and so it may be.
-        gone = not (path / SHARD).is_file()
-        if gone and frames_digest(frames) != self.sequences[sequence_id].frames_sha256:
-            raise _damaged_cine(path, f"{SHARD} is not there")
-        return frames
 
     def cine_8bit(self, sequence_id: str) -> NDArray[np.uint8]:
         """All frames of a sequence as a reader sees them (uint8[T, H, W])."""
@@ -275,29 +270,55 @@ def cine_is_stored(folder: Path, sequence_id: str) -> bool:
     return (_store_path(folder) / sequence_id / "zarr.json").is_file()
 
 
+class CineWriter:
+    """One cine on its way into a cohort: it appears whole or not at all. Safe from many processes.
+
+    Leaving the ``with`` block without :meth:`finish` leaves nothing behind.
+    """
+
+    def __init__(self, folder: Path, sequence_id: str, frame_shape: tuple[int, int], dtype: Any):
+        """Begin a cine of uint8 or uint16 frames [H, W]."""
+        store = _store_path(folder)
+        store.mkdir(parents=True, exist_ok=True)
+        if not (store / "zarr.json").exists():
+            group = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+            write_json(store / "zarr.json", group)
+        self._final = store / sequence_id
+        self._partial = store / f".{sequence_id}.{os.getpid()}{PARTIAL}"
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._array = ArrayWriter(self._partial, frame_shape, np.dtype(dtype))
+
+    def __enter__(self) -> CineWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._array.close()
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    def append(self, frame: NDArray[np.unsignedinteger[Any]]) -> None:
+        """Add the next frame."""
+        self._array.append(frame)
+
+    @property
+    def digest(self) -> str:
+        """The :func:`frames_digest` of the frames so far."""
+        return self._array.digest
+
+    def finish(self, sequence: Sequence) -> None:
+        """Put it into place with its attributes."""
+        self._array.finish(asdict(sequence))
+        shutil.rmtree(self._final, ignore_errors=True)
+        self._partial.rename(self._final)
+
+
 def store_cine(folder: Path, sequence: Sequence, frames: NDArray[np.unsignedinteger[Any]]) -> None:
-    """Write one cine as one shard; it appears whole or not at all. Safe from many processes."""
+    """Write one cine at once (uint8 or uint16 [T, H, W]), as :class:`CineWriter` does."""
     assert frames.shape == (sequence.length, sequence.height, sequence.width)
-    store = _store_path(folder)
-    store.mkdir(parents=True, exist_ok=True)
-    if not (store / "zarr.json").exists():
-        write_json(store / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {}})
-    partial = store / f".{sequence.sequence_id}.{os.getpid()}{PARTIAL}"
-    shutil.rmtree(partial, ignore_errors=True)
-    array = zarr.create_array(
-        store=partial,
-        shape=frames.shape,
-        dtype=frames.dtype,
-        chunks=(1, sequence.height, sequence.width),
-        shards=frames.shape,
-        compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
-        attributes=asdict(sequence),
-        dimension_names=("frame", "row", "column"),
-    )
-    array[:] = frames
-    final = store / sequence.sequence_id
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
+    shape = (sequence.height, sequence.width)
+    with CineWriter(folder, sequence.sequence_id, shape, frames.dtype) as cine:
+        for frame in frames:
+            cine.append(frame)
+        cine.finish(sequence)
 
 
 def update_attributes(folder: Path, sequence: Sequence) -> None:
@@ -314,12 +335,6 @@ def stored_sequence(folder: Path, sequence_id: str) -> Sequence:
     return Sequence.from_attributes(document["attributes"])
 
 
-def frames_digest(frames: NDArray[np.unsignedinteger[Any]]) -> str:
-    """SHA-256 of the pixels in C order, little-endian."""
-    little = frames.astype(frames.dtype.newbyteorder("<"), copy=False)
-    return hashlib.sha256(np.ascontiguousarray(little).data).hexdigest()
-
-
 def write_annotations(folder: Path, sequences: Iterable[Sequence], boxes: Iterable[Box]) -> None:
     """Write ``annotations.json`` atomically, after checking it as :meth:`Cohort.open` would.
 
@@ -330,7 +345,7 @@ def write_annotations(folder: Path, sequences: Iterable[Sequence], boxes: Iterab
     boxes = sorted(boxes, key=lambda b: (b.sequence_id, b.frame_index, b.instance_id))
     if problems := _problems(by_id, boxes):
         raise ValueError("The annotations cannot be written:\n  " + "\n  ".join(problems[:20]))
-    write_json(folder / "annotations.json", _coco(by_id, boxes))
+    write_text(folder / "annotations.json", _one_record_a_line(_coco(by_id, boxes)))
 
 
 def write_manifest(folder: Path, rows: Iterable[ManifestRow]) -> None:
@@ -365,6 +380,19 @@ def _damaged_cine(path: Path, problem: str) -> ValueError:
     )
 
 
+def _read_frames(path: Path, digest: str) -> NDArray[np.unsignedinteger[Any]]:
+    """The frames of an array, whatever Zarr codecs it was written with."""
+    if (frames := read_array(path)) is not None:
+        return frames
+    import zarr
+
+    frames = np.asarray(zarr.open_array(path, mode="r")[:])
+    # Zarr takes an absent shard for one that is all 0, and so it may be.
+    if not (path / SHARD).is_file() and frames_digest(frames) != digest:
+        raise FileNotFoundError(path / SHARD)
+    return frames
+
+
 def _store_path(folder: Path) -> Path:
     return folder / "frames.zarr"
 
@@ -375,6 +403,22 @@ def _first_image_ids(sequences: Iterable[Sequence]) -> dict[str, int]:
         first[sequence.sequence_id] = next_id
         next_id += sequence.length
     return first
+
+
+def _one_record_a_line(document: Mapping[str, Any]) -> str:
+    """JSON that a person can page through; indented, it would take the encoder four times as long.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    plain = json.JSONEncoder(allow_nan=False).encode
+    parts = [
+        f"{plain(key)}: [\n" + ",\n".join(map(plain, value)) + "\n]"
+        if isinstance(value, list)
+        else f"{plain(key)}: {plain(value)}"
+        for key, value in document.items()
+    ]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def _coco(sequences: Mapping[str, Sequence], boxes: Iterable[Box]) -> dict[str, Any]:

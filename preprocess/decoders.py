@@ -1,11 +1,12 @@
 """Compressed or plain pixel data to frames, bit for bit.
 
 :func:`frame_decoders` is the seam: each transfer syntax and the fastest permissively licensed
-functions for one of its frames. What it does not name goes to pydicom and its installed plugins.
+function for one of its frames. What it does not name goes to pydicom and its installed plugins.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,158 +14,189 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
+from preprocess.fragments import HEADER_BYTES, Undecodable, compressed_frames
+
 Pixels = NDArray[np.unsignedinteger[Any]]
-FrameDecoder = Callable[[bytes], Pixels]
+FrameDecoder = Callable[[memoryview, Pixels], object]
+"""Decodes a codestream into an array [H, W], and raises where its size or depth is another."""
 
 JPEG_END = b"\xff\xd9"
-JPEG_RESTART_INTERVAL = b"\xff\xdd"
 NATIVE = (
     uid.ImplicitVRLittleEndian,
     uid.ExplicitVRLittleEndian,
     uid.DeflatedExplicitVRLittleEndian,
     uid.ExplicitVRBigEndian,
 )
-JPEG_FAMILY = (
+COMPRESSED = (
+    uid.JPEGLosslessSV1,
+    uid.JPEGLossless,
     uid.JPEGBaseline8Bit,
     uid.JPEGExtended12Bit,
-    uid.JPEGLossless,
-    uid.JPEGLosslessSV1,
     uid.JPEGLSLossless,
     uid.JPEGLSNearLossless,
     uid.JPEG2000Lossless,
     uid.JPEG2000,
+    uid.RLELossless,
 )
+COPYLEFT_PLUGINS = ("pylibjpeg",)
+"""Plugins of pydicom that are never called: pylibjpeg may stand on pylibjpeg-libjpeg (GPL)."""
 
 
-class Undecodable(ValueError):  # noqa: N818 - a finding, like Rejection
-    """Pixel data that do not yield the frames they promise; the text says why."""
-
-
-def decode(dataset: Dataset, length: int) -> Pixels:
-    """Every frame of a grey-scale dataset as stored.
+def decoded_frames(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
+    """Yield each frame of a grey-scale image as stored; it is overwritten by the next.
 
     Args:
-        dataset: with PixelData (7FE0,0010) and the Image Pixel module.
-        length: the number of frames that it promises.
+        dataset: with the Image Pixel module; it need not hold the pixel data.
+        pixel_data: the value of PixelData (7FE0,0010).
+        length: the number of frames that the header promises.
 
-    Returns:
-        uint8[T, H, W] where Bits Allocated (0028,0100) is 8, else uint16[T, H, W].
+    Yields:
+        uint8[H, W] where Bits Allocated (0028,0100) is 8, else uint16[H, W].
 
     Raises:
         Undecodable: the data are shorter than promised, damaged, or no decoder reads them.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in NATIVE:
-        return _native(dataset, length)
-    if len(dataset.PixelData) < 2 * length:  # an empty frame still costs its item header
+        yield from _native(dataset, pixel_data, length)
+        return
+    if len(pixel_data) < HEADER_BYTES * length:  # even an empty frame has a header
         raise Undecodable(f"the pixel data cannot hold {length} frames")
-    return _encapsulated(dataset, length)
+    if decoder := frame_decoders().get(syntax):
+        yield from _encapsulated(dataset, pixel_data, length, decoder)
+    else:
+        yield from _by_pydicom(dataset, pixel_data, length)
 
 
-def frame_decoders() -> dict[str, tuple[FrameDecoder, ...]]:
-    """The fast decoders of each transfer syntax, tried in turn, where imagecodecs is installed."""
+def stored_dtype(dataset: Dataset) -> np.dtype[np.unsignedinteger[Any]]:
+    """Of the frames as they are yielded and kept."""
+    return np.dtype(np.uint8 if dataset.BitsAllocated == 8 else np.uint16)
+
+
+def frame_decoders() -> dict[str, FrameDecoder]:
+    """The fast decoder of each transfer syntax, where imagecodecs is installed."""
     try:
         import imagecodecs
-    except ImportError:  # pydicom's own plugins do, at half the speed
+    except ImportError:  # pydicom's own plugins do, at a fraction of the speed
         return {}
+
+    def rle(frame: memoryview, out: Pixels) -> object:
+        flat = out.reshape(-1).view(np.uint8)
+        dtype = out.dtype.newbyteorder("<")
+        return imagecodecs.dicomrle_decode(bytes(frame), dtype, out=flat.data)
+
+    def into(function: Callable[..., object]) -> FrameDecoder:
+        return lambda frame, out: function(frame, out=out)
+
+    # libjpeg-turbo decodes lossless JPEG in 0.6 of the time of the fastest other one.
+    jpeg, jpeg_ls, jpeg_2000 = map(
+        into, (imagecodecs.jpeg8_decode, imagecodecs.jpegls_decode, imagecodecs.jpeg2k_decode)
+    )
     return {
-        uid.JPEGBaseline8Bit: (imagecodecs.jpeg8_decode,),
-        uid.JPEGLossless: (imagecodecs.jpegsof3_decode,),
-        uid.JPEGLosslessSV1: (_ljpeg, imagecodecs.jpegsof3_decode),
-        uid.JPEGLSLossless: (imagecodecs.jpegls_decode,),
-        uid.JPEGLSNearLossless: (imagecodecs.jpegls_decode,),
-        uid.JPEG2000Lossless: (imagecodecs.jpeg2k_decode,),
-        uid.JPEG2000: (imagecodecs.jpeg2k_decode,),
+        uid.JPEGLosslessSV1: jpeg,
+        uid.JPEGLossless: jpeg,
+        uid.JPEGBaseline8Bit: jpeg,
+        uid.JPEGExtended12Bit: jpeg,
+        uid.JPEGLSLossless: jpeg_ls,
+        uid.JPEGLSNearLossless: jpeg_ls,
+        uid.JPEG2000Lossless: jpeg_2000,
+        uid.JPEG2000: jpeg_2000,
+        uid.RLELossless: rle,
     }
 
 
-def _ljpeg(frame: bytes) -> Pixels:
-    """The faster of two lossless JPEG decoders, which does not know restart intervals."""
-    import imagecodecs
+def decoder_name(syntax: str) -> str:
+    """Who decodes a transfer syntax here, as ``imagecodecs`` or ``pydicom with gdcm``; or empty."""
+    if syntax in NATIVE:
+        return "numpy"
+    if syntax in frame_decoders():
+        return "imagecodecs"
+    plugins = _permissive_plugins(syntax)
+    return f"pydicom with {plugins[0]}" if plugins else ""
 
-    if JPEG_RESTART_INTERVAL in frame[:1024]:
-        raise Undecodable("restart intervals")
-    pixels: Pixels = imagecodecs.ljpeg_decode(frame)
-    return pixels
 
-
-def _native(dataset: Dataset, length: int) -> Pixels:
-    shape = (length, dataset.Rows, dataset.Columns)
-    stored = "u1" if dataset.BitsAllocated == 8 else "u2"
+def _native(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
     big = dataset.file_meta.TransferSyntaxUID == uid.ExplicitVRBigEndian
-    dtype = np.dtype((">" if big else "<") + stored)
-    expected = int(np.prod(shape)) * dtype.itemsize
-    if len(dataset.PixelData) < expected:
-        frame_bytes = expected // length
-        raise Undecodable(
-            f"the pixel data end after {len(dataset.PixelData) // frame_bytes} of {length} frames"
-        )
-    frames = np.frombuffer(dataset.PixelData, dtype, count=int(np.prod(shape))).reshape(shape)
-    return frames.astype(dtype.newbyteorder("="), copy=False)
+    dtype = stored_dtype(dataset).newbyteorder(">" if big else "<")
+    pixels = dataset.Rows * dataset.Columns
+    whole = len(pixel_data) // (pixels * dtype.itemsize)
+    if whole < length:
+        raise Undecodable(f"the pixel data end after {whole} of {length} frames")
+    for index in range(length):
+        offset = index * pixels * dtype.itemsize
+        frame = np.frombuffer(pixel_data, dtype, count=pixels, offset=offset)
+        frame = frame.reshape(dataset.Rows, dataset.Columns)
+        yield frame.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _encapsulated(dataset: Dataset, length: int) -> Pixels:
-    frames = list(_fragments(dataset, length))
-    decoders = frame_decoders().get(dataset.file_meta.TransferSyntaxUID)
-    if decoders is None:
-        return _by_pydicom(dataset, length)
+def _encapsulated(
+    dataset: Dataset, pixel_data: memoryview, length: int, decoder: FrameDecoder
+) -> Iterator[Pixels]:
     # pydicom's plugins are no second chance here: on damaged frames gdcm ends the process.
-    decoded: Pixels = np.empty(
-        (length, dataset.Rows, dataset.Columns),
-        np.uint8 if dataset.BitsAllocated == 8 else np.uint16,
-    )
-    for index, frame in enumerate(frames):
-        pixels = next((p for d in decoders if (p := _tried(d, frame)) is not None), None)
-        if pixels is None or pixels.shape != decoded.shape[1:]:
-            raise Undecodable(f"damaged: frame {index + 1} of {length} does not decode")
-        if pixels.dtype.itemsize > decoded.itemsize:
-            raise Undecodable(f"damaged: frame {index + 1} of {length} has more bits than it says")
-        decoded[index] = pixels
-    return decoded
+    frames = compressed_frames(pixel_data, length, dataset.get("ExtendedOffsetTable"))
+    # Some decoders paint over what is missing. The mark cannot occur within coded data, and real
+    # cines have any bytes after it.
+    marked = dataset.file_meta.TransferSyntaxUID != uid.RLELossless
+    for number, frame in enumerate(frames, start=1):
+        if not frame or (marked and not _holds_end(frame)):
+            raise Undecodable(f"frame {number} of {length} is cut short")
+    out: Pixels = np.empty((dataset.Rows, dataset.Columns), stored_dtype(dataset))
+    for number, frame in enumerate(frames, start=1):
+        if not (_decoded(decoder, frame, out) or _widened(decoder, frame, out)):
+            raise Undecodable(f"damaged: frame {number} of {length} does not decode")
+        yield out
 
 
-def _fragments(dataset: Dataset, length: int) -> Iterator[bytes]:
-    """The compressed frames, refusing the truncation that some JPEG decoders paint over."""
-    syntax = dataset.file_meta.TransferSyntaxUID
-    found = 0
+def _holds_end(frame: memoryview) -> bool:
+    return JPEG_END in bytes(frame[-64:]) or JPEG_END in bytes(frame)
+
+
+def _decoded(decoder: FrameDecoder, frame: memoryview, out: Pixels) -> bool:
+    """Whether the frame could be decoded, to the size and depth of ``out``."""
     try:
-        for frame in generate_frames(dataset.PixelData, number_of_frames=length):
-            found += 1
-            # The mark cannot occur within coded data, and real cines have any bytes after it.
-            if syntax in JPEG_FAMILY and frame.rfind(JPEG_END) < 0:
-                raise Undecodable(f"frame {found} of {length} is cut short")
-            yield frame
-            if found == length:
-                return
-    except Undecodable:
-        raise
-    except Exception as problem:  # pydicom's parser fails in many ways on damaged data
-        raise Undecodable(
-            f"the pixel data are damaged after {found} of {length} frames"
-        ) from problem
-    raise Undecodable(f"the pixel data end after {found} of {length} frames")
-
-
-def _tried(decoder: FrameDecoder, frame: bytes) -> Pixels | None:
-    """One decoded grey frame, or None where this decoder cannot read it."""
-    try:
-        pixels = decoder(frame)
+        decoder(frame, out)
     except Exception:  # noqa: BLE001 - each codec has an error class of its own
-        return None
-    return pixels if pixels.dtype in (np.uint8, np.uint16) else None
+        return False
+    return True
 
 
-def _by_pydicom(dataset: Dataset, length: int) -> Pixels:
-    syntax = dataset.file_meta.TransferSyntaxUID
+def _widened(decoder: FrameDecoder, frame: memoryview, out: Pixels) -> bool:
+    """Decode a codestream of 8 bits a pixel where the header allocates 16."""
+    narrow = np.empty(out.shape, np.uint8)
+    if out.dtype == np.uint8 or not _decoded(decoder, frame, narrow):
+        return False
+    out[:] = narrow
+    return True
+
+
+def _permissive_plugins(syntax: str) -> list[str]:
     try:
-        array, _ = get_decoder(syntax).as_array(dataset, raw=True)
-    except Exception as problem:
-        name = uid.UID(syntax).keyword or "unknown transfer syntax"
-        raise Undecodable(f"no installed decoder reads its frames ({name})") from problem
-    frames: Pixels = np.asarray(array).reshape(-1, dataset.Rows, dataset.Columns)
-    if len(frames) != length or frames.dtype not in (np.uint8, np.uint16):
-        raise Undecodable(f"the pixel data hold {len(frames)} of {length} frames")
-    return frames
+        available = get_decoder(syntax).available_plugins
+    except NotImplementedError:  # no pixel data syntax that pydicom knows
+        return []
+    return [name for name in available if name not in COPYLEFT_PLUGINS]
+
+
+def _by_pydicom(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    frames = compressed_frames(pixel_data, length, dataset.get("ExtendedOffsetTable"))
+    dataset.PixelData = encapsulate([bytes(frame) for frame in frames])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    for plugin in _permissive_plugins(syntax):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they may repeat what a header says
+                array, _ = get_decoder(syntax).as_array(dataset, raw=True, decoding_plugin=plugin)
+        except Exception:  # noqa: BLE001 - each plugin has error classes of its own
+            continue
+        decoded: Pixels = np.asarray(array).reshape(-1, dataset.Rows, dataset.Columns)
+        if len(decoded) != length or decoded.dtype != stored_dtype(dataset):
+            raise Undecodable(f"the pixel data hold {len(decoded)} of {length} frames")
+        yield from decoded
+        return
+    name = uid.UID(syntax).keyword or "unknown transfer syntax"
+    raise Undecodable(f"no installed decoder reads its frames ({name})")

@@ -2,37 +2,42 @@
 
 The reader is tolerant and explains: a file that cannot be used raises :class:`Rejection`, whose
 text a person understands and which holds nothing that identifies anybody. Tags that the allow-list
-does not name are skipped in the file and never reach memory.
+does not name are skipped in the file and never looked into.
 """
 
 from __future__ import annotations
 
-import re
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import config, dcmread, uid
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
 
-from preprocess.decoders import Undecodable, decode
+from preprocess.acceptance import (
+    Rejection,
+    check_object,
+    check_pixels,
+    frame_count,
+    value_of,
+)
+from preprocess.decoders import decoded_frames, stored_dtype
 from preprocess.display import Display
-from preprocess.grayscale import display_of
-
-ACCEPTED_CLASSES = (uid.XRayAngiographicImageStorage, uid.EnhancedXAImageStorage)
-MODALITY = re.compile("[A-Z]{2}")
-GREY = ("MONOCHROME1", "MONOCHROME2")
+from preprocess.fragments import Undecodable
+from preprocess.grayscale import display_of, sample_of
 
 IDENTITY = ["PatientID", "SOPInstanceUID"]
 TECHNICAL = [
-    *("SOPClassUID", "Modality", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
+    *("SOPClassUID", "Modality", "ImageType", "BurnedInAnnotation", "NumberOfFrames"),
+    *("Rows", "Columns", "SamplesPerPixel"),
     *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PixelIntensityRelationship", "ModalityLUTSequence", "RescaleSlope"),
     *("RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
@@ -40,11 +45,11 @@ TECHNICAL = [
     *("CineRate", "RecommendedDisplayFrameRate", "ImagerPixelSpacing"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
-PIXELS = ["PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"]
-
-
-class Rejection(ValueError):  # noqa: N818 - it is what happens to the file
-    """A file that is no usable cine; its text is the reason, free of identifiers."""
+OFFSETS = ["ExtendedOffsetTable"]
+PIXEL_DATA = (0x7FE0, 0x0010)
+PIXEL_VRS = (b"OB", b"OW", b"UN")
+UNDEFINED = 0xFFFFFFFF
+NO_PIXELS = "no pixel data (is the file cut short?)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +60,14 @@ class Identity:
     sop_instance_uid: str = field(repr=False)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Cine:
-    """A decoded cine.
+@dataclass(frozen=True, kw_only=True)
+class Acquisition:
+    """What the header says about a cine, and may be kept.
 
-    ``frames`` is uint8 or uint16 [T, H, W] as stored. Angles are (0018,1510) and (0018,1511);
-    ``imager_pixel_spacing_mm`` (rows, columns) is at the detector (0018,1164).
+    Angles are (0018,1510) and (0018,1511); ``imager_pixel_spacing_mm`` (rows, columns) is at the
+    detector (0018,1164).
     """
 
-    identity: Identity
-    frames: NDArray[np.unsignedinteger[Any]]
     bits_stored: int
     display: Display
     transfer_syntax_uid: str
@@ -74,51 +77,90 @@ class Cine:
     imager_pixel_spacing_mm: tuple[float, float] | None
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cine:
+    """A decoded cine; ``frames`` is uint8 or uint16 [T, H, W] as stored."""
+
+    identity: Identity
+    frames: NDArray[np.unsignedinteger[Any]]
+    acquisition: Acquisition
+
+
 class Header:
-    """A checked file whose frames are not decoded yet.
+    """A checked file whose frames are not read yet.
 
     Attributes:
         identity: patient and instance.
-        length: number of frames.
+        shape: frames, rows and columns.
+        dtype: of the frames, uint8 or uint16.
     """
 
-    def __init__(self, dataset: Dataset, size: int):
-        _check_object(dataset)
+    def __init__(self, dataset: Dataset, pixels_at: int, size: int):
+        check_object(dataset)
         self._dataset = dataset
-        self.length = _length(dataset)
-        _check_pixels(dataset, size)
+        self._pixels_at = pixels_at
+        length = frame_count(dataset)
+        check_pixels(dataset, size)
         self.identity = _identity(dataset)
+        self.shape = (length, int(dataset.Rows), int(dataset.Columns))
+        self.dtype = stored_dtype(dataset)
 
-    def cine(self) -> Cine:
-        """Decode every frame.
+    def frames(self, content: bytes) -> Iterator[NDArray[np.unsignedinteger[Any]]]:
+        """Decode frame after frame (uint8 or uint16 [H, W]); each is overwritten by the next.
+
+        Args:
+            content: the whole file.
 
         Raises:
             Rejection: the pixel data are cut short, damaged, or in a form nothing here decodes.
         """
-        dataset = self._dataset
         with _reading():
-            frames = decode(dataset, self.length)
-            bits_stored = int(dataset.BitsStored)
-            return Cine(
-                identity=self.identity,
-                frames=frames,
+            pixel_data = self._pixel_data(content)
+        try:
+            yield from decoded_frames(self._dataset, pixel_data, self.shape[0])
+        except Undecodable as problem:
+            raise Rejection(str(problem)) from None
+
+    def acquisition(self, sample: NDArray[np.unsignedinteger[Any]]) -> Acquisition:
+        """What the header says; a display window that it lacks is found from a sample."""
+        with _reading():
+            bits_stored = int(self._dataset.BitsStored)
+            return Acquisition(
                 bits_stored=bits_stored,
-                display=display_of(self._find, frames, bits_stored=bits_stored),
-                transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
+                display=display_of(self._find, sample, bits_stored=bits_stored),
+                transfer_syntax_uid=str(self._dataset.file_meta.TransferSyntaxUID),
                 primary_angle_deg=self._number("PositionerPrimaryAngle"),
                 secondary_angle_deg=self._number("PositionerSecondaryAngle"),
                 frame_time_ms=self._frame_time_ms(),
                 imager_pixel_spacing_mm=self._spacing_mm(),
             )
 
+    def _pixel_data(self, content: bytes) -> memoryview:
+        """The value of (7FE0,0010), in place: a copy of a cine costs as much as storing it."""
+        syntax = self._dataset.file_meta.TransferSyntaxUID
+        if syntax == uid.DeflatedExplicitVRLittleEndian:
+            return memoryview(_dataset(BytesIO(content), ["PixelData"]).PixelData)
+        order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
+        element = memoryview(content)[self._pixels_at :]
+        if len(element) < 12:
+            raise Rejection(NO_PIXELS)
+        tag, vr = struct.unpack_from(f"{order}HH", element), bytes(element[4:6])
+        if tag != PIXEL_DATA:
+            raise Rejection(NO_PIXELS)
+        begin = 12 if vr in PIXEL_VRS else 8  # explicit, or implicit whatever the syntax says
+        (size,) = struct.unpack_from(f"{order}I", element, begin - 4)
+        if size == 0:
+            raise Rejection(NO_PIXELS)
+        return element[begin:] if size == UNDEFINED else element[begin : begin + size]
+
     def _find(self, keyword: str) -> Any:
         """A value at the top, or in the functional groups of an enhanced image."""
-        if (value := _value(self._dataset, keyword)) is not None:
+        if (value := value_of(self._dataset, keyword)) is not None:
             return value
         for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-            for group in (_value(self._dataset, groups) or [])[:1]:
+            for group in (value_of(self._dataset, groups) or [])[:1]:
                 for macro in (e.value[0] for e in group if e.VR == "SQ" and e.value):
-                    if (value := _value(macro, keyword)) is not None:
+                    if (value := value_of(macro, keyword)) is not None:
                         return value
         return None
 
@@ -151,7 +193,7 @@ class Header:
 
 
 def read_header(path: Path, *, size: int = 512) -> Header:
-    """Read and check one file, leaving its frames compressed.
+    """Read and check one file, leaving its frames where they are.
 
     Args:
         path: the file, with any ending.
@@ -161,13 +203,17 @@ def read_header(path: Path, *, size: int = 512) -> Header:
         Rejection: it is no grey-scale XA cine of that size, or names no patient.
         OSError: it cannot be read at all.
     """
-    with _reading():
-        return Header(_dataset(path, IDENTITY + TECHNICAL + PIXELS), size)
+    with _reading(), path.open("rb") as file:
+        dataset = _dataset(file, IDENTITY + TECHNICAL + OFFSETS, stop_before_pixels=True)
+        return Header(dataset, file.tell(), size)
 
 
 def read_cine(path: Path, *, size: int = 512) -> Cine:
-    """Read, check and decode one file; raises as :func:`read_header` and :meth:`Header.cine`."""
-    return read_header(path, size=size).cine()
+    """Read, check and decode one file; raises as :func:`read_header` and :meth:`Header.frames`."""
+    header = read_header(path, size=size)
+    frames = [frame.copy() for frame in header.frames(path.read_bytes())]
+    acquisition = header.acquisition(np.stack([sample_of(frame) for frame in frames]))
+    return Cine(identity=header.identity, frames=np.stack(frames), acquisition=acquisition)
 
 
 def read_identity(path: Path) -> Identity | None:
@@ -195,6 +241,8 @@ def _reading() -> Iterator[None]:
             raise Rejection(str(problem)) from None
         except (Rejection, MemoryError):
             raise
+        except EOFError:
+            raise Rejection("damaged: the file ends too early") from None
         except Exception as problem:  # the parser fails in many ways
             if isinstance(problem, OSError) and problem.errno is not None:
                 raise  # the disk's, not the parser's
@@ -202,76 +250,21 @@ def _reading() -> Iterator[None]:
             raise Rejection(f"damaged: not readable as DICOM ({kind})") from None
 
 
-def _dataset(path: Path, keywords: list[str], *, stop_before_pixels: bool = False) -> Dataset:
+def _dataset(
+    file: Path | BinaryIO, keywords: list[str], *, stop_before_pixels: bool = False
+) -> Dataset:
     # pydicom's own list type names tags by number, keyword or tag.
     tags: list[Any] = list(keywords)
-    return dcmread(path, specific_tags=tags, stop_before_pixels=stop_before_pixels)
-
-
-def _value(dataset: Dataset, keyword: str) -> Any:
-    """A value, or None where it is absent, empty or so malformed that it cannot be read."""
-    try:
-        value = dataset.get(keyword)
-    except Exception:  # noqa: BLE001 - a malformed optional value is a missing one
-        return None
-    return None if value in ("", b"") else value
+    return dcmread(file, specific_tags=tags, stop_before_pixels=stop_before_pixels)
 
 
 def _identity(dataset: Dataset) -> Identity:
     # Padding differs between exports of one patient: NUL bytes and blanks at either end.
     patient, instance = (
-        str(_value(dataset, keyword) or "").strip("\0 \t\r\n") for keyword in IDENTITY
+        str(value_of(dataset, keyword) or "").strip("\0 \t\r\n") for keyword in IDENTITY
     )
     if not patient:
         raise Rejection("no PatientID")
     if not instance:
         raise Rejection("no SOPInstanceUID")
     return Identity(patient_id=patient, sop_instance_uid=instance)
-
-
-def _check_object(dataset: Dataset) -> None:
-    found = UID(str(_value(dataset, "SOPClassUID") or ""))
-    if found not in ACCEPTED_CLASSES:
-        # Of a damaged header any value may hold a name: only words of the standard are repeated.
-        name = "unknown" if found.name == str(found) else found.name
-        raise Rejection(f"not an XA image (its SOP class is {name})")
-    if (modality := str(_value(dataset, "Modality") or "XA")) != "XA":
-        known = modality if MODALITY.fullmatch(modality) else "unknown"
-        raise Rejection(f"not an XA image (its modality is {known})")
-    if not getattr(dataset.file_meta, "TransferSyntaxUID", None):
-        raise Rejection("damaged: no transfer syntax")
-    if _value(dataset, "PixelData") is None:
-        raise Rejection("no pixel data (is the file cut short?)")
-
-
-def _length(dataset: Dataset) -> int:
-    number = _value(dataset, "NumberOfFrames")
-    try:
-        length = 1 if number is None else int(number)
-    except (TypeError, ValueError):
-        raise Rejection("damaged: its number of frames is no number") from None
-    if length < 1:
-        raise Rejection("it has no frames")
-    return length
-
-
-def _check_pixels(dataset: Dataset, size: int) -> None:
-    names = ("Rows", "Columns", "BitsAllocated", "BitsStored")
-    values = [_value(dataset, name) for name in names]
-    if missing := [n for n, v in zip(names, values, strict=True) if not isinstance(v, int)]:
-        raise Rejection(f"damaged: no {missing[0]}")
-    rows, columns, allocated, stored = (int(value) for value in values)
-    samples = int(_value(dataset, "SamplesPerPixel") or 1)
-    if samples != 1 or _value(dataset, "PhotometricInterpretation") not in GREY:
-        raise Rejection("not grey-scale")
-    if size and (rows, columns) != (size, size):
-        raise Rejection(f"size {columns} x {rows}, not {size} x {size}")
-    if rows < 1 or columns < 1:
-        raise Rejection("damaged: frames of no size")
-    if allocated not in (8, 16) or not 8 <= stored <= allocated:
-        raise Rejection(f"{stored} bits stored in {allocated}; 8 to 16 are read")
-    if _value(dataset, "PixelRepresentation") or _value(dataset, "HighBit") not in (
-        None,
-        stored - 1,
-    ):
-        raise Rejection("pixel values are signed or shifted")

@@ -20,10 +20,17 @@ Find = Callable[[str], Any]
 """The first value of a keyword anywhere in the header, or None."""
 
 
+def sample_of(frame: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.unsignedinteger[Any]]:
+    """Of a frame, the pixels that a window may be found from (a copy)."""
+    return frame[::SAMPLE_EVERY, ::SAMPLE_EVERY].copy()
+
+
 def display_of(
-    find: Find, frames: NDArray[np.unsignedinteger[Any]], *, bits_stored: int
+    find: Find, sample: NDArray[np.unsignedinteger[Any]], *, bits_stored: int
 ) -> Display:
     """The grey-scale pipeline that the header asks for, or a robust window where it asks nothing.
+
+    ``sample`` is any part of the stored values (:func:`sample_of` each frame).
 
     The modality table or rescale is left out where Pixel Intensity Relationship (0028,1040) is
     LOG or DISP: there it leads back to X-ray intensity and is not for display (C.8.7.1.1.2).
@@ -42,9 +49,8 @@ def display_of(
                 lower=0, upper=_full_scale(voi), inverted=inverted, modality_lut=composed
             )
     if window is None:
-        sample = frames[:, ::SAMPLE_EVERY, ::SAMPLE_EVERY]
-        values = sample if modality is None else np.asarray(modality)[_clamped(sample, modality)]
-        lower, upper = (float(v) for v in np.percentile(values, PERCENTILES))
+        outputs = np.arange(2**16) if modality is None else np.asarray(modality)
+        lower, upper = _percentiles(sample, outputs)
     else:
         lower, upper = ((edge - intercept) / slope for edge in window)
     if lower > upper:  # a negative slope turns black and white round
@@ -89,9 +95,19 @@ def _full_scale(sequence: Any) -> float:
     return float(2 ** int(sequence[0].LUTDescriptor[2]) - 1)
 
 
-def _clamped(stored: NDArray[Any], table: tuple[int, ...]) -> NDArray[np.intp]:
-    clamped: NDArray[np.intp] = np.minimum(stored, len(table) - 1).astype(np.intp)
-    return clamped
+def _percentiles(sample: NDArray[Any], outputs: NDArray[Any]) -> tuple[float, float]:
+    """PERCENTILES of what stored values are shown as, counted: sorting them takes far longer."""
+    stored = np.bincount(sample.reshape(-1))
+    shown = outputs[np.minimum(np.arange(len(stored)), len(outputs) - 1)]
+    order = np.argsort(shown, kind="stable")
+    below = np.cumsum(stored[order])
+    positions = np.asarray(PERCENTILES) / 100 * (below[-1] - 1)
+    first, last = (
+        shown[order[np.searchsorted(below, edge, side="right")]]
+        for edge in (np.floor(positions), np.ceil(positions))
+    )
+    lower, upper = first + (last - first) * (positions % 1)
+    return float(lower), float(upper)
 
 
 def _first_number(value: Any) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +10,16 @@ from preprocess.annotations import read_all_regions, region_files
 from preprocess.assembly import Assembly, assemble
 from preprocess.atomic import remove_partials
 from preprocess.cohort import write_annotations, write_manifest
-from preprocess.intake import Finder, read_files, walk
+from preprocess.intake import Finder, read_files
 from preprocess.journal import Journal, Record, journal_path
 from preprocess.labels import Labels, read_labels
+from preprocess.listing import Listing
 from preprocess.mismatches import mismatches_path, write_mismatches
 from preprocess.placing import Regions
 from preprocess.progress import track
 from preprocess.proposals import proposal_remarks, propose_missing
 from preprocess.pseudonyms import read_key
+from preprocess.source_file import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,9 @@ class IngestSettings:
     """Keep all regions off the reference frame; corrections and followed lesions stay anyway."""
     processes: int = 0
     """Processes that decode and propose phases; 0 = one per core."""
+    ray: str | None = None
+    """Address of a Ray cluster that decodes instead of this machine, such as `auto`; all its nodes
+    must see the archive and the cohort under the same paths."""
 
     def __post_init__(self) -> None:
         if self.size < 0 or self.processes < 0:
@@ -67,6 +71,7 @@ def ingest(
     Examples:
         python -m preprocess ingest archive --labels sequences.csv --rois rois --out cohort
         python -m preprocess ingest archive --labels sequences.csv --out cohort --size 0
+        python -m preprocess ingest archive --labels sequences.csv --out cohort --ray auto
     """
     if not src.is_dir():
         raise ValueError(f"{src} is no folder. Give the folder that holds the DICOM files.")
@@ -74,18 +79,18 @@ def ingest(
     annotations = region_files(rois) if rois else []
     drawn = Regions(*read_all_regions(annotations, rois or src), settings.other_frames)
     reused = read_key(key) if key else None
-    closed: list[Path] = []
-    files = _sources(walk(src, closed), src, out, [labels, *annotations, *([key] if key else [])])
-    if not files:
+    ours = [out, journal_path(out), mismatches_path(out), labels, *annotations]
+    listing = Listing(src, ours + ([key] if key else []))
+    if listing.is_empty():
         raise ValueError(f"{src} holds no files. Give the folder that holds the DICOM files.")
     out.mkdir(parents=True, exist_ok=True)
     with Journal(out, reused) as journal:
-        remove_partials(out, out / "frames.zarr")
-        records = _ingest_files(src, files, rows, out, journal, settings)
+        partials = (out, out / "frames.zarr")
+        remove_partials(*partials)
+        records = _ingest_files(src, listing, rows, out, journal, settings)
+        remove_partials(*partials)
         result = assemble(records, rows, drawn, out)
-        if closed:
-            result.remarks.append(f"{len(closed)} folders of {src} could not be opened")
-            result.notes += [f"folder {path} could not be opened" for path in closed]
+        _tell_missing(src, listing, journal, result)
         for note in result.notes:
             journal.note(note)
         result.remarks += write_mismatches(out, result.mismatches)
@@ -101,35 +106,49 @@ def ingest(
         _tell(result, out, journal.path)
 
 
-def _sources(found: Iterable[Path], src: Path, out: Path, apart: Iterable[Path]) -> list[Path]:
-    """The files of an archive, without the labels, regions and cohort that may lie in it too."""
-    known = {path.resolve() for path in [*apart, journal_path(out), mismatches_path(out)]}
-    cohort = out.resolve()
-    return [
-        path
-        for path in found
-        if (resolved := path.resolve()) not in known and cohort not in resolved.parents
-    ]
-
-
 def _ingest_files(
     src: Path,
-    files: list[Path],
+    listing: Listing,
     labels: Labels,
     out: Path,
     journal: Journal,
     settings: IngestSettings,
 ) -> list[Record]:
-    """Bring every file into the journal, and return their records in the order of ``files``."""
-    names = [path.relative_to(src).as_posix() for path in files]
-    finder = Finder(src, labels, journal, out, settings.size)
-    pending = [name for name in names if not finder.is_finished(name)]
-    if len(pending) < len(names):
-        print(f"{len(names) - len(pending)} of {len(names)} files were finished by an earlier run.")
-    records = read_files(pending, finder, out, size=settings.size, processes=settings.processes)
-    for record in track(records, total=len(pending), label="files"):
+    """Bring every file into the journal, and return their records in the order of the listing."""
+    reading = Reading(src=src.absolute(), out=out.absolute(), size=settings.size)
+    finder = Finder(reading, labels, journal)
+    records = read_files(
+        finder.pending(listing),
+        finder,
+        reading,
+        processes=settings.processes,
+        cluster=settings.ray,
+    )
+
+    def total() -> int | None:
+        return len(listing.names) - finder.finished if listing.is_complete else None
+
+    for record in track(records, total=total, label="files"):
         journal.append(record)
-    return [journal.records[name] for name in names]
+    if finder.finished:
+        print(f"{finder.finished} of {len(listing.names)} files were finished by an earlier run.")
+    return [journal.records[name] for name in listing.names]
+
+
+def _tell_missing(src: Path, listing: Listing, journal: Journal, result: Assembly) -> None:
+    """What could not be looked into, and what an earlier run saw that is gone."""
+    if listing.closed:
+        result.remarks.append(f"{len(listing.closed)} folders of {src} could not be opened")
+        result.notes += [f"folder {path} could not be opened" for path in listing.closed]
+    gone = [journal.records[name] for name in journal.records.keys() - set(listing.names)]
+    kept = {sequence.sequence_id for sequence in result.sequences}
+    lost = {r.sequence_id for r in gone if r.accepted and r.sequence_id not in kept}
+    if gone:
+        result.remarks.append(
+            f"{len(gone)} files that an earlier run read are gone from {src}, and with them "
+            f"{len(lost)} cines from the cohort (the private journal says which)"
+        )
+        result.notes += sorted(f"file {record.path} is gone" for record in gone)
 
 
 def _rejections(result: Assembly) -> list[str]:

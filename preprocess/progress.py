@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
@@ -15,12 +15,18 @@ Item = TypeVar("Item")
 LINE_EVERY_S = 10.0
 
 
-def track(items: Iterable[Item], *, total: int, label: str) -> Iterator[Item]:
-    """Yield ``items``, showing on standard error how many are done and how long the rest takes."""
+def track(
+    items: Iterable[Item], *, total: int | Callable[[], int | None], label: str
+) -> Iterator[Item]:
+    """Yield ``items``, showing on standard error how many are done and how long the rest takes.
+
+    ``total`` may be a function where the number is found out on the way: None until it is known.
+    """
+    count = total if callable(total) else lambda: total
     if sys.stderr.isatty():
-        yield from _bar(items, total, label)
+        yield from _bar(items, count, label)
     else:
-        yield from _lines(items, total, label)
+        yield from _lines(items, count, label)
 
 
 def duration(seconds: float) -> str:
@@ -33,25 +39,31 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _bar(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+def _bar(items: Iterable[Item], total: Callable[[], int | None], label: str) -> Iterator[Item]:
     columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(label, total=total)
+        task = progress.add_task(label, total=total())
         for item in items:
             yield item
-            progress.advance(task)
+            progress.update(task, advance=1, total=total())
 
 
-def _lines(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+def _lines(items: Iterable[Item], total: Callable[[], int | None], label: str) -> Iterator[Item]:
     start = last = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
-        now = time.monotonic()
-        if done == total or now - last >= LINE_EVERY_S:
-            left = (now - start) / done * (total - done)
-            ending = f"{duration(left)} left" if done < total else f"in {duration(now - start)}"
-            print(f"{label} {done}/{total}, {ending}", file=sys.stderr, flush=True)
+        now, whole = time.monotonic(), total()
+        if done == whole or now - last >= LINE_EVERY_S:
+            print(f"{label} {_standing(done, whole, now - start)}", file=sys.stderr, flush=True)
             last = now
+
+
+def _standing(done: int, total: int | None, passed_s: float) -> str:
+    if total is None:
+        return f"{done}, of how many is not known yet"
+    if done == total:
+        return f"{done}/{total}, in {duration(passed_s)}"
+    return f"{done}/{total}, {duration(passed_s / done * (total - done))} left"
 
 
 class ProgressLine:

@@ -28,6 +28,7 @@ def map_unordered(
     *,
     processes: int,
     died: Callable[[Task], Result],
+    cluster: str | None = None,
 ) -> Iterator[Result]:
     """Yield ``function(task)`` for every task, as they finish.
 
@@ -36,11 +37,17 @@ def map_unordered(
         tasks: read a few ahead, not all at once.
         processes: 0 = one per core; 1 = in this process, without protection from crashes.
         died: the result of a task that killed its worker (a decoder's crash, out of memory).
+        cluster: the address of a Ray cluster that does the work instead of this machine.
     """
-    processes = processes or available_cores()
+    if cluster:
+        from preprocess.cluster import map_on_cluster
+
+        yield from map_on_cluster(function, tasks, address=cluster, died=died)
+        return
     if processes == 1:
         yield from map(function, tasks)
         return
+    processes = processes or available_cores()
     waiting = iter(tasks)
     while True:
         suspects: list[Task] = []

@@ -52,7 +52,7 @@ def write_toy_cohort(
                     width=SIZE,
                     bits_stored=8,
                     display=Display(lower=0, upper=255),
-                    frames_sha256=frames_digest(frames),
+                    frames_digest=frames_digest(frames),
                     introducing_start=1,
                     optimal_start=2,
                     vanishing_start=7,

@@ -159,7 +159,7 @@ def _new_sequence(cine: ImageCine, frames: NDArray[np.uint8]) -> cohort.Sequence
         width=width,
         bits_stored=8,
         display=Display(lower=0, upper=255),
-        frames_sha256=cohort.frames_digest(frames),
+        frames_digest=cohort.frames_digest(frames),
     )
 
 

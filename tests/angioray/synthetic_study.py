@@ -54,7 +54,7 @@ def write_cohort(folder: Path, *, patients: int = 10, stills: bool = False) -> C
                 width=SIDE,
                 bits_stored=8,
                 display=Display(lower=0, upper=255),
-                frames_sha256=frames_digest(frames),
+                frames_digest=frames_digest(frames),
                 reference_frame=0 if stills else REFERENCE,
                 ifr=(0.85,),
                 **({} if stills else bounds),

@@ -33,7 +33,7 @@ def sequence(name: str, patient: str, view: str | None, *, healthy: bool = False
         width=SIZE,
         bits_stored=8,
         display=Display(lower=0, upper=255),
-        frames_sha256=frames_digest(noise(10)),
+        frames_digest=frames_digest(noise(10)),
         introducing_start=2,
         optimal_start=3,
         vanishing_start=7,
@@ -53,7 +53,7 @@ def still(name: str) -> Sequence:
         width=SIZE,
         bits_stored=8,
         display=Display(lower=0, upper=255),
-        frames_sha256=frames_digest(noise(1)),
+        frames_digest=frames_digest(noise(1)),
     )
 
 

@@ -40,7 +40,7 @@ SEQUENCE = Sequence(
     width=20,
     bits_stored=12,
     display=Display(lower=10.5, upper=3000, inverted=True, modality_lut=(3, 2, 1)),
-    frames_sha256=frames_digest(FRAMES),
+    frames_digest=frames_digest(FRAMES),
     primary_angle_deg=-30.5,
     secondary_angle_deg=20.0,
     frame_time_ms=66.7,
@@ -125,7 +125,7 @@ def test_damaged_and_missing_frames_are_no_black_frames(folder: Path) -> None:
 
 def test_a_cine_of_nothing_but_black_is_read(tmp_path: Path) -> None:
     black = np.zeros_like(FRAMES)
-    sequence = replace(SEQUENCE, frames_sha256=frames_digest(black))
+    sequence = replace(SEQUENCE, frames_digest=frames_digest(black))
     store_cine(tmp_path, sequence, black)
     write_annotations(tmp_path, [sequence], [])
     np.testing.assert_array_equal(Cohort.open(tmp_path).cine("S1"), black)
@@ -178,9 +178,9 @@ def test_a_box_of_an_unknown_sequence_is_refused(folder: Path) -> None:
         ("{", "is damaged"),
         ("[1, 2]", "schema version None"),
         ('{"info": 3}', "schema version None"),
-        ('{"info": {"schema_version": 1}}', "no longer what was written"),
+        ('{"info": {"schema_version": 2}}', "no longer what was written"),
         (
-            '{"info": {"schema_version": 1}, "videos": [7], "images": [], "annotations": []}',
+            '{"info": {"schema_version": 2}, "videos": [7], "images": [], "annotations": []}',
             "no longer what was written",
         ),
     ],

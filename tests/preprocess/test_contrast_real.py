@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from preprocess.contrast import phase_bounds, quiet_frame
-from preprocess.dicom import read_header
+from preprocess.dicom import read_cine
 from preprocess.filling import measure_filling
 
 DATA = Path(os.environ.get("ANGIORAY_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -34,7 +34,7 @@ CLIPS = DATA / "danilov" / "sequences_8_patients.tar"
     ],
 )
 def test_whole_passages(name: str, introducing: range, optimal: range, vanishing: range) -> None:
-    cine = read_header(DATA / "xa_dicom" / name, size=512).cine()
+    cine = read_cine(DATA / "xa_dicom" / name)
     filling = measure_filling(cine.display.apply(cine.frames))
     bounds = phase_bounds(filling)
     assert bounds is not None

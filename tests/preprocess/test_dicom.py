@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,12 @@ import pydicom
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from tiny_archive import SIZE, noise, write_cine
+from tiny_archive import CODECS, SIZE, noise, write_cine
 
-from preprocess.dicom import Rejection, read_cine, read_identity
+from preprocess.acceptance import Rejection
+from preprocess.dicom import read_cine, read_identity
 
 LOSSLESS = [
     uid.ImplicitVRLittleEndian,
@@ -28,7 +32,7 @@ LOSSLESS = [
 ]
 
 
-@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda syntax: uid.UID(syntax).keyword)
 def test_every_lossless_syntax_comes_back_bit_for_bit(
     tmp_path: Path, syntax: str, bits: int
@@ -38,8 +42,8 @@ def test_every_lossless_syntax_comes_back_bit_for_bit(
     cine = read_cine(tmp_path / "a.dcm", size=SIZE)
     assert cine.frames.dtype == frames.dtype
     np.testing.assert_array_equal(cine.frames, frames)
-    assert cine.bits_stored == bits
-    assert cine.transfer_syntax_uid == syntax
+    assert cine.acquisition.bits_stored == bits
+    assert cine.acquisition.transfer_syntax_uid == syntax
 
 
 def test_baseline_equals_what_pydicom_decodes(tmp_path: Path) -> None:
@@ -48,13 +52,69 @@ def test_baseline_equals_what_pydicom_decodes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_cine(tmp_path / "a.dcm", size=SIZE).frames, expected)
 
 
+def test_a_codestream_of_8_bits_in_16_allocated_is_widened(tmp_path: Path) -> None:
+    frames = noise(2)
+    encoded = encapsulate([CODECS[uid.JPEGLosslessSV1](frame) for frame in frames])
+    wide = {"BitsAllocated": 16, "BitsStored": 8, "HighBit": 7}
+    write_cine(tmp_path / "a.dcm", frames, syntax=uid.JPEGLosslessSV1, PixelData=encoded, **wide)
+    found = read_cine(tmp_path / "a.dcm", size=SIZE).frames
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, frames)
+
+
+@pytest.mark.parametrize("syntax", [uid.JPEGLosslessSV1, uid.RLELossless, uid.JPEG2000Lossless])
+def test_a_codestream_of_another_size_or_depth_is_refused(tmp_path: Path, syntax: str) -> None:
+    write_cine(tmp_path / "a.dcm", noise(2, 40), syntax=syntax)
+    write_cine(tmp_path / "b.dcm", noise(2, bits=12), syntax=syntax, bits=12)
+    for name, lie in (
+        ("a.dcm", {"Rows": SIZE, "Columns": SIZE}),
+        ("b.dcm", {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}),
+    ):
+        dataset = pydicom.dcmread(tmp_path / name)
+        for keyword, value in lie.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(tmp_path / name)
+        with pytest.raises(Rejection, match="frame 1 of 2 does not decode"):
+            read_cine(tmp_path / name, size=SIZE)
+
+
+LIES = """\
+import resource, sys
+from pathlib import Path
+from preprocess.acceptance import Rejection
+from preprocess.dicom import read_cine
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for name in sys.argv[1:]:
+    try:
+        read_cine(Path(name), size=32)
+    except Rejection as reason:
+        print(reason)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_no_memory_is_taken_for_frames_that_are_not_there(tmp_path: Path) -> None:
+    syntaxes = (uid.ExplicitVRLittleEndian, uid.JPEGLosslessSV1, uid.JPEGLSLossless)
+    for syntax in syntaxes:
+        write_cine(tmp_path / f"{syntax}.dcm", noise(), syntax=syntax, NumberOfFrames=900_000_000)
+    names = [str(tmp_path / f"{syntax}.dcm") for syntax in syntaxes]
+    command = [sys.executable, "-c", LIES, *names]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert said[:3] == [
+        "the pixel data end after 3 of 900000000 frames",
+        "the pixel data cannot hold 900000000 frames",
+        "the pixel data cannot hold 900000000 frames",
+    ]
+    assert int(said[3]) < 100_000, "KiB"
+
+
 def test_attributes(tmp_path: Path) -> None:
     instance = write_cine(tmp_path / "a", noise(), ImagerPixelSpacing=[0.2, 0.3])
     cine = read_cine(tmp_path / "a", size=SIZE)
-    assert (cine.primary_angle_deg, cine.secondary_angle_deg) == (-30.5, 25)
-    assert cine.frame_time_ms == 66.7
-    assert cine.imager_pixel_spacing_mm == (0.2, 0.3)
-    assert (cine.display.lower, cine.display.upper) == (0, 255)
+    assert (cine.acquisition.primary_angle_deg, cine.acquisition.secondary_angle_deg) == (-30.5, 25)
+    assert cine.acquisition.frame_time_ms == 66.7
+    assert cine.acquisition.imager_pixel_spacing_mm == (0.2, 0.3)
+    assert (cine.acquisition.display.lower, cine.acquisition.display.upper) == (0, 255)
     assert (cine.identity.patient_id, cine.identity.sop_instance_uid) == ("PAT-1", instance)
     assert "PAT-1" not in repr(cine.identity)
 
@@ -69,6 +129,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "enhanced": {"SOPClassUID": uid.EnhancedXAImageStorage},
     "private tags and NUL bytes": {"PatientName": "Doe\0^Jane\0"},
     "no modality": {"without": ("Modality",)},
+    "not burned in": {"BurnedInAnnotation": "NO", "ImageType": ["ORIGINAL", "PRIMARY"]},
 }
 
 
@@ -104,6 +165,9 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "signed": ({"PixelRepresentation": 1}, "signed"),
     "few bits": ({"BitsStored": 4, "HighBit": 3}, "4 bits stored"),
     "no rows": ({"without": ("Rows",)}, "no Rows"),
+    "dose map": ({"ImageType": ["DERIVED", "SECONDARY", "DOSE MAP"]}, "a dose map"),
+    "burned-in": ({"BurnedInAnnotation": "YES"}, "text is burned into its pixels"),
+    "empty pixels": ({"PixelData": b""}, "no pixel data"),
 }
 
 
@@ -173,8 +237,8 @@ def test_enhanced_attributes_are_found_in_the_functional_groups(tmp_path: Path) 
         without=("PositionerPrimaryAngle", "WindowCenter", "WindowWidth"),
     )
     cine = read_cine(tmp_path / "a.dcm", size=SIZE)
-    assert cine.primary_angle_deg == 12.5
-    assert (cine.display.lower, cine.display.upper) == (50, 150)
+    assert cine.acquisition.primary_angle_deg == 12.5
+    assert (cine.acquisition.display.lower, cine.acquisition.display.upper) == (50, 150)
 
 
 @pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.JPEGLosslessSV1])
@@ -197,4 +261,4 @@ def test_damaged_bytes_give_a_cine_or_a_reason_and_nothing_else(
             assert "Doe" not in str(reason)
         else:
             assert cine.frames.shape[1:] == (SIZE, SIZE)
-            cine.display.apply(cine.frames)
+            cine.acquisition.display.apply(cine.frames)

@@ -53,6 +53,19 @@ def test_without_a_window_the_percentiles_are_it() -> None:
     assert (found.lower, found.upper) == (0, 200)
 
 
+def test_the_percentiles_are_numpys() -> None:
+    for bits in (8, 12):
+        frames = np.random.default_rng(bits).integers(0, 2**bits, (3, 31, 17)).astype(np.uint16)
+        table = [2**bits - 1 - value for value in range(2**bits)]
+        for header, shown in (
+            ({}, frames),
+            ({"ModalityLUTSequence": lut(table)}, 2**bits - 1 - frames),
+        ):
+            found = display_of(header.get, frames, bits_stored=bits)
+            expected = np.percentile(shown.astype(int), (0.5, 99.5))
+            np.testing.assert_allclose((found.lower, found.upper), expected, rtol=1e-12)
+
+
 def test_rescale_moves_the_window_back_to_stored_values() -> None:
     found = display(WindowCenter=0.5, WindowWidth=101, RescaleSlope=2, RescaleIntercept=-100)
     assert (found.lower, found.upper) == (25, 75)

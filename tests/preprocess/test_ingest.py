@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import base64
 import json
 import os
 import signal
@@ -14,13 +14,19 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import zarr
 from pydicom import uid
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.dataset import Dataset
 from tiny_archive import SIZE, Archive, noise
 
 from preprocess.cohort import Box, BoxSource, Cohort, read_manifest, write_annotations
+from preprocess.dicom import TECHNICAL
 from preprocess.ingest import IngestSettings, ingest
-from preprocess.journal import Journal
+from preprocess.journal import Journal, Record
 from preprocess.mismatches import mismatches_path
+from preprocess.propagate import PropagateSettings, propagate
+from preprocess.summary import SummarySettings, summary
 
 HERE = IngestSettings(size=SIZE, processes=1)
 BOX = (4.0, 5.0, 20.0, 18.0)
@@ -136,7 +142,7 @@ def test_again_is_free_and_gives_the_same_bytes(
     archive.add("bad.dcm", NumberOfFrames=9)
     out = run(archive)
     before = [(out / name).read_bytes() for name in ("annotations.json", "manifest.csv")]
-    monkeypatch.setattr("preprocess.intake._ingest_file", never)
+    monkeypatch.setattr("preprocess.intake.ingest_file", never)
     run(archive)
     assert [(out / n).read_bytes() for n in ("annotations.json", "manifest.csv")] == before
     assert len(journal(out)) == 2
@@ -149,7 +155,7 @@ def test_corrected_labels_are_taken_up_without_decoding(
     archive.add("b.dcm", "RCA,1,0,1,3,,,")
     run(archive)
     archive.rows[:] = ["a.dcm,LCA,2,0,2,3,0.9,,", "b.dcm,RCA,,,,,,pacemaker,"]
-    monkeypatch.setattr("preprocess.intake._ingest_file", never)
+    monkeypatch.setattr("preprocess.intake.ingest_file", never)
     cohort = Cohort.open(run(archive))
     (sequence,) = cohort.sequences.values()
     assert (sequence.view, sequence.reference_frame, sequence.ifr) == ("LCA", 2, (0.9,))
@@ -257,43 +263,95 @@ def test_the_key_gives_the_same_pseudonyms_elsewhere(archive: Archive, tmp_path:
         ingest(archive.src, labels=archive.labels, out=out, key=other, settings=HERE)
 
 
-SECRETS = ("Zanzibar", "Quimby", "MRN-77512", "Saint-Elsewhere", "Fluorotron", "1.2.826.77.1")
+SECRET = "ZANZIBAR"
+"""Stands for every name; planted wherever a text can stand."""
+PATIENT, INSTANCE = "MRN-77512", "1.2.826.77.1"
+TEXT_VRS = {"LO", "SH", "PN", "LT", "ST", "UT", "UC", "AE", "CS"}
+MEANT = {"SpecificCharacterSet", "PatientID", "SOPInstanceUID", *TECHNICAL}
+"""What the reader looks at, so that a name in it is a damaged file's."""
+
+
+def plant_everywhere(dataset: Dataset, depth: int = 0) -> None:
+    """A secret in every text attribute of the dictionary, in sequences and in private blocks."""
+    for tag, (vr, multiplicity, _, retired, keyword) in DicomDictionary.items():
+        in_dataset = keyword and not retired and tag >> 16 > 7
+        if in_dataset and vr in TEXT_VRS and keyword not in MEANT:
+            setattr(dataset, keyword, SECRET if multiplicity != "2" else [SECRET, SECRET])
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        setattr(dataset, keyword, f"{INSTANCE}.9")
+    for group in (0x0009, 0x0019, 0x5001):
+        block = dataset.private_block(group, SECRET, create=True)
+        block.add_new(0x10, "LO", SECRET)
+        block.add_new(0x11, "OB", SECRET.encode())
+        block.add_new(0x12, "UN", SECRET.encode("utf-16-le"))
+    if depth < 2:
+        item = Dataset()
+        plant_everywhere(item, depth + 1)
+        for keyword in ("RequestAttributesSequence", "ReferencedImageSequence"):
+            setattr(dataset, keyword, [item])
+
+
+def hidden_in(content: bytes) -> list[str]:
+    """The secrets that occur in bytes, in the encodings that a name may have."""
+    encodings = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le")
+    lower = content.lower()
+    return [
+        secret
+        for secret in (SECRET, PATIENT, INSTANCE)
+        if any(secret.lower().encode(encoding) in lower for encoding in encodings)
+        or base64.b64encode(secret.encode()).rstrip(b"=")[:-1] in content
+    ]
 
 
 def test_no_identifier_reaches_the_cohort_or_the_screen(
     archive: Archive, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Names planted in headers, private tags, file names and regions, searched in every byte."""
-    for number, name in enumerate(("Quimby_1.dcm", "Zanzibar/scan")):
+    """Names in headers, private tags, sequences, file names and regions; searched in every byte."""
+    for number, name in enumerate((f"{SECRET}_1.dcm", f"{SECRET}/{PATIENT}/scan")):
         archive.add(
             name,
             boxes={1: [BOX]},
-            patient="MRN-77512",
-            instance=f"1.2.826.77.1.{number}",
-            PatientName="Zanzibar^Quimby",
-            InstitutionName="Saint-Elsewhere",
-            ReferringPhysicianName="Quimby",
-            Manufacturer="Fluorotron",
-            PatientComments="Zanzibar",
+            patient=PATIENT,
+            instance=f"{INSTANCE}.{number}",
+            frames=noise(4),
         )
         dataset = pydicom.dcmread(archive.src / name)
-        block = dataset.private_block(0x0009, "Fluorotron", create=True)
-        block.add_new(0x10, "LO", "Quimby private")
+        plant_everywhere(dataset)
+        dataset.SpecificCharacterSet = "ISO_IR 192"
         dataset.save_as(archive.src / name)
-    archive.add("Quimby_broken.dcm", patient="MRN-77512", NumberOfFrames=9, PatientName="Quimby")
-    archive.add("Quimby_no_row.dcm", row=None, patient="MRN-77512")
-    (archive.src / "Quimby.txt").write_text("Quimby")
-    out = run(archive, IngestSettings(size=SIZE, processes=2))
+    assert SECRET.encode() in (archive.src / name).read_bytes()
+    archive.add(f"{SECRET}_broken.dcm", patient=PATIENT, NumberOfFrames=9, PatientName=SECRET)
+    archive.add(f"{SECRET}_class.dcm", patient=PATIENT, SOPClassUID=f"{INSTANCE}.5")
+    archive.add(f"{SECRET}_modality.dcm", patient=PATIENT, Modality=SECRET)
+    archive.add(f"{SECRET}_image.dcm", patient=PATIENT, PhotometricInterpretation=SECRET)
+    archive.add(f"{SECRET}_no_row.dcm", row=None, patient=PATIENT)
+    archive.add(f"{SECRET}_gone.dcm", patient=PATIENT)
+    (archive.src / f"{SECRET}.txt").write_text(SECRET)
+    settings = IngestSettings(size=SIZE, processes=2)
+    capfd.readouterr()
+    run(archive, settings)
+    (archive.src / f"{SECRET}_gone.dcm").unlink()
+    out = run(archive, settings)
+    propagate(out, PropagateSettings(processes=1))
+    summary(out, SummarySettings())
     said = capfd.readouterr()
+    assert "1 files that an earlier run read are gone" in said.out
+    assert len(Cohort.open(out).sequences) == 2
+    assert not hidden_in((said.out + said.err).encode())
     written = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    for secret in SECRETS:
-        assert secret not in said.out + said.err
-        for path, content in written.items():
-            assert secret.encode() not in content, path
-            assert secret not in str(path.relative_to(archive.folder))
+    assert {"annotations.json", "manifest.csv", "summary.html"} <= {p.name for p in written}
+    for path, content in written.items():
+        assert not hidden_in(content), path
+        assert not hidden_in(str(path.relative_to(archive.folder)).encode()), path
+    for sequence_id in Cohort.open(out).sequences:  # as they are read, whatever packs them
+        array = zarr.open_array(out / "frames.zarr" / sequence_id, mode="r")
+        assert not hidden_in(json.dumps(dict(array.attrs)).encode())
+        assert not hidden_in(np.asarray(array[:]).tobytes())
     private_journal = out.with_name("cohort.private.jsonl")
     assert private_journal.stat().st_mode & 0o777 == 0o600
-    assert b"MRN-77512" not in private_journal.read_bytes()
+    assert PATIENT.encode() not in private_journal.read_bytes().replace(
+        f"/{PATIENT}/".encode(), b""
+    )
 
 
 def test_a_torn_journal_line_is_an_unfinished_file(archive: Archive) -> None:
@@ -306,15 +364,24 @@ def test_a_torn_journal_line_is_an_unfinished_file(archive: Archive) -> None:
     assert [entry["path"] for entry in journal(out)] == ["a.dcm", "b.dcm"]
 
 
+def content(out: Path) -> dict[str, bytes]:
+    """Every file of a cohort."""
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+
+
 def test_killed_in_the_middle_it_continues_and_decodes_nothing_twice(archive: Archive) -> None:
     for number in range(24):
         archive.add(f"{number:02d}.dcm", frames=noise(40, 128, seed=number))
-    out = archive.folder / "cohort"
+    archive.add("25.dcm", NumberOfFrames=9)
+    key = archive.folder / "key"
+    key.write_text("ab" * 32)
+    out, undisturbed = archive.folder / "cohort", archive.folder / "undisturbed"
     command = [
-        *(sys.executable, "-m", "preprocess", "ingest", str(archive.src), "--out", str(out)),
-        *("--labels", str(archive.labels), "--size", "128", "--processes", "2"),
+        *(sys.executable, "-m", "preprocess", "ingest", str(archive.src), "--key", str(key)),
+        *("--labels", str(archive.labels), "--size", "128", "--processes", "2", "--out"),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen([*command, str(out)], stdout=quiet, stderr=quiet)
     deadline = time.monotonic() + 60
     while not (out.with_name("cohort.private.jsonl").exists() and len(journal(out)) >= 3):
         assert time.monotonic() < deadline, "nothing was journaled"
@@ -325,14 +392,60 @@ def test_killed_in_the_middle_it_continues_and_decodes_nothing_twice(archive: Ar
     assert not (out / "annotations.json").exists()
     done = len(journal(out))
     assert 3 <= done < 24
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*command, str(out)], check=True, capture_output=True)
     paths = [entry["path"] for entry in journal(out)]
-    assert sorted(paths) == [f"{number:02d}.dcm" for number in range(24)]
-    cohort = Cohort.open(out)
-    assert len(cohort.sequences) == 24
-    assert not list(out.rglob("*.partial"))
-    with (out / "manifest.csv").open() as file:
-        assert all(row["status"] == "accepted" for row in csv.DictReader(file))
+    assert sorted(paths) == [f"{number:02d}.dcm" for number in (*range(24), 25)]
+    subprocess.run([*command, str(undisturbed)], check=True, capture_output=True)
+    assert len(Cohort.open(out).sequences) == 24
+    assert content(out) == content(undisturbed)
+
+
+def test_files_that_are_gone_are_said(archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.dcm", "b.dcm", "moved.dcm"):
+        archive.add(name)
+    run(archive)
+    assert "are gone" not in capsys.readouterr().out
+    (archive.src / "b.dcm").unlink()
+    (archive.src / "moved.dcm").rename(archive.src / "z.dcm")
+    archive.rows.append("z.dcm,RCA,,,,,,,")
+    cohort = Cohort.open(run(archive))
+    said = capsys.readouterr().out
+    assert "2 files that an earlier run read are gone" in said
+    assert "and with them 1 cines" in said
+    assert "b.dcm" not in said
+    assert len(cohort.sequences) == 2
+    notes = cohort.folder.with_name("cohort.private.jsonl").read_text()
+    assert '"file b.dcm is gone"' in notes
+
+
+def test_a_new_file_of_a_known_instance_is_a_duplicate_wherever_it_sorts(archive: Archive) -> None:
+    archive.add("m.dcm", instance="1.2.3")
+    run(archive)
+    archive.add("a.dcm", instance="1.2.3")
+    archive.add("z.dcm", instance="1.2.3")
+    assert [row.status for row in read_manifest(run(archive))] == [
+        "rejected",
+        "accepted",
+        "rejected",
+    ]
+
+
+def test_an_archive_that_goes_away_is_no_archive_of_bad_files(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.add("a.dcm")
+    archive.add("b.dcm")
+    labels, key = archive.labels, archive.folder / "key"
+    key.write_text("ab" * 32)
+    append = Journal.append
+
+    def unmount(journal: Journal, record: Record) -> None:
+        append(journal, record)
+        archive.src.rename(archive.folder / "away")
+
+    monkeypatch.setattr(Journal, "append", unmount)
+    with pytest.raises(ValueError, match=r"dicom is not there on .* must see the archive"):
+        ingest(archive.src, labels=labels, out=archive.folder / "c", key=key, settings=HERE)
 
 
 def test_two_ingests_into_one_cohort_do_not_mix(archive: Archive) -> None:
@@ -351,6 +464,24 @@ def test_an_unreadable_file_is_tried_again(archive: Archive) -> None:
     assert len(read_manifest(out)) == 1
     (archive.src / "b.dcm").unlink()
     (archive.folder / "b").rename(archive.src / "b.dcm")
+    assert len(Cohort.open(run(archive)).sequences) == 2
+
+
+def test_a_bad_block_on_the_archives_disk_stops_no_other_file(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.add("a.dcm")
+    archive.add("b.dcm")
+    read_bytes = Path.read_bytes
+
+    def broken(path: Path) -> bytes:
+        if path.name == "a.dcm":
+            raise OSError(5, "Input/output error")  # as read() raises it, without a name
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", broken)
+        assert reasons(run(archive)) == ["cannot be read"]
     assert len(Cohort.open(run(archive)).sequences) == 2
 
 

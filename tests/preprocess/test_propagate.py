@@ -72,7 +72,7 @@ def blob_cohort(folder: Path, cines: dict[str, np.ndarray]) -> Cohort:
                 width=SIZE,
                 bits_stored=8,
                 display=Display(lower=0, upper=255),
-                frames_sha256=frames_digest(frames),
+                frames_digest=frames_digest(frames),
                 introducing_start=1,
                 optimal_start=3,
                 vanishing_start=15,

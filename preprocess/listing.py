@@ -1,0 +1,83 @@
+"""The files of an archive, found in the background while the first of them are being read."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+class Listing:
+    """Every file below a folder, in a fixed order, but for those that lie ``apart``.
+
+    Attributes:
+        names: what is found so far, relative to the folder, with forward slashes.
+        is_complete: whether the whole archive is listed.
+        closed: folders that could not be opened.
+    """
+
+    def __init__(self, src: Path, apart: Iterable[Path]):
+        """Begin to list ``src``.
+
+        Args:
+            src: the archive.
+            apart: files and folders of ours that may lie in it too (labels, the cohort).
+        """
+        self.names: list[str] = []
+        self.is_complete = False
+        self.closed: list[Path] = []
+        self._src = src
+        self._apart = {path.resolve() for path in apart}
+        self._problem: BaseException | None = None
+        self._grown = threading.Condition()
+        threading.Thread(target=self._fill, daemon=True).start()
+
+    def __iter__(self) -> Iterator[str]:
+        position = 0
+        while True:
+            with self._grown:
+                while len(self.names) == position and not self.is_complete:
+                    self._grown.wait()
+                if self._problem:
+                    raise self._problem
+                found = self.names[position:]
+            if not found:
+                return
+            yield from found
+            position += len(found)
+
+    def is_empty(self) -> bool:
+        """Whether there is no file at all; waits for the first."""
+        return next(iter(self), None) is None
+
+    def _fill(self) -> None:
+        try:
+            for path in walk(self._src, self.closed):
+                resolved = path.resolve()
+                if resolved not in self._apart and self._apart.isdisjoint(resolved.parents):
+                    with self._grown:
+                        self.names.append(path.relative_to(self._src).as_posix())
+                        self._grown.notify_all()
+        except BaseException as problem:  # noqa: BLE001 - raised where the names are read
+            self._problem = problem
+        with self._grown:
+            self.is_complete = True
+            self._grown.notify_all()
+
+
+def walk(folder: Path, closed: list[Path]) -> Iterator[Path]:
+    """Every file below a folder, in a fixed order, links to folders not followed.
+
+    Folders that cannot be opened are added to ``closed``.
+    """
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        closed.append(folder)
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk(Path(entry.path), closed)
+        elif entry.is_file():
+            yield Path(entry.path)

@@ -1,0 +1,77 @@
+"""Files found while others are read."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_archive import SIZE, Archive
+
+from preprocess import listing
+from preprocess.cohort import Cohort
+from preprocess.ingest import IngestSettings, ingest
+from preprocess.journal import Journal, Record
+from preprocess.listing import Listing
+
+
+def test_every_file_at_any_depth_in_a_fixed_order_but_ours(tmp_path: Path) -> None:
+    for name in ("b/2", "b/1", "a", "c/d/e.dcm", "cohort/x", "sequences.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "c" / "loop").symlink_to(tmp_path)
+    found = Listing(tmp_path, [tmp_path / "cohort", tmp_path / "sequences.csv"])
+    assert list(found) == ["a", "b/1", "b/2", "c/d/e.dcm"] == found.names
+    assert found.is_complete
+    assert not found.is_empty()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open every folder")
+def test_closed_folders_are_named(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    found = Listing(tmp_path, [])
+    assert found.is_empty()
+    assert found.closed == [tmp_path / "closed"]
+
+
+def test_what_stops_it_is_raised_where_names_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(folder: Path, _: list[Path]) -> Iterator[Path]:
+        yield folder / "a"
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(listing, "walk", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        list(Listing(tmp_path, []))
+
+
+def test_the_first_file_is_finished_before_the_last_is_found(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive's end is not found until something is in the journal."""
+    for name in ("a.dcm", "b.dcm", "z.dcm"):
+        archive.add(name)
+    journalled = threading.Event()
+    append = Journal.append
+
+    def tell(journal: Journal, record: Record) -> None:
+        append(journal, record)
+        journalled.set()
+
+    def slow(folder: Path, closed: list[Path]) -> Iterator[Path]:
+        for path in whole(folder, closed):
+            if path.name == "z.dcm":
+                assert journalled.wait(timeout=60), "nothing was read while files were looked for"
+            yield path
+
+    whole = listing.walk
+    monkeypatch.setattr(listing, "walk", slow)
+    monkeypatch.setattr(Journal, "append", tell)
+    out = archive.folder / "cohort"
+    settings = IngestSettings(size=SIZE, processes=1)
+    ingest(archive.src, labels=archive.labels, out=out, settings=settings)
+    assert len(Cohort.open(out).sequences) == 3

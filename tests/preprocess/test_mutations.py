@@ -1,0 +1,87 @@
+"""Damaged files by the thousand: each is accepted, or rejected with a reason; none does harm.
+
+The files are mutated and read in processes of their own, whose memory is watched. A decoder that
+ends its process is what workers are for (tests of ``preprocess.workers``); one that hangs or takes
+the machine's memory would stop an archive, so both fail here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydicom import uid
+from tiny_archive import SIZE, noise, write_cine
+
+REAL = Path(os.environ.get("ANGIORAY_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SYNTAXES = [
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.RLELossless,
+    uid.JPEGBaseline8Bit,
+    uid.JPEGLosslessSV1,
+    uid.JPEGLSLossless,
+    uid.JPEG2000Lossless,
+]
+MEMORY_GIB = 2.0
+PATIENCE_S = 60
+"""For one file, which takes milliseconds."""
+
+
+def read_mutated(source: Path, scratch: Path, *, first: int, count: int, size: int) -> int:
+    """Read ``count`` mutations of a file; how many processes ended on the way."""
+    crashes, end = 0, first + count
+    reader = Path(__file__).with_name("mutated_reader.py")
+    while first < end:
+        command = [sys.executable, reader, source, scratch, first, end - first, size]
+        process = subprocess.run(
+            [*map(str, command), str(PATIENCE_S)], capture_output=True, text=True, check=False
+        )
+        said = process.stderr.splitlines()
+        if process.returncode == 0:
+            _, peak_kib = process.stdout.split()
+            assert int(peak_kib) < MEMORY_GIB * 2**20, f"{source.name} takes {peak_kib} KiB"
+            return crashes
+        # A negative code is a signal: the decoder ended its process, and ingest would go on.
+        assert process.returncode < 0, f"{source.name}: {said[-25:]}"
+        crashes += 1
+        first = int([line for line in said if line.isdigit()][-1]) + 1
+    return crashes
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: uid.UID(syntax).keyword)
+def test_mutations_are_accepted_or_rejected(tmp_path: Path, syntax: str) -> None:
+    write_cine(tmp_path / "a.dcm", noise(2), syntax=syntax)
+    crashes = read_mutated(tmp_path / "a.dcm", tmp_path / "b.dcm", first=0, count=120, size=SIZE)
+    assert crashes == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: uid.UID(syntax).keyword)
+def test_thousands_of_mutations(tmp_path: Path, syntax: str, bits: int) -> None:
+    if syntax == uid.JPEGBaseline8Bit and bits != 8:
+        pytest.skip("baseline has 8 bits")
+    write_cine(tmp_path / "a.dcm", noise(3, bits=bits), syntax=syntax, bits=bits)
+    crashes = read_mutated(tmp_path / "a.dcm", tmp_path / "b.dcm", first=1000, count=1000, size=0)
+    assert crashes <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (REAL / "xa_dicom").is_dir(),
+    reason="the real data are not on this machine (set ANGIORAY_REAL_DATA to their folder)",
+)
+@pytest.mark.parametrize(
+    "name", ["philips_lca_75f_jpegbaseline.dcm", "rubo_0002_rca_96f_jpegbaseline.dcm"]
+)
+def test_mutations_of_real_cines(tmp_path: Path, name: str) -> None:
+    crashes = read_mutated(
+        REAL / "xa_dicom" / name, tmp_path / "b.dcm", first=0, count=60, size=512
+    )
+    assert crashes == 0
