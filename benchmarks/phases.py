@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.contrast import phase_bounds, quiet_frame
-from preprocess.dicom import read_header
+from preprocess.dicom import read_cine
 from preprocess.filling import measure_filling
 from preprocess.phantom import PhantomSettings, SequenceTruth, read_truth, write_archive
 
@@ -86,9 +86,9 @@ def measure(archive: Path, rng: np.random.Generator) -> list[dict[str, Any]]:
     frames = 0
     for truth in read_truth(archive / "truth" / "truth.json"):
         start = time.perf_counter()
-        cine = read_header(archive / "dicom" / truth.file, size=512).cine()
+        cine = read_cine(archive / "dicom" / truth.file)
         seconds["decoding"] += time.perf_counter() - start
-        for case in cases(cine.display.apply(cine.frames), truth, rng):
+        for case in cases(cine.acquisition.display.apply(cine.frames), truth, rng):
             start = time.perf_counter()
             ours = proposed(case.frames)
             seconds["proposing"] += (time.perf_counter() - start) * (case.kind == "whole")

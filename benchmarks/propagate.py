@@ -163,7 +163,7 @@ def of_phantom(sequences: int) -> Iterator[Lesion]:
                 if len(by_frame) >= 3:
                     yield Lesion(
                         name=f"{truth.view} {truth.file}, lesion {lesion_id}",
-                        frames=cine.display.apply(cine.frames),
+                        frames=cine.acquisition.display.apply(cine.frames),
                         boxes=by_frame,
                     )
 

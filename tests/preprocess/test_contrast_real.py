@@ -35,7 +35,7 @@ CLIPS = DATA / "danilov" / "sequences_8_patients.tar"
 )
 def test_whole_passages(name: str, introducing: range, optimal: range, vanishing: range) -> None:
     cine = read_cine(DATA / "xa_dicom" / name)
-    filling = measure_filling(cine.display.apply(cine.frames))
+    filling = measure_filling(cine.acquisition.display.apply(cine.frames))
     bounds = phase_bounds(filling)
     assert bounds is not None
     for bound, expected in zip(bounds, (introducing, optimal, vanishing), strict=True):
