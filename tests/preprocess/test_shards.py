@@ -12,7 +12,7 @@ import zarr
 from tiny_archive import noise
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from preprocess.shards import SHARD, ArrayWriter, frames_digest, read_array
+from preprocess.cohort.shards import SHARD, ArrayWriter, frames_digest, read_array
 
 
 def write(folder: Path, frames: np.ndarray) -> str:

@@ -1,0 +1,44 @@
+"""The cohort: what preprocessing writes and everything else reads.
+
+A cohort is a folder of three things::
+
+    frames.zarr/      one array per sequence, uint8 or uint16 [T, H, W], lossless as acquired
+    annotations.json  COCO in its video dialect: videos, images, annotations, categories
+    manifest.csv      one row per source file: accepted or rejected, and why
+
+This package owns that contract: its version, reading, writing and validation.
+"""
+
+from preprocess.cohort.annotations import CATEGORY, SCHEMA_VERSION, write_annotations
+from preprocess.cohort.cines import (
+    CineWriter,
+    cine_is_stored,
+    store_cine,
+    stored_sequence,
+    update_attributes,
+)
+from preprocess.cohort.manifest import ManifestRow, read_manifest, write_manifest
+from preprocess.cohort.opened import Cohort
+from preprocess.cohort.records import Box, BoxSource, Phase, Sequence, Verdict
+from preprocess.cohort.shards import frames_digest
+
+__all__ = [
+    "CATEGORY",
+    "SCHEMA_VERSION",
+    "Box",
+    "BoxSource",
+    "CineWriter",
+    "Cohort",
+    "ManifestRow",
+    "Phase",
+    "Sequence",
+    "Verdict",
+    "cine_is_stored",
+    "frames_digest",
+    "read_manifest",
+    "store_cine",
+    "stored_sequence",
+    "update_attributes",
+    "write_annotations",
+    "write_manifest",
+]

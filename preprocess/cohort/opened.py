@@ -1,0 +1,122 @@
+"""A cohort opened for reading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.cohort.annotations import (
+    ANNOTATIONS,
+    SCHEMA_VERSION,
+    boxes_from_coco,
+    contradictions,
+    first_image_ids,
+)
+from preprocess.cohort.cines import cine_is_stored, read_cine_frames, stored_sequence
+from preprocess.cohort.records import Box, Sequence, Verdict
+
+
+class Cohort:
+    """A cohort on disk, opened for reading.
+
+    Attributes:
+        folder: where it lies.
+        sequences: every sequence by its id, in the order of ``annotations.json``.
+        boxes: every box, lost ones included.
+    """
+
+    def __init__(self, folder: Path, sequences: dict[str, Sequence], boxes: tuple[Box, ...]):
+        self.folder = folder
+        self.sequences = sequences
+        self.boxes = boxes
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Cohort:
+        """Open and validate a cohort.
+
+        Raises:
+            ValueError: there is no cohort, it has another schema version, or its parts disagree;
+                every disagreement is listed.
+        """
+        folder = Path(folder)
+        path = folder / ANNOTATIONS
+        if not path.is_file():
+            raise ValueError(
+                f"{folder} is no cohort: it has no annotations.json. Make one with "
+                f"`python -m preprocess ingest SRC --labels sequences.csv --out {folder}`."
+            )
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as problem:  # no JSON, or no text
+            raise ValueError(
+                f"{path} is damaged ({problem}). Copy the cohort again, or remove that file and "
+                "run ingest again: it keeps what is read and writes this file anew."
+            ) from problem
+        info = document.get("info") if isinstance(document, dict) else None
+        version = info.get("schema_version") if isinstance(info, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ValueError(
+                f"{path} has schema version {version!r}; this version reads {SCHEMA_VERSION}. "
+                "Ingest the archive again with this version, into another folder."
+            )
+        try:
+            listed = [video["sequence_id"] for video in document["videos"]]
+            boxes = boxes_from_coco(document)
+        except (KeyError, TypeError, ValueError) as problem:
+            raise ValueError(
+                f"{path} is no longer what was written ({problem!r}). Copy the cohort again, or "
+                "remove that file and make the cohort again: the frames are kept."
+            ) from problem
+        if missing := [s for s in listed if not cine_is_stored(folder, s)]:
+            raise ValueError(
+                f"{path} lists {len(missing)} sequences that frames.zarr does not hold "
+                f"(the first is {missing[0]}). Copy the cohort again, whole."
+            )
+        sequences = {s: stored_sequence(folder, s) for s in listed}
+        if problems := contradictions(sequences, boxes):
+            raise ValueError(f"{path} contradicts itself:\n  " + "\n  ".join(problems[:20]))
+        return cls(folder, sequences, boxes)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the annotations and every cine's own digest: what a study was run on."""
+        digest = hashlib.sha256((self.folder / ANNOTATIONS).read_bytes())
+        for sequence in self.sequences.values():
+            digest.update(sequence.frames_digest.encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def first_image_id(self) -> dict[str, int]:
+        """COCO image id of frame 0 by sequence; a frame's id is this plus its index."""
+        return first_image_ids(self.sequences.values())
+
+    def image_id(self, sequence_id: str, frame_index: int) -> int:
+        """COCO image id of one frame."""
+        return self.first_image_id[sequence_id] + frame_index
+
+    @cached_property
+    def boxes_by_frame(self) -> dict[tuple[str, int], list[Box]]:
+        """The boxes of each frame that has any, lost ones left out."""
+        by_frame: dict[tuple[str, int], list[Box]] = {}
+        for box in self.boxes:
+            if box.verdict is not Verdict.LOST:
+                by_frame.setdefault((box.sequence_id, box.frame_index), []).append(box)
+        return by_frame
+
+    def cine(self, sequence_id: str) -> NDArray[np.unsignedinteger[Any]]:
+        """All frames of a sequence as acquired (uint8 or uint16 [T, H, W]), in one read.
+
+        Raises:
+            ValueError: its frames are damaged or gone.
+        """
+        return read_cine_frames(self.folder, self.sequences[sequence_id])
+
+    def cine_8bit(self, sequence_id: str) -> NDArray[np.uint8]:
+        """All frames of a sequence as a reader sees them (uint8[T, H, W])."""
+        return self.sequences[sequence_id].display.apply(self.cine(sequence_id))

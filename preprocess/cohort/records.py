@@ -1,0 +1,114 @@
+"""A cine, a box and what can be said of them: the words of the cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from preprocess.display import Display
+
+
+class Phase(StrEnum):
+    """Where a frame lies in the passage of contrast (paper, section 2: intervals a to d)."""
+
+    NO_CONTRAST = "no_contrast"
+    INTRODUCING = "introducing"
+    OPTIMAL = "optimal"
+    VANISHING = "vanishing"
+
+
+class BoxSource(StrEnum):
+    """Who placed a box: the reader, the tracker, or a reader correcting the tracker."""
+
+    REFERENCE = "reference"
+    TRACKED = "tracked"
+    CORRECTED = "corrected"
+
+
+class Verdict(StrEnum):
+    """How far a tracked box can be trusted; a lost one is never trained on."""
+
+    GOOD = "good"
+    CHECK = "check"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequence:
+    """One cine, as its array's attributes hold it. Angles are DICOM's (0018,1510) and (0018,1511).
+
+    Phase bounds are the first frame of each interval, 0-based; ``vanishing_start == length`` says
+    that the contrast never vanishes. All three are None where the intervals are unknown.
+    """
+
+    sequence_id: str
+    patient_id: str
+    view: str | None
+    length: int
+    height: int
+    width: int
+    bits_stored: int
+    display: Display
+    frames_digest: str
+    primary_angle_deg: float | None = None
+    secondary_angle_deg: float | None = None
+    frame_time_ms: float | None = None
+    imager_pixel_spacing_mm: tuple[float, float] | None = None
+    transfer_syntax_uid: str | None = None
+    introducing_start: int | None = None
+    optimal_start: int | None = None
+    vanishing_start: int | None = None
+    reference_frame: int | None = None
+    ifr: tuple[float, ...] = ()
+    no_lesion: bool = False
+    phases_proposed: bool = False
+    """Whether the bounds were proposed from the pixels, not labelled by a reader; where they are
+    None all the same, no contrast was found, or too few frames to tell."""
+    reference_proposed: bool = False
+    """Whether the reference frame was proposed from the pixels, not chosen by a reader."""
+
+    def phase(self, frame_index: int) -> Phase | None:
+        """The interval that a frame lies in, or None where the bounds are unknown."""
+        bounds = (self.introducing_start, self.optimal_start, self.vanishing_start)
+        if any(bound is None for bound in bounds):
+            return None
+        passed = sum(frame_index >= bound for bound in bounds if bound is not None)
+        return list(Phase)[passed]
+
+    def frames_in(self, phase: Phase) -> range:
+        """The 0-based frame indices of one interval; empty where the bounds are unknown."""
+        if self.introducing_start is None:
+            return range(0)
+        assert self.optimal_start is not None and self.vanishing_start is not None
+        starts = [0, self.introducing_start, self.optimal_start, self.vanishing_start, self.length]
+        position = list(Phase).index(phase)
+        return range(starts[position], starts[position + 1])
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> Sequence:
+        """Rebuild a sequence from its array's attributes; unknown keys are ignored."""
+        known = {f.name: attributes[f.name] for f in fields(cls) if f.name in attributes}
+        known["display"] = Display.from_attributes(known["display"])
+        known["ifr"] = tuple(known.get("ifr") or ())
+        if spacing := known.get("imager_pixel_spacing_mm"):
+            known["imager_pixel_spacing_mm"] = tuple(spacing)
+        return cls(**known)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A stenosis in one frame.
+
+    ``box_xyxy`` is in stored-frame pixels, 0 <= x1 < x2 <= width. ``instance_id`` is the lesion
+    through time, unique in the cohort. ``confidence`` runs from 0 to 1; a reader's box has 1.
+    """
+
+    sequence_id: str
+    frame_index: int
+    box_xyxy: tuple[float, float, float, float]
+    instance_id: int
+    source: BoxSource = BoxSource.REFERENCE
+    confidence: float = 1.0
+    verdict: Verdict = Verdict.GOOD
