@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models import ResNet, get_model, get_model_weights
+from torchvision.ops import FrozenBatchNorm2d
 
 Backbone = Literal["resnet18", "resnet34", "resnet50"]
 
@@ -47,6 +50,53 @@ def grey_resnet(
     if state is not None:
         _load(model, state, weights)
     return model
+
+
+class FrozenNormConv2d(nn.Conv2d):
+    """A convolution and the frozen batch norm behind it, in one operation.
+
+    ``weight`` stays the convolution's own and is scaled anew in each forward pass: it gets the
+    gradients, weight decay and learning rate that it would get with the norm apart from it. Were
+    the scale absorbed once and for all, training would take another course. Under autocast the
+    norm apart would also turn each activation into float32 and back.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, conv: nn.Conv2d, norm: FrozenBatchNorm2d) -> None:
+        """Take over the convolution's weight and the norm's statistics."""
+        assert conv.bias is None and conv.padding_mode == "zeros"
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            conv.stride,  # type: ignore[arg-type]
+            conv.padding,  # type: ignore[arg-type]
+            conv.dilation,  # type: ignore[arg-type]
+            conv.groups,
+            bias=False,
+        )
+        self.weight = conv.weight
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", norm.bias - norm.running_mean * scale)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The normalised convolution of float[N, C, H, W]."""
+        weight = self.weight * self.scale[:, None, None, None]
+        return F.conv2d(
+            input, weight, self.shift, self.stride, self.padding, self.dilation, self.groups
+        )
+
+
+def fold_frozen_norms(model: nn.Module) -> None:
+    """Join every convolution with the frozen batch norm that follows it, in place."""
+    for parent in list(model.modules()):
+        for (name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, FrozenBatchNorm2d):
+                setattr(parent, name, FrozenNormConv2d(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
 
 
 def _state_dict(name: Backbone, weights: str) -> dict[str, Tensor]:

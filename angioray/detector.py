@@ -10,7 +10,7 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, batched_nms
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from angioray.backbone import Backbone, grey_resnet
+from angioray.backbone import Backbone, fold_frozen_norms, grey_resnet
 from angioray.boxes import AnchorSettings, decode, pyramid_anchors
 from angioray.detection_loss import DetectionLossSettings, detection_loss
 
@@ -70,6 +70,7 @@ class RetinaNet(nn.Module):
         norm = FrozenBatchNorm2d if settings.frozen_batch_norm else nn.BatchNorm2d
         weights = settings.weights if pretrained else "none"
         resnet = grey_resnet(settings.backbone, weights, norm)
+        fold_frozen_norms(resnet)
         first, last = settings.levels
         self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
         # layer1 ends at level 2, layer4 at level 5; what no level needs is not built.

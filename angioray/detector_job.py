@@ -53,6 +53,7 @@ class DetectorJob:
                 f"{run.name} has no frame to train on: no sequence of its training folds has a "
                 "box. Run `python -m preprocess propagate` on the cohort, or use fewer folds."
             )
+        self._keys = keys
         self._rows = torch.tensor([store.rows[key] for key in keys], device=device)
         boxes = index.cohort.boxes_by_frame
         self._boxes = padded_boxes(keys, boxes, store).to(device)
@@ -71,9 +72,7 @@ class DetectorJob:
 
     def batch(self, step: int, world: World) -> tuple[Tensor, Tensor]:
         """This rank's share of the step's frames (float32[B, 1, S, S]) and boxes ([B, G, 4])."""
-        positions = batch_positions(
-            population=len(self._rows), batch_size=self.batch_size, seed=self._seed, step=step
-        )
+        positions = self._positions(step)
         chosen = torch.from_numpy(positions).to(world.device)
         images, boxes = augment(
             self._store.images(self._rows[chosen]),
@@ -89,6 +88,15 @@ class DetectorJob:
     def losses(self, images: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         """Classification and box loss of a batch."""
         return self.model.loss(images, boxes)
+
+    def frames_of(self, step: int) -> list[FrameKey]:
+        """The frames of a step, over all ranks."""
+        return [self._keys[position] for position in self._positions(step)]
+
+    def _positions(self, step: int) -> NDArray[np.int64]:
+        return batch_positions(
+            population=len(self._keys), batch_size=self.batch_size, seed=self._seed, step=step
+        )
 
     def judge(self, precision: torch.dtype) -> Judgement:
         """Boxes on the validation part's judged frames, and the paper's measures of them."""

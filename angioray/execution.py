@@ -40,23 +40,28 @@ class Executor:
         folder = RunFolder.of(self._study.folder, run)
         if folder.finished:
             return dict(folder.result()["metrics"])
-        started = time.perf_counter()
         settings = self._study.settings
         if self._world.leads:
             folder.begin(run, settings, self._world.device)
+        started = time.perf_counter()
         store = self._frames(run)
         job = JOBS[run.task](self._study, self._index, run, store, self._world.device)
-        train(
+        loaded = time.perf_counter()
+        trained_s = train(
             job,
             folder,
             self._world,
             precision=self._precision,
             checkpoint_every=settings.checkpoint_every,
             progress=progress,
+            compiled=settings.compile,
         )
+        trained = time.perf_counter()
         judgement = job.judge(self._precision)
         if self._world.leads:
-            folder.finish(run, judgement, job.steps, time.perf_counter() - started)
+            # Training counts all attempts; loading and judging this one.
+            seconds = loaded - started + trained_s + time.perf_counter() - trained
+            folder.finish(run, judgement, job.steps, seconds)
         return judgement.metrics
 
     def _frames(self, run: Run) -> FrameStore:

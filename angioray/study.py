@@ -109,6 +109,10 @@ class StudySettings:
     """The detectors."""
     precision: Literal["bf16", "fp32"] = "bf16"
     """Arithmetic of the forward pass; weights and losses are always float32."""
+    compile: bool = False
+    """Compile forward pass and losses into one graph, as CUDA graphs on a GPU. Worth its minute or
+    two of compiling per lane and shape on a GPU; on a CPU it takes longer and brings little. It
+    changes rounding, so a study keeps it from its first run to its last."""
     checkpoint_every: int = 100
     """Steps between checkpoints: the most that a crash can cost."""
 

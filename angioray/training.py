@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,6 +64,10 @@ class Job(Protocol):
         """A batch through the model: named losses to be added up."""
         ...
 
+    def frames_of(self, step: int) -> Iterable[tuple[str, int]]:
+        """Sequence id and frame index of each image of a step, over all ranks."""
+        ...
+
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called with the steps done, all steps, and the last logged line."""
@@ -77,16 +81,40 @@ def train(
     precision: torch.dtype,
     checkpoint_every: int,
     progress: Progress,
-) -> None:
+    compiled: bool = False,
+    compile_backend: str = "inductor",
+) -> float:
     """Train a job to its last step, from its checkpoint if there is one.
 
     On the CPU an interrupted run ends with the same weights, bit for bit, as an undisturbed one.
 
+    Args:
+        job: what to train.
+        folder: where its checkpoint and metrics lie.
+        world: this process's place among the ranks.
+        precision: of the forward pass.
+        checkpoint_every: steps between checkpoints.
+        progress: is told now and then.
+        compiled: compile forward pass and losses as one graph; CUDA graphs on a GPU.
+        compile_backend: torch.compile's; the default is the one that makes steps faster.
+
+    Returns:
+        Seconds spent training, earlier attempts included up to the checkpoint that was kept.
+
     Raises:
-        FloatingPointError: a loss was not finite.
+        ValueError: the batch cannot be shared evenly by the ranks.
+        FloatingPointError: a loss or a weight was not finite; all ranks raise it together.
     """
+    if job.batch_size % world.size:
+        raise ValueError(
+            f"A batch of {job.batch_size} frames cannot be shared evenly by {world.size} ranks. "
+            "Set `batch_size` to a multiple of the ranks, or give the run fewer GPUs."
+        )
+    losses_of = _compiled(job, world, compile_backend) if compiled else job.losses
     optimiser = job.optimiser.build(job.model)
-    start = _restore(job, folder, optimiser)
+    start, earlier_s = _restore(job, folder, optimiser)
+    began = time.perf_counter() - earlier_s
+    first_bad = torch.full((), math.inf, device=world.device)
     log = MetricsLog(folder, from_step=start) if world.leads else None
     clock = _Clock(job.batch_size)
     for step in range(start, job.steps):
@@ -96,8 +124,10 @@ def train(
             group["lr"] = rate
         images, targets = job.batch(step, world)
         with torch.autocast(world.device.type, precision, enabled=precision != torch.float32):
-            losses = job.losses(images, targets)
+            losses = losses_of(images, targets)
         total = torch.stack(list(losses.values())).sum()
+        # Noted on the device: asking for the number here would make the host wait at each step.
+        first_bad = torch.where(total.detach().isfinite(), first_bad, first_bad.clamp(max=step))
         total.backward()
         _average_gradients(job.model, world)
         if job.optimiser.gradient_norm is not None:
@@ -108,32 +138,61 @@ def train(
         done = step + 1
         saving = done % checkpoint_every == 0 or done == job.steps
         if job.plateau is not None or saving or done % LOG_EVERY == 0:
-            values = _agree(losses, total, world, done, folder)
+            _refuse_if_not_finite(first_bad, job, world, folder)
+            values = _mean_over_ranks(losses, total, world)
             if job.plateau is not None:
                 job.plateau.record(step, values["loss"])
             line = {**values, "learning_rate": rate, "frames_per_s": clock.rate(done)}
             if log is not None and (done % LOG_EVERY == 0 or done == job.steps):
                 log.append({"step": done, **line})
             progress(done, job.steps, line)
-        if saving and world.leads:
-            _save(job, folder, None if done == job.steps else optimiser, done)
+        if saving:
+            # Ranks hold the same weights: each comes to the same answer by itself.
+            _refuse_weights_not_finite(job, folder, done)
+            if world.leads:
+                kept = None if done == job.steps else optimiser
+                _save(job, folder, kept, done, time.perf_counter() - began)
+    return time.perf_counter() - began
 
 
-def _restore(job: Job, folder: RunFolder, optimiser: torch.optim.Optimizer) -> int:
-    """The number of steps already taken, with model, optimiser and schedule as they were then."""
+def _compiled(job: Job, world: World, backend: str) -> Callable[..., dict[str, Tensor]]:
+    """The job's losses as one graph; on a GPU replayed as a CUDA graph, free of launch costs.
+
+    Each training stage (other layers frozen) is compiled once.
+    """
+    on_gpu = world.device.type == "cuda" and backend == "inductor"
+    mode = "reduce-overhead" if on_gpu else None
+    losses = torch.compile(job.losses, fullgraph=True, dynamic=False, backend=backend, mode=mode)
+
+    def step(images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        # What the last step's graph returned may be overwritten from here on.
+        torch.compiler.cudagraph_mark_step_begin()
+        return losses(images, targets)
+
+    return step
+
+
+def _restore(job: Job, folder: RunFolder, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+    """Steps taken and seconds spent; model, optimiser and schedule become what they were then."""
     state = read_state(folder.checkpoint)
     if state is None:
-        return 0
+        return 0, 0.0
     load_weights(folder.checkpoint, job.model)
     if "optimiser" in state["files"]:
         load_optimiser(folder.checkpoint, optimiser)
     if job.plateau is not None:
         job.plateau.restore(state["plateau"])
-    return int(state["step"])
+    return int(state["step"]), float(state.get("seconds", 0.0))
 
 
-def _save(job: Job, folder: RunFolder, optimiser: torch.optim.Optimizer | None, step: int) -> None:
-    state: dict[str, Any] = {"steps": job.steps}
+def _save(
+    job: Job,
+    folder: RunFolder,
+    optimiser: torch.optim.Optimizer | None,
+    step: int,
+    seconds: float,
+) -> None:
+    state: dict[str, Any] = {"steps": job.steps, "seconds": round(seconds, 3)}
     if job.plateau is not None:
         state["plateau"] = job.plateau.state()
     save_checkpoint(folder.checkpoint, job.model, optimiser, step=step, state=state)
@@ -156,22 +215,49 @@ def _average_gradients(model: nn.Module, world: World) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
-def _agree(
-    losses: dict[str, Tensor], total: Tensor, world: World, step: int, folder: RunFolder
-) -> dict[str, float]:
-    """The losses as numbers, the mean over ranks, so that all ranks stop together or not at all."""
+def _mean_over_ranks(losses: dict[str, Tensor], total: Tensor, world: World) -> dict[str, float]:
+    """The losses as numbers."""
     values = torch.stack([total, *losses.values()]).detach()
     if world.size > 1:
         torch.distributed.all_reduce(values)
         values /= world.size
-    named = dict(zip(["loss", *losses], values.tolist(), strict=True))
-    if not math.isfinite(named["loss"]):
-        parts = ", ".join(f"{name} {value}" for name, value in named.items())
+    return dict(zip(["loss", *losses], values.tolist(), strict=True))
+
+
+def _refuse_if_not_finite(first_bad: Tensor, job: Job, world: World, folder: RunFolder) -> None:
+    """Stop all ranks together if any has seen a loss that is no number, naming the first such."""
+    if world.size > 1:
+        first_bad = first_bad.clone()
+        torch.distributed.all_reduce(first_bad, torch.distributed.ReduceOp.MIN)
+    step = first_bad.item()
+    if math.isfinite(step):
         raise FloatingPointError(
-            f"{folder.path.name}: the loss is not finite at step {step} ({parts}). Lower the "
-            "learning rate or set gradient_norm; the last checkpoint is still sound."
+            f"{folder.path.name}: the loss is not finite at step {int(step) + 1}, of "
+            f"{_named(job.frames_of(int(step)))}. Look at these frames and their boxes; if they "
+            "are sound, lower the learning rate or set gradient_norm. The last checkpoint is sound."
         )
-    return named
+
+
+def _refuse_weights_not_finite(job: Job, folder: RunFolder, done: int) -> None:
+    """A loss may be the last finite one: weights that are no numbers never become a checkpoint."""
+    sound = torch.stack([p.detach().isfinite().all() for p in job.model.parameters()]).all()
+    if not sound:
+        raise FloatingPointError(
+            f"{folder.path.name}: the weights are not finite after step {done}, of "
+            f"{_named(job.frames_of(done - 1))}. Lower the learning rate or set gradient_norm. "
+            "The last checkpoint is sound."
+        )
+
+
+def _named(frames: Iterable[tuple[str, int]]) -> str:
+    """Frames in words, by sequence."""
+    by_sequence: dict[str, set[int]] = {}
+    for sequence_id, frame_index in frames:
+        by_sequence.setdefault(sequence_id, set()).add(frame_index)
+    return "; ".join(
+        f"{sequence_id} frame {', '.join(map(str, sorted(by_sequence[sequence_id])))}"
+        for sequence_id in sorted(by_sequence)
+    )
 
 
 class _Clock:

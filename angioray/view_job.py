@@ -41,6 +41,7 @@ class ViewJob:
         )
         self.model = network.to(memory_format=torch.channels_last).to(device)
         training = index.view_frames(self._fold.train, self._settings.frames_per_sequence)
+        self._keys = [key for key, _ in training]
         self._rows = torch.tensor([store.rows[key] for key, _ in training], device=device)
         labels = [self._classes.index(label) for _, label in training]
         self._labels = torch.tensor(labels, device=device)
@@ -69,9 +70,7 @@ class ViewJob:
 
     def batch(self, step: int, world: World) -> tuple[Tensor, Tensor]:
         """This rank's share of the step's frames (float32[B, 1, S, S]) and labels (int64[B])."""
-        positions = batch_positions(
-            population=len(self._rows), batch_size=self.batch_size, seed=self._seed, step=step
-        )
+        positions = self._positions(step)
         chosen = torch.from_numpy(positions).to(world.device)
         images = self._store.images(self._rows[chosen])
         images, _ = augment(images, None, self._settings.augmentation, seed=self._seed, step=step)
@@ -81,6 +80,15 @@ class ViewJob:
     def losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The cross entropy of a batch."""
         return view_loss(self.model, images, labels)
+
+    def frames_of(self, step: int) -> list[FrameKey]:
+        """The frames of a step, over all ranks."""
+        return [self._keys[position] for position in self._positions(step)]
+
+    def _positions(self, step: int) -> NDArray[np.int64]:
+        return batch_positions(
+            population=len(self._keys), batch_size=self.batch_size, seed=self._seed, step=step
+        )
 
     def judge(self, precision: torch.dtype) -> Judgement:
         """Probabilities on one frame of each validation sequence, and the paper's measures."""
