@@ -174,7 +174,7 @@ def test_training_that_diverges_says_so(
 ) -> None:
     assert call(monkeypatch, *TRAIN.split(), "--view.optimiser.learning_rate", "1e30") == 2
     said = capsys.readouterr().err
-    assert "the loss is not finite at step" in said and "Lower the learning rate" in said
+    assert "the loss is not finite at step" in said and "lower the learning rate" in said
 
 
 def test_weights_that_cannot_be_downloaded_end_in_advice(here: Path) -> None:
