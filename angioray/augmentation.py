@@ -1,4 +1,4 @@
-"""Random changes of training frames, for a whole batch at once and on the device."""
+"""Random changes of training frames: drawn on the host, made on the device for a whole batch."""
 
 from __future__ import annotations
 
@@ -34,51 +34,79 @@ class AugmentationSettings:
     flip: float = 0.0
     """Probability of mirroring left and right, 0 to 1."""
 
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} is {getattr(self, name)}, expected 0 to {most}"
+            for name, most, fits in (
+                ("brightness", "1", 0 <= self.brightness <= 1),
+                ("contrast", "1", 0 <= self.contrast <= 1),
+                ("zoom", "below 1", 0 <= self.zoom < 1),
+                ("shift", "1", 0 <= self.shift <= 1),
+                ("flip", "1", 0 <= self.flip <= 1),
+            )
+            if not fits
+        ]
+        if problems:
+            raise ValueError(f"The augmentation cannot work: {'; '.join(problems)}.")
 
-def augment(
-    images: Tensor, boxes: Tensor | None, settings: AugmentationSettings, *, seed: int, step: int
-) -> tuple[Tensor, Tensor | None]:
-    """Change each image, and its boxes with it; the same seed and step give the same changes.
 
-    Args:
-        images: float32[B, 1, S, S], normalised.
-        boxes: float32[B, G, 4] xyxy in pixels, padded with boxes of no area; None without any.
-        settings: how much.
-        seed: of the run.
-        step: which batch of the run.
+@dataclass(frozen=True)
+class Tone:
+    """A change of grey levels, per image: ``(image - mean) * gain + mean + shift``.
+
+    Attributes:
+        gain: float32[B], contrast around the image's own mean.
+        shift: float32[B], brightness in normalised grey levels.
     """
-    generator = step_generator(seed=seed, step=step)
-    draws = torch.rand(6, len(images), generator=generator).to(images.device)
-    images = _grey(images, draws[:2], settings)
-    if not (settings.zoom or settings.shift or settings.flip):
-        return images, boxes
-    reach = draws[2:5] * 2 - 1
-    scale_y = 1 + settings.zoom * reach[0]
-    scale_x = torch.where(draws[5] < settings.flip, -scale_y, scale_y)
-    # In coordinates from -1 to 1, so that a shift by the whole side is 2.
-    shift = 2 * settings.shift * reach[1:3]
-    images = _resample(images, scale_x, scale_y, shift)
-    if boxes is not None:
-        boxes = _move(boxes, scale_x, scale_y, shift, images.shape[-1])
-    return images, boxes
+
+    gain: Tensor
+    shift: Tensor
 
 
-def _grey(images: Tensor, draws: Tensor, settings: AugmentationSettings) -> Tensor:
-    if not (settings.brightness or settings.contrast):
-        return images
-    reach = (draws * 2 - 1)[:, :, None, None, None]
-    mean = images.mean(dim=(2, 3), keepdim=True)
-    gain = 1 + settings.contrast * reach[1]
-    return (images - mean) * gain + mean + settings.brightness / GREY_STD * reach[0]
+@dataclass(frozen=True)
+class Movement:
+    """Where the pixels of each image go: ``scale`` around its centre, then ``shift``.
+
+    Attributes:
+        scale: float32[2, B] along x and y; a negative one mirrors.
+        shift: float32[2, B] along x and y, in half sides.
+    """
+
+    scale: Tensor
+    shift: Tensor
 
 
-def _resample(images: Tensor, scale_x: Tensor, scale_y: Tensor, shift: Tensor) -> Tensor:
-    """Images at their new place: each output pixel looks up where it came from."""
+def draw_changes(
+    settings: AugmentationSettings, count: int, *, seed: int, step: int
+) -> tuple[Tone | None, Movement | None]:
+    """What happens to the ``count`` images of a step, on the host; None where nothing does.
+
+    The same seed and step give the same changes, whenever and wherever they are drawn.
+    """
+    draws = torch.rand(6, count, generator=step_generator(seed=seed, step=step))
+    tone = movement = None
+    if settings.brightness or settings.contrast:
+        reach = draws[:2] * 2 - 1
+        gain = 1 + settings.contrast * reach[1]
+        tone = Tone(gain, settings.brightness / GREY_STD * reach[0])
+    if settings.zoom or settings.shift or settings.flip:
+        reach = draws[2:5] * 2 - 1
+        scale = 1 + settings.zoom * reach[0]
+        mirrored = torch.where(draws[5] < settings.flip, -scale, scale)
+        # Half sides run from -1 to 1, so a shift by the whole side is 2.
+        movement = Movement(torch.stack([mirrored, scale]), 2 * settings.shift * reach[1:3])
+    return tone, movement
+
+
+def move_images(images: Tensor, movement: Movement) -> Tensor:
+    """Images (float32[B, 1, S, S]) at their new place; what comes from outside repeats the rim."""
+    (scale_x, scale_y), (shift_x, shift_y) = movement.scale, movement.shift
     zero = torch.zeros_like(scale_x)
+    # Each output pixel looks up where it came from.
     back = torch.stack(
         [
-            torch.stack([1 / scale_x, zero, -shift[0] / scale_x], dim=1),
-            torch.stack([zero, 1 / scale_y, -shift[1] / scale_y], dim=1),
+            torch.stack([1 / scale_x, zero, -shift_x / scale_x], dim=1),
+            torch.stack([zero, 1 / scale_y, -shift_y / scale_y], dim=1),
         ],
         dim=1,
     )
@@ -87,12 +115,14 @@ def _resample(images: Tensor, scale_x: Tensor, scale_y: Tensor, shift: Tensor) -
     return moved.contiguous(memory_format=torch.channels_last)
 
 
-def _move(boxes: Tensor, scale_x: Tensor, scale_y: Tensor, shift: Tensor, size: int) -> Tensor:
-    """Boxes at their new place, cut to the frame; those mostly outside become padding."""
-    scale = torch.stack([scale_x, scale_y], dim=1)[:, None, :]
-    offset = shift.T[:, None, :]
+def move_boxes(boxes: Tensor, movement: Movement, size: int) -> Tensor:
+    """Boxes (float32[B, G, 4] xyxy in pixels) at their new place in frames of side ``size``.
+
+    They are cut to the frame; those that lie mostly outside become padding, and padding stays so.
+    """
+    scale, shift = movement.scale.T[:, None, :], movement.shift.T[:, None, :]
     corners = [
-        ((2 * corner / size - 1) * scale + offset + 1) * size / 2
+        ((2 * corner / size - 1) * scale + shift + 1) * size / 2
         for corner in (boxes[..., :2], boxes[..., 2:])
     ]
     low, high = torch.minimum(*corners), torch.maximum(*corners)

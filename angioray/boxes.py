@@ -25,6 +25,15 @@ class AnchorSettings:
     base_size_strides: float = 4.0
     """A level's base size, in strides of that level (4: 32 px at stride 8, as RetinaNet has it)."""
 
+    def __post_init__(self) -> None:
+        if not self.ratios or not self.scales:
+            raise ValueError("Anchors need at least one ratio and one scale.")
+        if min(*self.ratios, *self.scales, self.base_size_strides) <= 0:
+            raise ValueError(
+                f"Anchors of ratios {list(self.ratios)}, scales {list(self.scales)} and base size "
+                f"{self.base_size_strides} cannot be: all of them must be more than 0."
+            )
+
     @property
     def per_cell(self) -> int:
         """Anchors at one cell."""

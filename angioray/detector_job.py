@@ -10,16 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from angioray.augmentation import augment
+from angioray.augmentation import move_boxes
+from angioray.batches import Batches
 from angioray.detector import Detections, RetinaNet
 from angioray.evaluate import best_fixed_boxes, detector_metrics, fixed_predictions
 from angioray.frames import FrameKey, FrameStore
 from angioray.optimiser import Plateau
 from angioray.run_folder import Judgement
-from angioray.sampler import batch_positions
 from angioray.selection import CohortIndex
+from angioray.step import World
 from angioray.study import Run, Study
-from angioray.training import World
 from preprocess.cohort import CATEGORY, Box
 
 JUDGING_BATCH = 32
@@ -29,7 +29,7 @@ Found = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class DetectorJob:
-    """A RetinaNet, its training frames and boxes on the device, and which batch each step takes."""
+    """A RetinaNet, its training frames and boxes, and which batch each step takes."""
 
     plateau: Plateau | None = None
 
@@ -37,26 +37,24 @@ class DetectorJob:
         self, study: Study, index: CohortIndex, run: Run, store: FrameStore, device: torch.device
     ) -> None:
         torch.manual_seed(run.seed)
-        self._settings = study.settings.detector
+        settings = study.settings.detector
+        self._settings = settings
         self._index = index
         self._fold = study.fold(run)
-        self._store = store
-        self._seed = run.seed
-        network = RetinaNet(self._settings).to(memory_format=torch.channels_last)
+        network = RetinaNet(settings).to(memory_format=torch.channels_last)
         self.model: RetinaNet = network.to(device)
-        self.steps = self._settings.steps
-        self.batch_size = self._settings.batch_size
-        self.optimiser = self._settings.optimiser
+        self.steps = settings.steps
+        self.optimiser = settings.optimiser
         keys = index.detector_frames(self._fold.train, run.variant)
         if not keys:
             raise ValueError(
                 f"{run.name} has no frame to train on: no sequence of its training folds has a "
                 "box. Run `python -m preprocess propagate` on the cohort, or use fewer folds."
             )
-        self._keys = keys
-        self._rows = torch.tensor([store.rows[key] for key in keys], device=device)
-        boxes = index.cohort.boxes_by_frame
-        self._boxes = padded_boxes(keys, boxes, store).to(device)
+        self.batches = Batches(
+            store, keys, store.rows_of(keys), settings.batch_size, settings.augmentation, run.seed
+        )
+        self._boxes = padded_boxes(keys, index.cohort.boxes_by_frame, store).to(device)
 
     @staticmethod
     def frames(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
@@ -70,39 +68,23 @@ class DetectorJob:
         """All layers train all the time."""
         self.model.train()
 
-    def batch(self, step: int, world: World) -> tuple[Tensor, Tensor]:
-        """This rank's share of the step's frames (float32[B, 1, S, S]) and boxes ([B, G, 4])."""
-        positions = self._positions(step)
-        chosen = torch.from_numpy(positions).to(world.device)
-        images, boxes = augment(
-            self._store.images(self._rows[chosen]),
-            self._boxes[chosen],
-            self._settings.augmentation,
-            seed=self._seed,
-            step=step,
-        )
-        assert boxes is not None
-        share = slice(world.rank, None, world.size)
-        return images[share], boxes[share]
+    def batch(self, step: int, world: World, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """This rank's share of the step's frames (dtype[B, 1, S, S]) and boxes ([B, G, 4])."""
+        batch = self.batches.take(step, rank=world.rank, ranks=world.size, dtype=dtype)
+        boxes = self._boxes.index_select(0, batch.positions)
+        if batch.movement is not None:
+            boxes = move_boxes(boxes, batch.movement, batch.images.shape[-1])
+        return batch.images, boxes
 
     def losses(self, images: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         """Classification and box loss of a batch."""
         return self.model.loss(images, boxes)
 
-    def frames_of(self, step: int) -> list[FrameKey]:
-        """The frames of a step, over all ranks."""
-        return [self._keys[position] for position in self._positions(step)]
-
-    def _positions(self, step: int) -> NDArray[np.int64]:
-        return batch_positions(
-            population=len(self._keys), batch_size=self.batch_size, seed=self._seed, step=step
-        )
-
     def judge(self, precision: torch.dtype) -> Judgement:
         """Boxes on the validation part's judged frames, and the paper's measures of them."""
         which = self._settings.judged_frames
         keys = self._index.judged_frames(self._fold.validation, which)
-        found = self._by_image(detect_frames(self.model, self._store, keys, precision))
+        found = self._by_image(detect_frames(self.model, self.batches.store, keys, precision))
         fixed = best_fixed_boxes(self._truth(self._index.judged_frames(self._fold.train, which)))
         metrics = detector_metrics(
             self._truth(keys),
@@ -140,13 +122,13 @@ def detect_frames(
 ) -> dict[FrameKey, Found]:
     """The model's boxes on frames of a store, in large batches."""
     model.eval()
-    device = store.pixels.device
+    device = store.device
     found: dict[FrameKey, Found] = {}
     for start in range(0, len(keys), JUDGING_BATCH):
         batch = keys[start : start + JUDGING_BATCH]
-        rows = torch.tensor([store.rows[key] for key in batch], device=device)
+        images = store.images(store.rows_of(batch), dtype=precision)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            detections = model.detect(store.images(rows))
+            detections = model.detect(images)
         scales = [store.scales[sequence_id] for sequence_id, _ in batch]
         found.update(zip(batch, in_stored_pixels(detections, scales), strict=True))
     return found

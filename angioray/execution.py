@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -11,8 +12,9 @@ from angioray.evaluate import Metrics
 from angioray.frames import FrameStore, load_frames
 from angioray.run_folder import RunFolder
 from angioray.selection import CohortIndex
+from angioray.step import World
 from angioray.study import Run, Study
-from angioray.training import Progress, World, train
+from angioray.training import Progress, train
 from angioray.view_job import ViewJob
 from preprocess.cohort import Cohort
 
@@ -23,8 +25,23 @@ PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 class Executor:
     """Carries out runs of one study in one process, keeping the frames that the next may share."""
 
-    def __init__(self, study: Study, cohort: Cohort, world: World) -> None:
+    def __init__(
+        self,
+        study: Study,
+        cohort: Cohort,
+        world: World,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """Get ready.
+
+        Args:
+            study: whose runs.
+            cohort: what they learn from.
+            world: where this process trains.
+            say: is told, in words, what was decided.
+        """
         self._study = study
+        self._say = say
         self._world = world
         self._index = CohortIndex.of(cohort, study.settings.view_classes)
         self._precision = PRECISIONS[study.settings.precision]
@@ -41,10 +58,10 @@ class Executor:
         if folder.finished:
             return dict(folder.result()["metrics"])
         settings = self._study.settings
-        if self._world.leads:
-            folder.begin(run, settings, self._world.device)
         started = time.perf_counter()
         store = self._frames(run)
+        if self._world.leads:
+            folder.begin(run, settings, self._world.device, store.residence.reason)
         job = JOBS[run.task](self._study, self._index, run, store, self._world.device)
         loaded = time.perf_counter()
         trained_s = train(
@@ -69,6 +86,14 @@ class Executor:
         if self._kept is None or self._kept[0] != run.frames_key:
             self._kept = None  # frees the device before the next frames arrive
             keys = JOBS[run.task].frames(self._study, self._index, run)
-            store = load_frames(self._index.cohort, keys, size=run.size, device=self._world.device)
+            store = load_frames(
+                self._index.cohort,
+                keys,
+                size=run.size,
+                device=self._world.device,
+                share=self._world.share,
+            )
             self._kept = (run.frames_key, store)
+            if self._say is not None:
+                self._say(store.residence.reason)
         return self._kept[1]

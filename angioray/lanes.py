@@ -185,7 +185,7 @@ def _lane_loop(config: dict[str, Any]) -> None:
     import ray.train.torch
 
     from angioray.execution import Executor
-    from angioray.training import World
+    from angioray.step import World
     from preprocess.cohort import Cohort
 
     context = ray.train.get_context()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +29,21 @@ class OptimiserSettings:
     """After the warm-up: stay, or fall to 0 along half a cosine."""
     gradient_norm: float | None = None
     """Gradients are scaled down to this norm where they exceed it."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} is {getattr(self, name)}, expected {expected}"
+            for name, expected, fits in (
+                ("learning_rate", "more than 0", self.learning_rate > 0),
+                ("momentum", "0 to below 1", 0 <= self.momentum < 1),
+                ("weight_decay", "0 or more", self.weight_decay >= 0),
+                ("warmup_steps", "0 or more", self.warmup_steps >= 0),
+                ("gradient_norm", "more than 0", (self.gradient_norm or 1) > 0),
+            )
+            if not fits
+        ]
+        if problems:
+            raise ValueError(f"The optimiser cannot work: {'; '.join(problems)}.")
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         """The optimiser of a model's parameters; its learning rate is set before each step."""
@@ -68,10 +84,17 @@ class Plateau:
         self._bad_epochs = 0
         self._sum = 0.0
 
-    def record(self, step: int, loss: float) -> None:
-        """Take in the loss of a finished step (0-based); the last of an epoch judges it."""
-        self._sum += loss
-        if (step + 1) % self._steps_per_epoch:
+    def judges(self, step: int) -> bool:
+        """Whether this step (0-based) is the last of an epoch: its losses are needed at once."""
+        return (step + 1) % self._steps_per_epoch == 0
+
+    def record(self, step: int, losses: Sequence[float]) -> None:
+        """Take in the losses of the steps up to ``step`` (0-based) that are not recorded yet.
+
+        They must not reach beyond an epoch's last step, which judges the epoch.
+        """
+        self._sum += sum(losses)
+        if not self.judges(step):
             return
         mean, self._sum = self._sum / self._steps_per_epoch, 0.0
         if self._best is None or mean < self._best * (1 - 1e-3):

@@ -74,14 +74,14 @@ class RunFolder:
             return None
         return str(json.loads(path.read_text("utf-8"))["reason"])
 
-    def begin(self, run: Run, settings: StudySettings, device: torch.device) -> None:
-        """Write what the run is made with, before it starts."""
+    def begin(self, run: Run, settings: StudySettings, device: torch.device, frames: str) -> None:
+        """Write what the run is made with, before it starts; ``frames`` says where they lie."""
         self.path.mkdir(parents=True, exist_ok=True)
         resolved = {"run": {**asdict(run), "name": run.name}, "settings": asdict(settings)}
         # Through JSON, so that tuples are plain lists in the YAML.
         plain = json.loads(json.dumps(resolved))
         write_text(self.path / "settings.yaml", yaml.safe_dump(plain, sort_keys=False))
-        write_json(self.path / "environment.json", environment(device))
+        write_json(self.path / "environment.json", {**environment(device), "frames": frames})
 
     def finish(self, run: Run, judgement: Judgement, steps: int, seconds: float) -> None:
         """Write what the run found, its result last; an earlier failure is forgotten."""

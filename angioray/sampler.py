@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,5 +29,7 @@ def step_generator(*, seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) >> 1)
 
 
+@lru_cache(maxsize=4)
 def _permutation(population: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    # Each step of an epoch asks for it again.
     return np.random.default_rng([seed, epoch, 0]).permutation(population)

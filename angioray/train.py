@@ -23,8 +23,8 @@ def train(cohort: Path, run: str, settings: StudySettings, runs: Path = Path("ru
     """
     from angioray.execution import Executor
     from angioray.run_folder import RunFolder
+    from angioray.step import World
     from angioray.study import Study
-    from angioray.training import World
     from preprocess.cohort import Cohort
     from preprocess.progress import ProgressLine
 
@@ -34,7 +34,7 @@ def train(cohort: Path, run: str, settings: StudySettings, runs: Path = Path("ru
     study.freeze(opened)
     folder = RunFolder.of(study.folder, chosen)
     with folder.locked(), ProgressLine(chosen.name) as line:
-        metrics = Executor(study, opened, World.alone()).execute(
+        metrics = Executor(study, opened, World.alone(), say=print).execute(
             chosen, lambda done, steps, values: line.show(done, steps, f"loss {values['loss']:.4f}")
         )
     for name, value in metrics.items():

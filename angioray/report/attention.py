@@ -64,7 +64,7 @@ def _explained(
     store = load_frames(
         evidence.frames.cohort, keys, size=evidence.group.size, device=torch.device("cpu")
     )
-    images = store.images(torch.tensor([store.rows[key] for key in keys]))
+    images = store.images(store.rows_of(keys))
     layer = model.get_submodule("layer4")
     maps = grad_cam(model, images, unit, layer).numpy()
     column = evidence.classes.index(name)

@@ -15,8 +15,8 @@ from settings import TOY
 from torchvision.models import resnet18
 
 from angioray.execution import Executor
+from angioray.step import World
 from angioray.study import Study, StudySettings
-from angioray.training import World
 from preprocess.cohort import Cohort
 
 RUN = "detector-LCA-B-64-fold0"

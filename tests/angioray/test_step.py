@@ -13,16 +13,27 @@ from torch import Tensor, nn
 from angioray.detector import RetinaNet
 from angioray.optimiser import OptimiserSettings
 from angioray.run_folder import RunFolder
-from angioray.training import World, train
+from angioray.step import World
+from angioray.training import train
 from preprocess.cohort import Cohort
+
+
+class LineBatches:
+    """Two frames a step, in order."""
+
+    batch_size = 2
+
+    def keys_of(self, step: int) -> list[tuple[str, int]]:
+        return [("S1", 2 * step), ("S2", 2 * step + 1)]
 
 
 class LineJob:
     """Two frames a step through one weight; frame 5 holds what is no number."""
 
     plateau = None
-    steps, batch_size = 12, 2
+    steps = 12
     optimiser = OptimiserSettings(learning_rate=1e-3)
+    batches = LineBatches()
 
     def __init__(self) -> None:
         self.model = nn.Linear(1, 1)
@@ -30,16 +41,13 @@ class LineJob:
     def enter(self, step: int) -> None:
         pass
 
-    def batch(self, step: int, world: World) -> tuple[Tensor, Tensor]:
-        frames = torch.tensor([float(index) for _, index in self.frames_of(step)])
+    def batch(self, step: int, world: World, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        frames = torch.tensor([float(index) for _, index in self.batches.keys_of(step)])
         frames[frames == 5] = torch.nan
         return frames[:, None], torch.zeros(2, 1)
 
     def losses(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
         return {"square": (self.model(images) - targets).square().mean()}
-
-    def frames_of(self, step: int) -> list[tuple[str, int]]:
-        return [("S1", 2 * step), ("S2", 2 * step + 1)]
 
 
 def test_a_poisoned_frame_is_named_with_its_step(tmp_path: Path) -> None:

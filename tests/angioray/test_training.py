@@ -13,9 +13,9 @@ from settings import TOY
 from angioray.execution import Executor
 from angioray.optimiser import OptimiserSettings, Plateau
 from angioray.run_folder import MetricsLog, RunFolder
+from angioray.step import World
 from angioray.study import Study, StudySettings
 from angioray.trained import load_classifier, load_detector
-from angioray.training import World
 from preprocess.cohort import Cohort
 
 torch.set_num_threads(1)  # as a lane has it, so that the numbers below are the same everywhere
@@ -52,8 +52,9 @@ def test_a_stopped_run_ends_with_the_same_bits(
     toy_cohort: Cohort, tmp_path: Path, name: str, stop_at: int
 ) -> None:
     undisturbed = execute(toy_cohort, tmp_path / "a", name)
-    # Progress is told at each checkpoint (every 4 steps) and by the classifier at each step.
-    at = stop_at if name.startswith("view") else 4 * (stop_at // 4 + 1)
+    # Progress is told at checkpoints (every 4 steps) and at the classifier's epochs (of 3 steps).
+    told = [*range(4, 13, 4), *(range(3, 13, 3) if name.startswith("view") else ())]
+    at = min(step for step in told if step > stop_at)
     with pytest.raises(StoppedError):
         execute(toy_cohort, tmp_path / "b", name, stop_at=at)
     resumed = execute(toy_cohort, tmp_path / "b", name)
@@ -141,13 +142,18 @@ def test_trained_networks_read_back(toy_cohort: Cohort, tmp_path: Path) -> None:
 
 
 def test_the_plateau_follows_its_definition() -> None:
-    plateau = Plateau(factor=0.2, patience=1, steps_per_epoch=2)
+    plateau, at_once = (Plateau(factor=0.2, patience=1, steps_per_epoch=2) for _ in range(2))
     scales = []
-    for step, loss in enumerate([4, 2, 3, 3, 5, 1, 1, 1, 1, 1, 1, 1]):
-        plateau.record(step, loss)
+    losses = [4, 2, 3, 3, 5, 1, 1, 1, 1, 1, 1, 1]
+    for step, loss in enumerate(losses):
+        plateau.record(step, [loss])
         scales.append(plateau.scale)
     # Epoch means 3, 3, 3, 1, 1, 1: two bad epochs in a row, twice.
     assert scales == pytest.approx([1] * 5 + [0.2] * 6 + [0.04])
+    for step in range(1, 12, 2):
+        assert at_once.judges(step) and not at_once.judges(step - 1)
+        at_once.record(step, losses[step - 1 : step + 1])
+    assert at_once.state() == plateau.state()
     copy = Plateau(factor=0.2, patience=1, steps_per_epoch=2)
     copy.restore(json.loads(json.dumps(plateau.state())))
     assert copy.state() == plateau.state()

@@ -1,0 +1,127 @@
+"""Where the frames of a run are kept: on the device, in host memory or on disk, and why there."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DEVICE_SHARE = 0.5
+"""Of a GPU's free memory that frames may take; the rest is for weights and activations."""
+HOST_SHARE = 0.5
+"""Of the machine's free memory that frames may take."""
+DISK_SHARE = 0.8
+"""Of the free space of the folder for temporary files that frames may take."""
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Residence:
+    """Where frames are kept, and the reason in words."""
+
+    place: Literal["device", "host", "disk"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of a machine that one process may count on, lest several fill it twice (0 to 1)."""
+
+    device: float = 1.0
+    """Of its GPU's memory."""
+    host: float = 1.0
+    """Of the machine's memory and disk."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Free bytes by place; ``device`` is None where the device is the host itself."""
+
+    device: int | None
+    host: int
+    disk: int
+
+
+def choose_residence(shape: tuple[int, ...], device: torch.device, share: Share) -> Residence:
+    """Where frames of uint8[shape] are kept on this machine.
+
+    Args:
+        shape: of all frames together.
+        device: where batches are made of them.
+        share: the part of the machine that is the caller's.
+
+    Raises:
+        ValueError: they fit nowhere.
+    """
+    return decide(shape, room_for(device), share)
+
+
+def room_for(device: torch.device) -> Room:
+    """What is free on this machine now."""
+    on_device = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    return Room(on_device, _free_host_memory(), shutil.disk_usage(tempfile.gettempdir()).free)
+
+
+def decide(shape: tuple[int, ...], room: Room, share: Share) -> Residence:
+    """The fastest place that has room: device, then host memory, then a file on disk.
+
+    Raises:
+        ValueError: none has.
+    """
+    needed = math.prod(shape)
+    need = f"{shape[0]} frames of {shape[-1]} x {shape[-2]} take {needed / GIB:.2f} GiB"
+    passed = []
+    if room.device is not None:
+        free = room.device * share.device * DEVICE_SHARE
+        if needed <= free:
+            return Residence("device", f"{need}: kept on the GPU, which has {_gib(free)} for them")
+        passed.append(f"the GPU has {_gib(free)} for them")
+    free = room.host * share.host * HOST_SHARE
+    if needed <= free:
+        place = f"kept in host memory, which has {_gib(free)} for them"
+        return Residence("host", "; ".join([f"{need}: {place}", *passed]))
+    passed.append(f"host memory has {_gib(free)} for them")
+    free = room.disk * share.host * DISK_SHARE
+    if needed <= free:
+        place = f"kept in a temporary file on disk, which has {_gib(free)} for them"
+        return Residence("disk", "; ".join([f"{need}: {place}", *passed]))
+    raise ValueError(
+        f"{need}, and there is no place for them: {'; '.join(passed)}, and "
+        f"{tempfile.gettempdir()} has {_gib(free)}. Set TMPDIR to a folder on a larger disk, train "
+        "fewer runs at once (`--lanes.lanes`), or lower the size or the frames per sequence."
+    )
+
+
+def allocate(shape: tuple[int, ...], device: torch.device, residence: Residence) -> Tensor:
+    """Room for uint8[shape] at that place."""
+    if residence.place == "device":
+        return torch.empty(shape, dtype=torch.uint8, device=device)
+    if residence.place == "host":
+        return torch.empty(shape, dtype=torch.uint8)
+    # The file has no name: nobody else can read it, and it goes with the process, however it ends.
+    with tempfile.TemporaryFile(prefix="angioray-") as file:
+        return torch.from_numpy(np.memmap(file, dtype=np.uint8, mode="w+", shape=shape))
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f} GiB"
+
+
+def _free_host_memory() -> int:
+    """Bytes that can be had without swapping, within the container's limit where there is one."""
+    fields = dict(
+        line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines()
+    )
+    free = int(fields["MemAvailable"].split()[0]) * 1024
+    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    if limit.is_file() and used.is_file() and (most := limit.read_text("ascii").strip()) != "max":
+        free = min(free, int(most) - int(used.read_text("ascii")))
+    return max(0, free)
