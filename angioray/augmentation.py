@@ -34,6 +34,11 @@ class AugmentationSettings:
     flip: float = 0.0
     """Probability of mirroring left and right, 0 to 1."""
 
+    @property
+    def moves(self) -> bool:
+        """Whether frames, and boxes with them, change their place."""
+        return bool(self.zoom or self.shift or self.flip)
+
     def __post_init__(self) -> None:
         problems = [
             f"{name} is {getattr(self, name)}, expected 0 to {most}"
@@ -89,7 +94,7 @@ def draw_changes(
         reach = draws[:2] * 2 - 1
         gain = 1 + settings.contrast * reach[1]
         tone = Tone(gain, settings.brightness / GREY_STD * reach[0])
-    if settings.zoom or settings.shift or settings.flip:
+    if settings.moves:
         reach = draws[2:5] * 2 - 1
         scale = 1 + settings.zoom * reach[0]
         mirrored = torch.where(draws[5] < settings.flip, -scale, scale)

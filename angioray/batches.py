@@ -75,6 +75,10 @@ class Batches:
         """The frames of a step, over all ranks."""
         return [self.keys[position] for position in self._positions(step)]
 
+    def most_in_a_batch(self, counts: NDArray[np.int64], steps: int) -> int:
+        """The greatest sum over any of the first ``steps`` batches of a count of each frame."""
+        return max(int(counts[self._positions(step)].sum()) for step in range(steps))
+
     def _positions(self, step: int) -> NDArray[np.int64]:
         return batch_positions(
             population=len(self.keys), batch_size=self.batch_size, seed=self.seed, step=step

@@ -30,19 +30,33 @@ class DetectionLossSettings:
     """An anchor of less than this IoU with every box is background, 0 to 1."""
 
 
-def match_anchors(
-    anchors: Tensor, boxes: Tensor, settings: DetectionLossSettings
-) -> tuple[Tensor, Tensor, Tensor]:
+@dataclass(frozen=True)
+class Match:
+    """What each anchor of a batch is to learn; an anchor that is neither of the two is ignored.
+
+    Attributes:
+        boxes: int64[B, A], the box of each anchor among those of its image.
+        foreground: bool[B, A], anchors that are lesions.
+        background: bool[B, A], anchors that are none.
+    """
+
+    boxes: Tensor
+    foreground: Tensor
+    background: Tensor
+
+    @property
+    def lesion_anchors(self) -> Tensor:
+        """Lesion anchors of each image, at least 1 (int64[B])."""
+        return self.foreground.sum(dim=1).clamp(min=1)
+
+
+def match_anchors(anchors: Tensor, boxes: Tensor, settings: DetectionLossSettings) -> Match:
     """Assign anchors to boxes as torchvision's Matcher does with low-quality matches allowed.
 
     Args:
         anchors: float[A, 4] xyxy.
         boxes: float[B, G, 4] xyxy, padded with boxes of no area; G is at least 1.
         settings: the two thresholds.
-
-    Returns:
-        The box of each anchor (int64[B, A]), which anchors are lesions and which are background
-        (bool[B, A]); those that are neither are ignored.
     """
     iou = pairwise_iou(anchors, boxes)
     best_iou, matched = iou.max(dim=2)
@@ -51,39 +65,58 @@ def match_anchors(
     low_quality = ((iou == best_of_box) & (best_of_box > 0)).any(dim=2)
     foreground = (best_iou >= settings.foreground_iou) | low_quality
     background = (best_iou < settings.background_iou) & ~foreground
-    return matched, foreground, background
+    return Match(matched, foreground, background)
 
 
-def detection_loss(
-    logits: Tensor,
-    offsets: Tensor,
-    anchors: Tensor,
-    boxes: Tensor,
-    settings: DetectionLossSettings,
-) -> tuple[Tensor, Tensor]:
-    """Focal and box loss, each per image over its lesion anchors (at least 1), averaged.
+def classification_loss(logits: Tensor, match: Match, settings: DetectionLossSettings) -> Tensor:
+    """Focal loss (Lin et al. 2017, doi:10.1109/ICCV.2017.324) per image over its lesion anchors.
 
     Args:
         logits: float[B, A], the network's lesion score before the sigmoid.
-        offsets: float[B, A, 4], the network's boxes relative to the anchors.
-        anchors: float[A, 4] xyxy.
-        boxes: float[B, G, 4] xyxy, padded with boxes of no area.
-        settings: thresholds and weights.
+        match: what the anchors are.
+        settings: alpha and gamma.
 
     Returns:
-        Classification loss and (weighted) box loss, scalars.
+        The mean over images, a scalar.
     """
-    matched, foreground, background = match_anchors(anchors, boxes, settings)
-    lesion_anchors = foreground.sum(dim=1).clamp(min=1)
     focal = sigmoid_focal_loss(
-        logits, foreground.to(logits.dtype), settings.focal_alpha, settings.focal_gamma
+        logits, match.foreground.to(logits.dtype), settings.focal_alpha, settings.focal_gamma
     )
-    classification = (focal * (foreground | background)).sum(dim=1) / lesion_anchors
-    target_boxes = boxes.gather(1, matched[..., None].expand(-1, -1, 4))
-    # Anchors without a lesion get their own box as target: finite, and masked away below.
-    target_boxes = torch.where(foreground[..., None], target_boxes, anchors)
+    counted: Tensor = focal * (match.foreground | match.background)
+    return (counted.sum(dim=1) / match.lesion_anchors).mean()
+
+
+def box_loss(
+    offsets: Tensor,
+    at: Tensor,
+    anchors: Tensor,
+    boxes: Tensor,
+    match: Match,
+    settings: DetectionLossSettings,
+) -> Tensor:
+    """Smooth L1 loss of lesion anchors' offsets, per image over its lesion anchors.
+
+    Args:
+        offsets: float[M, 4], the network's boxes relative to the anchors ``at``.
+        at: int64[M], anchors counted over the whole batch (image times A, plus anchor), -1 for
+            none. All lesion anchors must be among them; others count nothing.
+        anchors: float[A, 4] xyxy.
+        boxes: float[B, G, 4] xyxy, padded with boxes of no area.
+        match: what the anchors are.
+        settings: beta and the weight.
+
+    Returns:
+        The weighted mean over images, a scalar.
+    """
+    real, at = at >= 0, at.clamp(min=0)
+    image, anchor = at // len(anchors), at % len(anchors)
+    foreground = match.foreground.flatten()[at] & real
+    # Anchors without a lesion get their own box as target: finite, and counted with weight 0.
+    theirs = anchors[anchor]
+    targets = boxes[image, match.boxes.flatten()[at]]
+    targets = torch.where(foreground[:, None], targets, theirs)
     distance = F.smooth_l1_loss(
-        offsets, encode(target_boxes, anchors), reduction="none", beta=settings.smooth_l1_beta
+        offsets, encode(targets, theirs), reduction="none", beta=settings.smooth_l1_beta
     )
-    box = (distance.sum(dim=2) * foreground).sum(dim=1) / lesion_anchors
-    return classification.mean(), settings.box_weight * box.mean()
+    weight = foreground / match.lesion_anchors[image]
+    return settings.box_weight * (distance.sum(dim=1) * weight).sum() / len(boxes)

@@ -12,7 +12,13 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from angioray.backbone import Backbone, fold_frozen_norms, grey_resnet
 from angioray.boxes import AnchorSettings, decode, pyramid_anchors
-from angioray.detection_loss import DetectionLossSettings, detection_loss
+from angioray.detection_loss import (
+    DetectionLossSettings,
+    box_loss,
+    classification_loss,
+    match_anchors,
+)
+from angioray.lesion_tiles import LesionTiles
 
 NMS_CANDIDATES = 300
 """Best boxes of an image that enter non-maximum suppression."""
@@ -87,6 +93,8 @@ class RetinaNet(nn.Module):
         cells = [settings.size // 2**level for level in range(first, last + 1)]
         anchors = pyramid_anchors(settings.anchors, cells, settings.size)
         self.register_buffer("anchors", anchors, persistent=False)
+        reach = len(self.head.regression_head.conv) + 1
+        self.tiles = LesionTiles(cells, reach, settings.anchors.per_cell)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Score and place every anchor.
@@ -97,6 +105,11 @@ class RetinaNet(nn.Module):
         Returns:
             Logits (float[B, A]) and offsets from the anchors (float[B, A, 4]).
         """
+        answers = self.head(self._maps(images))
+        return answers["cls_logits"].squeeze(-1), answers["bbox_regression"]
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        """The pyramid over images: float[B, C, side, side] of each level."""
         first, last = self.settings.levels
         features: dict[str, Tensor] = {}
         x = self.stem(images)
@@ -104,22 +117,31 @@ class RetinaNet(nn.Module):
             x = stage(x)
             if level >= first:
                 features[str(level)] = x
-        maps = list(self.pyramid(features).values())[: last - first + 1]
-        answers = self.head(maps)
-        return answers["cls_logits"].squeeze(-1), answers["bbox_regression"]
+        return list(self.pyramid(features).values())[: last - first + 1]
 
-    def loss(self, images: Tensor, boxes: Tensor) -> dict[str, Tensor]:
+    def loss(self, images: Tensor, boxes: Tensor, tiles: int | None = None) -> dict[str, Tensor]:
         """Losses of one batch: ``classification_loss`` and ``box_loss``, in float32.
 
         Args:
             images: float[B, 1, S, S], normalised.
             boxes: float32[B, G, 4] xyxy in network pixels, padded with boxes of no area.
+            tiles: compute boxes only on so many tiles, at least as many as have a lesion anchor in
+                this batch; None computes them everywhere, for the same losses.
         """
-        logits, offsets = self(images)
-        classification, box = detection_loss(
-            logits.float(), offsets.float(), self.anchors, boxes, self.settings
-        )
-        return {"classification_loss": classification, "box_loss": box}
+        maps = self._maps(images)
+        logits = self.head.classification_head(maps).squeeze(-1)
+        match = match_anchors(self.anchors, boxes, self.settings)
+        if tiles is None:
+            at = torch.arange(match.foreground.numel(), device=boxes.device)
+            offsets = self.head.regression_head(maps).flatten(0, 1)
+        else:
+            chosen = self.tiles.choose(match, tiles)
+            at = self.tiles.anchors(chosen)
+            offsets = self.tiles.offsets(self.head.regression_head, maps, chosen)
+        return {
+            "classification_loss": classification_loss(logits.float(), match, self.settings),
+            "box_loss": box_loss(offsets.float(), at, self.anchors, boxes, match, self.settings),
+        }
 
     @torch.no_grad()
     def detect(self, images: Tensor) -> Detections:

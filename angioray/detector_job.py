@@ -23,6 +23,8 @@ from angioray.study import Run, Study
 from preprocess.cohort import CATEGORY, Box
 
 JUDGING_BATCH = 32
+TILES_ROUNDED_TO = 16
+BOXES_ROUNDED_TO = 4
 
 Found = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Boxes (float64[D, 4] xyxy in stored-frame pixels) and scores (float64[D]), best first."""
@@ -55,6 +57,7 @@ class DetectorJob:
             store, keys, store.rows_of(keys), settings.batch_size, settings.augmentation, run.seed
         )
         self._boxes = padded_boxes(keys, index.cohort.boxes_by_frame, store).to(device)
+        self._tiles = most_lesion_tiles(self.model, self._boxes, self.batches, self.steps)
 
     @staticmethod
     def frames(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
@@ -78,7 +81,7 @@ class DetectorJob:
 
     def losses(self, images: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         """Classification and box loss of a batch."""
-        return self.model.loss(images, boxes)
+        return self.model.loss(images, boxes, self._tiles)
 
     def judge(self, precision: torch.dtype) -> Judgement:
         """Boxes on the validation part's judged frames, and the paper's measures of them."""
@@ -104,12 +107,34 @@ class DetectorJob:
         return {self._index.cohort.image_id(*key): value for key, value in values.items()}
 
 
+def most_lesion_tiles(model: RetinaNet, boxes: Tensor, batches: Batches, steps: int) -> int | None:
+    """The most tiles with a lesion anchor in any batch of a run, rounded up.
+
+    Args:
+        model: whose anchors they are, on the device.
+        boxes: float32[N, G, 4] of each of the run's frames, on the device.
+        batches: which frames each step takes.
+        steps: of the run.
+
+    Returns:
+        None, for boxes computed everywhere, if frames are moved: then it is another number in
+        each batch, and known too late.
+    """
+    if batches.augmentation.moves:
+        return None
+    counts = model.tiles.count(model.anchors, boxes, model.settings)
+    most = batches.most_in_a_batch(counts.cpu().numpy(), steps)
+    # Folds differ by a few: rounded up, they share a compiled step.
+    return max(1, -(-most // TILES_ROUNDED_TO)) * TILES_ROUNDED_TO
+
+
 def padded_boxes(
     keys: Sequence[FrameKey], boxes: Mapping[FrameKey, Sequence[Box]], store: FrameStore
 ) -> Tensor:
     """The boxes of each frame in network pixels, padded with empty ones (float32[N, G >= 1, 4])."""
     most = max([1, *(len(boxes.get(key, ())) for key in keys)])
-    padded = torch.zeros(len(keys), most, 4)
+    # Folds differ by a box: rounded up, they share a compiled step.
+    padded = torch.zeros(len(keys), -(-most // BOXES_ROUNDED_TO) * BOXES_ROUNDED_TO, 4)
     for i, key in enumerate(keys):
         x, y = store.scales[key[0]]
         for j, box in enumerate(boxes.get(key, ())):

@@ -8,10 +8,31 @@ from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
 from angioray.boxes import AnchorSettings, pyramid_anchors
-from angioray.detection_loss import DetectionLossSettings, detection_loss, match_anchors
+from angioray.detection_loss import (
+    DetectionLossSettings,
+    box_loss,
+    classification_loss,
+    match_anchors,
+)
 
 SETTINGS = DetectionLossSettings()
 ANCHORS = pyramid_anchors(AnchorSettings(), [16, 8], 128)
+
+
+def detection_loss(
+    logits: torch.Tensor,
+    offsets: torch.Tensor,
+    anchors: torch.Tensor,
+    boxes: torch.Tensor,
+    settings: DetectionLossSettings,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both losses of all anchors."""
+    match = match_anchors(anchors, boxes, settings)
+    at = torch.arange(logits.numel())
+    return (
+        classification_loss(logits, match, settings),
+        box_loss(offsets.flatten(0, 1), at, anchors, boxes, match, settings),
+    )
 
 
 def boxes_of_images(seed: int) -> list[torch.Tensor]:
@@ -35,16 +56,17 @@ def padded(images: list[torch.Tensor]) -> torch.Tensor:
 @pytest.mark.parametrize("seed", range(8))
 def test_matching_is_torchvisions(seed: int) -> None:
     images = boxes_of_images(seed)
-    matched, foreground, background = match_anchors(ANCHORS, padded(images), SETTINGS)
+    match = match_anchors(ANCHORS, padded(images), SETTINGS)
     matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
     for i, boxes in enumerate(images):
         if not len(boxes):
-            assert background[i].all()
+            assert match.background[i].all()
             continue
         theirs = matcher(box_iou(boxes, ANCHORS))
-        assert torch.equal(foreground[i], theirs >= 0)
-        assert torch.equal(background[i], theirs == Matcher.BELOW_LOW_THRESHOLD)
-        assert torch.equal(matched[i][foreground[i]], theirs[foreground[i]])
+        assert torch.equal(match.foreground[i], theirs >= 0)
+        assert torch.equal(match.background[i], theirs == Matcher.BELOW_LOW_THRESHOLD)
+        lesion = match.foreground[i]
+        assert torch.equal(match.boxes[i][lesion], theirs[lesion])
 
 
 @pytest.mark.parametrize("seed", range(4))

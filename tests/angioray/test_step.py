@@ -81,6 +81,18 @@ def test_forward_and_loss_are_one_graph_with_the_same_numbers() -> None:
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
+def test_a_lane_compiles_once_for_runs_of_one_shape() -> None:
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    boxes = torch.tensor([[[8.0, 8, 30, 30]], [[0, 0, 0, 0]]])
+    # More runs than torch would compile one function for before it gives up.
+    for _ in range(torch._dynamo.config.recompile_limit + 2):
+        model = RetinaNet(TOY.detector)
+        loss = torch.compile(model.loss, fullgraph=True, dynamic=False, backend="aot_eager")
+        torch.stack(list(loss(torch.randn(2, 1, 64, 64), boxes, 16).values())).sum().backward()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
 def test_seconds_are_counted_over_attempts(toy_cohort: Cohort, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         execute(toy_cohort, tmp_path, RUNS[1], stop_at=8)

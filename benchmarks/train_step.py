@@ -1,0 +1,177 @@
+"""Training steps of both networks at the paper's sizes, beside torchvision's reference scripts.
+
+Ours is the step that studies take: batch, augmentation, forward, losses, backward, weights. The
+peers get their batches ready-made; on a GPU from a DataLoader, and with AMP. All start from random
+weights on the same frames and boxes, with the same layers frozen. Needs torch, torchvision and
+numpy alone.
+
+    python benchmarks/train_step.py --out benchmarks/results/train_step.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from measuring import Row, Step, best_device, side_by_side, write
+from measuring.stock import Loader, classifier_step, detector_step, retinanet
+from torch import Tensor, nn
+
+from angioray.augmentation import AugmentationSettings
+from angioray.batches import Batches
+from angioray.classifier import set_stage, view_classifier, view_loss
+from angioray.detector import RetinaNet, RetinaNetSettings
+from angioray.detector_job import most_lesion_tiles
+from angioray.frames import FrameStore, mean_grey
+from angioray.optimiser import OptimiserSettings
+from angioray.residence import Residence
+from angioray.step import TrainingStep, World
+
+PAPER = AugmentationSettings(brightness=0.2, contrast=0.2)
+STILL = AugmentationSettings(brightness=0.0, contrast=0.0)
+FRAMES = 256
+
+
+def main() -> None:
+    """Measure, print a table and write the JSON."""
+    device = best_device()
+    gpu = device.type == "cuda"
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--turns", type=int, default=6, help="timed turns of each")
+    parser.add_argument("--compiled", action="store_true", help="compile our steps as well")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    turn = {"device": device, "turns": options.turns, "steps": 20 if gpu else 1}
+    rows = [
+        row(frozen, compiled, turn)
+        for compiled in ((False, True) if options.compiled else (False,))
+        for row in (partial(detector_row, 32 if gpu else 4), partial(classifier_row, 32))
+        for frozen in (True, False)
+    ]
+    write(options.out, rows, device)
+
+
+def detector_row(batch: int, frozen: bool, compiled: bool, turn: dict[str, object]) -> Row:
+    """RetinaNet at 512 x 512, with batch norms frozen (as from ImageNet weights) or trained."""
+    device: torch.device = turn["device"]  # type: ignore[assignment]
+    pixels, boxes = frames(512)
+    settings = RetinaNetSettings(size=512, frozen_batch_norm=frozen)
+    if not frozen:
+        settings = replace(settings, weights="none")
+    rule = OptimiserSettings(learning_rate=1e-4)
+    model = RetinaNet(settings, pretrained=False).to(memory_format=torch.channels_last).to(device)
+    job = DrawnJob(model, pixels, boxes, batch, PAPER, rule, model.loss, device)
+    tiles = most_lesion_tiles(model, boxes.to(device), job.batches, steps=1000)
+    job.losses = partial(model.loss, tiles=tiles)
+    peer = retinanet(settings.anchors, 512, frozen_batch_norm=frozen).to(device)
+    optimiser = torch.optim.SGD(peer.parameters(), 1e-4, momentum=0.9, weight_decay=4e-4)
+    return side_by_side(
+        f"detector, 512 x 512, batch {batch}, {'frozen' if frozen else 'trained'} norms"
+        + (", compiled" if compiled else ""),
+        our_step(job, device, compiled),
+        detector_step(peer, optimiser, loader(pixels, boxes, batch, device), device),
+        items=batch,
+        unit="frames/s",
+        **turn,  # type: ignore[arg-type]
+    )
+
+
+def classifier_row(batch: int, frozen: bool, compiled: bool, turn: dict[str, object]) -> Row:
+    """ResNet-50 at 224 x 224, in the stage with frozen early layers or in the full one."""
+    device: torch.device = turn["device"]  # type: ignore[assignment]
+    pixels, _ = frames(224)
+    labels = torch.arange(FRAMES) % 2
+    model = view_classifier("resnet50", "none", 2).to(memory_format=torch.channels_last).to(device)
+    rule = OptimiserSettings(name="adam", learning_rate=1e-5, weight_decay=0.0)
+    job = DrawnJob(model, pixels, labels, batch, STILL, rule, partial(view_loss, model), device)
+    stage = partial(set_stage, frozen=frozen)
+    stage(model)
+    return side_by_side(
+        f"classifier, 224 x 224, batch {batch}, {'frozen' if frozen else 'full'} stage"
+        + (", compiled" if compiled else ""),
+        our_step(job, device, compiled),
+        classifier_step(loader(pixels, labels, batch, device), device, stage),
+        items=batch,
+        unit="frames/s",
+        **turn,  # type: ignore[arg-type]
+    )
+
+
+def frames(size: int) -> tuple[Tensor, Tensor]:
+    """Noise as uint8[FRAMES, 1, S, S], and two boxes in each (float32[FRAMES, 2, 4])."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (FRAMES, 1, size, size)
+    pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    corner = torch.rand(FRAMES, 2, 2, generator=generator) * (size - 80)
+    side = 30 + torch.rand(FRAMES, 2, 2, generator=generator) * 40
+    return pixels, torch.cat([corner, corner + side], dim=2)
+
+
+class DrawnJob:
+    """What :class:`angioray.step.Job` asks for, over frames that were made up."""
+
+    plateau = None
+    steps = 1_000_000
+
+    def __init__(
+        self,
+        model: nn.Module,
+        pixels: Tensor,
+        targets: Tensor,
+        batch_size: int,
+        augmentation: AugmentationSettings,
+        optimiser: OptimiserSettings,
+        losses: Callable[[Tensor, Tensor], dict[str, Tensor]],
+        device: torch.device,
+    ) -> None:
+        self.model, self.optimiser, self.losses = model, optimiser, losses
+        keys = [("", i) for i in range(len(pixels))]
+        store = FrameStore(
+            pixels.to(device),
+            mean_grey(pixels),
+            {key: i for i, key in enumerate(keys)},
+            {"": (1.0, 1.0)},
+            device,
+            Residence("device" if device.type == "cuda" else "host", "made up"),
+        )
+        self.batches = Batches(store, keys, store.rows_of(keys), batch_size, augmentation, 0)
+        self._targets = targets.to(device)
+
+    def enter(self, step: int) -> None:
+        """The layers that train are set already."""
+
+    def batch(self, step: int, world: World, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The step's frames and targets."""
+        batch = self.batches.take(step, rank=0, ranks=1, dtype=dtype)
+        return batch.images, self._targets.index_select(0, batch.positions)
+
+
+def our_step(job: DrawnJob, device: torch.device, compiled: bool) -> Step:
+    """The training loop's step, one after the other."""
+    stepper = TrainingStep(job, World(device), torch.bfloat16, compiled=compiled)
+    number = itertools.count()
+    return lambda: stepper.take(next(number), job.optimiser.learning_rate)
+
+
+def loader(pixels: Tensor, targets: Tensor, batch: int, device: torch.device) -> Loader:
+    """The peer's batches: at hand on a CPU; through worker processes, pinned, beside a GPU."""
+    dataset = torch.utils.data.TensorDataset(pixels, targets)
+    while True:
+        yield from torch.utils.data.DataLoader(
+            dataset,
+            batch,
+            shuffle=True,
+            drop_last=True,
+            num_workers=8 if device.type == "cuda" else 0,
+            pin_memory=device.type == "cuda",
+        )
+
+
+if __name__ == "__main__":
+    main()
