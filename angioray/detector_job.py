@@ -23,7 +23,6 @@ from angioray.study import Run, Study
 from preprocess.cohort import CATEGORY, Box
 
 JUDGING_BATCH = 32
-TILES_ROUNDED_TO = 16
 BOXES_ROUNDED_TO = 4
 
 Found = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -57,7 +56,9 @@ class DetectorJob:
             store, keys, store.rows_of(keys), settings.batch_size, settings.augmentation, run.seed
         )
         self._boxes = padded_boxes(keys, index.cohort.boxes_by_frame, store).to(device)
-        self._tiles = most_lesion_tiles(self.model, self._boxes, self.batches, self.steps)
+        self._tiles = self.model.tiles.most_in_a_batch(
+            self.model.anchors, self._boxes, settings, self.batches, self.steps
+        )
 
     @staticmethod
     def frames(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
@@ -105,27 +106,6 @@ class DetectorJob:
 
     def _by_image(self, values: Mapping[FrameKey, Any]) -> dict[int, Any]:
         return {self._index.cohort.image_id(*key): value for key, value in values.items()}
-
-
-def most_lesion_tiles(model: RetinaNet, boxes: Tensor, batches: Batches, steps: int) -> int | None:
-    """The most tiles with a lesion anchor in any batch of a run, rounded up.
-
-    Args:
-        model: whose anchors they are, on the device.
-        boxes: float32[N, G, 4] of each of the run's frames, on the device.
-        batches: which frames each step takes.
-        steps: of the run.
-
-    Returns:
-        None, for boxes computed everywhere, if frames are moved: then it is another number in
-        each batch, and known too late.
-    """
-    if batches.augmentation.moves:
-        return None
-    counts = model.tiles.count(model.anchors, boxes, model.settings)
-    most = batches.most_in_a_batch(counts.cpu().numpy(), steps)
-    # Folds differ by a few: rounded up, they share a compiled step.
-    return max(1, -(-most // TILES_ROUNDED_TO)) * TILES_ROUNDED_TO
 
 
 def padded_boxes(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.retinanet import RetinaNetRegressionHead
 
+from angioray.batches import Batches
 from angioray.detection_loss import DetectionLossSettings, Match, match_anchors
 
 TILE = 4
@@ -22,6 +23,9 @@ TILE = 4
 
 COUNTED_AT_ONCE = 64
 """Frames whose anchors are matched together when tiles are counted."""
+
+ROUNDED_TO = 16
+"""Folds differ by a few tiles: rounded up, they share a compiled step."""
 
 
 class LesionTiles(nn.Module):
@@ -77,6 +81,31 @@ class LesionTiles(nn.Module):
         return torch.cat(
             [self._with_lesion(match_anchors(anchors, part, settings)).sum(1) for part in parts]
         )
+
+    def most_in_a_batch(
+        self,
+        anchors: Tensor,
+        boxes: Tensor,
+        settings: DetectionLossSettings,
+        batches: Batches,
+        steps: int,
+    ) -> int | None:
+        """The most tiles with a lesion anchor in any batch of a run, rounded up.
+
+        Args:
+            anchors: float[A, 4] xyxy, cell by cell.
+            boxes: float[N, G, 4] xyxy of each of the run's frames.
+            settings: the thresholds of a match.
+            batches: which frames each step takes.
+            steps: of the run.
+
+        Returns:
+            None if frames are moved: then it is another number in each batch, known too late.
+        """
+        if batches.augmentation.moves:
+            return None
+        most = batches.most_in_a_batch(self.count(anchors, boxes, settings).cpu().numpy(), steps)
+        return max(1, -(-most // ROUNDED_TO)) * ROUNDED_TO
 
     def choose(self, match: Match, count: int) -> Tensor:
         """The tiles of a batch that have a lesion anchor, filled up to ``count`` with others.

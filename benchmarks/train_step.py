@@ -26,7 +26,6 @@ from angioray.augmentation import AugmentationSettings
 from angioray.batches import Batches
 from angioray.classifier import set_stage, view_classifier, view_loss
 from angioray.detector import RetinaNet, RetinaNetSettings
-from angioray.detector_job import most_lesion_tiles
 from angioray.frames import FrameStore, mean_grey
 from angioray.optimiser import OptimiserSettings
 from angioray.residence import Residence
@@ -67,7 +66,9 @@ def detector_row(batch: int, frozen: bool, compiled: bool, turn: dict[str, objec
     rule = OptimiserSettings(learning_rate=1e-4)
     model = RetinaNet(settings, pretrained=False).to(memory_format=torch.channels_last).to(device)
     job = DrawnJob(model, pixels, boxes, batch, PAPER, rule, model.loss, device)
-    tiles = most_lesion_tiles(model, boxes.to(device), job.batches, steps=1000)
+    tiles = model.tiles.most_in_a_batch(
+        model.anchors, boxes.to(device), settings, job.batches, steps=1000
+    )
     job.losses = partial(model.loss, tiles=tiles)
     peer = retinanet(settings.anchors, 512, frozen_batch_norm=frozen).to(device)
     optimiser = torch.optim.SGD(peer.parameters(), 1e-4, momentum=0.9, weight_decay=4e-4)
