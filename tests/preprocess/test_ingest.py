@@ -460,8 +460,7 @@ def test_an_unreadable_file_is_tried_again(archive: Archive) -> None:
     archive.add("b.dcm")
     (archive.src / "b.dcm").rename(archive.folder / "b")
     (archive.src / "b.dcm").symlink_to(archive.folder / "dangling")
-    out = run(archive)
-    assert len(read_manifest(out)) == 1
+    assert reasons(run(archive)) == ["cannot be read"]
     (archive.src / "b.dcm").unlink()
     (archive.folder / "b").rename(archive.src / "b.dcm")
     assert len(Cohort.open(run(archive)).sequences) == 2
