@@ -18,7 +18,7 @@ import zarr
 from pydicom import uid
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.dataset import Dataset
-from tiny_archive import SIZE, Archive, noise
+from tiny_archive import SIZE, SLOWLY, Archive, noise
 
 from preprocess.cohort import Box, BoxSource, Cohort, read_manifest, write_annotations
 from preprocess.dicom import TECHNICAL
@@ -376,12 +376,16 @@ def test_killed_in_the_middle_it_continues_and_decodes_nothing_twice(archive: Ar
     key = archive.folder / "key"
     key.write_text("ab" * 32)
     out, undisturbed = archive.folder / "cohort", archive.folder / "undisturbed"
-    command = [
-        *(sys.executable, "-m", "preprocess", "ingest", str(archive.src), "--key", str(key)),
+    arguments = [
+        *("ingest", str(archive.src), "--key", str(key)),
         *("--labels", str(archive.labels), "--size", "128", "--processes", "2", "--out"),
     ]
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen([*command, str(out)], stdout=quiet, stderr=quiet)
+    command = [sys.executable, "-m", "preprocess", *arguments]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOWLY, *arguments, str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 60
     while not (out.with_name("cohort.private.jsonl").exists() and len(journal(out)) >= 3):
         assert time.monotonic() < deadline, "nothing was journaled"
