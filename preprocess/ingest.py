@@ -65,7 +65,7 @@ def ingest(
         key: reuse the pseudonym key in this file, so that a patient keeps their pseudonym.
 
     Raises:
-        ValueError: the labels contradict themselves, an annotation file cannot be read, or no
+        ValueError: the labels contradict themselves, no annotation file can be read, or no
             cine could be accepted. A single region that does not fit is told, and stops nothing.
 
     Examples:

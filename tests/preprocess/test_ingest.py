@@ -327,6 +327,8 @@ def test_no_identifier_reaches_the_cohort_or_the_screen(
     archive.add(f"{SECRET}_no_row.dcm", row=None, patient=PATIENT)
     archive.add(f"{SECRET}_gone.dcm", patient=PATIENT)
     (archive.src / f"{SECRET}.txt").write_text(SECRET)
+    (archive.src / f"{SECRET}_linked").symlink_to(archive.folder)
+    (archive.rois / f"{SECRET}_damaged.xml").write_text(f"<{SECRET}")
     settings = IngestSettings(size=SIZE, processes=2)
     capfd.readouterr()
     run(archive, settings)
