@@ -2,7 +2,8 @@
 
 The archive is made here: cines of 60 frames of 512 x 512 (an artery moving over a noisy
 background), JPEG Lossless SV1, in a temporary folder. What is compared alternates, and the best
-round of each counts.
+round of each counts. One process is compared by the processor's time as well, for what else runs
+on a machine, and a disk that is written to, move the clock on the wall.
 
     python benchmarks/ingest.py --out benchmarks/results/ingest.json
 """
@@ -44,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--cines", type=int, default=160, help="cines of the archive (11 MB each)")
-    parser.add_argument("--rounds", type=int, default=2, help="timed rounds of each")
+    parser.add_argument("--rounds", type=int, default=4, help="timed rounds of each")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ingest_benchmark_") as name:
         folder = Path(name)
@@ -62,7 +63,7 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
     for row in rows:
-        print(f"{row['name']:<58} {row['ours']:>8} {row['peer']:>8} {row['unit']:<9}", end="")
+        print(f"{row['name']:<62} {row['ours']:>8} {row['peer']:>8} {row['unit']:<9}", end="")
         print(f" ratio {row['ratio']}")
     print(f"Wrote {options.out}")
 
@@ -81,15 +82,19 @@ def speed(folder: Path, cines: int, rounds: int) -> list[Row]:
         "two": (lambda: ingest_archive(folder, cines, 2), cines),
         "naive": (lambda: naive_script(folder, paths[:NAIVE_CINES]), NAIVE_CINES),
     }
-    best = dict.fromkeys(work, 0.0)
+    best, by_processor = dict.fromkeys(work, 0.0), dict.fromkeys(work, 0.0)
     for _ in range(rounds):
         for name, (function, read) in work.items():
             clean(folder)
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.process_time()
             function()
-            best[name] = max(best[name], read * FRAMES / (time.perf_counter() - start))
+            passed, busy = time.perf_counter() - start, time.process_time() - busy
+            best[name] = max(best[name], read * FRAMES / passed)
+            by_processor[name] = max(by_processor[name], read * FRAMES / busy)
+    bare = "one process, beside the bare decoder loop"
     return [
-        row("one process, beside the bare decoder loop", best["one"], best["bare"]),
+        row(bare, best["one"], best["bare"]),
+        row(f"{bare}, by processor time", by_processor["one"], by_processor["bare"]),
         row("one process, beside pydicom and Zarr as they come", best["one"], best["naive"]),
         row("two processes, beside one", best["two"], best["one"]),
     ]

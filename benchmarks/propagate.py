@@ -61,6 +61,7 @@ class Score:
             "mean IoU": (float(iou.mean()), "IoU", True),
             f"IoU >= {MISSED}": (float((iou >= MISSED).mean()), "share of frames", True),
             f"IoU >= {FOUND}": (float(found.mean()), "share of frames", True),
+            f"IoU < {MISSED}": (float(missed.sum()), "frames", False),
             f"IoU < {MISSED} marked check or lost": (
                 float(doubted[missed].mean()) if missed.any() else 1.0,
                 "share of those frames",
@@ -116,9 +117,9 @@ def follow(lesion: Lesion, method: str, score: Score) -> float:
     boxed = sorted(lesion.boxes)
     middle = boxed[len(boxed) // 2]
     key = KeyBox(frame_index=middle, box_xyxy=lesion.boxes[middle][0])
-    start = time.perf_counter()
+    start = time.process_time()
     found = TRACKERS[method](lesion.frames).track([key], range(boxed[0], boxed[-1] + 1))
-    score.seconds += time.perf_counter() - start
+    score.seconds += time.process_time() - start
     ious = []
     for box in found:
         if right := lesion.boxes.get(box.frame_index):

@@ -6,6 +6,7 @@ function for one of its frames. What it does not name goes to pydicom and its in
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +25,9 @@ FrameDecoder = Callable[[memoryview, Pixels], object]
 """Decodes a codestream into an array [H, W], and raises where its size or depth is another."""
 
 JPEG_END = b"\xff\xd9"
+JPEG_2000_START = b"\xff\x4f\xff\x51"
+SIZ = struct.Struct(">4x4I16xH")
+"""What follows: length, capabilities, the grid's and the image's corner, tiles, components."""
 NATIVE = (
     uid.ImplicitVRLittleEndian,
     uid.ExplicitVRLittleEndian,
@@ -92,9 +96,16 @@ def frame_decoders() -> dict[str, FrameDecoder]:
         return lambda frame, out: function(frame, out=out)
 
     # libjpeg-turbo decodes lossless JPEG in 0.6 of the time of the fastest other one.
-    jpeg, jpeg_ls, jpeg_2000 = map(
+    jpeg, jpeg_ls, openjpeg = map(
         into, (imagecodecs.jpeg8_decode, imagecodecs.jpegls_decode, imagecodecs.jpeg2k_decode)
     )
+
+    def jpeg_2000(frame: memoryview, out: Pixels) -> object:
+        # OpenJPEG takes memory for whatever size a codestream claims to have.
+        if _jpeg_2000_shape(frame) != out.shape:
+            raise ValueError("the codestream has another size")
+        return openjpeg(frame, out)
+
     return {
         uid.JPEGLosslessSV1: jpeg,
         uid.JPEGLossless: jpeg,
@@ -125,6 +136,8 @@ def _native(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[P
     whole = len(pixel_data) // (pixels * dtype.itemsize)
     if whole < length:
         raise Undecodable(f"the pixel data end after {whole} of {length} frames")
+    if whole > length:
+        raise Undecodable(f"the pixel data hold {whole} frames, the header says {length}")
     for index in range(length):
         offset = index * pixels * dtype.itemsize
         frame = np.frombuffer(pixel_data, dtype, count=pixels, offset=offset)
@@ -161,6 +174,15 @@ def _decoded(decoder: FrameDecoder, frame: memoryview, out: Pixels) -> bool:
     except Exception:  # noqa: BLE001 - each codec has an error class of its own
         return False
     return True
+
+
+def _jpeg_2000_shape(frame: memoryview) -> tuple[int, int] | None:
+    """Rows and columns of a grey codestream, by its SIZ segment (ISO/IEC 15444-1, A.5.1)."""
+    _, start, segment = bytes(frame).partition(JPEG_2000_START)
+    if not start or len(segment) < SIZ.size:
+        return None
+    right, bottom, left, top, components = SIZ.unpack_from(segment)
+    return (bottom - top, right - left) if components == 1 else None
 
 
 def _widened(decoder: FrameDecoder, frame: memoryview, out: Pixels) -> bool:

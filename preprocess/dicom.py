@@ -8,19 +8,16 @@ does not name are skipped in the file and never looked into.
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import config, dcmread, uid
+from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from preprocess.acceptance import (
     Rejection,
@@ -33,6 +30,7 @@ from preprocess.decoders import decoded_frames, stored_dtype
 from preprocess.display import Display
 from preprocess.fragments import Undecodable
 from preprocess.grayscale import display_of, sample_of
+from preprocess.parsing import Source, parsed, parsing
 
 IDENTITY = ["PatientID", "SOPInstanceUID"]
 TECHNICAL = [
@@ -114,7 +112,7 @@ class Header:
         Raises:
             Rejection: the pixel data are cut short, damaged, or in a form nothing here decodes.
         """
-        with _reading():
+        with parsing():
             pixel_data = self._pixel_data(content)
         try:
             yield from decoded_frames(self._dataset, pixel_data, self.shape[0])
@@ -123,7 +121,7 @@ class Header:
 
     def acquisition(self, sample: NDArray[np.unsignedinteger[Any]]) -> Acquisition:
         """What the header says; a display window that it lacks is found from a sample."""
-        with _reading():
+        with parsing():
             bits_stored = int(self._dataset.BitsStored)
             return Acquisition(
                 bits_stored=bits_stored,
@@ -139,7 +137,7 @@ class Header:
         """The value of (7FE0,0010), in place: a copy of a cine costs as much as storing it."""
         syntax = self._dataset.file_meta.TransferSyntaxUID
         if syntax == uid.DeflatedExplicitVRLittleEndian:
-            return memoryview(_dataset(BytesIO(content), ["PixelData"]).PixelData)
+            return memoryview(parsed(BytesIO(content), ["PixelData"]).PixelData)
         order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
         element = memoryview(content)[self._pixels_at :]
         if len(element) < 12:
@@ -203,8 +201,8 @@ def read_header(path: Path, *, size: int = 512) -> Header:
         Rejection: it is no grey-scale XA cine of that size, or names no patient.
         OSError: it cannot be read at all.
     """
-    with _reading(), path.open("rb") as file:
-        dataset = _dataset(file, IDENTITY + TECHNICAL + OFFSETS, stop_before_pixels=True)
+    with parsing(), Source(path) as file:
+        dataset = parsed(file, IDENTITY + TECHNICAL + OFFSETS, stop_before_pixels=True)
         return Header(dataset, file.tell(), size)
 
 
@@ -219,43 +217,10 @@ def read_cine(path: Path, *, size: int = 512) -> Cine:
 def read_identity(path: Path) -> Identity | None:
     """Patient and instance of a file, quickly, or None where it is no DICOM file that says."""
     try:
-        with _reading():
-            return _identity(_dataset(path, IDENTITY, stop_before_pixels=True))
+        with parsing(), Source(path) as file:
+            return _identity(parsed(file, IDENTITY, stop_before_pixels=True))
     except Rejection:
         return None
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    """Odd values pass, and whatever else a damaged file does to the parser is a rejection.
-
-    pydicom's warnings and messages would print names and identifiers: none of them gets out.
-    """
-    with config.disable_value_validation(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except InvalidDicomError:
-            raise Rejection("not a DICOM file") from None
-        except Undecodable as problem:
-            raise Rejection(str(problem)) from None
-        except (Rejection, MemoryError):
-            raise
-        except EOFError:
-            raise Rejection("damaged: the file ends too early") from None
-        except Exception as problem:  # the parser fails in many ways
-            if isinstance(problem, OSError) and problem.errno is not None:
-                raise  # the disk's, not the parser's
-            kind = type(problem).__name__
-            raise Rejection(f"damaged: not readable as DICOM ({kind})") from None
-
-
-def _dataset(
-    file: Path | BinaryIO, keywords: list[str], *, stop_before_pixels: bool = False
-) -> Dataset:
-    # pydicom's own list type names tags by number, keyword or tag.
-    tags: list[Any] = list(keywords)
-    return dcmread(file, specific_tags=tags, stop_before_pixels=stop_before_pixels)
 
 
 def _identity(dataset: Dataset) -> Identity:

@@ -13,7 +13,7 @@ from pydicom.multival import MultiValue
 from preprocess.display import Display
 
 PERCENTILES = (0.5, 99.5)
-SAMPLE_EVERY = 4
+SAMPLE_EVERY = 8
 """Rows and columns skipped between samples when a window has to be found from the pixels."""
 
 Find = Callable[[str], Any]

@@ -65,7 +65,7 @@ def ingest(
         key: reuse the pseudonym key in this file, so that a patient keeps their pseudonym.
 
     Raises:
-        ValueError: the labels contradict themselves, an annotation file cannot be read, or no
+        ValueError: the labels contradict themselves, no annotation file can be read, or no
             cine could be accepted. A single region that does not fit is told, and stops nothing.
 
     Examples:
@@ -138,8 +138,11 @@ def _ingest_files(
 def _tell_missing(src: Path, listing: Listing, journal: Journal, result: Assembly) -> None:
     """What could not be looked into, and what an earlier run saw that is gone."""
     if listing.closed:
-        result.remarks.append(f"{len(listing.closed)} folders of {src} could not be opened")
-        result.notes += [f"folder {path} could not be opened" for path in listing.closed]
+        result.remarks.append(
+            f"{len(listing.closed)} folders of {src} are links or could not be opened, and were "
+            "not looked into (the private journal says which)"
+        )
+        result.notes += [f"folder {path} was not looked into" for path in listing.closed]
     gone = [journal.records[name] for name in journal.records.keys() - set(listing.names)]
     kept = {sequence.sequence_id for sequence in result.sequences}
     lost = {r.sequence_id for r in gone if r.accepted and r.sequence_id not in kept}

@@ -14,7 +14,7 @@ class Listing:
     Attributes:
         names: what is found so far, relative to the folder, with forward slashes.
         is_complete: whether the whole archive is listed.
-        closed: folders that could not be opened.
+        closed: folders that were not looked into: links, and those that cannot be opened.
     """
 
     def __init__(self, src: Path, apart: Iterable[Path]):
@@ -54,7 +54,7 @@ class Listing:
     def _fill(self) -> None:
         try:
             for path in walk(self._src, self.closed):
-                resolved = path.resolve()
+                resolved = Path(os.path.realpath(path))  # resolve() fails on links in a circle
                 if resolved not in self._apart and self._apart.isdisjoint(resolved.parents):
                     with self._grown:
                         self.names.append(path.relative_to(self._src).as_posix())
@@ -67,9 +67,10 @@ class Listing:
 
 
 def walk(folder: Path, closed: list[Path]) -> Iterator[Path]:
-    """Every file below a folder, in a fixed order, links to folders not followed.
+    """Every file below a folder, in a fixed order; links that lead nowhere are files too.
 
-    Folders that cannot be opened are added to ``closed``.
+    Folders that cannot be opened are added to ``closed``, and so are links to folders: what they
+    lead to may be this one.
     """
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -79,5 +80,15 @@ def walk(folder: Path, closed: list[Path]) -> Iterator[Path]:
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from walk(Path(entry.path), closed)
-        elif entry.is_file():
+        elif entry.is_symlink() and os.path.isdir(entry.path):  # noqa: PTH112 - never raises
+            closed.append(Path(entry.path))
+        elif _is_file(entry):
             yield Path(entry.path)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Neither pipe nor socket, which would be read for ever."""
+    if not entry.is_symlink():
+        return entry.is_file(follow_symlinks=False)
+    leads_to_a_file = os.path.isfile(entry.path)  # noqa: PTH113 - never raises
+    return leads_to_a_file or not os.path.exists(entry.path)  # noqa: PTH110 - never raises

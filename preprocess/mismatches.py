@@ -20,6 +20,7 @@ OWNER_ONLY = 0o600
 class Kind(StrEnum):
     """What can be wrong; ``{n}`` is how often it was."""
 
+    UNREADABLE = "{n} annotation files are damaged or of no known form: nothing of them is used"
     UNKNOWN_SEQUENCE = "{n} regions name sequences that are not in the archive"
     AMBIGUOUS = "{n} regions name more than one sequence and are left out"
     NO_FRAME_NUMBER = "{n} regions do not say their frame and are left out"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from preprocess.annotations import coco, cvat, osirix, voc
 from preprocess.annotations.regions import Region, without_ending
-from preprocess.mismatches import Mismatch
+from preprocess.mismatches import Kind, Mismatch
 
 __all__ = ["Region", "read_all_regions", "read_regions", "region_files"]
 
@@ -28,7 +28,6 @@ FORMATS: dict[str, _Format] = {
     "CVAT for video 1.1 XML": cvat,
 }
 ENDINGS = (".xml", ".json", ".plist")
-SHOWN = 20
 
 
 def region_files(path: Path) -> list[Path]:
@@ -68,26 +67,31 @@ def read_regions(path: Path, folder: Path | None = None) -> list[Region | Mismat
     raise ValueError(f"{path} is none of the formats that are read: {', '.join(FORMATS)}.")
 
 
-def read_all_regions(files: Iterable[Path], folder: Path) -> tuple[list[Region], list[Mismatch]]:
+def read_all_regions(files: Sequence[Path], folder: Path) -> tuple[list[Region], list[Mismatch]]:
     """The regions of many files, and what in them could not be read.
 
     Raises:
-        ValueError: naming the files that are of no format, or damaged as a whole.
+        ValueError: none of the files can be read. Their names stay unsaid: they may be patients'.
     """
     found: list[Region | Mismatch] = []
-    problems = []
+    unreadable = []
     for path in files:
         try:
             found += read_regions(path, folder if folder.is_dir() else None)
         except ValueError as problem:
-            problems.append(str(problem))
-    if problems:
-        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        shown = "\n  ".join(problems[:SHOWN])
-        raise ValueError(f"These regions cannot be read:\n  {shown}{more}")
+            said = str(problem).removeprefix(str(path)).lstrip(": ")
+            unreadable.append(Mismatch(file=str(path), line=0, kind=Kind.UNREADABLE, said=said))
+        except OSError as problem:
+            said = problem.strerror or "it cannot be opened"
+            unreadable.append(Mismatch(file=str(path), line=0, kind=Kind.UNREADABLE, said=said))
+    if files and len(unreadable) == len(files):
+        raise ValueError(
+            f"None of the {len(files)} annotation files of {folder} can be read; the first: "
+            f"{unreadable[0].said}"
+        )
     return (
         [item for item in found if isinstance(item, Region)],
-        [item for item in found if isinstance(item, Mismatch)],
+        [*(item for item in found if isinstance(item, Mismatch)), *unreadable],
     )
 
 

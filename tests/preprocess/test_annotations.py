@@ -141,11 +141,19 @@ def test_a_region_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -
     ]
 
 
-def test_damaged_files_are_named_together(tmp_path: Path) -> None:
-    for name in ("a.xml", "b.json"):
+def test_damaged_files_stop_no_other_and_are_named_in_private(tmp_path: Path) -> None:
+    for name in ("a.xml", "b.json", "c.json"):
         (tmp_path / name).write_text("{")
-    with pytest.raises(ValueError, match=r"a\.xml is none.*\n.*b\.json is none"):
+    (tmp_path / "b.json").write_text(json.dumps(osirix({1: [roi((1, 2, 3, 4))]})))
+    regions, mismatches = read_all_regions(region_files(tmp_path), tmp_path)
+    assert [region.box_xyxy for region in regions] == [(1, 2, 3, 4)]
+    assert [str(mismatch).partition("the formats")[0] for mismatch in mismatches] == [
+        f"{tmp_path / name}: unreadable: is none of " for name in ("a.xml", "c.json")
+    ]
+    (tmp_path / "b.json").unlink()
+    with pytest.raises(ValueError, match=r"None of the 2 .*the first: is none of") as problem:
         read_all_regions(region_files(tmp_path), tmp_path)
+    assert "a.xml" not in str(problem.value)
 
 
 def test_files_are_found_below_a_folder(tmp_path: Path) -> None:

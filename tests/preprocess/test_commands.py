@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_archive import SIZE, Archive, noise
+from tiny_archive import SIZE, SLOWLY, Archive, noise
 
 from preprocess import __main__ as commands
 from preprocess.cohort import Cohort
@@ -103,11 +103,16 @@ def test_ctrl_c_ends_in_a_sentence_and_the_same_command_continues(archive: Archi
     for number in range(20):
         archive.add(f"{number:02d}.dcm", frames=noise(40, 128, seed=number))
     out = archive.folder / "cohort"
-    command = [
-        *(sys.executable, "-m", "preprocess", "ingest", str(archive.src), "--out", str(out)),
+    arguments = [
+        *("ingest", str(archive.src), "--out", str(out)),
         *("--labels", str(archive.labels), "--size", "128", "--processes", "2"),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOWLY, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     journal = out.with_name("cohort.private.jsonl")
     deadline = time.monotonic() + 60
     while not (journal.exists() and len(journal.read_text().splitlines()) > 2):
@@ -120,5 +125,6 @@ def test_ctrl_c_ends_in_a_sentence_and_the_same_command_continues(archive: Archi
     assert "stopped by you. The same command continues" in said
     assert "Traceback" not in said
     assert not (out / "annotations.json").exists()
+    command = [sys.executable, "-m", "preprocess", *arguments]
     subprocess.run(command, check=True, capture_output=True)
     assert len(Cohort.open(out).sequences) == 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import warnings
@@ -17,6 +18,7 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from tiny_archive import CODECS, SIZE, noise, write_cine
 
+from preprocess import parsing
 from preprocess.acceptance import Rejection
 from preprocess.dicom import read_cine, read_identity
 
@@ -83,6 +85,7 @@ import resource, sys
 from pathlib import Path
 from preprocess.acceptance import Rejection
 from preprocess.dicom import read_cine
+resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))  # for the sake of the machine
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for name in sys.argv[1:]:
     try:
@@ -97,15 +100,23 @@ def test_no_memory_is_taken_for_frames_that_are_not_there(tmp_path: Path) -> Non
     syntaxes = (uid.ExplicitVRLittleEndian, uid.JPEGLosslessSV1, uid.JPEGLSLossless)
     for syntax in syntaxes:
         write_cine(tmp_path / f"{syntax}.dcm", noise(), syntax=syntax, NumberOfFrames=900_000_000)
-    names = [str(tmp_path / f"{syntax}.dcm") for syntax in syntaxes]
+    path = tmp_path / "jpeg_2000.dcm"
+    write_cine(path, noise(), syntax=uid.JPEG2000Lossless)
+    content = bytearray(path.read_bytes())
+    sides = content.index(b"\xff\x4f\xff\x51") + 8
+    for place in (sides, sides + 4, sides + 16, sides + 20):  # the grid and its tiles
+        struct.pack_into(">I", content, place, 2**17)
+    path.write_bytes(content)
+    names = [*(str(tmp_path / f"{syntax}.dcm") for syntax in syntaxes), str(path)]
     command = [sys.executable, "-c", LIES, *names]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    assert said[:3] == [
+    assert said[:4] == [
         "the pixel data end after 3 of 900000000 frames",
         "the pixel data cannot hold 900000000 frames",
         "the pixel data cannot hold 900000000 frames",
+        "damaged: frame 1 of 3 does not decode",
     ]
-    assert int(said[3]) < 100_000, "KiB"
+    assert int(said[4]) < 100_000, "KiB"
 
 
 def test_attributes(tmp_path: Path) -> None:
@@ -160,6 +171,8 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "zero frames": ({"NumberOfFrames": 0}, "no frames"),
     "too many frames": ({"NumberOfFrames": 900_000_000}, "end after 3 of 900000000 frames"),
     "one frame too many": ({"NumberOfFrames": 4}, "end after 3 of 4 frames"),
+    "one frame too few": ({"NumberOfFrames": 2}, "hold 3 frames, the header says 2"),
+    "a cine that says nothing": ({"without": ("NumberOfFrames",)}, "the header says 1"),
     "no patient": ({"without": ("PatientID",)}, "no PatientID"),
     "blank patient": ({"PatientID": " "}, "no PatientID"),
     "signed": ({"PixelRepresentation": 1}, "signed"),
@@ -211,6 +224,19 @@ def test_rejects_frames_that_were_cut_before_they_were_wrapped(tmp_path: Path, s
     dataset.PixelData = pydicom.encaps.encapsulate([whole[0], whole[1][: len(whole[1]) // 2]])
     dataset.save_as(tmp_path / "a.dcm")
     with pytest.raises(Rejection, match="frame 2 of 2 is cut short"):
+        read_cine(tmp_path / "a.dcm", size=SIZE)
+
+
+def test_a_data_set_that_inflates_without_end_is_refused_before_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = {"syntax": uid.DeflatedExplicitVRLittleEndian, "PixelData": bytes(3 << 20)}
+    write_cine(tmp_path / "a.dcm", noise(3), NumberOfFrames=3072, **bomb)
+    assert (tmp_path / "a.dcm").stat().st_size < 2**15
+    assert read_cine(tmp_path / "a.dcm", size=SIZE).frames.shape == (3072, SIZE, SIZE)
+    monkeypatch.setattr(parsing, "LARGEST_INFLATED", 3 << 20)
+    assert read_identity(tmp_path / "a.dcm") is None
+    with pytest.raises(Rejection, match="inflates to more than 3 MiB"):
         read_cine(tmp_path / "a.dcm", size=SIZE)
 
 

@@ -16,7 +16,7 @@ from tiny_archive import Archive, noise
 from preprocess.cohort import BoxSource, Cohort
 from preprocess.ingest import IngestSettings, ingest
 
-SIZE, LENGTH = 128, 60
+SIZE, LENGTH, CINES = 128, 30, 3
 
 
 def children(pid: int) -> list[int]:
@@ -28,9 +28,9 @@ def children(pid: int) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
 def test_killed_while_tracking_the_same_command_gives_the_same_bytes(archive: Archive) -> None:
-    for number in range(6):
-        row = f"RCA,30,0,0,{LENGTH},0.8,,"
-        boxes = {30: [(40.0, 40.0, 80.0, 80.0)]}
+    for number in range(CINES):
+        row = f"RCA,15,0,0,{LENGTH},0.8,,"
+        boxes = {15: [(40.0, 40.0, 80.0, 80.0)]}
         frames = noise(LENGTH, SIZE, seed=number)
         archive.add(f"{number}.dcm", row, boxes=boxes, frames=frames)
     out, undisturbed = archive.folder / "cohort", archive.folder / "undisturbed"
@@ -56,7 +56,7 @@ def test_killed_while_tracking_the_same_command_gives_the_same_bytes(archive: Ar
     for folder in (out, undisturbed):
         subprocess.run([*command, str(folder)], check=True, capture_output=True)
     tracked = [box for box in Cohort.open(out).boxes if box.source is BoxSource.TRACKED]
-    assert len(tracked) == 6 * (LENGTH - 1)
+    assert len(tracked) == CINES * (LENGTH - 1)
     for path in undisturbed.rglob("*"):
         if path.is_file():
             assert (out / path.relative_to(undisturbed)).read_bytes() == path.read_bytes(), path

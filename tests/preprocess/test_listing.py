@@ -11,7 +11,7 @@ import pytest
 from tiny_archive import SIZE, Archive
 
 from preprocess import listing
-from preprocess.cohort import Cohort
+from preprocess.cohort import Cohort, read_manifest
 from preprocess.ingest import IngestSettings, ingest
 from preprocess.journal import Journal, Record
 from preprocess.listing import Listing
@@ -27,6 +27,23 @@ def test_every_file_at_any_depth_in_a_fixed_order_but_ours(tmp_path: Path) -> No
     assert list(found) == ["a", "b/1", "b/2", "c/d/e.dcm"] == found.names
     assert found.is_complete
     assert not found.is_empty()
+    assert found.closed == [tmp_path / "c" / "loop"]
+
+
+def test_links_that_lead_nowhere_are_files_that_cannot_be_read(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.add("a.dcm")
+    (archive.src / "circle.dcm").symlink_to("circle.dcm")
+    (archive.src / "gone.dcm").symlink_to(archive.folder / "nothing")
+    (archive.src / "linked").symlink_to(archive.folder)
+    os.mkfifo(archive.src / "pipe")
+    archive.rows += ["circle.dcm,RCA,1,0,1,3,0.8,,", "gone.dcm,RCA,1,0,1,3,0.8,,"]
+    out = archive.folder / "cohort"
+    ingest(archive.src, labels=archive.labels, out=out, settings=IngestSettings(size=SIZE))
+    reasons = [row.reason for row in read_manifest(out)]
+    assert reasons == ["", "cannot be read", "cannot be read"]
+    assert "1 folders of" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may open every folder")

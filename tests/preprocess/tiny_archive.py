@@ -15,6 +15,21 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
 SIZE = 32
+SLOWLY = """
+import time
+from preprocess.__main__ import main
+from preprocess.journal import Journal
+
+append = Journal.append
+
+def slowly(journal, record):
+    append(journal, record)
+    time.sleep(0.5)
+
+Journal.append = slowly
+main()
+"""
+"""The command, with time after each file for whoever wants to stop it on its way."""
 CODECS: dict[str, Callable[[np.ndarray], bytes]] = {
     uid.JPEGLosslessSV1: imagecodecs.ljpeg_encode,
     uid.JPEGLSLossless: imagecodecs.jpegls_encode,
