@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from angioray.nodes import Node
     from angioray.plan import Plan
     from preprocess.cohort import Cohort
+
+
+STATUS = "--status"
 
 
 def cv(
@@ -47,6 +51,7 @@ def cv(
       python -m angioray.cv demo/cohort --all-folds --config configs/demo.yaml --runs demo/runs
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --plan
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --address auto
+      python -m angioray.cv --status runs
       python -m angioray.cv cohort --all-folds --detector.variants '[B, NL]' --lanes.gpus 0.5
     """
     from angioray.plan import make_plan
@@ -125,4 +130,10 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    run_command(cv, prog="python -m angioray.cv")
+    if STATUS in sys.argv:  # a question about a study, not an order to carry one out
+        from angioray.status import status
+
+        words = [word for word in sys.argv[1:] if word != STATUS]
+        run_command(status, prog=f"python -m angioray.cv {STATUS}", argv=words)
+    else:
+        run_command(cv, prog="python -m angioray.cv")

@@ -78,6 +78,8 @@ class Snapshot:
     failed: dict[str, str]
     unfit: dict[int, str] = field(default_factory=dict)
     """Lanes that cannot work where they are, and why."""
+    losses: tuple[str, ...] = ()
+    """What became of lanes on the way, in the order it happened."""
     halted: str = ""
     """Why no further run is begun; empty as long as they are."""
 
@@ -107,6 +109,7 @@ class RunQueue:
         self._finished: dict[str, dict[str, float | None]] = {}
         self._failed: dict[str, str] = {}
         self._unfit: dict[int, str] = {}
+        self._losses: list[str] = []
         self._halted = ""
 
     def join(self, lane: int, worker: Any) -> None:
@@ -137,6 +140,7 @@ class RunQueue:
         if current is None:
             return
         name = current.run
+        self._losses.append(f"{name} lost its lane: {why}")
         if current.done > self._furthest.get(name, 0):
             self._furthest[name], self._attempts[name] = current.done, 0
         self._attempts[name] = self._attempts.get(name, 0) + 1
@@ -182,6 +186,7 @@ class RunQueue:
             dict(self._finished),
             dict(self._failed),
             dict(self._unfit),
+            tuple(self._losses),
             self._halted,
         )
 

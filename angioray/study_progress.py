@@ -56,6 +56,7 @@ class StudyProgress:
         self._live = Live(console=console, auto_refresh=False) if sys.stderr.isatty() else None
         self._start: tuple[float, float] | None = None
         self._said: set[str] = set()
+        self._losses = 0
         self._last_line = time.monotonic()
 
     def __enter__(self) -> StudyProgress:
@@ -78,8 +79,9 @@ class StudyProgress:
         said = {f"{name} finished" for name in snapshot.finished}
         said |= {f"{name} failed: {reason}" for name, reason in snapshot.failed.items()}
         said |= {f"lane {lane} cannot work: {why}" for lane, why in snapshot.unfit.items()}
-        news = sorted(said - self._said)
+        news = [*snapshot.losses[self._losses :], *sorted(said - self._said)]
         self._said |= said
+        self._losses = len(snapshot.losses)
         summary = self._summary(snapshot)
         if self._live:
             for line in news:
