@@ -76,6 +76,7 @@ def cluster_nodes(cohort: Path, runs: Path, digest: str) -> list[Node]:
             answers[_name(node)][1],
         )
         for node in able
+        if _name(node) in answers
     ]
 
 
@@ -98,7 +99,7 @@ def problem_here(cohort: Path, digest: str) -> str:
 def _ask(
     nodes: Sequence[dict[str, Any]], cohort: Path, runs: Path, digest: str
 ) -> dict[str, tuple[str, int]]:
-    """What each node says is wrong, and its GPU's memory."""
+    """What each node says is wrong, and its GPU's memory; those that die meanwhile say nothing."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -124,7 +125,8 @@ def _ask(
             first = str(problem).strip().splitlines()[-1]
             answers[name] = (f"it cannot run this version of angioray ({first})", 0)
     mark.unlink(missing_ok=True)
-    return answers
+    alive = {_name(node) for node in ray.nodes() if node["Alive"]}
+    return {name: answer for name, answer in answers.items() if name in alive or not answer[0]}
 
 
 def _look(cohort: str, digest: str, mark: str, word: str) -> tuple[str, int]:
