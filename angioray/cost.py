@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -60,13 +59,13 @@ def measured_rate(study: Study, index: CohortIndex, *, gpus_per_lane: float, cpu
     return Rate(CPU_CORE_FLOP_PER_S * cpus, "assumed for recent CPU cores")
 
 
-def makespan(durations: Iterable[float], lanes: int) -> float:
-    """When the last of some runs ends, if each free lane takes the longest one left."""
-    free_at = [0.0] * lanes
-    for seconds in sorted(durations, reverse=True):
-        first = free_at.index(min(free_at))
-        free_at[first] += seconds
-    return max(free_at)
+def run_steps(study: Study, index: CohortIndex, run: Run) -> int:
+    """Optimiser steps of a run."""
+    if run.task == "detector":
+        return study.settings.detector.steps
+    view = study.settings.view
+    frames = len(index.view_frames(study.fold(run).train, view.frames_per_sequence))
+    return view.epochs * -(-frames // view.batch_size)
 
 
 @lru_cache
@@ -82,6 +81,7 @@ def _view_flop(backbone: Backbone, size: int) -> float:
 
 
 def _forward_flop(model: nn.Module, size: int) -> float:
+    model.eval()  # batch norms refuse to learn from a single value per channel
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         model(torch.empty(1, 1, size, size, device="meta"))

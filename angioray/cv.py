@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from angioray.lanes import LaneSettings
-from angioray.study import Run, Study, StudySettings
+from angioray.plan import LaneSettings
+from angioray.study import Study, StudySettings
 from preprocess.command_line import run as run_command
 
 if TYPE_CHECKING:
-    from angioray.lanes import LanePlan
-    from angioray.selection import CohortIndex
+    from angioray.nodes import Node
+    from angioray.plan import Plan
+    from preprocess.cohort import Cohort
+
+
+STATUS = "--status"
 
 
 def cv(
@@ -45,13 +51,13 @@ def cv(
       python -m angioray.cv demo/cohort --all-folds --config configs/demo.yaml --runs demo/runs
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --plan
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --address auto
+      python -m angioray.cv --status runs
       python -m angioray.cv cohort --all-folds --detector.variants '[B, NL]' --lanes.gpus 0.5
     """
-    from angioray.lanes import LanePlan
+    from angioray.plan import make_plan
     from angioray.run_folder import RunFolder
     from angioray.selection import CohortIndex
     from angioray.study_progress import print_plan
-    from preprocess.cluster import start_ray
     from preprocess.cohort import Cohort
 
     opened = Cohort.open(cohort)
@@ -60,15 +66,16 @@ def cv(
     wanted = [run for run in study.runs if all_folds or run.fold == 0]
     todo = [run for run in wanted if not RunFolder.of(study.folder, run).finished]
     if plan:
-        resources = _resources(address)
-        print_plan(study, index, wanted, LanePlan.of(lanes, resources, max(1, len(todo))))
+        nodes = _nodes(opened, study, address, starting=False)
+        print_plan(study, wanted, make_plan(study, index, todo, lanes, nodes))
         return
     with _alone_in(study.folder):
         study.freeze(opened)
         failed: dict[str, str] = {}
         if todo:
-            lane_plan = LanePlan.of(lanes, start_ray(address), len(todo))
-            failed = _carry_out(study, index, todo, lane_plan)
+            nodes = _nodes(opened, study, address, starting=True)
+            decided = make_plan(study, index, todo, lanes, nodes)
+            failed = _carry_out(study, decided, opened.digest, lanes.stuck_after_s)
     done = len(wanted) - len(failed)
     print(f"{done} of {len(wanted)} runs are finished in {study.folder}.")
     print(f"Next: python -m angioray.report {runs}")
@@ -80,30 +87,27 @@ def cv(
         )
 
 
-def _resources(address: str | None) -> dict[str, float]:
-    """What the cluster has; what this machine has where no cluster is meant."""
-    import os
+def _nodes(cohort: Cohort, study: Study, address: str | None, *, starting: bool) -> list[Node]:
+    """The cluster's nodes; this machine alone where no cluster is meant."""
+    from angioray.nodes import cluster_nodes, this_machine
 
-    import torch
-
-    if address or os.environ.get("RAY_ADDRESS"):
+    if starting or address or os.environ.get("RAY_ADDRESS"):
         from preprocess.cluster import start_ray
 
-        return start_ray(address)
-    return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+        start_ray(address)
+        if address or os.environ.get("RAY_ADDRESS"):
+            return cluster_nodes(study.cohort_folder, study.folder, cohort.digest)
+    return this_machine()
 
 
-def _carry_out(study: Study, index: CohortIndex, todo: list[Run], plan: LanePlan) -> dict[str, str]:
-    """Run what is to do, longest first; the reasons of those that failed."""
-    from angioray.cost import run_flop
+def _carry_out(study: Study, plan: Plan, digest: str, stuck_after_s: float) -> dict[str, str]:
+    """Run what is to do; the reasons of the runs that failed."""
     from angioray.lanes import run_lanes
     from angioray.run_folder import RunFolder
     from angioray.study_progress import StudyProgress
 
-    flop = {run.name: run_flop(study, index, run) for run in todo}
-    longest_first = sorted(todo, key=lambda run: (-flop[run.name], run.name))
-    with StudyProgress(flop, plan) as progress:
-        failed = run_lanes(study, longest_first, plan, progress.show).failed
+    with StudyProgress(plan) as progress:
+        failed = run_lanes(study, plan, digest, progress.show, stuck_after_s=stuck_after_s).failed
     for name, reason in failed.items():
         folder = RunFolder.of(study.folder, study.run(name))
         if folder.failure() != reason:  # its workers died before they could write why
@@ -126,4 +130,10 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    run_command(cv, prog="python -m angioray.cv")
+    if STATUS in sys.argv:  # a question about a study, not an order to carry one out
+        from angioray.status import status
+
+        words = [word for word in sys.argv[1:] if word != STATUS]
+        run_command(status, prog=f"python -m angioray.cv {STATUS}", argv=words)
+    else:
+        run_command(cv, prog="python -m angioray.cv")

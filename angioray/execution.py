@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 
@@ -81,6 +82,12 @@ class Executor:
             folder.finish(run, judgement, job.steps, seconds)
         return judgement.metrics
 
+    def release(self) -> None:
+        """Let go of what the last run held on the device; it may have failed for want of room."""
+        self._kept = None
+        if self._world.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def _frames(self, run: Run) -> FrameStore:
         """The frames of a run; the last run's where both share them."""
         if self._kept is None or self._kept[0] != run.frames_key:
@@ -97,3 +104,16 @@ class Executor:
             if self._say is not None:
                 self._say(store.residence.reason)
         return self._kept[1]
+
+
+def reason_of(problem: Exception) -> str:
+    """Why a run failed, as a sentence that says what to do about it."""
+    if isinstance(problem, torch.OutOfMemoryError):
+        first_line = str(problem).partition("\n")[0]
+        return (
+            f"the GPU's memory is too small for it ({first_line}). Give each run a whole GPU "
+            "(`--lanes.gpus 1`) or several (`--lanes.ranks 2`), or lower its batch size."
+        )
+    if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
+        return f"the disk is full ({problem.filename or 'while writing'}). Make room."
+    return f"{type(problem).__name__}: {problem}"

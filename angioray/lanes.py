@@ -7,160 +7,147 @@ a lane pays them once. Ray is only the way to launch: a lane calls the same Exec
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from angioray.plan import LaneGroup, Plan
 from angioray.queue import RunQueue, Snapshot
-from angioray.study import Run, Study
+from angioray.study import Study
+from preprocess.progress import duration
 
-LANE_RESTARTS = 20
+LANE_RESTARTS = 100
+"""A night on machines that come and go."""
+LANES_LEAVING_S = 15.0
 POLL_EVERY_S = 0.5
 PROGRESS_EVERY_S = 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
-class LaneSettings:
-    """How runs share the resources of the cluster; changes no number of the study."""
-
-    lanes: int | None = None
-    """Runs at once; as many as the resources bear if null."""
-    ranks: int = 1
-    """Processes of one run, each with the resources below."""
-    cpus: float = 1.0
-    """CPU cores of a process; its computing threads follow."""
-    gpus: float = 1.0
-    """GPUs of a process where the cluster has any; a fraction shares one among runs."""
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {value}, expected {least}"
-            for name, value, fits, least in (
-                ("lanes", self.lanes, self.lanes is None or self.lanes >= 1, "1 or more"),
-                ("ranks", self.ranks, self.ranks >= 1, "1 or more"),
-                ("cpus", self.cpus, self.cpus > 0, "more than 0"),
-                ("gpus", self.gpus, self.gpus >= 0, "0 or more"),
-            )
-            if not fits
-        ]
-        if problems:
-            raise ValueError("The lanes' settings cannot work: " + "; ".join(problems) + ".")
-
-
-@dataclass(frozen=True)
-class LanePlan:
-    """What was decided, and why."""
-
-    lanes: int
-    ranks: int
-    cpus: float
-    gpus: float
-    reason: str
-
-    @classmethod
-    def of(cls, settings: LaneSettings, resources: dict[str, float], runs: int) -> LanePlan:
-        """Cut a cluster's resources into lanes.
-
-        Args:
-            settings: what one process needs.
-            resources: what the cluster has (``ray.cluster_resources()``).
-            runs: how many there are to do.
-
-        Raises:
-            ValueError: not even one lane fits.
-        """
-        cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-        gpus_each = settings.gpus if gpus else 0.0
-        fits = int(cpus // (settings.cpus * settings.ranks))
-        if gpus_each:
-            fits = min(fits, int(gpus // (gpus_each * settings.ranks)))
-        has = f"{gpus:g} GPUs and {cpus:g} CPU cores"
-        needs = f"{settings.ranks} x ({gpus_each:g} GPUs, {settings.cpus:g} CPU cores)"
-        if fits < 1:
-            raise ValueError(
-                f"The cluster has {has}, but one run needs {needs}. Lower `--lanes.cpus`, "
-                "`--lanes.gpus` or `--lanes.ranks`, or start a larger cluster."
-            )
-        if gpus_each % 1 and settings.ranks > 1:
-            raise ValueError(
-                "Two ranks of one run must not share a GPU: use whole `--lanes.gpus` with "
-                "`--lanes.ranks` above 1."
-            )
-        lanes = max(1, min(fits, runs, settings.lanes or fits))
-        reason = f"{has}, {needs} per run: {lanes} of {runs} runs at once"
-        return cls(lanes, settings.ranks, settings.cpus, gpus_each, reason)
-
-
 def run_lanes(
-    study: Study, todo: list[Run], plan: LanePlan, show: Callable[[Snapshot], None]
+    study: Study,
+    plan: Plan,
+    digest: str,
+    show: Callable[[Snapshot], None],
+    *,
+    stuck_after_s: float,
 ) -> Snapshot:
-    """Carry out runs over the plan's lanes; returns when each is finished or has failed.
+    """Carry out a plan's runs over its lanes; returns when each is finished or has failed.
 
     Args:
         study: already frozen, on storage that every node sees.
-        todo: the runs, in the order they should start.
-        plan: how many lanes, of what size.
+        plan: the runs in their order, and the lanes.
+        digest: the cohort's; a lane that finds another one where it lands does not work.
         show: called a few times a second with the state of the study.
+        stuck_after_s: a run that gets no further for so long is taken from its lane.
+
+    Raises:
+        ValueError: runs are left that no lane could begin.
     """
+    # Ray's defaults: 2 s until a dead worker is noticed, and 60 s for a cluster to make room.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
     import ray
 
     actor: Any = ray.remote(RunQueue)
-    queue = actor.options(num_cpus=0).remote([(run.name, run.frames_key) for run in todo])
+    queue = actor.options(num_cpus=0).remote(plan.entries)
     storage = study.folder / ".lanes"
-    lanes = [_Lane(number, study, plan, queue, storage) for number in range(plan.lanes)]
+    groups = [group for group in plan.groups for _ in range(group.lanes)]
+    lanes = [
+        _Lane(number, study, group, queue, storage, digest) for number, group in enumerate(groups)
+    ]
     for lane in lanes:
         lane.start()
-    while any(lane.is_alive() for lane in lanes):
-        show(ray.get(queue.snapshot.remote()))
+    while True:
+        snapshot: Snapshot = ray.get(queue.snapshot.remote())
+        show(snapshot)
+        if snapshot.over or not any(lane.is_alive() for lane in lanes):
+            break
+        _end_stuck_runs(queue, snapshot, stuck_after_s)
         time.sleep(POLL_EVERY_S)
-    snapshot: Snapshot = ray.get(queue.snapshot.remote())
-    show(snapshot)
+    _wait_for(lanes)
     shutil.rmtree(storage, ignore_errors=True)
-    problems = [lane.problem for lane in lanes if lane.problem]
-    if snapshot.waiting and problems:
+    problems = [*snapshot.unfit.values(), *(lane.problem for lane in lanes if lane.problem)]
+    if snapshot.halted or (snapshot.waiting and problems):
         raise ValueError(
-            f"Every lane ended before {len(snapshot.waiting)} runs were begun: {problems[0]}. "
-            "Give the same command again to go on with them."
+            f"{snapshot.halted or 'No lane is left: ' + str(problems[0])}. "
+            f"{len(snapshot.waiting)} runs were not begun; give the same command again to go on."
         )
     return snapshot
 
 
+def _end_stuck_runs(queue: Any, snapshot: Snapshot, stuck_after_s: float) -> None:
+    """End the processes of lanes whose run gets no further; Ray Train starts them anew."""
+    import ray
+
+    for lane, current in snapshot.running.items():
+        still_s = time.time() - current.heard
+        if still_s < stuck_after_s:
+            continue
+        where = f"at step {current.done} of {current.steps}" if current.steps else "before a step"
+        why = f"it was stuck {where} on {current.node}, without progress for {duration(still_s)}"
+        for worker in ray.get(queue.workers.remote(lane)):
+            ray.kill(worker)
+        ray.get(queue.lose.remote(lane, why))
+
+
+def _wait_for(lanes: list[_Lane]) -> None:
+    """Lanes without work leave by themselves; those that never found room go with this process."""
+    deadline = time.monotonic() + LANES_LEAVING_S
+    for lane in lanes:
+        lane.join(max(0.0, deadline - time.monotonic()))
+
+
 class _Lane(threading.Thread):
-    """Keeps one TorchTrainer alive until the queue is empty."""
+    """Keeps one TorchTrainer alive until the queue has nothing more for it."""
 
     def __init__(
-        self, number: int, study: Study, plan: LanePlan, queue: Any, storage: Path
+        self, number: int, study: Study, group: LaneGroup, queue: Any, storage: Path, digest: str
     ) -> None:
         super().__init__(daemon=True)
         self.problem: str | None = None
-        self._number, self._study, self._plan = number, study, plan
-        self._queue, self._storage = queue, storage
+        self._number, self._group, self._queue = number, group, queue
+        self._storage = storage
+        self._config = {
+            "lane": number,
+            "wide": group.wide,
+            "cpus": group.cpus,
+            "gpus": group.gpus,
+            "runs": str(study.folder),
+            "cohort": str(study.cohort_folder),
+            "digest": digest,
+            "queue": queue,
+        }
 
     def run(self) -> None:
         import ray
+
+        try:
+            self._trainer().fit()
+        except Exception as problem:  # noqa: BLE001 - one lane's end must not end the others
+            self.problem = f"{type(problem).__name__}: {problem}"
+            if ray.is_initialized():
+                ray.get(self._queue.lose.remote(self._number))
+
+    def _trainer(self) -> Any:
         from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
-        resources = {"CPU": self._plan.cpus}
-        if self._plan.gpus:
-            resources["GPU"] = self._plan.gpus
-        trainer = TorchTrainer(
-            _lane_loop,
-            train_loop_config={
-                "lane": self._number,
-                "runs": str(self._study.folder),
-                "cohort": str(self._study.cohort_folder),
-                "queue": self._queue,
-            },
+        from angioray.lane_worker import LaneWatch, work
+
+        resources = {"CPU": self._group.cpus}
+        if self._group.gpus:
+            resources["GPU"] = self._group.gpus
+        return TorchTrainer(
+            work,
+            train_loop_config=self._config,
             scaling_config=ScalingConfig(
-                num_workers=self._plan.ranks,
-                use_gpu=bool(self._plan.gpus),
+                num_workers=self._group.ranks,
+                use_gpu=bool(self._group.gpus),
                 resources_per_worker=resources,
             ),
             # Ray's annotations still describe the Train of before version 2.
@@ -168,71 +155,7 @@ class _Lane(threading.Thread):
                 name=f"lane-{self._number}-{uuid.uuid4().hex[:8]}",
                 storage_path=str(self._storage),
                 failure_config=FailureConfig(max_failures=LANE_RESTARTS),
+                callbacks=[LaneWatch(self._number, self._queue)],  # type: ignore[list-item]
                 logging_config=LoggingConfig(log_level="ERROR"),
             ),
         )
-        try:
-            trainer.fit()
-        except Exception as problem:  # noqa: BLE001 - one lane's end must not end the others
-            self.problem = f"{type(problem).__name__}: {problem}"
-            if ray.is_initialized():
-                ray.get(self._queue.lose.remote(self._number))
-
-
-def _lane_loop(config: dict[str, Any]) -> None:
-    """What a lane's worker does: runs from the queue, one after the other, until none is left."""
-    import ray
-    import ray.train.torch
-
-    from angioray.execution import Executor
-    from angioray.step import World
-    from preprocess.cohort import Cohort
-
-    context = ray.train.get_context()
-    world = World(ray.train.torch.get_device(), context.get_world_rank(), context.get_world_size())
-    study = Study.open(Path(config["runs"]))
-    executor = Executor(study, Cohort.open(config["cohort"]), world)
-    queue, lane = config["queue"], config["lane"]
-    while (name := _next_run(queue, lane, world)) is not None:
-        _carry_out(executor, study.run(name), study.folder, queue, lane, world)
-
-
-def _next_run(queue: Any, lane: int, world: Any) -> str | None:
-    """The lead rank asks the queue; all ranks of the lane do the same run."""
-    import ray
-    import torch.distributed
-
-    name = [ray.get(queue.take.remote(lane)) if world.leads else None]
-    if world.size > 1:
-        torch.distributed.broadcast_object_list(name)
-    return name[0]
-
-
-def _carry_out(executor: Any, run: Run, runs: Path, queue: Any, lane: int, world: Any) -> None:
-    import ray
-
-    from angioray.run_folder import RunFolder
-
-    folder = RunFolder.of(runs, run)
-    told = 0.0
-
-    def progress(done: int, steps: int, values: dict[str, float]) -> None:
-        nonlocal told
-        if world.leads and (done == steps or time.monotonic() - told > PROGRESS_EVERY_S):
-            told = time.monotonic()
-            queue.progress.remote(lane, done, steps, values)
-
-    try:
-        if world.leads:
-            with folder.locked():
-                metrics = executor.execute(run, progress)
-        else:
-            metrics = executor.execute(run, progress)
-    except Exception as problem:  # noqa: BLE001 - one run's failure must not end the lane
-        reason = f"{type(problem).__name__}: {problem}"
-        if world.leads:
-            folder.fail(reason, traceback.format_exc())
-            ray.get(queue.fail.remote(lane, run.name, reason))
-    else:
-        if world.leads:
-            ray.get(queue.finish.remote(lane, run.name, metrics))

@@ -17,10 +17,12 @@ import torch
 import yaml
 
 from angioray.evaluate import Metrics
+from angioray.events import EventFile
 from angioray.study import Run, StudySettings
 from preprocess.atomic import write_json, write_text
 
 SCHEMA_VERSION = 1
+METRICS_FILE = "metrics.jsonl"
 REPORTED_PACKAGES = ("angioray", "torch", "torchvision", "ray", "numpy", "zarr", "pycocotools")
 
 
@@ -116,23 +118,31 @@ class RunFolder:
 
 
 class MetricsLog:
-    """``metrics.jsonl``: a run's own history, one line per logged step, in the order of steps."""
+    """``metrics.jsonl``: a run's own history, one line per logged step, in the order of steps.
+
+    TensorBoard's event file beside it holds the same.
+    """
 
     def __init__(self, folder: RunFolder, *, from_step: int) -> None:
         """Continue at ``from_step``; lines of later steps, written before a crash, are dropped."""
-        self._path = folder.path / "metrics.jsonl"
-        kept = [line for line in self._lines() if line["step"] <= from_step]
+        self._path = folder.path / METRICS_FILE
+        kept = [line for line in self.lines(folder) if line["step"] <= from_step]
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._events = EventFile(folder.path, kept)
 
     def append(self, line: dict[str, float]) -> None:
         """Add one line."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        self._events.append(line)
 
-    def _lines(self) -> Iterator[dict[str, float]]:
-        if not self._path.is_file():
+    @staticmethod
+    def lines(folder: RunFolder) -> Iterator[dict[str, float]]:
+        """The whole lines that a run has logged so far."""
+        path = folder.path / METRICS_FILE
+        if not path.is_file():
             return
-        for text in self._path.read_text("utf-8").splitlines():
+        for text in path.read_text("utf-8").splitlines():
             try:
                 yield json.loads(text)
             except json.JSONDecodeError:

@@ -16,10 +16,14 @@ def write_bytes(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     # Several processes may write one file: each its own partial, and the last rename wins.
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        partial.unlink()  # on a full disk it takes room that is needed
+        raise
     partial.replace(path)
 
 

@@ -1,8 +1,11 @@
-"""A toy cohort, written in a moment: bars for arteries, dark squares for lesions."""
+"""A toy cohort, written in a moment: bars for arteries, dark squares for lesions; and processes."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +20,9 @@ from preprocess.cohort import (
     write_annotations,
 )
 from preprocess.display import Display
+
+if TYPE_CHECKING:
+    from command_processes import Watch
 
 SIZE = 64
 LENGTH = 8
@@ -80,3 +86,20 @@ def write_toy_cohort(
 def toy_cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """The toy cohort of ten patients with lesions and two without; treat it as read-only."""
     return write_toy_cohort(tmp_path_factory.mktemp("toy") / "cohort")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[Path]:
+    """A runs folder for one study, gone afterwards with its weights."""
+    yield tmp_path / "runs"
+    shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def watch() -> Iterator[Watch]:
+    """Starts commands, and at the very end asserts that nothing of them is left."""
+    from command_processes import Watch
+
+    watch = Watch()
+    yield watch
+    watch.close()

@@ -77,6 +77,7 @@ def test_a_run_folder_holds_exactly_what_the_design_says(
         "checkpoint/weights-000012.safetensors",
         "environment.json",
         "evaluated_images.json",
+        "events.out.tfevents",
         "metrics.jsonl",
         "predictions.json",
         "result.json",

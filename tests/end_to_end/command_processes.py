@@ -20,7 +20,7 @@ psutil: Any = importlib.import_module("psutil")
 
 REPOSITORY = Path(__file__).parents[2]
 POLL_EVERY_S = 0.05
-PATIENCE_S = 300.0
+PATIENCE_S = 600.0
 """For what takes seconds on an idle machine."""
 LEAVING_S = 60.0
 """For a cluster to go with its driver."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from command_processes import Watch, run
+from command_processes import run
 from road import Road
 
 TINY = """\
@@ -67,18 +66,3 @@ def road(prepared: Road) -> Iterator[Road]:
         prepared.said[name] = said
     yield prepared
     shutil.rmtree(prepared.runs)  # a hundred megabytes of weights
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> Iterator[Path]:
-    """A runs folder for one study, gone afterwards with its weights."""
-    yield tmp_path / "runs"
-    shutil.rmtree(tmp_path / "runs", ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def watch() -> Iterator[Watch]:
-    """Starts commands, and at the very end asserts that nothing of them is left."""
-    watch = Watch()
-    yield watch
-    watch.close()

@@ -21,7 +21,13 @@ RUNS = {
 }
 RUN_FILES = {
     *("settings.yaml", "environment.json", "metrics.jsonl", "predictions.json"),
-    *("evaluated_images.json", "result.json", "state.json", "weights-000030.safetensors"),
+    *(
+        "events.out.tfevents",
+        "evaluated_images.json",
+        "result.json",
+        "state.json",
+        "weights-000030.safetensors",
+    ),
 }
 
 

@@ -1,0 +1,125 @@
+"""What a lane's processes do: runs from the queue, one after the other, until none is left."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train.torch
+import torch.distributed
+from ray.train import UserCallback
+
+from angioray.execution import Executor, reason_of
+from angioray.lanes import PROGRESS_EVERY_S
+from angioray.residence import Share
+from angioray.run_folder import RunFolder
+from angioray.step import World
+from angioray.study import Run, Study
+from preprocess.cohort import Cohort
+
+
+class LaneWatch(UserCallback):
+    """Tells the queue at once that a lane has died, so that another may take its run."""
+
+    def __init__(self, lane: int, queue: Any) -> None:
+        self._lane, self._queue = lane, queue
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Called by the lane's controller before it starts new workers."""
+        problem = next(iter(worker_exceptions.values()))
+        first_line = str(problem).strip().partition("\n")[0]
+        why = f"its worker died ({type(problem).__name__}: {first_line})"
+        ray.get(self._queue.lose.remote(self._lane, why))
+
+
+def work(config: dict[str, Any]) -> None:
+    """A lane's rank, from its start to the end of the queue."""
+    context = ray.train.get_context()
+    world = World(
+        ray.train.torch.get_device(),
+        context.get_world_rank(),
+        context.get_world_size(),
+        _share(config["cpus"], config["gpus"]),
+    )
+    queue, lane = config["queue"], config["lane"]
+    node = ray.util.get_node_ip_address()
+    ray.get(queue.join.remote(lane, ray.get_runtime_context().current_actor))
+    try:
+        study = Study.open(Path(config["runs"]))
+        cohort = Cohort.open(config["cohort"])
+    except (ValueError, OSError) as problem:
+        ray.get(queue.reject.remote(lane, f"node {node} does not see the study: {problem}"))
+        return
+    if cohort.digest != config["digest"]:
+        ray.get(queue.reject.remote(lane, f"another cohort lies in {cohort.folder} on node {node}"))
+        return
+    worker = _Worker(Executor(study, cohort, world), study, queue, lane, world)
+    while (name := _next_run(queue, lane, world, wide=config["wide"], node=node)) is not None:
+        worker.carry_out(study.run(name))
+
+
+def _share(cpus: float, gpus: float) -> Share:
+    """What is this process's of its node, if the node is filled with others of its size."""
+    here = ray.get_runtime_context().get_node_id()
+    has = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
+    others = has.get("GPU", 1.0) / gpus if gpus else has.get("CPU", 1.0) / cpus
+    return Share(device=min(1.0, gpus) if gpus else 1.0, host=1 / max(1.0, others))
+
+
+def _next_run(queue: Any, lane: int, world: World, *, wide: bool, node: str) -> str | None:
+    """The lead rank asks the queue; all ranks of the lane do the same run."""
+    name = [ray.get(queue.take.remote(lane, wide=wide, node=node)) if world.leads else None]
+    if world.size > 1:
+        torch.distributed.broadcast_object_list(name)
+    return name[0]
+
+
+class _Worker:
+    """One rank of a lane with what it needs for a run."""
+
+    def __init__(
+        self, executor: Executor, study: Study, queue: Any, lane: int, world: World
+    ) -> None:
+        self._executor, self._study = executor, study
+        self._queue, self._lane, self._world = queue, lane, world
+        self._told = 0.0
+
+    def carry_out(self, run: Run) -> None:
+        """Execute a run and tell the queue how it ended."""
+        folder = RunFolder.of(self._study.folder, run)
+        try:
+            with ExitStack() as held:
+                if self._world.leads:
+                    held.enter_context(folder.locked())
+                metrics = self._executor.execute(run, self._progress_of(run))
+        except Exception as problem:  # noqa: BLE001 - one run's failure must not end the lane
+            self._fail(run, folder, problem)
+        else:
+            if self._world.leads:
+                ray.get(self._queue.finish.remote(self._lane, run.name, metrics))
+
+    def _progress_of(self, run: Run) -> Any:
+        def progress(done: int, steps: int, values: dict[str, float]) -> None:
+            now = time.monotonic()
+            if self._world.leads and (done == steps or now - self._told > PROGRESS_EVERY_S):
+                self._told = now
+                self._queue.progress.remote(self._lane, run.name, done, steps, values)
+
+        return progress
+
+    def _fail(self, run: Run, folder: RunFolder, problem: Exception) -> None:
+        reason = reason_of(problem)
+        with suppress(OSError):  # the disk may be what failed; the queue knows the reason too
+            folder.fail(reason, traceback.format_exc())
+        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
+            ray.get(self._queue.halt.remote(reason.rstrip(".")))
+        ray.get(self._queue.fail.remote(self._lane, run.name, reason))
+        self._executor.release()
+        if self._world.size > 1:
+            # The other ranks may wait in an exchange for this one: only an end frees them.
+            raise problem

@@ -1,0 +1,150 @@
+"""The machines that runs may land on: what each has, and whether it sees the study."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from preprocess.atomic import write_text
+
+ANSWER_WITHIN_S = 120.0
+"""For a node to start a process and look; it imports PyTorch meanwhile."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine.
+
+    Attributes:
+        name: its address in the cluster.
+        cpus: CPU cores that it offers.
+        gpus: GPUs that it offers.
+        memory: bytes for processes; 0 where unknown.
+        gpu_memory: bytes of its smallest GPU; 0 where there is none or it is unknown.
+    """
+
+    name: str
+    cpus: float
+    gpus: float
+    memory: int = 0
+    gpu_memory: int = 0
+
+
+def this_machine() -> list[Node]:
+    """This machine, as a cluster of its own."""
+    import torch
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    gpus = torch.cuda.device_count()
+    return [Node("this machine", float(os.cpu_count() or 1), float(gpus), memory, _gpu_memory())]
+
+
+def cluster_nodes(cohort: Path, runs: Path, digest: str) -> list[Node]:
+    """The nodes of the cluster that this process has joined, each asked what it sees.
+
+    Args:
+        cohort: the cohort's folder.
+        runs: the runs folder; made if it is not there.
+        digest: the cohort's, as this process reads it.
+
+    Raises:
+        ValueError: a node that could bear runs does not see the cohort or the runs folder, or
+            lacks this package; every such node is named.
+    """
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    able = [node for node in alive if node["Resources"].get("CPU") or node["Resources"].get("GPU")]
+    answers = _ask(able, cohort, runs, digest)
+    if problems := [f"{name}: {said}" for name, (said, _) in answers.items() if said]:
+        raise ValueError(
+            f"{len(problems)} of {len(able)} nodes cannot take part in the study:\n  "
+            + "\n  ".join(sorted(problems))
+            + "\nGive every node the same storage at the same paths and the same version of "
+            "angioray, or take these nodes out of the cluster."
+        )
+    return [
+        Node(
+            node["NodeManagerAddress"],
+            node["Resources"].get("CPU", 0.0),
+            node["Resources"].get("GPU", 0.0),
+            int(node["Resources"].get("memory", 0)),
+            answers[_name(node)][1],
+        )
+        for node in able
+        if _name(node) in answers
+    ]
+
+
+def problem_here(cohort: Path, digest: str) -> str:
+    """Why this machine cannot work on a study of the cohort; empty if it can.
+
+    Args:
+        cohort: the cohort's folder.
+        digest: what it must be.
+    """
+    from preprocess.cohort import Cohort
+
+    try:
+        found = Cohort.open(cohort).digest
+    except (ValueError, OSError) as problem:
+        return f"it does not see the cohort: {problem}"
+    return "" if found == digest else f"another cohort lies in {cohort} there"
+
+
+def _ask(
+    nodes: Sequence[dict[str, Any]], cohort: Path, runs: Path, digest: str
+) -> dict[str, tuple[str, int]]:
+    """What each node says is wrong, and its GPU's memory; those that die meanwhile say nothing."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    runs.mkdir(parents=True, exist_ok=True)
+    mark, word = runs / ".seen", secrets.token_hex(8)
+    write_text(mark, word)
+    # A process of its own each time: what it learned of the GPU holds memory there.
+    look: Any = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(_look)
+    asked = {
+        _name(node): look.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(str(cohort), digest, str(mark), word)
+        for node in nodes
+    }
+    answers = {}
+    for name, answer in asked.items():
+        try:
+            answers[name] = ray.get(answer, timeout=ANSWER_WITHIN_S)
+        except GetTimeoutError:
+            answers[name] = (f"it did not answer within {ANSWER_WITHIN_S:.0f} s", 0)
+        except RayError as problem:
+            first = str(problem).strip().splitlines()[-1]
+            answers[name] = (f"it cannot run this version of angioray ({first})", 0)
+    mark.unlink(missing_ok=True)
+    alive = {_name(node) for node in ray.nodes() if node["Alive"]}
+    return {name: answer for name, answer in answers.items() if name in alive or not answer[0]}
+
+
+def _look(cohort: str, digest: str, mark: str, word: str) -> tuple[str, int]:
+    path = Path(mark)
+    if not path.is_file() or path.read_text("utf-8") != word:
+        return f"it does not see the runs folder {path.parent}", 0
+    if not os.access(path.parent, os.W_OK):
+        return f"it cannot write into the runs folder {path.parent}", 0
+    return problem_here(Path(cohort), digest), _gpu_memory()
+
+
+def _name(node: dict[str, Any]) -> str:
+    # Several nodes may share an address: Ray's own test clusters do.
+    return f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})"
+
+
+def _gpu_memory() -> int:
+    import torch
+
+    count = torch.cuda.device_count()
+    return min((torch.cuda.get_device_properties(i).total_memory for i in range(count)), default=0)

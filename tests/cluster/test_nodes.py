@@ -1,0 +1,91 @@
+"""Several nodes on one machine: one is lost, one does not see the cohort."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster_study import RUNS, ToyStudy
+from command_processes import PATIENCE_S, Watch
+from ray.cluster_utils import Cluster
+from run_folders import half_done, predictions
+
+from angioray.nodes import problem_here
+from preprocess.cohort import Cohort
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head that bears no runs, and whatever nodes a test adds."""
+    # Its processes speak over loopback alone; tokens are the business of the test with real hosts.
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    yield made
+    made.shutdown()
+
+
+def test_a_lost_node_costs_no_run(
+    cluster: Any, toy_study: ToyStudy, watch: Watch, runs: Path, tmp_path: Path
+) -> None:
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    study = toy_study.command(runs, "--address", cluster.address)
+    with watch.running(tmp_path, *study) as command:
+        command.wait_until(lambda: len(half_done(runs, least_steps=10)) == 2)
+        cluster.remove_node(nodes[0], allow_graceful=False)
+        ended = command.finish()
+    assert ended.code == 0, ended.err
+    assert "lost its lane" in ended.err
+    assert "2 of 4 runs at once" in ended.err
+    assert "4 of 4 runs are finished" in ended.out
+    assert predictions(runs, RUNS) == toy_study.predictions
+
+
+def test_a_node_that_does_not_see_the_cohort_is_named(
+    cluster: Any, toy_study: ToyStudy, watch: Watch, runs: Path, tmp_path: Path
+) -> None:
+    cohort = tmp_path / "cohort"
+    shutil.copytree(toy_study.cohort, cohort)
+    ray = Path(sys.executable).with_name("ray")
+    join = f"{ray} start --address={cluster.address} --num-cpus=1 --block"
+    # The node's own view of the file system has an empty disk where the cohort lies.
+    hidden = f"mount -t tmpfs none {cohort} && exec {join}"
+    try:
+        node = subprocess.Popen(["unshare", "--mount", "sh", "-c", hidden])
+    except OSError as problem:
+        pytest.skip(f"there is no unshare command here: {problem}")
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while len(cluster.list_all_nodes()) < 1 or not _bears_runs(cluster):
+            if node.poll() is not None:
+                pytest.skip("this machine lets nobody make a mount namespace")
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        study = toy_study.command(runs, "--address", cluster.address)
+        arguments = tuple(cohort if word == toy_study.cohort else word for word in study)
+        with watch.running(tmp_path, *arguments) as command:
+            ended = command.finish()
+    finally:
+        node.terminate()
+        node.wait()
+    assert ended.code == 2
+    assert "1 of 1 nodes cannot take part in the study" in ended.err
+    assert f"it does not see the cohort: {cohort} is no cohort" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def _bears_runs(cluster: Any) -> bool:
+    return any(node["Resources"].get("CPU") for node in cluster.global_state.node_table())
+
+
+def test_what_is_wrong_with_a_cohort_is_said(toy_cohort: Cohort, tmp_path: Path) -> None:
+    assert problem_here(toy_cohort.folder, toy_cohort.digest) == ""
+    assert "another cohort lies in" in problem_here(toy_cohort.folder, "0" * 64)
+    assert "does not see the cohort" in problem_here(tmp_path / "gone", toy_cohort.digest)
