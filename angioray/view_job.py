@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from angioray.augmentation import augment
 from angioray.classifier import set_stage, view_classifier, view_loss
-from angioray.evaluate import view_metrics
 from angioray.frames import FrameKey, FrameStore
 from angioray.optimiser import Plateau
 from angioray.run_folder import Judgement
@@ -19,6 +18,7 @@ from angioray.sampler import batch_positions
 from angioray.selection import CohortIndex
 from angioray.study import Run, Study
 from angioray.training import World
+from angioray.view_metrics import view_metrics
 
 JUDGING_BATCH = 64
 

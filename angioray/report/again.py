@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from angioray.bootstrap import AVERAGE_PRECISION_RESAMPLES, RESAMPLES
+from angioray.bootstrap import RESAMPLES
 from angioray.report.page import Block, Listing, Section, Text, plain_table
 from angioray.report.runs import ReportedRun, ReportedStudy
 
@@ -79,11 +79,11 @@ def definitions_section() -> Section:
         ),
         (
             "95 % interval",
-            f"Percentiles 2.5 and 97.5 of {RESAMPLES} resamples of the patients "
-            f"({AVERAGE_PRECISION_RESAMPLES} for AP) on the held-out frames of all finished folds "
-            "together. It says how the patients vary, not the training; pooled frames weigh folds "
-            "by their size, so that it need not be centred on the mean over folds. An interval "
-            "without width says that all patients agree, not that the value is certain.",
+            f"Percentiles 2.5 and 97.5 of {RESAMPLES} resamples of the patients on the held-out "
+            "frames of all finished folds together. It says how the patients vary, not the "
+            "training; pooled frames weigh folds by their size, so that it need not be centred on "
+            "the mean over folds. An interval without width says that all patients agree, not that "
+            "the value is certain.",
         ),
         (
             "Paper, Cong et al.",

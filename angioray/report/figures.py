@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from angioray.evaluate import confusion_matrix
 from angioray.matching import FloatArray
 from angioray.report.curves import Band, free_response, operating_point, precision_recall
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.runs import Group
+from angioray.view_metrics import confusion_matrix
 from preprocess.drawing import COLOURS, GREY, INK, LINES, Figure, draw, panels
 
 _CURVE_POINTS = 150
@@ -26,7 +26,7 @@ def detector_curves(view: str, variants: Sequence[DetectorEvidence]) -> Figure:
         left, right = panels(canvas, 2, 2)
         for number, evidence in enumerate(variants):
             style: dict[str, Any] = {"color": COLOURS[number % 7], "linestyle": LINES[number % 4]}
-            folds = list(evidence.fold_matches().values())
+            folds = [matched.best for matched in evidence.matched_folds.values()]
             label = f"{evidence.group.variant}, {evidence.group.size} px"
             _band(left, precision_recall(folds), label, style)
             _band(right, free_response(folds), label, style)
@@ -36,8 +36,8 @@ def detector_curves(view: str, variants: Sequence[DetectorEvidence]) -> Figure:
                     (right, (point.false_per_frame, point.recall)),
                 ):
                     axes.plot(*at, "o", color=style["color"], ms=6, mec="white", mew=1, zorder=5)
-        fixed = variants[0].fixed_matches
-        if len(fixed.score):
+        fixed = variants[0].matched.baseline
+        if fixed is not None and len(fixed.score):
             style = {"color": GREY, "linestyle": "-", "linewidth": 1.1}
             _band(right, free_response([fixed]), "fixed boxes", style)
         left.set(xlabel="Recall", ylabel="Precision", xlim=(0, 1), ylim=(0, 1.02))

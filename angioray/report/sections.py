@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from angioray.frame_index import FrameIndex
 from angioray.report.attention import attention
 from angioray.report.balance import balance_table, patients_are_unknown, shared_patients
 from angioray.report.estimates import Estimate, detector_intervals, estimates, view_intervals
-from angioray.report.evidence import DetectorEvidence, FrameIndex, ViewEvidence
+from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.figures import box_sizes, confusion, detector_curves, learning_curves
 from angioray.report.page import Block, Section, Text, plain_table
 from angioray.report.pictures import galleries

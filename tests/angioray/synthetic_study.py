@@ -10,12 +10,10 @@ import cv2
 import numpy as np
 
 from angioray.detector_job import coco_results
-from angioray.evaluate import (
-    best_fixed_boxes,
-    detector_metrics,
-    fixed_predictions,
-    view_metrics,
-)
+from angioray.evaluate import detector_metrics, fixed_predictions
+from angioray.fixed_boxes import best_fixed_boxes
+from angioray.frame_index import FrameIndex
+from angioray.view_metrics import view_metrics
 from preprocess.cohort import (
     Box,
     Cohort,
@@ -256,9 +254,8 @@ def _finish_detector(
     found = {i: _guesses(boxes, random) for i, boxes in truth.items()}
     training = {_image(cohort, s): _lesions(cohort, s) for s in fold["train"]}
     fixed = best_fixed_boxes(training)
-    metrics = detector_metrics(
-        truth, found, images, images, baseline=fixed_predictions(fixed, images)
-    )
+    judged = FrameIndex(cohort=cohort).judged(images)
+    metrics = detector_metrics(judged, found, baseline=fixed_predictions(fixed, images))
     xywh = [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in fixed.tolist()]
     _finish(folder, run, coco_results(found), list(images), metrics=metrics, fixed_boxes=xywh)
 
