@@ -70,6 +70,21 @@ def definitions_section() -> Section:
             "Five boxes that are the same in every frame: those that find most lesions on the "
             "training frames of the fold. What a detector finds beyond them, it sees.",
         ),
+        (
+            "Chosen score",
+            "The threshold of a fold that gives the best F1 on the out-of-fold predictions of all "
+            "other folds; never chosen on the fold's own validation part.",
+        ),
+        (
+            "Sensitivity at false boxes per frame",
+            "Recall at the lowest score threshold that gives, over all judged frames, no more than "
+            "so many false boxes per frame (FROC). Boxes of equal score come together.",
+        ),
+        (
+            "Calibration error",
+            "Mean distance, over ten bins of confidence weighted by their answers, between mean "
+            "confidence and the share that is right.",
+        ),
         ("F1 (macro)", "Mean over classes of 2 TP / (2 TP + FP + FN)."),
         ("Cross entropy", "Natural logarithm; probabilities are clipped at 1e-7."),
         (

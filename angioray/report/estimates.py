@@ -11,7 +11,6 @@ from angioray.evaluate import aggregate
 from angioray.measures import Measure
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.runs import Group
-from angioray.view_metrics import view_measures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,19 +45,23 @@ class Estimate:
 def estimates(group: Group, intervals: Mapping[str, Interval | None]) -> dict[str, Estimate]:
     """Every metric that the group's finished runs report, by name and in their order."""
     names = [name for run in group.finished for name in (run.result or {})["metrics"]]
-    found = {}
-    for name in dict.fromkeys(names):
-        folds = tuple(run.metric(name) for run in group.runs)
-        over_folds = aggregate(folds)
-        found[name] = Estimate(
-            group=group,
-            metric=name,
-            mean=over_folds.mean,
-            std=over_folds.std,
-            ci95=intervals.get(name),
-            folds=folds,
+    return {
+        name: over_folds(
+            group, name, {run.fold: run.metric(name) for run in group.runs}, intervals.get(name)
         )
-    return found
+        for name in dict.fromkeys(names)
+    }
+
+
+def over_folds(
+    group: Group, metric: str, values: Mapping[int, float | None], ci95: Interval | None
+) -> Estimate:
+    """One metric from its values by fold."""
+    folds = tuple(values.get(run.fold) for run in group.runs)
+    spread = aggregate(folds)
+    return Estimate(
+        group=group, metric=metric, mean=spread.mean, std=spread.std, ci95=ci95, folds=folds
+    )
 
 
 def detector_intervals(evidence: DetectorEvidence) -> dict[str, Interval | None]:
@@ -70,8 +73,7 @@ def detector_intervals(evidence: DetectorEvidence) -> dict[str, Interval | None]
 def view_intervals(evidence: ViewEvidence) -> dict[str, Interval | None]:
     """95 % intervals of a classifier's metrics."""
     resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
-    measures = view_measures(evidence.labels, evidence.probabilities, evidence.classes)
-    return _intervals(resampling, measures)
+    return _intervals(resampling, evidence.measures())
 
 
 def _intervals(

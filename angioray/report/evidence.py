@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy as np
 from angioray.evaluate import Matched, fixed_predictions
 from angioray.frame_index import FrameIndex
 from angioray.matching import FloatArray, Matches, Truth
+from angioray.measures import Measure
 from angioray.report.runs import Group, ReportedRun
+from angioray.view_metrics import view_measures
 
 BoxesAndScores = dict[int, tuple[FloatArray, FloatArray]]
 
@@ -107,6 +110,22 @@ class ViewEvidence:
             labels=[view_class.get(view, view) for view in views],
             probabilities=np.array([[row.get(name, 0.0) for name in classes] for *_, row in rows]),
         )
+
+    def of_images(self, image_ids: Sequence[int]) -> ViewEvidence:
+        """The same of some of its frames, in this order."""
+        place = {image_id: row for row, image_id in enumerate(self.image_ids)}
+        rows = [place[image_id] for image_id in image_ids]
+        return replace(
+            self,
+            image_ids=list(image_ids),
+            folds=[self.folds[row] for row in rows],
+            labels=[self.labels[row] for row in rows],
+            probabilities=self.probabilities[rows],
+        )
+
+    def measures(self) -> dict[str, Measure]:
+        """Every measure of the classifier by name."""
+        return view_measures(self.labels, self.probabilities, self.classes)
 
 
 def xyxy(boxes_xywh: FloatArray) -> FloatArray:

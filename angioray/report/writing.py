@@ -12,12 +12,12 @@ from angioray.report.again import (
     definitions_section,
     settings_yaml,
 )
+from angioray.report.findings import Findings
 from angioray.report.headline import headline, notices
 from angioray.report.page import Page, Section
 from angioray.report.results import detector_table, view_table
 from angioray.report.runs import ReportedRun, ReportedStudy
 from angioray.report.sections import (
-    Findings,
     cohort_section,
     detection_section,
     folds_section,
@@ -101,6 +101,7 @@ def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:
         "metrics": [
             estimate.as_json() for _, found in findings.scored for estimate in found.values()
         ],
+        "comparisons": [row for c in findings.comparisons for row in c.as_json()],
         "missing": [_missing(run) for run in study.missing],
     }
 
