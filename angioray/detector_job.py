@@ -16,6 +16,7 @@ from angioray.evaluate import detector_metrics, fixed_predictions
 from angioray.fixed_boxes import best_fixed_boxes
 from angioray.frame_index import FrameIndex
 from angioray.frames import FrameKey, FrameStore
+from angioray.matching import Predictions
 from angioray.optimiser import Plateau
 from angioray.run_folder import Judgement
 from angioray.sampler import batch_positions
@@ -159,7 +160,7 @@ def in_stored_pixels(detections: Detections, scales: Sequence[tuple[float, float
     ]
 
 
-def coco_results(found: Mapping[int, Found]) -> list[dict[str, Any]]:
+def coco_results(found: Predictions) -> list[dict[str, Any]]:
     """Detections by image id as COCO results, best first within a frame."""
     return [
         {

@@ -26,6 +26,10 @@ def again_section(study: ReportedStudy) -> Section:
     blocks: list[Block] = [
         Listing(title="Commands", text=_commands(study)),
         Text(
+            "For each final model a card (use, cohort, metrics, limits) lies in "
+            "report/model_cards, as JSON and Markdown."
+        ),
+        Text(
             f"The settings below are also in report/{SETTINGS_FILE}. The same cohort (digest "
             f"{study.document['cohort']['digest'][:16]}) and settings give the same folds "
             f"(SHA-256 {study.document['splits_sha256'][:16]}); study.json holds them in full."
@@ -122,8 +126,11 @@ def _commands(study: ReportedStudy) -> str:
             f"--runs {runs}"
             if study.runs
             else "",
-            "# this report",
+            "# this report, and this study beside another",
             f"python -m angioray.report {runs}",
+            f"python -m angioray.report {runs} OTHER-RUNS",
+            "# the finished models on new cines",
+            f"python -m angioray.predict NEW-DICOM --runs {runs} --out predictions",
         ]
     )
 

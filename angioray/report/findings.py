@@ -11,6 +11,7 @@ from angioray.report.estimates import Estimate, detector_intervals, estimates, v
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.operating import chosen_estimates
 from angioray.report.runs import Group, ReportedStudy
+from angioray.report.two_steps import TwoStepResult, two_step_results
 from preprocess.cohort import Cohort
 from preprocess.progress import track
 
@@ -25,6 +26,7 @@ class Findings:
     detectors: tuple[DetectorEvidence, ...]
     scored: tuple[tuple[Group, dict[str, Estimate]], ...]
     comparisons: tuple[Comparison, ...]
+    two_steps: tuple[TwoStepResult, ...]
 
     @classmethod
     def of(cls, study: ReportedStudy, cohort: Cohort | None) -> Findings:
@@ -52,4 +54,5 @@ class Findings:
             detectors=tuple(detectors),
             scored=tuple(scored),
             comparisons=(*compare_sizes(views), *compare_variants(detectors)),
+            two_steps=tuple(two_step_results(study, views, detectors)),
         )

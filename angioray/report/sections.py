@@ -29,6 +29,7 @@ from angioray.report.pictures import galleries
 from angioray.report.results import detector_table, fold_tables, view_table
 from angioray.report.runs import ReportedStudy
 from angioray.report.tables import Table
+from angioray.report.two_steps import two_step_table
 from preprocess.cohort import Cohort, ManifestRow, Verdict, read_manifest
 from preprocess.summary.table_1 import COLUMNS, note, rejected_reasons, table_1
 
@@ -98,6 +99,14 @@ def detection_section(findings: Findings) -> Section | None:
         name = f"calibration-{view}"
         blocks.append(calibration(name, f"Scores of the {view} detectors", curves, "boxes"))
     return Section(anchor="detection", title="Stenosis detection", blocks=tuple(blocks))
+
+
+def two_step_section(findings: Findings) -> Section | None:
+    """Both steps together, as they would be used."""
+    blocks = _some(two_step_table(findings.two_steps))
+    if not blocks:
+        return None
+    return Section(anchor="two-step", title="Both steps together", blocks=tuple(blocks))
 
 
 def pictures_section(findings: Findings) -> Section | None:

@@ -91,6 +91,7 @@ def write_study(
     variants: Iterable[str] = ("B", "BG"),
     sizes: Iterable[int] = (64, 96),
     leave_out: Iterable[str] = (),
+    luck: int = 0,
 ) -> Path:
     """A runs folder whose runs are all finished, but for those left out."""
     folds = _folds(cohort)
@@ -134,7 +135,7 @@ def write_study(
             continue
         folder = runs / run["name"]
         folder.mkdir()
-        random = np.random.default_rng(number)
+        random = np.random.default_rng(number + luck)
         _write_training(folder, random)
         if run["task"] == "view":
             _finish_view(folder, run, folds["view"][run["fold"]], cohort, random)

@@ -19,7 +19,8 @@ from torch import nn
 from angioray.gradcam import grad_cam, map_correlations, randomised
 from angioray.matching import match_frames
 from angioray.report import write_report
-from angioray.report.__main__ import report
+from angioray.report.__main__ import arguments, report
+from angioray.report.against import write_comparison
 from angioray.report.attention import sanity
 from angioray.report.curves import free_response, precision_recall
 from angioray.report.published import published_detector, published_view
@@ -428,3 +429,71 @@ def test_stills_without_patients_are_called_that(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path / "cohort", patients=5, stills=True)
     runs = write_study(tmp_path / "runs", cohort, variants=("B",), sizes=())
     assert "Grouping by patient was impossible" in write_report(runs).read_text()
+
+
+def test_each_final_model_has_a_card(reported: Path) -> None:
+    cards = reported / "report" / "model_cards"
+    names = {path.stem for path in cards.glob("*.json")}
+    assert names == {
+        *("view-64", "view-96"),
+        *(f"detector-{view}-{variant}-128" for view in CLASSES for variant in ("B", "BG")),
+    }
+    card = json.loads((cards / "detector-RCA-B-128.json").read_text())
+    assert len(card["members"]) == FOLDS
+    assert (card["cohort"]["patients"], card["cohort"]["kept_together"]) == (10, "patient")
+    recall = next(m for m in card["metrics"] if m["metric"] == RECALL)
+    assert recall["mean"] == entry(read(reported), RECALL, view="RCA", variant="B")["mean"]
+    assert any("no such number" in limit for limit in card["limits"])
+    assert any("10 patients are too few" in limit for limit in card["limits"])
+    text = (cards / "detector-RCA-B-128.md").read_text()
+    assert "It is no medical device" in text and f"{recall['mean']:.3f}" in text
+    view = (cards / "view-64.md").read_text()
+    assert "Folds were cut by sequence" in view
+    assert str(reported) not in text + json.dumps(card)
+
+
+def compared(runs: Path, other: Path) -> tuple[str, dict[str, Any]]:
+    argv = arguments([str(runs), str(other)])
+    run_command(report, prog="python -m angioray.report", argv=argv)
+    folder = runs / "report" / f"against-{other.name}"
+    document = json.loads((folder / "comparison.json").read_text())
+    return (folder / "comparison.html").read_text(), document
+
+
+def test_two_studies_are_compared_on_the_same_patients(
+    runs: Path, cohort: Cohort, tmp_path: Path
+) -> None:
+    other = write_study(tmp_path / "other", cohort, variants=("B",), sizes=(64,), luck=100)
+    settings = json.loads((other / "study.json").read_text())
+    settings["settings"]["detector"]["steps"] = 7000
+    (other / "study.json").write_text(json.dumps(settings))
+    html, document = compared(runs, other)
+    assert document["same_cohort"] is True
+    found = document["comparisons"]
+    assert {(c["task"], c["view"]) for c in found} == {
+        *(("view", ""), ("detector", "RCA"), ("detector", "LCA"))
+    }
+    for row in found:
+        assert row["patients"] == 10 and row["ci95"] is not None
+    assert any(row["difference"] for row in found)
+    assert "detector.steps" in html and "7000" in html and "Their folds are the same." in html
+    back, opposite = compared(other, runs)
+    assert "other against runs" in back
+    of = {(c["task"], c["view"], c["metric"]): c["difference"] for c in found}
+    for row in opposite["comparisons"]:
+        assert row["difference"] == pytest.approx(-of[row["task"], row["view"], row["metric"]])
+
+
+def test_studies_of_different_cohorts_stand_side_by_side(runs: Path, tmp_path: Path) -> None:
+    elsewhere = write_cohort(tmp_path / "elsewhere", patients=6)
+    other = write_study(tmp_path / "other", elsewhere, variants=("B",), sizes=(64,))
+    html, document = compared(runs, other)
+    assert document == {**document, "same_cohort": False, "comparisons": []}
+    assert "were made on different cohorts" in html
+    assert "Each study by itself: detectors" in html
+    assert (runs / "report" / "against-other" / "side_by_side_detector.csv").is_file()
+
+
+def test_a_study_is_not_compared_with_itself(runs: Path) -> None:
+    with pytest.raises(ValueError, match="are the same study"):
+        write_comparison(runs, runs)
