@@ -13,8 +13,11 @@ from torch import Tensor
 from angioray.augmentation import move_boxes
 from angioray.batches import Batches
 from angioray.detector import Detections, RetinaNet
-from angioray.evaluate import best_fixed_boxes, detector_metrics, fixed_predictions
+from angioray.evaluate import detector_metrics, fixed_predictions
+from angioray.fixed_boxes import best_fixed_boxes
+from angioray.frame_index import FrameIndex
 from angioray.frames import FrameKey, FrameStore
+from angioray.matching import Predictions
 from angioray.optimiser import Plateau
 from angioray.run_folder import Judgement
 from angioray.selection import CohortIndex
@@ -89,20 +92,15 @@ class DetectorJob:
         which = self._settings.judged_frames
         keys = self._index.judged_frames(self._fold.validation, which)
         found = self._by_image(detect_frames(self.model, self.batches.store, keys, precision))
-        fixed = best_fixed_boxes(self._truth(self._index.judged_frames(self._fold.train, which)))
+        cohort = self._index.cohort
+        frames = FrameIndex(cohort=cohort)
+        training = self._index.judged_frames(self._fold.train, which)
+        fixed = best_fixed_boxes(frames.truth(cohort.image_id(*key) for key in training))
         metrics = detector_metrics(
-            self._truth(keys),
-            found,
-            list(found),
-            self._by_image({key: key[0] for key in keys}),
-            baseline=fixed_predictions(fixed, found),
+            frames.judged(found), found, baseline=fixed_predictions(fixed, found)
         )
         details = {"fixed_boxes": [_xywh(box) for box in fixed]}
         return Judgement(coco_results(found), list(found), metrics, details)
-
-    def _truth(self, keys: Sequence[FrameKey]) -> dict[int, NDArray[np.float64]]:
-        boxes = self._index.cohort.boxes_by_frame
-        return self._by_image({key: np.array([b.box_xyxy for b in boxes[key]]) for key in keys})
 
     def _by_image(self, values: Mapping[FrameKey, Any]) -> dict[int, Any]:
         return {self._index.cohort.image_id(*key): value for key, value in values.items()}
@@ -149,7 +147,7 @@ def in_stored_pixels(detections: Detections, scales: Sequence[tuple[float, float
     ]
 
 
-def coco_results(found: Mapping[int, Found]) -> list[dict[str, Any]]:
+def coco_results(found: Predictions) -> list[dict[str, Any]]:
     """Detections by image id as COCO results, best first within a frame."""
     return [
         {

@@ -15,7 +15,7 @@ from preprocess.command_line import run as run_command
 
 PACKAGES = (
     "torch", "torchvision", "ray", "zarr", "pydicom", "imagecodecs", "python-gdcm",
-    "opencv-contrib-python", "pycocotools", "scikit-learn", "safetensors",
+    "opencv-contrib-python", "scikit-learn", "safetensors",
 )  # fmt: skip
 FREE_DISK_GIB = 20
 

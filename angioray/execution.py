@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 
 from angioray.detector_job import DetectorJob
-from angioray.evaluate import Metrics
 from angioray.frames import FrameStore, load_frames
+from angioray.measures import Metrics
 from angioray.run_folder import RunFolder
 from angioray.selection import CohortIndex
 from angioray.step import World

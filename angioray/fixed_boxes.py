@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from angioray.matching import BoolArray, FloatArray, Truth
+from angioray.matching import BoolArray, FloatArray, Truth, iou_matrix
 
 _MOST_FRAMES = 2_000
 _MOST_BOX_CANDIDATES = 1_000
@@ -58,17 +58,6 @@ def best_fixed_boxes(
     while (better := search.exchange(chosen)) is not None:
         chosen = better
     return candidates[chosen]
-
-
-def iou_matrix(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
-    """IoU of every pair (float[M, N]) of two sets of boxes, float[M, 4] and float[N, 4]."""
-    low = np.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2])
-    high = np.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [(b[:, 2:] - b[:, :2]).prod(axis=1) for b in (first_xyxy, second_xyxy)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    overlap: FloatArray = shared / np.maximum(union, np.finfo(float).tiny)
-    return overlap
 
 
 def _flat(boxes_by_frame: Truth) -> tuple[FloatArray, NDArray[np.int64]]:

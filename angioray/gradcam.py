@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -42,3 +44,32 @@ def grad_cam(model: nn.Module, images: Tensor, class_index: int, layer: nn.Modul
     maps = F.interpolate(maps, size=images.shape[-2:], mode="bilinear", align_corners=False)
     greatest = maps.amax(dim=(2, 3), keepdim=True)
     return torch.where(greatest > 0, maps / greatest.clamp_min(1e-12), 0.0)[:, 0]
+
+
+def randomised(model: nn.Module, *, seed: int = 0) -> nn.Module:
+    """A copy of a network with all weights drawn anew: what a map would be had nothing been learnt.
+
+    The sanity check of Adebayo et al. 2018 (arXiv 1810.03292): a map that stays as it is under
+    random weights shows the picture, not the network.
+    """
+    copied = copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in copied.modules():
+            if callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
+    return copied
+
+
+def map_correlations(maps: Tensor, others: Tensor) -> Tensor:
+    """Pearson correlation of each map with its counterpart (float64[N]; both float[N, H, W]).
+
+    NaN where a map is the same everywhere.
+    """
+    first, second = ((m - m.mean(dim=1, keepdim=True)) for m in _flat(maps, others))
+    norms = first.norm(dim=1) * second.norm(dim=1)
+    return (first * second).sum(dim=1) / torch.where(norms > 0, norms, torch.nan)
+
+
+def _flat(*maps: Tensor) -> tuple[Tensor, ...]:
+    return tuple(m.double().flatten(1) for m in maps)

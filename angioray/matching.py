@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +19,8 @@ Truth = Mapping[int, FloatArray]
 Predictions = Mapping[int, tuple[FloatArray, FloatArray]]
 """Image id to boxes (float[P, 4], xyxy in stored-frame pixels) and scores (float[P])."""
 
-_LARGEST_AREA = 1e12
-_CATEGORY_ID = 1
+_NO_BOXES = np.empty((0, 4))
+_NO_SCORES = np.empty(0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,6 +64,18 @@ class Matches:
         assert max_detections <= self.max_detections
         return (self.score > score_above) & (self.rank < max_detections)
 
+    def best(self, max_detections: int) -> Matches:
+        """The same with fewer boxes per frame, those of highest score."""
+        if max_detections >= self.max_detections:
+            return self
+        first = self.rank < max_detections
+        columns = ("image_id", "score", "rank", "is_true_positive", "truth_index")
+        return replace(
+            self,
+            max_detections=max_detections,
+            **{name: getattr(self, name)[first] for name in columns},
+        )
+
 
 def match_frames(
     truth: Truth,
@@ -75,10 +85,12 @@ def match_frames(
     iou_threshold: float = 0.2,
     max_detections: int = 5,
 ) -> Matches:
-    """Match detections to lesions in each frame by pycocotools' rule, greedily by falling score.
+    """Match detections to lesions in each frame as pycocotools does, greedily by falling score.
 
     A detection takes the free lesion that it overlaps most, if IoU > ``iou_threshold``: strictly,
-    as the paper says (section 4.2), where COCO itself accepts equality.
+    as the paper says (section 4.2), where COCO itself accepts equality. Of equal scores the one
+    that was listed first comes first; of equal overlaps the lesion that was listed last is taken.
+    A lesion is found once; further boxes on it are false.
 
     Args:
         truth: lesions by frame; a frame without an entry has none.
@@ -90,97 +102,102 @@ def match_frames(
     Raises:
         ValueError: ``image_ids`` repeats a frame.
     """
+    (matches,) = match_at_each(
+        truth, predictions, image_ids, iou_thresholds=[iou_threshold], max_detections=max_detections
+    )
+    return matches
+
+
+def match_at_each(
+    truth: Truth,
+    predictions: Predictions,
+    image_ids: Iterable[int],
+    *,
+    iou_thresholds: Sequence[float],
+    max_detections: int = 5,
+) -> list[Matches]:
+    """:func:`match_frames` at several IoU thresholds, overlaps computed once for all of them."""
     ids = np.sort(np.asarray(list(image_ids), dtype=np.int64))
     if (repeated := ids[1:][np.diff(ids) == 0]).size:
         raise ValueError(
             f"Frame {repeated[0]} is to be evaluated more than once; give every image id once."
         )
-    counts = np.array([len(truth.get(int(i), ())) for i in ids], dtype=np.int64)
-    frames = _evaluate(truth, predictions, ids, iou_threshold, max_detections)
-    first_truth_id = dict(zip(ids.tolist(), (np.cumsum(counts) - counts + 1).tolist(), strict=True))
-    rows = [
-        (frame["image_id"], score, rank, truth_id - first_truth_id[frame["image_id"]], truth_id > 0)
-        for frame in frames
-        for rank, (score, truth_id) in enumerate(
-            zip(frame["dtScores"], frame["dtMatches"][0].astype(int), strict=True)
+    lesions, truths = _padded([truth.get(i, _NO_BOXES) for i in ids.tolist()])
+    best = [
+        _best(*predictions.get(i, (_NO_BOXES, _NO_SCORES)), max_detections) for i in ids.tolist()
+    ]
+    boxes, kept = _padded([found for found, _ in best])
+    real = np.arange(lesions.shape[1]) < truths[:, None]
+    overlaps = np.where(real[:, None], iou_matrix(boxes, lesions), 0.0)
+    taken = _take(overlaps, np.asarray(iou_thresholds, dtype=float))
+    listed = np.arange(boxes.shape[1]) < kept[:, None]
+    frame, rank = np.nonzero(listed)
+    return [
+        Matches(
+            image_id=ids[frame],
+            score=np.concatenate([_NO_SCORES, *(scores for _, scores in best)]),
+            rank=rank,
+            is_true_positive=found >= 0,
+            truth_index=found,
+            frame_image_id=ids,
+            frame_truths=truths,
+            iou_threshold=float(iou_threshold),
+            max_detections=max_detections,
         )
+        for iou_threshold, found in zip(iou_thresholds, taken[:, listed], strict=True)
     ]
-    columns = [np.array(column) for column in zip(*rows, strict=True)] or [np.empty(0)] * 5
-    image_id, score, rank, truth_index, found = columns
-    return Matches(
-        image_id=image_id.astype(np.int64),
-        score=score.astype(np.float64),
-        rank=rank.astype(np.int64),
-        is_true_positive=found.astype(bool),
-        truth_index=np.where(found, truth_index, -1).astype(np.int64),
-        frame_image_id=ids,
-        frame_truths=counts,
-        iou_threshold=iou_threshold,
-        max_detections=max_detections,
-    )
 
 
-def _evaluate(
-    truth: Truth,
-    predictions: Predictions,
-    ids: IntArray,
-    iou_threshold: float,
-    max_detections: int,
-) -> list[dict[str, Any]]:
-    """pycocotools' own result per frame that has lesions or detections.
+def iou_matrix(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
+    """IoU of every pair (float[..., M, N]) of two sets of boxes, float[..., M or N, 4].
 
-    Truth ids count up from 1 in the order of ``ids``: COCOeval takes a match with id 0 for none.
-    ``summarize()`` is wired to other thresholds and is never called.
+    Leading dimensions are those of a batch. Boxes without area overlap nothing.
     """
-    # Imported here: training must be importable where pycocotools is not installed.
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    wanted = ids.tolist()
-    truths = [(i, box, {"iscrowd": 0}) for i in wanted for box in truth.get(i, ())]
-    found = [
-        (i, box, {"score": float(score)})
-        for i in wanted
-        if i in predictions
-        for box, score in zip(*predictions[i], strict=True)
-    ]
-    if not truths and not found:
-        return []
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its timings
-        evaluation = COCOeval(iouType="bbox")
-        evaluation.cocoGt = _coco(COCO(), wanted, truths)
-        evaluation.cocoDt = _coco(COCO(), wanted, found)
-        evaluation.params.imgIds = wanted
-        evaluation.params.catIds = [_CATEGORY_ID]
-        evaluation.params.iouThrs = np.array([np.nextafter(iou_threshold, 1)])
-        evaluation.params.maxDets = [max_detections]
-        evaluation.params.areaRng = [[0, _LARGEST_AREA]]
-        evaluation.params.areaRngLbl = ["all"]
-        evaluation.evaluate()
-    return [frame for frame in evaluation.evalImgs if frame is not None]
+    low = np.maximum(first_xyxy[..., :, None, :2], second_xyxy[..., None, :, :2])
+    high = np.minimum(first_xyxy[..., :, None, 2:], second_xyxy[..., None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=-1)
+    first, second = ((b[..., 2:] - b[..., :2]).prod(axis=-1) for b in (first_xyxy, second_xyxy))
+    union = first[..., :, None] + second[..., None, :] - shared
+    overlap: FloatArray = shared / np.maximum(union, np.finfo(float).tiny)
+    return overlap
 
 
-def _coco(coco: Any, ids: list[int], rows: list[tuple[int, FloatArray, dict[str, Any]]]) -> Any:
-    """Fill a COCO object in memory, with annotation ids from 1 in the order given."""
-    boxes = np.array([box for _, box, _ in rows], dtype=np.float64).reshape(-1, 4)
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    coco.dataset = {
-        "info": {},
-        "images": [{"id": i} for i in ids],
-        "categories": [{"id": _CATEGORY_ID, "name": "stenosis"}],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": image_id,
-                "category_id": _CATEGORY_ID,
-                "bbox": xywh,
-                "area": xywh[2] * xywh[3],
-                **more,
-            }
-            for number, ((image_id, _, more), xywh) in enumerate(
-                zip(rows, np.hstack([boxes[:, :2], sizes]).tolist(), strict=True), start=1
-            )
-        ],
-    }
-    coco.createIndex()
-    return coco
+def _take(overlaps: FloatArray, thresholds: FloatArray) -> IntArray:
+    """What each box takes (int[T, N, D], -1 for nothing) at each of T thresholds.
+
+    All frames and thresholds go through the ranks together: the best box of every frame chooses
+    first, then the second of every frame among the lesions that are left.
+
+    Args:
+        overlaps: float[N, D, G], boxes by rank.
+        thresholds: float[T].
+    """
+    N, D, G = overlaps.shape
+    taken = np.full((len(thresholds), N, D), -1, dtype=np.int64)
+    if G == 0:
+        return taken
+    free = np.ones((len(thresholds), N, G), dtype=bool)
+    for rank in range(D):
+        overlap = overlaps[:, rank]
+        possible = np.where(free & (overlap > thresholds[:, None, None]), overlap, -1.0)
+        last_best = G - 1 - possible[..., ::-1].argmax(axis=-1)
+        found = possible.max(axis=-1) > 0
+        taken[..., rank] = np.where(found, last_best, -1)
+        threshold, frame = np.nonzero(found)
+        free[threshold, frame, last_best[found]] = False
+    return taken
+
+
+def _best(boxes_xyxy: FloatArray, scores: FloatArray, most: int) -> tuple[FloatArray, FloatArray]:
+    """A frame's boxes of highest score, best first; equals in the order given."""
+    assert len(boxes_xyxy) == len(scores)
+    order = np.argsort(-scores, kind="stable")[:most]
+    return boxes_xyxy[order], scores[order]
+
+
+def _padded(frames: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
+    """Boxes of N frames as float64[N, M, 4], filled up with zeros, and how many are real."""
+    counts = np.array([len(boxes) for boxes in frames], dtype=np.int64)
+    padded = np.zeros((len(frames), int(counts.max(initial=0)), 4))
+    padded[np.arange(padded.shape[1]) < counts[:, None]] = np.concatenate([_NO_BOXES, *frames])
+    return padded, counts

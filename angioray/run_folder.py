@@ -16,14 +16,14 @@ from typing import Any
 import torch
 import yaml
 
-from angioray.evaluate import Metrics
 from angioray.events import EventFile
+from angioray.measures import Metrics
 from angioray.study import Run, StudySettings
 from preprocess.atomic import write_json, write_text
 
 SCHEMA_VERSION = 1
 METRICS_FILE = "metrics.jsonl"
-REPORTED_PACKAGES = ("angioray", "torch", "torchvision", "ray", "numpy", "zarr", "pycocotools")
+REPORTED_PACKAGES = ("angioray", "torch", "torchvision", "ray", "numpy", "zarr")
 
 
 @dataclass(frozen=True)

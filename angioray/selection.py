@@ -127,6 +127,10 @@ class CohortIndex:
                 frames += [(sequence_id, t) for t in _contrast_frames(sequence)]
         return frames
 
+    def contrast_frames(self, sequence_id: str) -> range:
+        """A sequence's optimal interval; all its frames where nobody labelled intervals."""
+        return _contrast_frames(self.cohort.sequences[sequence_id])
+
     def judged_frames(
         self, sequence_ids: Iterable[str], which: Literal["reference", "optimal"]
     ) -> list[FrameKey]:

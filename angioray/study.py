@@ -247,9 +247,10 @@ class Study:
             kept = read_study(self.folder)
             # The same cohort may lie elsewhere today; its digest says that it is the same.
             kept["cohort"]["folder"] = document["cohort"]["folder"]
-            if differences := _differences(kept, document):
+            if different := differences(kept, document):
+                words = "; ".join(_in_words(*difference) for difference in different[:5])
                 raise ValueError(
-                    f"{path} was made with other inputs: {'; '.join(differences[:5])}. "
+                    f"{path} was made with other inputs: {words}. "
                     "Give the same ones to continue it, or another runs folder for a new study."
                 )
         else:
@@ -418,17 +419,18 @@ def _refuse(whose: str, problems: list[str]) -> None:
         raise ValueError(f"The settings of {whose} cannot work: {'; '.join(problems)}.")
 
 
-def _differences(kept: Any, given: Any, where: str = "") -> list[str]:
-    """Every place where two JSON documents differ, in words."""
+def differences(kept: Any, given: Any, where: str = "") -> list[tuple[str, Any, Any]]:
+    """Every place where two JSON documents differ: its dotted name, and the two values."""
     if isinstance(kept, dict) and isinstance(given, dict):
         return [
             difference
             for key in sorted(kept.keys() | given.keys())
-            for difference in _differences(kept.get(key), given.get(key), f"{where}.{key}")
+            for difference in differences(kept.get(key), given.get(key), f"{where}.{key}")
         ]
-    if kept == given:
-        return []
-    name = where.lstrip(".")
+    return [] if kept == given else [(where.lstrip("."), kept, given)]
+
+
+def _in_words(name: str, kept: Any, given: Any) -> str:
     if isinstance(kept, list) and isinstance(given, list) and max(len(kept), len(given)) > 8:
-        return [f"{name} differ"]
-    return [f"{name} was {kept!r} and is now {given!r}"]
+        return f"{name} differ"
+    return f"{name} was {kept!r} and is now {given!r}"

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from angioray.batches import Batches
 from angioray.classifier import set_stage, view_classifier, view_loss
-from angioray.evaluate import view_metrics
 from angioray.frames import FrameKey, FrameStore
 from angioray.optimiser import Plateau
 from angioray.run_folder import Judgement
 from angioray.selection import CohortIndex
 from angioray.step import World
 from angioray.study import Run, Study
+from angioray.view_metrics import view_metrics
 
 JUDGING_BATCH = 64
 

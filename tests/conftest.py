@@ -29,19 +29,24 @@ LENGTH = 8
 
 
 def write_toy_cohort(
-    folder: Path, *, patients: int = 10, views: tuple[str | None, ...] = ("RCA", "LCA")
+    folder: Path,
+    *,
+    patients: int = 10,
+    views: tuple[str | None, ...] = ("RCA", "LCA"),
+    seed: int = 0,
+    prefix: str = "",
 ) -> Cohort:
     """One sequence per patient and view: RCA has upright bars, LCA flat ones; all have a lesion.
 
     Two more patients have a healthy sequence of each view. Frames 2 to 6 are optimal, 4 is the
-    reference.
+    reference. A prefix of ids stands for another key: the same cines under other pseudonyms.
     """
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     sequences, boxes = [], []
     for patient in range(patients + 2):
         for view in views:
             healthy = patient >= patients
-            sequence_id = f"S{patient:02d}{view or 'none'}"
+            sequence_id = f"{prefix}S{patient:02d}{view or 'none'}"
             frames = generator.integers(150, 170, (LENGTH, SIZE, SIZE), dtype=np.uint8)
             bar = frames[:, :, 30:34] if view == "RCA" else frames[:, 30:34, :]
             bar[:] = 90
@@ -51,7 +56,7 @@ def write_toy_cohort(
             sequences.append(
                 Sequence(
                     sequence_id=sequence_id,
-                    patient_id=f"P{patient:02d}",
+                    patient_id=f"{prefix}P{patient:02d}",
                     view=view,
                     length=LENGTH,
                     height=SIZE,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as Grid
 
+from angioray.report.against import write_comparison
 from angioray.report.tables import Cell, Table, is_number
 from angioray.report.writing import write_report_and_tables
 from preprocess.command_line import run
@@ -15,22 +18,34 @@ from preprocess.command_line import run
 _STYLES = {"": "", "published": "dim", "baseline": "italic", "missing": "red"}
 
 
-def report(runs: Path) -> None:
+def report(runs: Path, against: Path | None = None) -> None:
     """Write tables, figures and one HTML page from the finished runs, also while others still run.
 
     Args:
         runs: the folder that `python -m angioray.cv` writes its runs to.
+        against: another runs folder; the two studies are compared on a page of their own.
 
     Examples:
       python -m angioray.report demo/runs
       python -m angioray.report runs
+      python -m angioray.report runs other-runs
     """
-    html, tables = write_report_and_tables(runs)
     console = Console()
+    if against is None:
+        html, tables = write_report_and_tables(runs)
+    else:
+        html, tables = write_comparison(runs, against)
     for table in tables:
         console.print(_grid(table), "")
-    console.print("Tables as CSV, report.json and report.md lie beside the page.")
+    console.print("Tables as CSV, and all of it as JSON and Markdown, lie beside the page.")
     console.print(f"Open in a browser: {html}", soft_wrap=True)
+
+
+def arguments(argv: Sequence[str]) -> list[str]:
+    """A second runs folder may be given without its option's name."""
+    if len(argv) > 1 and not argv[0].startswith("-") and not argv[1].startswith("-"):
+        return [argv[0], "--against", *argv[1:]]
+    return list(argv)
 
 
 def _grid(table: Table) -> Grid:
@@ -57,4 +72,4 @@ def _printed(cell: Cell) -> str:
 
 
 if __name__ == "__main__":
-    run(report, prog="python -m angioray.report")
+    run(report, prog="python -m angioray.report", argv=arguments(sys.argv[1:]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from angioray.bootstrap import AVERAGE_PRECISION_RESAMPLES, RESAMPLES
+from angioray.bootstrap import RESAMPLES
 from angioray.report.page import Block, Listing, Section, Text, plain_table
 from angioray.report.runs import ReportedRun, ReportedStudy
 
@@ -25,6 +25,10 @@ def again_section(study: ReportedStudy) -> Section:
     """Commands, environment and settings."""
     blocks: list[Block] = [
         Listing(title="Commands", text=_commands(study)),
+        Text(
+            "For each final model a card (use, cohort, metrics, limits) lies in "
+            "report/model_cards, as JSON and Markdown."
+        ),
         Text(
             f"The settings below are also in report/{SETTINGS_FILE}. The same cohort (digest "
             f"{study.document['cohort']['digest'][:16]}) and settings give the same folds "
@@ -70,6 +74,21 @@ def definitions_section() -> Section:
             "Five boxes that are the same in every frame: those that find most lesions on the "
             "training frames of the fold. What a detector finds beyond them, it sees.",
         ),
+        (
+            "Chosen score",
+            "The threshold of a fold that gives the best F1 on the out-of-fold predictions of all "
+            "other folds; never chosen on the fold's own validation part.",
+        ),
+        (
+            "Sensitivity at false boxes per frame",
+            "Recall at the lowest score threshold that gives, over all judged frames, no more than "
+            "so many false boxes per frame (FROC). Boxes of equal score come together.",
+        ),
+        (
+            "Calibration error",
+            "Mean distance, over ten bins of confidence weighted by their answers, between mean "
+            "confidence and the share that is right.",
+        ),
         ("F1 (macro)", "Mean over classes of 2 TP / (2 TP + FP + FN)."),
         ("Cross entropy", "Natural logarithm; probabilities are clipped at 1e-7."),
         (
@@ -79,11 +98,11 @@ def definitions_section() -> Section:
         ),
         (
             "95 % interval",
-            f"Percentiles 2.5 and 97.5 of {RESAMPLES} resamples of the patients "
-            f"({AVERAGE_PRECISION_RESAMPLES} for AP) on the held-out frames of all finished folds "
-            "together. It says how the patients vary, not the training; pooled frames weigh folds "
-            "by their size, so that it need not be centred on the mean over folds. An interval "
-            "without width says that all patients agree, not that the value is certain.",
+            f"Percentiles 2.5 and 97.5 of {RESAMPLES} resamples of the patients on the held-out "
+            "frames of all finished folds together. It says how the patients vary, not the "
+            "training; pooled frames weigh folds by their size, so that it need not be centred on "
+            "the mean over folds. An interval without width says that all patients agree, not that "
+            "the value is certain.",
         ),
         (
             "Paper, Cong et al.",
@@ -107,8 +126,11 @@ def _commands(study: ReportedStudy) -> str:
             f"--runs {runs}"
             if study.runs
             else "",
-            "# this report",
+            "# this report, and this study beside another",
             f"python -m angioray.report {runs}",
+            f"python -m angioray.report {runs} OTHER-RUNS",
+            "# the finished models on new cines",
+            f"python -m angioray.predict NEW-DICOM --runs {runs} --out predictions",
         ]
     )
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +14,12 @@ from angioray.report.evidence import ViewEvidence
 from angioray.report.page import Text
 from angioray.report.pictures import Gallery, Picture, framed
 
+if TYPE_CHECKING:
+    from torch import nn
+
 SHOWN_PER_CLASS = 2
+SAME_MAP = 0.5
+"""Correlation from which on a map counts as unchanged by random weights."""
 _STRENGTH = 0.5
 
 
@@ -33,30 +42,51 @@ def attention(evidence: ViewEvidence) -> Gallery | Text | None:
         return Text(f"There is no Grad-CAM at {evidence.group.size} px: {problem}")
     assert run.result is not None
     units = run.result.get("classes", evidence.classes)
-    pictures = [
-        picture
-        for name in evidence.classes
-        for picture in _explained(evidence, model, name, units.index(name), run.fold)
-    ]
+    pictures: list[Picture] = []
+    correlations: list[float] = []
+    for name in evidence.classes:
+        explained = _explained(evidence, model, name, units.index(name), run.fold)
+        pictures += [picture for pair, _ in explained for picture in pair]
+        correlations += [correlation for _, correlation in explained]
     return Gallery(
         title=f"What the classifier sees at {evidence.group.size} px",
         note=f"Grad-CAM of the last block for the true class, fold {run.fold}, on frames held "
-        "out; brighter means that the place speaks more for the class.",
+        "out; brighter means that the place speaks more for the class. To the right of each map "
+        f"the same with random weights. {sanity(correlations)}",
         pictures=tuple(pictures),
     )
 
 
+def sanity(correlations: Iterable[float]) -> str:
+    """Whether the maps change as they must when the weights are drawn at random, in words."""
+    defined = [value for value in correlations if not math.isnan(value)]
+    if not defined:
+        return (
+            "Sanity check: no map holds anything under both the learnt and random weights, so that "
+            "it cannot be said whether the maps depend on what was learnt."
+        )
+    mean = sum(defined) / len(defined)
+    found = (
+        f"Sanity check: the maps correlate with those of random weights by {mean:.2f} on average"
+    )
+    if mean > SAME_MAP:
+        return (
+            f"{found}. They hardly change, so that they show the picture rather than what was "
+            "learnt: draw no conclusion from them."
+        )
+    return f"{found}: they depend on what was learnt."
+
+
 def _explained(
-    evidence: ViewEvidence, model: object, name: str, unit: int, fold: int
-) -> list[Picture]:
-    """Maps for one class, the ``unit``-th output of the network."""
+    evidence: ViewEvidence, model: nn.Module, name: str, unit: int, fold: int
+) -> list[tuple[tuple[Picture, Picture], float]]:
+    """For frames of one class, the ``unit``-th output of the network: the map, that of random
+    weights, and their correlation."""
     import torch
-    from torch import nn
 
     from angioray.frames import load_frames
-    from angioray.gradcam import grad_cam
+    from angioray.gradcam import grad_cam, map_correlations, randomised
 
-    assert isinstance(model, nn.Module)
     rows = _typical(evidence, name, fold)
     if not rows:
         return []
@@ -65,22 +95,28 @@ def _explained(
         evidence.frames.cohort, keys, size=evidence.group.size, device=torch.device("cpu")
     )
     images = store.images(store.rows_of(keys))
-    layer = model.get_submodule("layer4")
-    maps = grad_cam(model, images, unit, layer).numpy()
+    maps, random = (
+        grad_cam(network, images, unit, network.get_submodule("layer4"))
+        for network in (model, randomised(model))
+    )
     column = evidence.classes.index(name)
-    pictures = []
-    for row, key, heat in zip(rows, keys, maps, strict=True):
+    explained = []
+    for i, (row, key) in enumerate(zip(rows, keys, strict=True)):
         frame = store.pixels[store.rows[key], 0].numpy()
         probability = evidence.probabilities[row, column]
         caption = f"{name} with probability {probability:.2f}: {key[0]}, frame {key[1]}"
-        if not heat.any():
-            caption += "; nothing in the last block speaks for it"
-        pictures.append(
-            Picture(
-                svg=framed(_overlaid(frame, heat), "", f"Grad-CAM of {caption}"), caption=caption
-            )
+        pair = (
+            _picture(frame, maps[i].numpy(), caption),
+            _picture(frame, random[i].numpy(), "The same frame with random weights"),
         )
-    return pictures
+        explained.append((pair, float(map_correlations(maps, random)[i])))
+    return explained
+
+
+def _picture(frame: NDArray[np.uint8], heat: NDArray[np.float32], caption: str) -> Picture:
+    if not heat.any():
+        caption += "; nothing in the last block speaks for the class"
+    return Picture(svg=framed(_overlaid(frame, heat), "", f"Grad-CAM. {caption}"), caption=caption)
 
 
 def _typical(evidence: ViewEvidence, name: str, fold: int) -> list[int]:

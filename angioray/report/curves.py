@@ -10,6 +10,9 @@ import numpy as np
 from angioray.evaluate import PAPER
 from angioray.matching import FloatArray, Matches
 
+_FEWEST_FALSE, _MOST_FALSE = 0.1, 8.0
+"""False boxes per frame between which FROC curves are drawn, on a logarithmic scale."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Band:
@@ -51,7 +54,7 @@ def free_response(folds: Iterable[Matches]) -> Band | None:
     folds = [matches for matches in folds if matches.frame_truths.sum()]
     if not folds:
         return None
-    false_per_frame = np.linspace(0, folds[0].max_detections, 251)
+    false_per_frame = np.geomspace(_FEWEST_FALSE, _MOST_FALSE, 251)
     curves = []
     for matches in folds:
         found, kept, lesions = _cumulative(matches)

@@ -6,17 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from angioray.bootstrap import Interval, Resampling
-from angioray.evaluate import (
-    PAPER,
-    aggregate,
-    ap_name,
-    class_indices,
-    cross_entropies,
-    detector_ratios,
-)
+from angioray.evaluate import aggregate
+from angioray.measures import Measure
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.runs import Group
 
@@ -53,42 +45,38 @@ class Estimate:
 def estimates(group: Group, intervals: Mapping[str, Interval | None]) -> dict[str, Estimate]:
     """Every metric that the group's finished runs report, by name and in their order."""
     names = [name for run in group.finished for name in (run.result or {})["metrics"]]
-    found = {}
-    for name in dict.fromkeys(names):
-        folds = tuple(run.metric(name) for run in group.runs)
-        over_folds = aggregate(folds)
-        found[name] = Estimate(
-            group=group,
-            metric=name,
-            mean=over_folds.mean,
-            std=over_folds.std,
-            ci95=intervals.get(name),
-            folds=folds,
+    return {
+        name: over_folds(
+            group, name, {run.fold: run.metric(name) for run in group.runs}, intervals.get(name)
         )
-    return found
+        for name in dict.fromkeys(names)
+    }
+
+
+def over_folds(
+    group: Group, metric: str, values: Mapping[int, float | None], ci95: Interval | None
+) -> Estimate:
+    """One metric from its values by fold."""
+    folds = tuple(values.get(run.fold) for run in group.runs)
+    spread = aggregate(folds)
+    return Estimate(
+        group=group, metric=metric, mean=spread.mean, std=spread.std, ci95=ci95, folds=folds
+    )
 
 
 def detector_intervals(evidence: DetectorEvidence) -> dict[str, Interval | None]:
     """95 % intervals of a detector's metrics."""
-    ids = evidence.matches.frame_image_id.tolist()
-    resampling = Resampling.of(evidence.frames.patients(ids))
-    ratios = detector_ratios(
-        evidence.matches, evidence.frames.sequence_ids(ids), baseline=evidence.fixed_matches
-    )
-    intervals = {name: resampling.ratio(ratio) for name, ratio in ratios.items()}
-    intervals[ap_name(PAPER.iou)] = resampling.average_precision(evidence.matches)
-    intervals[ap_name(0.5)] = resampling.average_precision(evidence.strict_matches)
-    return intervals
+    resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
+    return _intervals(resampling, evidence.matched.measures())
 
 
 def view_intervals(evidence: ViewEvidence) -> dict[str, Interval | None]:
     """95 % intervals of a classifier's metrics."""
-    truth = class_indices(evidence.labels, evidence.classes)
-    predicted = evidence.probabilities.argmax(axis=1)
-    losses = cross_entropies(evidence.labels, evidence.probabilities, evidence.classes)
     resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
-    return {
-        "accuracy": resampling.mean((truth == predicted).astype(np.float64)),
-        "f1_macro": resampling.f1_macro(truth, predicted, len(evidence.classes)),
-        "cross_entropy": resampling.mean(losses),
-    }
+    return _intervals(resampling, evidence.measures())
+
+
+def _intervals(
+    resampling: Resampling, measures: Mapping[str, Measure]
+) -> dict[str, Interval | None]:
+    return {name: resampling.interval(measure) for name, measure in measures.items()}

@@ -3,56 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from angioray.evaluate import PAPER, fixed_predictions, match_with
-from angioray.matching import FloatArray, Matches, match_frames
+from angioray.evaluate import Matched, fixed_predictions
+from angioray.frame_index import FrameIndex
+from angioray.matching import FloatArray, Matches, Truth
+from angioray.measures import Measure
 from angioray.report.runs import Group, ReportedRun
-from preprocess.cohort import Cohort
+from angioray.view_metrics import view_measures
 
 BoxesAndScores = dict[int, tuple[FloatArray, FloatArray]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameIndex:
-    """The cohort's frames by COCO image id."""
-
-    cohort: Cohort
-
-    @cached_property
-    def _frames(self) -> dict[int, tuple[str, int]]:
-        return {
-            first + t: (sequence_id, t)
-            for sequence_id, first in self.cohort.first_image_id.items()
-            for t in range(self.cohort.sequences[sequence_id].length)
-        }
-
-    def frame(self, image_id: int) -> tuple[str, int]:
-        """The sequence and the 0-based index of a frame."""
-        return self._frames[image_id]
-
-    def sequence_ids(self, image_ids: Iterable[int]) -> dict[int, str]:
-        """The sequence of each frame."""
-        return {image_id: self._frames[image_id][0] for image_id in image_ids}
-
-    def patients(self, image_ids: Iterable[int]) -> list[str]:
-        """The patient of each frame."""
-        sequences = self.cohort.sequences
-        return [sequences[self._frames[image_id][0]].patient_id for image_id in image_ids]
-
-    def truth(self, image_ids: Iterable[int]) -> dict[int, FloatArray]:
-        """The lesions of each frame that has any (float64[G, 4], xyxy in stored pixels)."""
-        boxes = self.cohort.boxes_by_frame
-        found = ((image_id, boxes.get(self._frames[image_id], [])) for image_id in image_ids)
-        return {
-            image_id: np.array([box.box_xyxy for box in lesions], dtype=np.float64)
-            for image_id, lesions in found
-            if lesions
-        }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,31 +49,27 @@ class DetectorEvidence:
         return sorted(image_id for ids in self.folds.values() for image_id in ids)
 
     @cached_property
-    def truth(self) -> dict[int, FloatArray]:
-        """The lesions of the evaluated frames."""
-        return self.frames.truth(self.image_ids)
+    def matched(self) -> Matched:
+        """Pooled over folds."""
+        return self._matched(self.image_ids)
 
     @cached_property
-    def matches(self) -> Matches:
-        """Pooled over folds, at the paper's IoU."""
-        return match_with(self.truth, self.predictions, self.image_ids, PAPER)
-
-    @cached_property
-    def strict_matches(self) -> Matches:
-        """The same at IoU 0.5."""
-        return match_frames(self.truth, self.predictions, self.image_ids, iou_threshold=0.5)
-
-    @cached_property
-    def fixed_matches(self) -> Matches:
-        """What the fixed boxes find."""
-        return match_with(self.truth, self.fixed, self.image_ids, PAPER)
-
-    def fold_matches(self) -> dict[int, Matches]:
+    def matched_folds(self) -> dict[int, Matched]:
         """Each fold by itself."""
-        return {
-            fold: match_with(self.truth, self.predictions, ids, PAPER)
-            for fold, ids in self.folds.items()
-        }
+        return {fold: self._matched(sorted(ids)) for fold, ids in self.folds.items()}
+
+    @property
+    def truth(self) -> Truth:
+        """The lesions of the evaluated frames."""
+        return self.matched.frames.truth
+
+    @property
+    def matches(self) -> Matches:
+        """Pooled over folds, at the paper's IoU and number of boxes."""
+        return self.matched.best
+
+    def _matched(self, image_ids: list[int]) -> Matched:
+        return Matched.of(self.frames.judged(image_ids), self.predictions, baseline=self.fixed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,6 +110,22 @@ class ViewEvidence:
             labels=[view_class.get(view, view) for view in views],
             probabilities=np.array([[row.get(name, 0.0) for name in classes] for *_, row in rows]),
         )
+
+    def of_images(self, image_ids: Sequence[int]) -> ViewEvidence:
+        """The same of some of its frames, in this order."""
+        place = {image_id: row for row, image_id in enumerate(self.image_ids)}
+        rows = [place[image_id] for image_id in image_ids]
+        return replace(
+            self,
+            image_ids=list(image_ids),
+            folds=[self.folds[row] for row in rows],
+            labels=[self.labels[row] for row in rows],
+            probabilities=self.probabilities[rows],
+        )
+
+    def measures(self) -> dict[str, Measure]:
+        """Every measure of the classifier by name."""
+        return view_measures(self.labels, self.probabilities, self.classes)
 
 
 def xyxy(boxes_xywh: FloatArray) -> FloatArray:

@@ -1,19 +1,21 @@
-"""The figures of the report: curves, confusion, learning, boxes."""
+"""The figures of the report: curves, confusion, calibration, learning."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from angioray.evaluate import confusion_matrix
+from angioray.calibration import Reliability
 from angioray.matching import FloatArray
+from angioray.ranking import FALSE_PER_FRAME
 from angioray.report.curves import Band, free_response, operating_point, precision_recall
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.runs import Group
+from angioray.view_metrics import confusion_matrix
 from preprocess.drawing import COLOURS, GREY, INK, LINES, Figure, draw, panels
 
 _CURVE_POINTS = 150
@@ -26,23 +28,35 @@ def detector_curves(view: str, variants: Sequence[DetectorEvidence]) -> Figure:
         left, right = panels(canvas, 2, 2)
         for number, evidence in enumerate(variants):
             style: dict[str, Any] = {"color": COLOURS[number % 7], "linestyle": LINES[number % 4]}
-            folds = list(evidence.fold_matches().values())
+            folds = [matched.best for matched in evidence.matched_folds.values()]
             label = f"{evidence.group.variant}, {evidence.group.size} px"
             _band(left, precision_recall(folds), label, style)
-            _band(right, free_response(folds), label, style)
+            every = [matched.every for matched in evidence.matched_folds.values()]
+            _band(right, free_response(every), label, style)
             if point := operating_point(evidence.matches):
                 for axes, at in (
                     (left, (point.recall, point.precision)),
-                    (right, (point.false_per_frame, point.recall)),
+                    (right, (max(point.false_per_frame, 0.1), point.recall)),
                 ):
-                    axes.plot(*at, "o", color=style["color"], ms=6, mec="white", mew=1, zorder=5)
-        fixed = variants[0].fixed_matches
-        if len(fixed.score):
+                    axes.plot(
+                        *at,
+                        "o",
+                        color=style["color"],
+                        ms=6,
+                        mec="white",
+                        mew=1,
+                        zorder=5,
+                        clip_on=False,
+                    )
+        fixed = variants[0].matched.baseline
+        if fixed is not None and len(fixed.score):
             style = {"color": GREY, "linestyle": "-", "linewidth": 1.1}
             _band(right, free_response([fixed]), "fixed boxes", style)
         left.set(xlabel="Recall", ylabel="Precision", xlim=(0, 1), ylim=(0, 1.02))
         left.set_title(f"{view}: precision and recall")
-        right.set(xlabel="False boxes per frame", ylabel="Recall", xlim=(0, 5), ylim=(0, 1.02))
+        right.set(xlabel="False boxes per frame", ylabel="Recall", xlim=(0.1, 8.2), ylim=(0, 1.02))
+        right.set_xscale("log", base=2)
+        right.set_xticks(FALSE_PER_FRAME, ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
         right.set_title(f"{view}: FROC")
         handles = right.get_legend_handles_labels()
         canvas.legend(*handles, loc="outside lower center", ncols=5)
@@ -52,9 +66,10 @@ def detector_curves(view: str, variants: Sequence[DetectorEvidence]) -> Figure:
         paint,
         name=f"curves-{_slug(view)}",
         alt=f"Precision-recall and FROC curves of the {view} detectors.",
-        caption=f"{view} detectors at IoU > 0.2 and at most five boxes per frame. Lines are the "
-        f"mean over {folds} finished folds, bands run from the lowest to the highest fold, dots "
-        "mark score > 0.5 on all folds together. Precision is drawn as far as every fold reaches.",
+        caption=f"{view} detectors at IoU > 0.2; left at most five boxes per frame, right all of "
+        f"them. Lines are the mean over {folds} finished folds, bands run from the lowest to the "
+        "highest fold, dots mark score > 0.5 on all folds together. Precision is drawn as far as "
+        "every fold reaches.",
         width_in=9.4,
         height_in=3.9,
     )
@@ -137,40 +152,39 @@ def learning_curves(groups: Sequence[Group]) -> Figure | None:
     )
 
 
-def box_sizes(boxes_xyxy: FloatArray) -> Figure:
-    """How large and how elongated the cohort's boxes are (float[N, 4], stored pixels)."""
-    sizes = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    side = np.sqrt(sizes.prod(axis=1))
-    aspect = sizes[:, 0] / sizes[:, 1]
+def calibration(name: str, title: str, curves: Mapping[str, Reliability], what: str) -> Figure:
+    """Reliability diagram: how often answers are right against how sure they are.
+
+    Args:
+        name: of the figure.
+        title: of its panel.
+        curves: the bins by what answered.
+        what: an answer, in the plural, such as ``boxes``.
+    """
 
     def paint(canvas: Canvas) -> None:
         left, right = panels(canvas, 2, 2)
-        left.hist(
-            side,
-            bins=np.linspace(0, 1.1 * side.max(), 34).tolist(),
-            color=COLOURS[0],
-            ec="white",
-            lw=0.5,
-        )
-        left.set(xlabel="Side of a square of the box's area (px)", ylabel="Boxes")
-        left.set_title("Size")
-        bins = np.geomspace(min(0.25, aspect.min()), max(4, aspect.max()), 25)
-        right.hist(aspect, bins=bins.tolist(), color=COLOURS[1], ec="white", lw=0.5)
-        right.set_xscale("log", base=2)
-        ticks = [0.25, 0.5, 1, 2, 4]
-        right.set_xticks(ticks, ["1:4", "1:2", "1:1", "2:1", "4:1"])
-        right.set(xlabel="Width to height", ylabel="Boxes")
-        right.set_title("Shape")
+        left.plot([0, 1], [0, 1], color=GREY, lw=1)
+        for number, (label, bins) in enumerate(curves.items()):
+            style: dict[str, Any] = {"color": COLOURS[number % 7], "linestyle": LINES[number % 4]}
+            left.plot(bins.confidence, bins.share_right, "o", ms=3.5, label=label, **style)
+            left.plot(bins.confidence, bins.share_right, **style)
+            right.plot(bins.confidence, bins.answers, "o", ms=3.5, label=label, **style)
+            right.plot(bins.confidence, bins.answers, **style)
+        left.set(xlabel="Confidence", ylabel="Share that is right", xlim=(0, 1), ylim=(0, 1.02))
+        left.set_title(title)
+        right.set(xlabel="Confidence", ylabel=what.capitalize(), xlim=(0, 1), ylim=(0, None))
+        right.set_title(f"How many {what}")
+        canvas.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
 
-    low, middle, high = np.percentile(side, [5, 50, 95])
     return draw(
         paint,
-        name="boxes",
-        alt=f"Histograms of box size and shape: half of the boxes are under {middle:.0f} pixels.",
-        caption=f"All {len(side)} boxes of the cohort, tracked ones included, in stored pixels. "
-        f"Median side {middle:.0f} px, 90 % between {low:.0f} and {high:.0f} px.",
+        name=name,
+        alt=f"Reliability diagram: the share of {what} that is right against their confidence.",
+        caption=f"{title}: mean confidence and share that is right, in ten bins, all finished "
+        "folds together. On the grey line confidence means what it says; below it, too much.",
         width_in=9.4,
-        height_in=2.6,
+        height_in=3.3,
     )
 
 

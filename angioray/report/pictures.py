@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from angioray.evaluate import PAPER
-from angioray.fixed_boxes import iou_matrix
-from angioray.matching import FloatArray
+from angioray.matching import FloatArray, iou_matrix
 from angioray.report.evidence import DetectorEvidence
 
 SHOWN = 4

@@ -33,6 +33,7 @@ HEADINGS = {
     "precision@IoU0.20/score0.50/max5": "Precision, max 5",
     AVERAGE_PRECISION: "AP",
     ALL_BOXES: "Recall, any score",
+    "F1@IoU0.20/score0.50/max5": "F1, max 5",
 }
 
 Scored = Sequence[tuple[Group, Mapping[str, Estimate]]]
@@ -46,7 +47,7 @@ def view_table(scored: Scored) -> Table | None:
             (
                 f"{group.size} x {group.size}",
                 *_values(found, VIEW_METRICS, published_view(group.size)),
-                _folds(group),
+                folds_of(group),
             )
         )
         for group, found in scored
@@ -139,7 +140,7 @@ def _fold_row(run: ReportedRun, names: Iterable[str]) -> Row:
 def _detector_row(group: Group, found: Mapping[str, Estimate]) -> Row:
     published = published_detector(group.view, group.variant)
     cells = _values(found, _DETECTOR_COLUMNS, published)
-    return Row((group.view, group.variant, str(group.size), *cells, _folds(group)))
+    return Row((group.view, group.variant, str(group.size), *cells, folds_of(group)))
 
 
 def _baseline_row(view: str, of_view: Scored) -> list[Row]:
@@ -148,7 +149,7 @@ def _baseline_row(view: str, of_view: Scored) -> list[Row]:
         if BASELINE in found:
             value = _value(found[BASELINE], None)
             empty = ("",) * (len(_DETECTOR_COLUMNS) - 1)
-            cells: tuple[Cell, ...] = (view, "Fixed boxes", "", *empty, value, _folds(group))
+            cells: tuple[Cell, ...] = (view, "Fixed boxes", "", *empty, value, folds_of(group))
             return [Row(cells, "baseline")]
     return []
 
@@ -171,7 +172,8 @@ def _value(estimate: Estimate | None, published: Published | None) -> Value:
     return Value(mean=estimate.mean, std=estimate.std, ci95=estimate.ci95, published=published)
 
 
-def _folds(group: Group) -> str:
+def folds_of(group: Group) -> str:
+    """How many of a group's folds are finished."""
     return f"{len(group.finished)}/{len(group.runs)}"
 
 

@@ -3,59 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from angioray.calibration import Reliability
+from angioray.matching import FloatArray
 from angioray.report.attention import attention
 from angioray.report.balance import balance_table, patients_are_unknown, shared_patients
-from angioray.report.estimates import Estimate, detector_intervals, estimates, view_intervals
-from angioray.report.evidence import DetectorEvidence, FrameIndex, ViewEvidence
-from angioray.report.figures import box_sizes, confusion, detector_curves, learning_curves
+from angioray.report.box_figure import anchor_sides, box_sizes
+from angioray.report.comparisons import (
+    comparison_tables,
+)
+from angioray.report.details import (
+    chosen_table,
+    class_table,
+    froc_table,
+    precision_table,
+    subgroup_table,
+)
+from angioray.report.evidence import DetectorEvidence
+from angioray.report.figures import calibration, confusion, detector_curves, learning_curves
+from angioray.report.findings import Findings
 from angioray.report.page import Block, Section, Text, plain_table
 from angioray.report.pictures import galleries
 from angioray.report.results import detector_table, fold_tables, view_table
-from angioray.report.runs import Group, ReportedStudy
+from angioray.report.runs import ReportedStudy
 from angioray.report.tables import Table
+from angioray.report.two_steps import two_step_table
 from preprocess.cohort import Cohort, ManifestRow, Verdict, read_manifest
-from preprocess.progress import track
 from preprocess.summary.table_1 import COLUMNS, note, rejected_reasons, table_1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Findings:
-    """A study's numbers and the evidence that they rest on."""
-
-    study: ReportedStudy
-    cohort: Cohort | None
-    views: tuple[ViewEvidence, ...]
-    detectors: tuple[DetectorEvidence, ...]
-    scored: tuple[tuple[Group, dict[str, Estimate]], ...]
-
-    @classmethod
-    def of(cls, study: ReportedStudy, cohort: Cohort | None) -> Findings:
-        """Score every group, with intervals where the cohort is there to resample."""
-        views, detectors, scored = [], [], []
-        frames = None if cohort is None else FrameIndex(cohort=cohort)
-        groups = study.groups
-        for group in track(groups, total=len(groups), label="Scoring"):
-            intervals = {}
-            if frames is not None and group.finished and group.task == "view":
-                if seen := ViewEvidence.of(group, frames, study.view_class):
-                    views.append(seen)
-                    intervals = view_intervals(seen)
-            elif frames is not None and group.finished:
-                found = DetectorEvidence.of(group, frames)
-                detectors.append(found)
-                intervals = detector_intervals(found)
-            scored.append((group, estimates(group, intervals)))
-        return cls(
-            study=study,
-            cohort=cohort,
-            views=tuple(views),
-            detectors=tuple(detectors),
-            scored=tuple(scored),
-        )
 
 
 def cohort_section(study: ReportedStudy, cohort: Cohort | None) -> Section:
@@ -68,9 +44,10 @@ def cohort_section(study: ReportedStudy, cohort: Cohort | None) -> Section:
     blocks: list[Block] = [summary]
     if cohort is not None:
         blocks += _cohort_tables(cohort)
-        boxes = [box.box_xyxy for box in cohort.boxes if box.verdict is not Verdict.LOST]
-        if boxes:
-            blocks.append(box_sizes(np.array(boxes)))
+        detector = study.document["settings"].get("detector", {})
+        size = detector.get("size")
+        if len(sides := _box_sides(cohort, size)):
+            blocks.append(box_sizes(sides, anchor_sides(detector), size))
     return Section(anchor="cohort", title="Cohort", blocks=tuple(blocks))
 
 
@@ -82,6 +59,17 @@ def view_section(findings: Findings) -> Section | None:
     blocks: list[Block] = [table]
     if findings.views:
         blocks.append(confusion(findings.views))
+    blocks += _some(class_table(findings.scored))
+    blocks += comparison_tables(c for c in findings.comparisons if c.task == "view")
+    if findings.views:
+        curves = {
+            f"{seen.group.size} px": Reliability.of(
+                seen.probabilities.max(axis=1),
+                np.array(seen.labels) == np.array(seen.classes)[seen.probabilities.argmax(axis=1)],
+            )
+            for seen in findings.views
+        }
+        blocks.append(calibration("calibration-view", "View classifiers", curves, "frames"))
     blocks += [gallery for seen in findings.views if (gallery := attention(seen)) is not None]
     return Section(anchor="view", title="View classification", blocks=tuple(blocks))
 
@@ -92,11 +80,33 @@ def detection_section(findings: Findings) -> Section | None:
     if table is None:
         return None
     blocks: list[Block] = [table]
+    blocks += comparison_tables(c for c in findings.comparisons if c.task == "detector")
+    blocks += _some(chosen_table(findings.scored))
     views = dict.fromkeys(evidence.group.view for evidence in findings.detectors)
-    for view in views:
-        of_view = [evidence for evidence in findings.detectors if evidence.group.view == view]
-        blocks.append(detector_curves(view, of_view))
+    of_view = {v: [e for e in findings.detectors if e.group.view == v] for v in views}
+    blocks += [detector_curves(view, variants) for view, variants in of_view.items()]
+    blocks += _some(
+        precision_table(findings.scored),
+        froc_table(findings.scored),
+        subgroup_table(findings.scored),
+    )
+    for view, variants in of_view.items():
+        curves = {
+            e.group.variant: Reliability.of(e.matches.score, e.matches.is_true_positive)
+            for e in variants
+            if len(e.matches.score)
+        }
+        name = f"calibration-{view}"
+        blocks.append(calibration(name, f"Scores of the {view} detectors", curves, "boxes"))
     return Section(anchor="detection", title="Stenosis detection", blocks=tuple(blocks))
+
+
+def two_step_section(findings: Findings) -> Section | None:
+    """Both steps together, as they would be used."""
+    blocks = _some(two_step_table(findings.two_steps))
+    if not blocks:
+        return None
+    return Section(anchor="two-step", title="Both steps together", blocks=tuple(blocks))
 
 
 def pictures_section(findings: Findings) -> Section | None:
@@ -135,6 +145,22 @@ def training_section(study: ReportedStudy) -> Section:
     blocks: list[Block] = [] if curves is None else [curves]
     blocks += fold_tables(study.groups)
     return Section(anchor="training", title="Training, run by run", blocks=tuple(blocks))
+
+
+def _some(*tables: Table | None) -> list[Block]:
+    return [table for table in tables if table is not None]
+
+
+def _box_sides(cohort: Cohort, size: int | None) -> FloatArray:
+    """Widths and heights of the boxes that are not lost (float64[N, 2]), scaled to an input."""
+    sides = []
+    for box in cohort.boxes:
+        if box.verdict is not Verdict.LOST:
+            sequence = cohort.sequences[box.sequence_id]
+            x1, y1, x2, y2 = box.box_xyxy
+            x, y = (1, 1) if size is None else (size / sequence.width, size / sequence.height)
+            sides.append((x * (x2 - x1), y * (y2 - y1)))
+    return np.array(sides, dtype=np.float64).reshape(-1, 2)
 
 
 def _cohort_tables(cohort: Cohort) -> list[Block]:

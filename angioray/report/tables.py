@@ -25,20 +25,27 @@ class Value:
     ci95: Interval | None = None
     published: Published | None = None
     digits: int = 2
+    signed: bool = False
+    """A difference, shown with its sign."""
 
     @property
     def main(self) -> str:
         """``0.72 ± 0.03``."""
         if self.mean is None:
             return NOTHING
-        return _with_std(self.mean, self.std, self.digits)
+        shown = _with_std(self.mean, self.std, self.digits)
+        if not self.signed:
+            return shown
+        return f"+{shown}" if self.mean >= 0 else shown.replace("-", "\N{MINUS SIGN}", 1)
 
     @property
     def interval(self) -> str:
         """``0.66 to 0.78``, or nothing."""
         if self.ci95 is None:
             return ""
-        return " to ".join(f"{end:.{self.digits}f}" for end in self.ci95)
+        sign = "+" if self.signed else ""
+        ends = (f"{end:{sign}.{self.digits}f}" for end in self.ci95)
+        return " to ".join(ends).replace("-", "\N{MINUS SIGN}")
 
     @property
     def beside(self) -> str:

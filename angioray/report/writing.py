@@ -1,4 +1,4 @@
-"""Writing the report's files: ``report.json``, ``report.html``, ``report.md`` and CSV tables."""
+"""Writing the report's files: JSON, HTML, Markdown, CSV tables and model cards."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from angioray.report.again import (
     definitions_section,
     settings_yaml,
 )
+from angioray.report.findings import Findings
 from angioray.report.headline import headline, notices
+from angioray.report.model_cards import write_model_cards
 from angioray.report.page import Page, Section
 from angioray.report.results import detector_table, view_table
 from angioray.report.runs import ReportedRun, ReportedStudy
 from angioray.report.sections import (
-    Findings,
     cohort_section,
     detection_section,
     folds_section,
     pictures_section,
     training_section,
+    two_step_section,
     view_section,
 )
 from angioray.report.tables import Table
@@ -53,6 +55,7 @@ def write_report_and_tables(runs: Path) -> tuple[Path, list[Table]]:
         cohort_section(study, cohort),
         view_section(findings),
         detection_section(findings),
+        two_step_section(findings),
         pictures_section(findings),
         folds_section(study, cohort),
         training_section(study),
@@ -68,6 +71,7 @@ def write_report_and_tables(runs: Path) -> tuple[Path, list[Table]]:
     )
     folder = runs / "report"
     folder.mkdir(exist_ok=True)
+    write_model_cards(folder / "model_cards", study, findings.scored, page.notices)
     write_json(folder / "report.json", _document(study, findings))
     for table in _tables(page.sections):
         write_text(folder / f"{table.name}.csv", table.csv())
@@ -101,6 +105,8 @@ def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:
         "metrics": [
             estimate.as_json() for _, found in findings.scored for estimate in found.values()
         ],
+        "comparisons": [row for c in findings.comparisons for row in c.as_json()],
+        "two_step": [row for result in findings.two_steps for row in result.as_json()],
         "missing": [_missing(run) for run in study.missing],
     }
 

@@ -10,12 +10,10 @@ import cv2
 import numpy as np
 
 from angioray.detector_job import coco_results
-from angioray.evaluate import (
-    best_fixed_boxes,
-    detector_metrics,
-    fixed_predictions,
-    view_metrics,
-)
+from angioray.evaluate import detector_metrics, fixed_predictions
+from angioray.fixed_boxes import best_fixed_boxes
+from angioray.frame_index import FrameIndex
+from angioray.view_metrics import view_metrics
 from preprocess.cohort import (
     Box,
     Cohort,
@@ -93,6 +91,7 @@ def write_study(
     variants: Iterable[str] = ("B", "BG"),
     sizes: Iterable[int] = (64, 96),
     leave_out: Iterable[str] = (),
+    luck: int = 0,
 ) -> Path:
     """A runs folder whose runs are all finished, but for those left out."""
     folds = _folds(cohort)
@@ -136,7 +135,7 @@ def write_study(
             continue
         folder = runs / run["name"]
         folder.mkdir()
-        random = np.random.default_rng(number)
+        random = np.random.default_rng(number + luck)
         _write_training(folder, random)
         if run["task"] == "view":
             _finish_view(folder, run, folds["view"][run["fold"]], cohort, random)
@@ -256,9 +255,8 @@ def _finish_detector(
     found = {i: _guesses(boxes, random) for i, boxes in truth.items()}
     training = {_image(cohort, s): _lesions(cohort, s) for s in fold["train"]}
     fixed = best_fixed_boxes(training)
-    metrics = detector_metrics(
-        truth, found, images, images, baseline=fixed_predictions(fixed, images)
-    )
+    judged = FrameIndex(cohort=cohort).judged(images)
+    metrics = detector_metrics(judged, found, baseline=fixed_predictions(fixed, images))
     xywh = [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in fixed.tolist()]
     _finish(folder, run, coco_results(found), list(images), metrics=metrics, fixed_boxes=xywh)
 

@@ -1,11 +1,24 @@
-"""Matching: the paper's rule by hand, and pycocotools against a few plain lines of Python."""
+"""Matching: the paper's rule by hand, against a few plain lines of Python, and pycocotools."""
+
+import contextlib
+import io
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
-from angioray.matching import FloatArray, Matches, Predictions, Truth, match_frames
+from angioray.matching import (
+    FloatArray,
+    Matches,
+    Predictions,
+    Truth,
+    iou_matrix,
+    match_at_each,
+    match_frames,
+)
 
 
 def boxes(*rows: tuple[float, float, float, float]) -> FloatArray:
@@ -60,9 +73,26 @@ def test_a_repeated_frame_is_refused() -> None:
         match_frames({}, {}, [4, 4])
 
 
-def test_it_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    match_frames({1: boxes((0, 0, 3, 3))}, {1: (boxes((0, 0, 3, 3)), np.ones(1))}, [1])
-    assert capsys.readouterr().out == ""
+def test_equal_scores_keep_their_order_and_equal_overlaps_take_the_last() -> None:
+    truth = {1: boxes((0, 0, 10, 10), (0, 0, 10, 10))}
+    found = {1: (boxes((0, 0, 10, 9), (0, 0, 10, 10)), np.array([0.7, 0.7]))}
+    matches = match_frames(truth, found, [1])
+    assert matches.truth_index.tolist() == [1, 0]
+    first = match_frames(truth, found, [1], max_detections=1)
+    assert first.truth_index.tolist() == [1]
+
+
+def test_boxes_without_area_overlap_nothing() -> None:
+    assert iou_matrix(boxes((1, 1, 1, 5)), boxes((0, 0, 5, 5), (1, 1, 1, 5))).tolist() == [[0, 0]]
+
+
+def test_the_best_of_a_matching_is_the_matching_of_the_best() -> None:
+    truth, found = random_frames(np.random.default_rng(5), 50)
+    best = match_frames(truth, found, found, max_detections=7).best(3)
+    alone = match_frames(truth, found, found, max_detections=3)
+    assert rows_of(best) == rows_of(alone)
+    assert best.rank.tolist() == alone.rank.tolist()
+    assert best.max_detections == 3
 
 
 def iou(first: FloatArray, second: FloatArray) -> float:
@@ -139,3 +169,91 @@ def test_stricter_thresholds_keep_a_prefix_of_the_matching(
 def rows_of(matches: Matches) -> list[tuple[int, float, int]]:
     columns = (matches.image_id, matches.score, matches.truth_index)
     return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def random_frames(
+    random: np.random.Generator, frames: int
+) -> tuple[dict[int, FloatArray], dict[int, tuple[FloatArray, FloatArray]]]:
+    """Frames of up to five lesions and eight boxes, crowded; every second one on whole pixels."""
+    truth, found = {}, {}
+    for image_id in range(1, frames + 1):
+        counts = random.integers(0, 6), random.integers(0, 9)
+        corners = [random.uniform(0, 20, (count, 2)) for count in counts]
+        sides = [random.uniform(1, 15, (count, 2)) for count in counts]
+        scores = random.uniform(0, 1, counts[1])
+        if image_id % 2:
+            corners, sides = ([np.ceil(a) for a in many] for many in (corners, sides))
+            scores = np.round(scores, 1)
+        lesions, rectangles = (
+            np.hstack([low, low + side]) for low, side in zip(corners, sides, strict=True)
+        )
+        truth[image_id], found[image_id] = lesions, (rectangles, scores)
+    return truth, found
+
+
+THRESHOLDS = [0.0, 0.2, 0.25, 0.5, 0.75, 0.95]
+
+
+@pytest.mark.parametrize("most", [1, 5, 8])
+def test_thousands_of_random_frames_agree_with_plain_greedy_matching(most: int) -> None:
+    truth, found = random_frames(np.random.default_rng(most), 2000)
+    matched = match_at_each(truth, found, found, iou_thresholds=THRESHOLDS, max_detections=most)
+    assert sum(matches.is_true_positive.sum() for matches in matched) > 1000
+    for threshold, matches in zip(THRESHOLDS, matched, strict=True):
+        assert rows_of(matches) == matched_by_hand(truth, found, list(found), threshold, most)
+
+
+def test_thousands_of_random_frames_agree_with_pycocotools() -> None:
+    truth, found = random_frames(np.random.default_rng(0), 3000)
+    matched = match_at_each(truth, found, found, iou_thresholds=THRESHOLDS, max_detections=5)
+    frames = coco_frames(truth, found, THRESHOLDS, most=5)
+    first = np.cumsum([0, *(len(truth[i]) for i in sorted(truth))])
+    for row, matches in enumerate(matched):
+        theirs = []
+        for frame in frames:
+            for score, truth_id in zip(frame["dtScores"], frame["dtMatches"][row], strict=True):
+                lesion = int(truth_id) - 1 - first[frame["image_id"] - 1] if truth_id else -1
+                theirs.append((frame["image_id"], score, lesion))
+        assert rows_of(matches) == theirs
+
+
+def coco_frames(
+    truth: Truth, found: Predictions, thresholds: list[float], *, most: int
+) -> list[dict[str, np.ndarray]]:
+    """pycocotools' own matching of each frame that has lesions or boxes, thresholds made strict."""
+
+    def coco(rows: list[tuple[int, FloatArray, dict[str, float]]]) -> COCO:
+        document = COCO()
+        document.dataset = {
+            "images": [{"id": i} for i in truth],
+            "categories": [{"id": 1}],
+            "annotations": [
+                {
+                    **{"id": n, "image_id": i, "category_id": 1, "iscrowd": 0, "area": 1.0},
+                    "bbox": [*b[:2].tolist(), *(b[2:] - b[:2]).tolist()],
+                    **more,
+                }
+                for n, (i, b, more) in enumerate(rows, start=1)
+            ],
+        }
+        document.createIndex()
+        return document
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(
+            coco([(i, b, {}) for i in truth for b in truth[i]]),
+            coco(
+                [
+                    (i, b, {"score": float(s)})
+                    for i, (rectangles, scores) in found.items()
+                    for b, s in zip(rectangles, scores, strict=True)
+                ]
+            ),
+            "bbox",
+        )
+        evaluation.params.iouThrs = np.nextafter(thresholds, 1)
+        evaluation.params.maxDets = [most]
+        evaluation.params.areaRng = [[0, 1e10]]
+        evaluation.params.areaRngLbl = ["all"]
+        evaluation.evaluate()
+    return [frame for frame in evaluation.evalImgs if frame is not None]

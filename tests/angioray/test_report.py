@@ -16,15 +16,21 @@ import torch
 from synthetic_study import CLASSES, FOLDS, fail, write_cohort, write_study
 from torch import nn
 
-from angioray.gradcam import grad_cam
+from angioray.gradcam import grad_cam, map_correlations, randomised
 from angioray.matching import match_frames
 from angioray.report import write_report
-from angioray.report.__main__ import report
+from angioray.report.__main__ import arguments, report
+from angioray.report.against import write_comparison
+from angioray.report.attention import sanity
 from angioray.report.curves import free_response, precision_recall
 from angioray.report.published import published_detector, published_view
 from preprocess.cohort import Cohort
 from preprocess.command_line import run as run_command
 
+FIGURES = (
+    *("boxes", "confusion", "curves-RCA", "curves-LCA", "learning"),
+    *("calibration-view", "calibration-RCA", "calibration-LCA"),
+)
 RECALL = "recall@IoU0.20/score0.50/max5"
 
 
@@ -135,6 +141,59 @@ def test_every_metric_of_every_group_is_there(reported: Path) -> None:
             assert entry(document, metric, task="view", size=size)["ci95"] is not None
 
 
+def test_variants_and_sizes_are_compared_on_the_same_patients(reported: Path) -> None:
+    found = read(reported)["comparisons"]
+    assert {(c["task"], c["view"], c["of"], c["against"]) for c in found} == {
+        ("view", "", "96 px", "64 px"),
+        ("detector", "LCA", "BG", "B"),
+        ("detector", "RCA", "BG", "B"),
+    }
+    for row in found:
+        assert row["ci95"][0] <= row["ci95"][1]
+        # Every patient has two sequences, one per view.
+        assert (row["frames"], row["patients"]) == ((20, 10) if row["task"] == "view" else (10, 10))
+    one = next(c for c in found if c["view"] == "RCA" and c["metric"] == RECALL)
+    pooled = []
+    for variant in ("BG", "B"):
+        hits = lesions = 0.0
+        for fold in range(FOLDS):
+            result = json.loads(
+                (reported / f"detector-RCA-{variant}-128-fold{fold}" / "result.json").read_text()
+            )
+            # Folds of equal frames, so that counts can be had back from shares.
+            boxes = _boxes_of_fold(reported, "RCA", fold)
+            hits += result["metrics"][RECALL] * boxes
+            lesions += boxes
+        pooled.append(hits / lesions)
+    assert one["difference"] == pytest.approx(pooled[0] - pooled[1])
+
+
+def _boxes_of_fold(runs: Path, view: str, fold: int) -> int:
+    """Lesions on the judged frames of a fold's validation part."""
+    study = json.loads((runs / "study.json").read_text())
+    cohort = Cohort.open(study["cohort"]["folder"])
+    judged = study["splits"][f"detector/{view}"]["folds"][fold]["validation"]
+    return sum(
+        len(cohort.boxes_by_frame[s, cohort.sequences[s].reference_frame or 0]) for s in judged
+    )
+
+
+def test_a_score_is_chosen_beside_the_fixed_one(reported: Path) -> None:
+    document = read(reported)
+    score = entry(document, "score-chosen@IoU0.20", view="RCA", variant="B")
+    assert all(0 < value < 1 for value in score["folds"])
+    recall = entry(document, "recall@IoU0.20/score-chosen/max5", view="RCA", variant="B")
+    assert len(recall["folds"]) == FOLDS and recall["ci95"] is not None
+    with (reported / "report" / "operating_points.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["Score"] for row in rows[:2]] == ["fixed", "chosen"]
+    assert float(rows[1]["Above mean"]) == pytest.approx(
+        entry(document, "score-chosen@IoU0.20", view=rows[1]["View"], variant=rows[1]["Variant"])[
+            "mean"
+        ]
+    )
+
+
 def test_the_page_fetches_nothing(reported: Path) -> None:
     html = html_of(reported)
     page = Page(html)
@@ -156,7 +215,7 @@ def test_every_link_inside_the_page_leads_somewhere_once(reported: Path) -> None
 
 def test_every_figure_is_there_with_words_and_content(reported: Path) -> None:
     html = html_of(reported)
-    for name in ("boxes", "confusion", "curves-RCA", "curves-LCA", "learning"):
+    for name in FIGURES:
         figure = re.search(rf'<figure id="{name}">(.*?)</figure>', html, re.DOTALL)
         assert figure is not None, name
         assert Page(figure[1]).shapes > 20, name
@@ -294,6 +353,36 @@ def test_grad_cam_of_a_network_small_enough_for_paper() -> None:
     assert grad_cam(model, images, 0, model.layer4).max() == 1
 
 
+def test_random_weights_change_the_maps_of_a_network_that_looks_at_its_weights() -> None:
+    from angioray.classifier import view_classifier
+
+    torch.manual_seed(1)
+    model = view_classifier("resnet18", "none", 2).eval()
+    random = randomised(model)
+    again = randomised(model)
+    for first, second in zip(random.parameters(), again.parameters(), strict=True):
+        assert torch.equal(first, second)
+    assert not torch.equal(random.layer4[0].conv1.weight, model.layer4[0].conv1.weight)
+    images = torch.randn(2, 1, 64, 64)
+    maps, others = (grad_cam(m, images, 0, m.layer4) for m in (model, random))
+    assert not torch.allclose(maps, others)
+
+
+def test_map_correlations_by_hand() -> None:
+    ramp = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
+    maps = torch.cat([ramp, ramp, ramp])
+    others = torch.cat([2 * ramp + 1, 3 - ramp, torch.ones_like(ramp)])
+    found = map_correlations(maps, others)
+    assert found[:2].tolist() == pytest.approx([1, -1])
+    assert found[2].isnan()
+
+
+def test_the_sanity_check_speaks_plainly() -> None:
+    assert "depend on what was learnt" in sanity([0.1, -0.2, float("nan")])
+    assert "draw no conclusion" in sanity([0.9, 0.8])
+    assert "cannot be said" in sanity([float("nan")])
+
+
 def test_the_page_shows_what_the_classifier_sees(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,7 +396,9 @@ def test_the_page_shows_what_the_classifier_sees(
         trained, "load_classifier", lambda folder: view_classifier("resnet18", "none", 2)
     )
     html = write_report(runs).read_text()
-    assert html.count('aria-label="Grad-CAM of') == 4
+    assert html.count('aria-label="Grad-CAM.') == 8
+    assert html.count("The same frame with random weights") >= 4
+    assert "Sanity check: the maps correlate with those of random weights by" in html
 
 
 def test_weights_that_cannot_be_read_do_not_stop_the_report(runs: Path) -> None:
@@ -338,3 +429,71 @@ def test_stills_without_patients_are_called_that(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path / "cohort", patients=5, stills=True)
     runs = write_study(tmp_path / "runs", cohort, variants=("B",), sizes=())
     assert "Grouping by patient was impossible" in write_report(runs).read_text()
+
+
+def test_each_final_model_has_a_card(reported: Path) -> None:
+    cards = reported / "report" / "model_cards"
+    names = {path.stem for path in cards.glob("*.json")}
+    assert names == {
+        *("view-64", "view-96"),
+        *(f"detector-{view}-{variant}-128" for view in CLASSES for variant in ("B", "BG")),
+    }
+    card = json.loads((cards / "detector-RCA-B-128.json").read_text())
+    assert len(card["members"]) == FOLDS
+    assert (card["cohort"]["patients"], card["cohort"]["kept_together"]) == (10, "patient")
+    recall = next(m for m in card["metrics"] if m["metric"] == RECALL)
+    assert recall["mean"] == entry(read(reported), RECALL, view="RCA", variant="B")["mean"]
+    assert any("no such number" in limit for limit in card["limits"])
+    assert any("10 patients are too few" in limit for limit in card["limits"])
+    text = (cards / "detector-RCA-B-128.md").read_text()
+    assert "It is no medical device" in text and f"{recall['mean']:.3f}" in text
+    view = (cards / "view-64.md").read_text()
+    assert "Folds were cut by sequence" in view
+    assert str(reported) not in text + json.dumps(card)
+
+
+def compared(runs: Path, other: Path) -> tuple[str, dict[str, Any]]:
+    argv = arguments([str(runs), str(other)])
+    run_command(report, prog="python -m angioray.report", argv=argv)
+    folder = runs / "report" / f"against-{other.name}"
+    document = json.loads((folder / "comparison.json").read_text())
+    return (folder / "comparison.html").read_text(), document
+
+
+def test_two_studies_are_compared_on_the_same_patients(
+    runs: Path, cohort: Cohort, tmp_path: Path
+) -> None:
+    other = write_study(tmp_path / "other", cohort, variants=("B",), sizes=(64,), luck=100)
+    settings = json.loads((other / "study.json").read_text())
+    settings["settings"]["detector"]["steps"] = 7000
+    (other / "study.json").write_text(json.dumps(settings))
+    html, document = compared(runs, other)
+    assert document["same_cohort"] is True
+    found = document["comparisons"]
+    assert {(c["task"], c["view"]) for c in found} == {
+        *(("view", ""), ("detector", "RCA"), ("detector", "LCA"))
+    }
+    for row in found:
+        assert row["patients"] == 10 and row["ci95"] is not None
+    assert any(row["difference"] for row in found)
+    assert "detector.steps" in html and "7000" in html and "Their folds are the same." in html
+    back, opposite = compared(other, runs)
+    assert "other against runs" in back
+    of = {(c["task"], c["view"], c["metric"]): c["difference"] for c in found}
+    for row in opposite["comparisons"]:
+        assert row["difference"] == pytest.approx(-of[row["task"], row["view"], row["metric"]])
+
+
+def test_studies_of_different_cohorts_stand_side_by_side(runs: Path, tmp_path: Path) -> None:
+    elsewhere = write_cohort(tmp_path / "elsewhere", patients=6)
+    other = write_study(tmp_path / "other", elsewhere, variants=("B",), sizes=(64,))
+    html, document = compared(runs, other)
+    assert document == {**document, "same_cohort": False, "comparisons": []}
+    assert "were made on different cohorts" in html
+    assert "Each study by itself: detectors" in html
+    assert (runs / "report" / "against-other" / "side_by_side_detector.csv").is_file()
+
+
+def test_a_study_is_not_compared_with_itself(runs: Path) -> None:
+    with pytest.raises(ValueError, match="are the same study"):
+        write_comparison(runs, runs)

@@ -1,0 +1,98 @@
+"""Two-step inference on new DICOM, or on a cohort: the view, then boxes by its detectors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from angioray.prediction import PredictSettings, carry_out, write_predictions
+from preprocess.command_line import run as run_command
+
+if TYPE_CHECKING:
+    from preprocess.cohort import Cohort
+
+
+def predict(
+    src: Path, *, runs: Path, out: Path = Path("predictions"), settings: PredictSettings
+) -> None:
+    """Name the view of each cine and box its stenoses, with all fold models of a finished study.
+
+    A cine is judged by those models alone that were not trained on its patient: by all folds
+    together where the patient is new, and by the fold that held the patient out where the study
+    knows them. So the same command on the study's own cohort says, without a leak, what flips and
+    fusion are worth; where there are boxes by readers, the result is judged by them. This is
+    research, and its boxes are no diagnosis.
+
+    Args:
+        src: a folder of DICOM files, which is ingested first, or a cohort.
+        runs: the study's runs folder.
+        out: the folder to write.
+
+    Raises:
+        ValueError: there is nothing to look at, or the study has no finished models for it.
+
+    Examples:
+      python -m angioray.predict new-dicom --runs runs --out predictions
+      python -m angioray.predict new-dicom --runs runs --flips '[horizontal]' --variant BGNL
+      python -m angioray.predict cohort --runs runs --frames reference --out held-out
+    """
+    import torch
+
+    from angioray.held_out import HeldOut
+    from angioray.report.runs import ReportedStudy
+    from angioray.study import Study
+    from angioray.two_step import TwoStep
+
+    study = Study.open(runs)
+    cohort = _cohort(src, out)
+    trained_on, problem = ReportedStudy.open(runs).cohort()
+    if trained_on is None:
+        print(f"Note: {problem}")
+        print("Patients of the study are recognised by their pseudonyms alone.")
+    system = TwoStep(
+        study=study,
+        cohort=cohort,
+        held_out=HeldOut.of(study, trained_on, cohort),
+        ensemble=settings,
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+    )
+    prediction = carry_out(system, settings)
+    for line in write_predictions(out, system, prediction, settings):
+        print(line)
+
+
+def _cohort(src: Path, out: Path) -> Cohort:
+    from preprocess.cohort import Cohort
+    from preprocess.ingest import IngestSettings, ingest
+
+    if (src / "annotations.json").is_file():
+        return Cohort.open(src)
+    if not src.is_dir():
+        raise ValueError(f"{src} is no folder. Give a folder of DICOM files, or a cohort.")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        labels = Path(folder) / "sequences.csv"
+        labels.write_text(_every_file(src), encoding="utf-8")
+        ingest(src, labels=labels, out=out / "cohort", settings=IngestSettings())
+    return Cohort.open(out / "cohort")
+
+
+def _every_file(src: Path) -> str:
+    """``sequences.csv`` that lets every file in and says nothing of it."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["file"])
+    writer.writerows([name] for name in _names(src))
+    return text.getvalue()
+
+
+def _names(src: Path) -> Iterator[str]:
+    yield from sorted(p.relative_to(src).as_posix() for p in src.rglob("*") if p.is_file())
+
+
+if __name__ == "__main__":
+    run_command(predict, prog="python -m angioray.predict")

@@ -1,0 +1,58 @@
+"""A study's numbers, and the evidence that they rest on: what every section of the report reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from angioray.bootstrap import Interval
+from angioray.frame_index import FrameIndex
+from angioray.report.comparisons import Comparison, compare_sizes, compare_variants
+from angioray.report.estimates import Estimate, detector_intervals, estimates, view_intervals
+from angioray.report.evidence import DetectorEvidence, ViewEvidence
+from angioray.report.operating import chosen_estimates
+from angioray.report.runs import Group, ReportedStudy
+from angioray.report.two_steps import TwoStepResult, two_step_results
+from preprocess.cohort import Cohort
+from preprocess.progress import track
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """A study's numbers and the evidence that they rest on."""
+
+    study: ReportedStudy
+    cohort: Cohort | None
+    views: tuple[ViewEvidence, ...]
+    detectors: tuple[DetectorEvidence, ...]
+    scored: tuple[tuple[Group, dict[str, Estimate]], ...]
+    comparisons: tuple[Comparison, ...]
+    two_steps: tuple[TwoStepResult, ...]
+
+    @classmethod
+    def of(cls, study: ReportedStudy, cohort: Cohort | None) -> Findings:
+        """Score every group, with intervals where the cohort is there to resample."""
+        views, detectors, scored = [], [], []
+        frames = None if cohort is None else FrameIndex(cohort=cohort)
+        groups = study.groups
+        for group in track(groups, total=len(groups), label="Scoring"):
+            intervals: dict[str, Interval | None] = {}
+            chosen: dict[str, Estimate] = {}
+            if frames is not None and group.finished and group.task == "view":
+                if seen := ViewEvidence.of(group, frames, study.view_class):
+                    views.append(seen)
+                    intervals = view_intervals(seen)
+            elif frames is not None and group.finished:
+                found = DetectorEvidence.of(group, frames)
+                detectors.append(found)
+                intervals = detector_intervals(found)
+                chosen = chosen_estimates(found)
+            scored.append((group, estimates(group, intervals) | chosen))
+        return cls(
+            study=study,
+            cohort=cohort,
+            views=tuple(views),
+            detectors=tuple(detectors),
+            scored=tuple(scored),
+            comparisons=(*compare_sizes(views), *compare_variants(detectors)),
+            two_steps=tuple(two_step_results(study, views, detectors)),
+        )

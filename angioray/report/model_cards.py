@@ -1,0 +1,142 @@
+"""A card for each final model: what it is for, what it was made on, how good it is, and its limits.
+
+A final model is the ensemble of a group's fold models, as ``angioray.predict`` uses it. Cards are
+written as JSON and Markdown (after Mitchell et al. 2019, doi:10.1145/3287560.3287596).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from angioray.report.estimates import Estimate
+from angioray.report.runs import Group, ReportedStudy
+from angioray.report.tables import Value
+from preprocess.atomic import write_json, write_text
+
+SCHEMA_VERSION = 1
+
+INTENDED_USE = {
+    "view": "Research on coronary angiography: naming the artery that an XA cine shows, before a "
+    "detector of that view looks at it.",
+    "detector": "Research on coronary angiography: proposing boxes around stenoses on contrast "
+    "filled frames of XA cines of one view, for readers who look at every frame themselves.",
+}
+OUT_OF_SCOPE = (
+    "It is no medical device. It must not be used for diagnosis, to decide on a treatment, or to "
+    "spare a reader's look at a cine.",
+    "Cines unlike those of the cohort: other centres and machines, implants, pacemakers, pressure "
+    "wires in view, bypass grafts, other frame sizes.",
+)
+
+
+def write_model_cards(
+    folder: Path,
+    study: ReportedStudy,
+    scored: Iterable[tuple[Group, Mapping[str, Estimate]]],
+    notices: Sequence[str],
+) -> list[str]:
+    """Write a card for each group with a finished run into ``folder``; their names."""
+    names = []
+    for group, found in scored:
+        if group.finished:
+            card = model_card(study, group, found, notices)
+            folder.mkdir(exist_ok=True)
+            write_json(folder / f"{card['name']}.json", card)
+            write_text(folder / f"{card['name']}.md", _markdown(card))
+            names.append(card["name"])
+    return names
+
+
+def model_card(
+    study: ReportedStudy, group: Group, found: Mapping[str, Estimate], notices: Sequence[str]
+) -> dict[str, Any]:
+    """The card of one group's models, as JSON."""
+    settings = study.document["settings"]
+    first = group.finished[0]
+    cut = study.document["splits"][first.split_key]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": first.name.rpartition("-fold")[0],
+        "model": group.title,
+        "task": group.task,
+        "view": group.view,
+        "variant": group.variant,
+        "input_px": group.size,
+        "members": [run.name for run in group.finished],
+        "folds_planned": len(group.runs),
+        "intended_use": INTENDED_USE[group.task],
+        "out_of_scope": list(OUT_OF_SCOPE),
+        "cohort": {
+            **{k: v for k, v in study.document["cohort"].items() if k != "folder"},
+            "folds": len(cut["folds"]),
+            "kept_together": cut["unit"],
+            "sequences_of_this_model": sum(len(f["validation"]) for f in cut["folds"]),
+        },
+        "metrics": [
+            {"metric": e.metric, "mean": e.mean, "std": e.std, "ci95": e.ci95 and list(e.ci95)}
+            for e in found.values()
+        ],
+        "limits": [*_limits(group, cut["unit"]), *notices],
+        "training": settings.get(group.task, {}),
+        "seed": settings.get("seed"),
+        "splits_sha256": study.document["splits_sha256"],
+        "environment": first.read("environment.json"),
+        "use": f"python -m angioray.predict NEW-DICOM --runs {study.folder.name}",
+    }
+
+
+def _limits(group: Group, unit: str) -> Iterator[str]:
+    yield (
+        "The metrics are of single fold models on what was held out from each. The ensemble of all "
+        "folds has no such number: every patient of the cohort has trained most of its members. "
+        "Judge it on other patients, with `angioray.predict` on a cohort that has readers' boxes."
+    )
+    yield "All patients are of one cohort; how the model does elsewhere is not known."
+    if unit == "sequence":
+        yield (
+            "Folds were cut by sequence: cines of one patient lie on both sides, so that the "
+            "metrics are better than they would be on new patients."
+        )
+    if group.task == "detector":
+        yield (
+            "A box counts as right from an IoU of 0.2 on: it points at a stenosis and does not "
+            "measure it. It says nothing of how severe the stenosis is."
+        )
+        yield (
+            "It was judged on frames that readers chose because a stenosis was well seen there, of "
+            "patients who have one; on other frames and in healthy patients more boxes are false."
+        )
+
+
+def _markdown(card: Mapping[str, Any]) -> str:
+    cohort = card["cohort"]
+    rows = [
+        (m["metric"], Value(mean=m["mean"], std=m["std"], digits=3).main, _interval(m["ci95"]))
+        for m in card["metrics"]
+    ]
+    lines = [
+        f"# {card['model']}",
+        "",
+        f"Fold models: {len(card['members'])} of {card['folds_planned']} "
+        f"({', '.join(card['members'])}). Input: {card['input_px']} x {card['input_px']} px, grey.",
+        *("", "## Intended use", "", card["intended_use"], ""),
+        *(f"- {sentence}" for sentence in card["out_of_scope"]),
+        *("", "## Limits", ""),
+        *(f"- {sentence}" for sentence in card["limits"]),
+        *("", "## Cohort", ""),
+        f"{cohort['sequences']} sequences of {cohort['patients']} patients, of which "
+        f"{cohort['sequences_of_this_model']} sequences for this model; {cohort['folds']} folds, a "
+        f"{cohort['kept_together']} never on both sides. Digest {cohort['digest'][:16]}.",
+        *("", "## Metrics on what was held out", ""),
+        *("| Metric | Mean ± std over folds | 95 % interval |", "|---|---|---|"),
+        *(f"| {' | '.join(row)} |" for row in rows),
+        *("", "## Use", "", "```bash", card["use"], "```"),
+        *("", "Training settings and environment are in the JSON file beside this one.", ""),
+    ]
+    return "\n".join(lines)
+
+
+def _interval(ci95: Sequence[float] | None) -> str:
+    return "" if ci95 is None else f"{ci95[0]:.3f} to {ci95[1]:.3f}"
