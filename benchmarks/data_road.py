@@ -19,14 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from measuring import best_device, side_by_side, write
+from measuring.jobs import store_of
 from numpy.typing import NDArray
 from torch import Tensor
 
 from angioray.augmentation import AugmentationSettings
 from angioray.backbone import GREY_MEAN, GREY_STD
 from angioray.batches import Batches
-from angioray.frames import FrameStore, mean_grey
-from angioray.residence import Residence
 
 CINES, LENGTH, SIZE, BATCH = 10, 40, 512, 32
 WORKERS = 2
@@ -61,15 +60,8 @@ def main() -> None:
 
 def of_frames(pixels: Tensor, device: torch.device) -> Batches:
     """Batches as the paper's detector takes them."""
-    keys = [("", i) for i in range(len(pixels))]
-    store = FrameStore(
-        pixels.to(device),
-        mean_grey(pixels),
-        {key: i for i, key in enumerate(keys)},
-        {"": (1.0, 1.0)},
-        device,
-        Residence("device" if device.type == "cuda" else "host", "made up"),
-    )
+    store = store_of(pixels, device)
+    keys = list(store.rows)
     return Batches(store, keys, store.rows_of(keys), BATCH, AugmentationSettings(), seed=0)
 
 

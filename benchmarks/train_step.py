@@ -12,23 +12,20 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from measuring import Row, Step, best_device, side_by_side, write
+from measuring.jobs import TensorJob, store_of
 from measuring.stock import Loader, classifier_step, detector_step, retinanet
-from torch import Tensor, nn
+from torch import Tensor
 
 from angioray.augmentation import AugmentationSettings
-from angioray.batches import Batches
 from angioray.classifier import set_stage, view_classifier, view_loss
 from angioray.detector import RetinaNet, RetinaNetSettings
-from angioray.frames import FrameStore, mean_grey
 from angioray.optimiser import OptimiserSettings
-from angioray.residence import Residence
 from angioray.step import TrainingStep, World
 
 PAPER = AugmentationSettings(brightness=0.2, contrast=0.2)
@@ -65,9 +62,18 @@ def detector_row(batch: int, frozen: bool, compiled: bool, turn: dict[str, objec
         settings = replace(settings, weights="none")
     rule = OptimiserSettings(learning_rate=1e-4)
     model = RetinaNet(settings, pretrained=False).to(memory_format=torch.channels_last).to(device)
-    job = DrawnJob(model, pixels, boxes, batch, PAPER, rule, model.loss, device)
+    job = TensorJob(
+        model,
+        store_of(pixels, device),
+        boxes,
+        batch_size=batch,
+        steps=1000,
+        augmentation=PAPER,
+        optimiser=rule,
+        losses=model.loss,
+    )
     tiles = model.tiles.most_in_a_batch(
-        model.anchors, boxes.to(device), settings, job.batches, steps=1000
+        model.anchors, boxes.to(device), settings, job.batches, job.steps
     )
     job.losses = partial(model.loss, tiles=tiles)
     peer = retinanet(settings.anchors, 512, frozen_batch_norm=frozen).to(device)
@@ -90,7 +96,16 @@ def classifier_row(batch: int, frozen: bool, compiled: bool, turn: dict[str, obj
     labels = torch.arange(FRAMES) % 2
     model = view_classifier("resnet50", "none", 2).to(memory_format=torch.channels_last).to(device)
     rule = OptimiserSettings(name="adam", learning_rate=1e-5, weight_decay=0.0)
-    job = DrawnJob(model, pixels, labels, batch, STILL, rule, partial(view_loss, model), device)
+    job = TensorJob(
+        model,
+        store_of(pixels, device),
+        labels,
+        batch_size=batch,
+        steps=1000,
+        augmentation=STILL,
+        optimiser=rule,
+        losses=partial(view_loss, model),
+    )
     stage = partial(set_stage, frozen=frozen)
     stage(model)
     return side_by_side(
@@ -114,46 +129,7 @@ def frames(size: int) -> tuple[Tensor, Tensor]:
     return pixels, torch.cat([corner, corner + side], dim=2)
 
 
-class DrawnJob:
-    """What :class:`angioray.step.Job` asks for, over frames that were made up."""
-
-    plateau = None
-    steps = 1_000_000
-
-    def __init__(
-        self,
-        model: nn.Module,
-        pixels: Tensor,
-        targets: Tensor,
-        batch_size: int,
-        augmentation: AugmentationSettings,
-        optimiser: OptimiserSettings,
-        losses: Callable[[Tensor, Tensor], dict[str, Tensor]],
-        device: torch.device,
-    ) -> None:
-        self.model, self.optimiser, self.losses = model, optimiser, losses
-        keys = [("", i) for i in range(len(pixels))]
-        store = FrameStore(
-            pixels.to(device),
-            mean_grey(pixels),
-            {key: i for i, key in enumerate(keys)},
-            {"": (1.0, 1.0)},
-            device,
-            Residence("device" if device.type == "cuda" else "host", "made up"),
-        )
-        self.batches = Batches(store, keys, store.rows_of(keys), batch_size, augmentation, 0)
-        self._targets = targets.to(device)
-
-    def enter(self, step: int) -> None:
-        """The layers that train are set already."""
-
-    def batch(self, step: int, world: World, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The step's frames and targets."""
-        batch = self.batches.take(step, rank=0, ranks=1, dtype=dtype)
-        return batch.images, self._targets.index_select(0, batch.positions)
-
-
-def our_step(job: DrawnJob, device: torch.device, compiled: bool) -> Step:
+def our_step(job: TensorJob, device: torch.device, compiled: bool) -> Step:
     """The training loop's step, one after the other."""
     stepper = TrainingStep(job, World(device), torch.bfloat16, compiled=compiled)
     number = itertools.count()
