@@ -13,6 +13,7 @@ import ray
 import ray.train.torch
 import torch.distributed
 from ray.train import UserCallback
+from ray.train.v2._internal.execution.callback import ControllerCallback
 
 from angioray.execution import Executor, reason_of
 from angioray.lanes import PROGRESS_EVERY_S
@@ -35,6 +36,18 @@ class LaneWatch(UserCallback):
         first_line = str(problem).strip().partition("\n")[0]
         why = f"its worker died ({type(problem).__name__}: {first_line})"
         ray.get(self._queue.lose.remote(self._lane, why))
+
+
+class LaneControl(ControllerCallback):
+    """Tells the queue who controls a lane: a lane without room ends only if its controller does."""
+
+    def __init__(self, lane: int, queue: Any) -> None:
+        self._lane, self._queue = lane, queue
+
+    def after_controller_start(self, train_run_context: Any) -> None:
+        """Called by the controller before it asks for room."""
+        controller = ray.get_runtime_context().current_actor
+        ray.get(self._queue.control.remote(self._lane, controller))
 
 
 def work(config: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from preprocess.progress import duration
 
 LANE_RESTARTS = 100
 """A night on machines that come and go."""
-LANES_LEAVING_S = 15.0
+LANES_LEAVING_S = 10.0
 POLL_EVERY_S = 0.5
 PROGRESS_EVERY_S = 0.5
 
@@ -69,7 +69,7 @@ def run_lanes(
             break
         _end_stuck_runs(queue, snapshot, stuck_after_s)
         time.sleep(POLL_EVERY_S)
-    _wait_for(lanes)
+    _end(lanes, queue)
     shutil.rmtree(storage, ignore_errors=True)
     problems = [*snapshot.unfit.values(), *(lane.problem for lane in lanes if lane.problem)]
     if snapshot.halted or (snapshot.waiting and problems):
@@ -95,11 +95,22 @@ def _end_stuck_runs(queue: Any, snapshot: Snapshot, stuck_after_s: float) -> Non
         ray.get(queue.lose.remote(lane, why))
 
 
-def _wait_for(lanes: list[_Lane]) -> None:
-    """Lanes without work leave by themselves; those that never found room go with this process."""
+def _end(lanes: list[_Lane], queue: Any) -> None:
+    """Lanes without work leave by themselves; those that never found room must be told to.
+
+    A thread that still waits for its lane when Ray shuts down takes the whole process with it.
+    """
+    import ray
+
     deadline = time.monotonic() + LANES_LEAVING_S
     for lane in lanes:
         lane.join(max(0.0, deadline - time.monotonic()))
+    left = [(number, lane) for number, lane in enumerate(lanes) if lane.is_alive()]
+    for number, _ in left:
+        if (controller := ray.get(queue.controller.remote(number))) is not None:
+            ray.kill(controller)
+    for _, lane in left:
+        lane.join(LANES_LEAVING_S)
 
 
 class _Lane(threading.Thread):
@@ -137,8 +148,9 @@ class _Lane(threading.Thread):
         from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
-        from angioray.lane_worker import LaneWatch, work
+        from angioray.lane_worker import LaneControl, LaneWatch, work
 
+        callbacks: Any = [kind(self._number, self._queue) for kind in (LaneWatch, LaneControl)]
         resources = {"CPU": self._group.cpus}
         if self._group.gpus:
             resources["GPU"] = self._group.gpus
@@ -155,7 +167,7 @@ class _Lane(threading.Thread):
                 name=f"lane-{self._number}-{uuid.uuid4().hex[:8]}",
                 storage_path=str(self._storage),
                 failure_config=FailureConfig(max_failures=LANE_RESTARTS),
-                callbacks=[LaneWatch(self._number, self._queue)],  # type: ignore[list-item]
+                callbacks=callbacks,
                 logging_config=LoggingConfig(log_level="ERROR"),
             ),
         )

@@ -72,6 +72,7 @@ class Disturbed:
     rounds: int = 0
     sound: int = 0
     repeated: int = 0
+    gave_up: int = 0
     kills: Counter[str] = field(default_factory=Counter)
 
     @classmethod
@@ -116,6 +117,7 @@ class Disturbed:
                 if process.poll() == 0 or time.monotonic() > deadline:
                     break
                 if process.poll() is not None:  # it gave up; a person would ask again
+                    self.gave_up += 1
                     process = start(command, self.folder)
                     continue
                 process = self.kill(process, command, cluster, nodes)
@@ -197,6 +199,7 @@ def write(out: Path, study: Disturbed) -> None:
         **{f"kills of a {kind}": (study.kills[kind], None) for kind in KINDS},
         "studies that ended bit for bit as undisturbed": (study.sound, study.rounds),
         "finished runs that were repeated": (study.repeated, 0),
+        "drivers that ended by themselves before the study": (study.gave_up, 0),
     }
     rows = [
         {
@@ -205,7 +208,7 @@ def write(out: Path, study: Disturbed) -> None:
             "peer": peer,
             "ratio": ours / peer if peer else None,
             "unit": "count",
-            "higher_is_better": "repeated" not in name,
+            "higher_is_better": not name.startswith(("finished", "drivers")),
         }
         for name, (ours, peer) in values.items()
     ]

@@ -154,7 +154,7 @@ def test_bad_input_ends_in_a_sentence(
     assert call(monkeypatch, *shlex.split(command)) == 2
     said = capsys.readouterr().err
     assert expected in said
-    assert said.startswith(f"python -m {command.split()[0]}: ")
+    assert said.startswith(f"python -m {command.split()[0]}")
     assert "Traceback" not in said
 
 
