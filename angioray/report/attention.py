@@ -66,9 +66,8 @@ def sanity(correlations: Iterable[float]) -> str:
             "it cannot be said whether the maps depend on what was learnt."
         )
     mean = sum(defined) / len(defined)
-    found = (
-        f"Sanity check: the maps correlate with those of random weights by {mean:.2f} on average"
-    )
+    by = f"{mean:.2f}".replace("-", "\N{MINUS SIGN}")
+    found = f"Sanity check: the maps correlate with those of random weights by {by} on average"
     if mean > SAME_MAP:
         return (
             f"{found}. They hardly change, so that they show the picture rather than what was "

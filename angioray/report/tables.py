@@ -33,19 +33,15 @@ class Value:
         """``0.72 ± 0.03``."""
         if self.mean is None:
             return NOTHING
-        shown = _with_std(self.mean, self.std, self.digits)
-        if not self.signed:
-            return shown
-        return f"+{shown}" if self.mean >= 0 else shown.replace("-", "\N{MINUS SIGN}", 1)
+        spread = "" if self.std is None else f" ± {self.std:.2f}"
+        return self._number(self.mean) + spread
 
     @property
     def interval(self) -> str:
         """``0.66 to 0.78``, or nothing."""
         if self.ci95 is None:
             return ""
-        sign = "+" if self.signed else ""
-        ends = (f"{end:{sign}.{self.digits}f}" for end in self.ci95)
-        return " to ".join(ends).replace("-", "\N{MINUS SIGN}")
+        return " to ".join(map(self._number, self.ci95))
 
     @property
     def beside(self) -> str:
@@ -55,6 +51,13 @@ class Value:
         # The paper prints one of its values with three decimals.
         digits = 2 if round(self.published.mean, 2) == self.published.mean else 3
         return f"{_PUBLISHED_BY} {_with_std(self.published.mean, self.published.std, digits)}"
+
+    def _number(self, number: float) -> str:
+        # Rounded first, so that a small negative number is 0 and not -0.
+        shown = f"{round(number, self.digits) + 0.0:{'+' if self.signed else ''}.{self.digits}f}"
+        if float(shown) == 0:
+            shown = shown.lstrip("+-")
+        return shown.replace("-", "\N{MINUS SIGN}")
 
     def __str__(self) -> str:
         interval = f" [{self.interval}]" if self.interval else ""

@@ -24,6 +24,7 @@ from angioray.report.against import write_comparison
 from angioray.report.attention import sanity
 from angioray.report.curves import free_response, precision_recall
 from angioray.report.published import published_detector, published_view
+from angioray.report.tables import Value
 from preprocess.cohort import Cohort
 from preprocess.command_line import run as run_command
 
@@ -497,3 +498,11 @@ def test_studies_of_different_cohorts_stand_side_by_side(runs: Path, tmp_path: P
 def test_a_study_is_not_compared_with_itself(runs: Path) -> None:
     with pytest.raises(ValueError, match="are the same study"):
         write_comparison(runs, runs)
+
+
+def test_differences_have_signs_and_nothing_is_minus_nothing() -> None:
+    assert Value(mean=-0.071, ci95=(-0.2, 0.001), signed=True).main == "−0.07"
+    assert Value(mean=0.071, ci95=(-0.2, 0.061), signed=True).interval == "−0.20 to +0.06"
+    assert Value(mean=-0.001, signed=True).main == "0.00"
+    assert Value(mean=0.5, std=0.1, ci95=(0.4, 0.6)).main == "0.50 ± 0.10"
+    assert Value(mean=None, signed=True).main == "–"

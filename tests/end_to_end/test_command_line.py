@@ -19,7 +19,7 @@ from preprocess.cohort import Cohort
 
 COMMANDS = [
     *(f"preprocess {name}" for name in ("phantom", "ingest", "propagate", "summary", "import")),
-    *(f"angioray.{name}" for name in ("cv", "train", "report", "doctor")),
+    *(f"angioray.{name}" for name in ("cv", "train", "report", "predict", "doctor")),
 ]
 TOY = {
     "folds": 2,
