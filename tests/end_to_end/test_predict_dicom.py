@@ -1,0 +1,66 @@
+"""New DICOM through both steps, by the command itself."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from command_processes import run
+from road import Road
+from test_road import files, identifiers
+
+from angioray.execution import Executor
+from angioray.study import Study, settings_from_dict
+from angioray.training import World
+from preprocess.cohort import Cohort
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def studied(prepared: Road, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of a study of the prepared cohort, trained in this process."""
+    cohort = Cohort.open(prepared.cohort)
+    settings = settings_from_dict(yaml.safe_load(prepared.settings.read_text()))
+    study = Study.plan(cohort, tmp_path_factory.mktemp("studied") / "runs", settings)
+    study.freeze(cohort)
+    executor = Executor(study, cohort, World(torch.device("cpu")))
+    for planned in study.runs:
+        executor.execute(planned, lambda *_: None)
+    return study.folder
+
+
+def test_dicom_goes_in_and_boxes_come_out(prepared: Road, studied: Path, tmp_path: Path) -> None:
+    source = tmp_path / "dicom"
+    source.mkdir()
+    chosen = files(prepared.archive / "dicom")[:3]
+    for number, path in enumerate(chosen):
+        shutil.copy(path, source / f"{number}.dcm")
+    (source / "notes.txt").write_text("no DICOM")
+    out = tmp_path / "predictions"
+    said = run("angioray.predict", source, "--runs", studied, "--out", out, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+
+    cohort = json.loads((out / "cohort" / "annotations.json").read_text())
+    images = {image["id"] for image in cohort["images"]}
+    boxes = json.loads((out / "predictions.json").read_text())
+    assert boxes and {row["image_id"] for row in boxes} <= images
+    assert set(json.loads((out / "evaluated_images.json").read_text())) <= images
+    with (out / "sequences.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["sequence_id"] for row in rows} == {v["sequence_id"] for v in cohort["videos"]}
+    assert {row["view"] for row in rows} <= {"LCA", "RCA"}
+    # The study has seen these cines, under the pseudonyms of another key.
+    assert "0 of patients that the study has never seen" in said.stdout
+
+    names = sorted({name.encode() for name in identifiers(prepared.archive)})
+    for path in files(out):
+        if "private" not in path.name:
+            content = path.read_bytes()
+            assert not any(b'"' + name + b'"' in content for name in names), path.name
+    assert (out / "cohort.private.jsonl").stat().st_mode & 0o077 == 0
