@@ -28,7 +28,7 @@ class Footprint:
     """Bytes that a run needs.
 
     Attributes:
-        frames: of its frames, resident where it trains.
+        frames: of its frames, where they are at hand; they can do with a slower place.
         training: of weights, gradients, moments and what the backward pass keeps.
         kept: on disk once it is finished.
         peak: on disk at most, while a checkpoint replaces another.
@@ -41,7 +41,7 @@ class Footprint:
 
     @property
     def device(self) -> int:
-        """All that lies where it trains."""
+        """All that lies where it trains if the frames are there too."""
         return self.frames + self.training
 
     @classmethod

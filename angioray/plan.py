@@ -136,12 +136,13 @@ def make_plan(
         if run.frames_key not in needs:
             needs[run.frames_key] = Footprint.of(study, index, run)
     most = max((need.device for need in needs.values()), default=0)
+    least = max((need.training for need in needs.values()), default=0)
     gpus = settings.gpus
     if gpus is None:
         busy = max((_busy(flop[r.name], run_steps(study, index, r)) for r in todo), default=1.0)
         gpus = _share(len(todo), busy, most, nodes, settings)
     gpus = gpus if settings.grow or any(node.gpus for node in nodes) else 0.0
-    slots, limit = _slots(nodes, settings, gpus, most)
+    slots, limit = _slots(nodes, settings, gpus, most, least)
     rate = measured_rate(study, index, gpus_per_lane=gpus, cpus=settings.cpus)
     pieces = [
         Piece(run.name, flop[run.name] / rate.flop_per_s, _widest(study, run)) for run in todo
@@ -162,9 +163,13 @@ def make_plan(
 
 
 def _slots(
-    nodes: Sequence[Node], settings: LaneSettings, gpus: float, device_bytes: int
+    nodes: Sequence[Node], settings: LaneSettings, gpus: float, most_bytes: int, least_bytes: int
 ) -> tuple[int, str]:
-    """How many lanes of one rank fit, and what limits them. Every process must fit into a node."""
+    """How many lanes of one rank fit, and what limits them. Every process must fit into a node.
+
+    A run takes ``most_bytes`` where its frames are at hand; it can do with ``least_bytes``, its
+    frames elsewhere (:mod:`angioray.residence`).
+    """
     if settings.grow:
         return (settings.lanes or 1) * (settings.ranks or 1), "as many as the cluster may grow to"
     fit, limits = 0, set()
@@ -173,9 +178,10 @@ def _slots(
         if gpus:
             per_gpu = int(1 // gpus) if gpus < 1 else 0
             counts["GPUs"] = int(node.gpus) * per_gpu if per_gpu else int(node.gpus // gpus)
-        host = PROCESS_BYTES + (0 if gpus else device_bytes)
+        host = PROCESS_BYTES + (0 if gpus else most_bytes)
         if node.memory and settings.lanes is None:
-            counts["memory"] = node.memory // host
+            alone = node.memory >= PROCESS_BYTES + (0 if gpus else least_bytes)
+            counts["memory"] = max(node.memory // host, int(alone))
         fit += min(counts.values())
         limits.add(min(counts, key=lambda name: counts[name]))
     ranks = settings.ranks or 1
@@ -183,14 +189,14 @@ def _slots(
         has = "; ".join(sorted({_has(node) for node in nodes})) or "no node that takes work"
         raise ValueError(
             f"The cluster has {has}, but one run needs {ranks} x ({gpus:g} GPUs, "
-            f"{settings.cpus:g} CPU cores, {(PROCESS_BYTES + device_bytes) / GIGA:.1f} GB of "
+            f"{settings.cpus:g} CPU cores, {(PROCESS_BYTES + least_bytes) / GIGA:.1f} GB of "
             "memory), each within one node. Lower `--lanes.cpus`, `--lanes.gpus` or "
             "`--lanes.ranks`, or the batch size, or start a larger cluster."
         )
     smallest = min((node.gpu_memory for node in nodes if node.gpu_memory), default=0)
-    if gpus and smallest and device_bytes + DEVICE_BYTES > smallest * max(1.0, gpus):
+    if gpus and smallest and least_bytes + DEVICE_BYTES > smallest * max(1.0, gpus):
         raise ValueError(
-            f"One run needs about {(device_bytes + DEVICE_BYTES) / GIGA:.1f} GB on its GPU, but "
+            f"One run needs about {(least_bytes + DEVICE_BYTES) / GIGA:.1f} GB on its GPU, but "
             f"the smallest has {smallest / GIGA:.1f} GB. Lower the batch size or the frames' size, "
             "or use nodes with larger GPUs."
         )

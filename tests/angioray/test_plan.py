@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,6 +98,21 @@ def test_a_disk_that_is_too_small_is_refused_with_numbers(
     monkeypatch.setattr(plan_module.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(ValueError, match=r"needs \d\.\d GB .* but 0\.1 GB are free"):
         planned(toy_cohort, LAPTOP)
+
+
+def test_frames_that_do_not_fit_leave_one_lane_and_refuse_nothing(
+    toy_cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Footprint.of
+
+    def with_many_frames(*arguments: Any) -> Footprint:
+        return replace(counted(*arguments), frames=10**12)
+
+    monkeypatch.setattr(plan_module.Footprint, "of", with_many_frames)
+    (group,) = planned(toy_cohort, LAPTOP).groups
+    assert group.lanes == 1
+    (group,) = planned(toy_cohort, BIG, gpus=1.0).groups
+    assert group.lanes == 6  # a GPU for each run
 
 
 def test_lanes_that_a_cluster_may_grow_to_are_not_refused(toy_cohort: Cohort) -> None:
