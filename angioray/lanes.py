@@ -48,8 +48,7 @@ def run_lanes(
     Raises:
         ValueError: runs are left that no lane could begin.
     """
-    # Ray's defaults: 2 s until a dead worker is noticed, and 60 s for a cluster to make room.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    # Ray's default is 60 s, too short for a cluster that must rent its machines first.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
     import ray
 
@@ -62,14 +61,12 @@ def run_lanes(
     ]
     for lane in lanes:
         lane.start()
-    while True:
-        snapshot: Snapshot = ray.get(queue.snapshot.remote())
-        show(snapshot)
-        if snapshot.over or not any(lane.is_alive() for lane in lanes):
-            break
-        _end_stuck_runs(queue, snapshot, stuck_after_s)
-        time.sleep(POLL_EVERY_S)
-    _end(lanes, queue)
+    try:
+        snapshot = _follow(lanes, queue, show, stuck_after_s)
+    except BaseException:  # Ctrl-C above all
+        _end(lanes, queue, patience_s=0.0)
+        raise
+    _end(lanes, queue, patience_s=LANES_LEAVING_S)
     shutil.rmtree(storage, ignore_errors=True)
     problems = [*snapshot.unfit.values(), *(lane.problem for lane in lanes if lane.problem)]
     if snapshot.halted or (snapshot.waiting and problems):
@@ -78,6 +75,21 @@ def run_lanes(
             f"{len(snapshot.waiting)} runs were not begun; give the same command again to go on."
         )
     return snapshot
+
+
+def _follow(
+    lanes: list[_Lane], queue: Any, show: Callable[[Snapshot], None], stuck_after_s: float
+) -> Snapshot:
+    """Show how far the study is until there is nothing more to do; its last state."""
+    import ray
+
+    while True:
+        snapshot: Snapshot = ray.get(queue.snapshot.remote())
+        show(snapshot)
+        if snapshot.over or not any(lane.is_alive() for lane in lanes):
+            return snapshot
+        _end_stuck_runs(queue, snapshot, stuck_after_s)
+        time.sleep(POLL_EVERY_S)
 
 
 def _end_stuck_runs(queue: Any, snapshot: Snapshot, stuck_after_s: float) -> None:
@@ -95,14 +107,14 @@ def _end_stuck_runs(queue: Any, snapshot: Snapshot, stuck_after_s: float) -> Non
         ray.get(queue.lose.remote(lane, why))
 
 
-def _end(lanes: list[_Lane], queue: Any) -> None:
-    """Lanes without work leave by themselves; those that never found room must be told to.
+def _end(lanes: list[_Lane], queue: Any, *, patience_s: float) -> None:
+    """Lanes without work leave by themselves; those that work or never found room must be told to.
 
     A thread that still waits for its lane when Ray shuts down takes the whole process with it.
     """
     import ray
 
-    deadline = time.monotonic() + LANES_LEAVING_S
+    deadline = time.monotonic() + patience_s
     for lane in lanes:
         lane.join(max(0.0, deadline - time.monotonic()))
     left = [(number, lane) for number, lane in enumerate(lanes) if lane.is_alive()]

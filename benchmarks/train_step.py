@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from measuring import Row, Step, best_device, side_by_side, write
 from measuring.jobs import TensorJob, store_of
-from measuring.stock import Loader, classifier_step, detector_step, retinanet
+from measuring.stock import StockClassifier, detector_step, loader, retinanet
 from torch import Tensor
 
 from angioray.augmentation import AugmentationSettings
@@ -106,13 +106,15 @@ def classifier_row(batch: int, frozen: bool, compiled: bool, turn: dict[str, obj
         optimiser=rule,
         losses=partial(view_loss, model),
     )
-    stage = partial(set_stage, frozen=frozen)
-    stage(model)
+    stock = StockClassifier("resnet50", device)
+    for either in (model, stock.model):
+        set_stage(either, frozen=frozen)
+    trained = [p for p in stock.model.parameters() if p.requires_grad]
     return side_by_side(
         f"classifier, 224 x 224, batch {batch}, {'frozen' if frozen else 'full'} stage"
         + (", compiled" if compiled else ""),
         our_step(job, device, compiled),
-        classifier_step(loader(pixels, labels, batch, device), device, stage),
+        stock.step(loader(pixels, labels, batch, device), torch.optim.Adam(trained, 1e-5)),
         items=batch,
         unit="frames/s",
         **turn,  # type: ignore[arg-type]
@@ -134,20 +136,6 @@ def our_step(job: TensorJob, device: torch.device, compiled: bool) -> Step:
     stepper = TrainingStep(job, World(device), torch.bfloat16, compiled=compiled)
     number = itertools.count()
     return lambda: stepper.take(next(number), job.optimiser.learning_rate)
-
-
-def loader(pixels: Tensor, targets: Tensor, batch: int, device: torch.device) -> Loader:
-    """The peer's batches: at hand on a CPU; through worker processes, pinned, beside a GPU."""
-    dataset = torch.utils.data.TensorDataset(pixels, targets)
-    while True:
-        yield from torch.utils.data.DataLoader(
-            dataset,
-            batch,
-            shuffle=True,
-            drop_last=True,
-            num_workers=8 if device.type == "cuda" else 0,
-            pin_memory=device.type == "cuda",
-        )
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import resnet50
+from torchvision.models import get_model
 from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
@@ -27,7 +27,6 @@ def retinanet(
     *,
     backbone: str = "resnet50",
     frozen_batch_norm: bool = False,
-    channels_last: bool = False,
 ) -> RetinaNet:
     """torchvision's RetinaNet over P3 to P7, with the same anchors and layers as ours."""
     pyramid = resnet_fpn_backbone(
@@ -51,11 +50,27 @@ def retinanet(
     )
 
 
+def loader(pixels: Tensor, targets: Tensor, batch: int, device: torch.device) -> Loader:
+    """Shuffled batches without end: at hand on a CPU; by worker processes, pinned, for a GPU."""
+    dataset = torch.utils.data.TensorDataset(pixels, targets)
+    while True:
+        yield from torch.utils.data.DataLoader(
+            dataset,
+            batch,
+            shuffle=True,
+            drop_last=True,
+            num_workers=8 if device.type == "cuda" else 0,
+            pin_memory=device.type == "cuda",
+        )
+
+
 def detector_step(
     model: RetinaNet,
     optimiser: torch.optim.Optimizer,
     batches: Loader,
     device: torch.device,
+    *,
+    gradient_norm: float | None = None,
 ) -> Step:
     """One iteration of ``references/detection``: a list of images, losses read at every step.
 
@@ -67,18 +82,25 @@ def detector_step(
 
     def step() -> None:
         pixels, boxes = next(batches)
-        images = [image.to(device) for image in (pixels.float() / 255).expand(-1, 3, -1, -1)]
         targets = [_target(frame.to(device)) for frame in boxes]
         with torch.autocast(device.type, torch.float16, enabled=amp):
-            losses = model(images, targets)
+            losses = model(images(pixels, device), targets)
             total = torch.stack(list(losses.values())).sum()
         assert total.item() < float("inf")
         optimiser.zero_grad()
         scaler.scale(total).backward()
+        if gradient_norm is not None:
+            scaler.unscale_(optimiser)
+            nn.utils.clip_grad_norm_(model.parameters(), gradient_norm)
         scaler.step(optimiser)
         scaler.update()
 
     return step
+
+
+def images(pixels: Tensor, device: torch.device) -> list[Tensor]:
+    """uint8[B, 1, S, S] as the model takes them: three equal channels from 0 to 1."""
+    return [image.to(device) for image in (pixels.float() / 255).expand(-1, 3, -1, -1)]
 
 
 def _target(boxes: Tensor) -> dict[str, Tensor]:
@@ -89,27 +111,43 @@ def _target(boxes: Tensor) -> dict[str, Tensor]:
     }
 
 
-def classifier_step(
-    batches: Loader, device: torch.device, set_stage: Callable[[nn.Module], None]
-) -> Step:
-    """One iteration of ``references/classification`` with ResNet-50: float32, AMP on a GPU."""
-    model = resnet50(weights=None, num_classes=2).to(device)
-    set_stage(model)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(trained, 1e-5)
-    amp = device.type == "cuda"
-    scaler = torch.amp.GradScaler(device.type, enabled=amp)
-    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
-    std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+class StockClassifier:
+    """torchvision's ResNet for two views, trained as ``references/classification`` does."""
 
-    def step() -> None:
-        pixels, labels = next(batches)
-        images = ((pixels.float() / 255 - mean) / std).to(device)
-        with torch.autocast(device.type, torch.float16, enabled=amp):
-            loss = F.cross_entropy(model(images), labels.to(device))
-        optimiser.zero_grad()
-        scaler.scale(loss).backward()
-        scaler.step(optimiser)
-        scaler.update()
+    def __init__(self, name: str, device: torch.device) -> None:
+        """Random weights."""
+        self.model = get_model(name, weights=None, num_classes=2).to(device)
+        self._device = device
 
-    return step
+    def images(self, pixels: Tensor) -> Tensor:
+        """uint8[B, 1, S, S] as the model takes them: three channels, ImageNet's normalisation."""
+        mean = torch.tensor([0.485, 0.456, 0.406], device=pixels.device)[:, None, None]
+        std = torch.tensor([0.229, 0.224, 0.225], device=pixels.device)[:, None, None]
+        return (pixels.float() / 255 - mean) / std
+
+    def step(
+        self,
+        batches: Loader,
+        optimiser: torch.optim.Optimizer,
+        *,
+        gradient_norm: float | None = None,
+    ) -> Step:
+        """One iteration: float32, AMP on a GPU."""
+        model, device = self.model, self._device
+        amp = device.type == "cuda"
+        scaler = torch.amp.GradScaler(device.type, enabled=amp)
+
+        def step() -> None:
+            pixels, labels = next(batches)
+            inputs = self.images(pixels).to(device)
+            with torch.autocast(device.type, torch.float16, enabled=amp):
+                loss = F.cross_entropy(model(inputs), labels.to(device))
+            optimiser.zero_grad()
+            scaler.scale(loss).backward()
+            if gradient_norm is not None:
+                scaler.unscale_(optimiser)
+                nn.utils.clip_grad_norm_(model.parameters(), gradient_norm)
+            scaler.step(optimiser)
+            scaler.update()
+
+        return step

@@ -1,0 +1,370 @@
+"""Accuracy on ARCADE from random weights: our networks beside torchvision's, with one schedule.
+
+Both detectors see the same frames, boxes and number of steps; then torchvision's trains once more
+with as many steps as fit into the seconds that ours took. View classifiers likewise. Sizes default
+to what the machine bears: on a CPU this is a small version that tells whether speed was bought with
+accuracy, not how good either can get. Needs torch, torchvision and numpy alone.
+
+    python benchmarks/arcade.py --data FOLDER --out benchmarks/results/arcade.json
+
+FOLDER holds ``arcade_stenosis_1200.tar`` and ``arcade_views_1200.tar``: ARCADE's published train
+and val images (doi 10.1038/s41597-023-02871-z) as grey JPEG, with its COCO files and ``views.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import tarfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measuring import best_device, machine
+from measuring.jobs import TensorJob, store_of
+from measuring.stock import StockClassifier, detector_step, images, loader, retinanet
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision.transforms.v2 import functional as transforms
+
+from angioray.augmentation import AugmentationSettings
+from angioray.classifier import view_classifier, view_loss
+from angioray.detector import RetinaNet, RetinaNetSettings
+from angioray.evaluate import JudgedFrames, detector_metrics
+from angioray.frames import normalise
+from angioray.optimiser import OptimiserSettings
+from angioray.step import TrainingStep, World
+
+STENOSIS = 26
+SIDE, VIEW_SIDE = 512, 224
+AT_ONCE = 16
+STILL = AugmentationSettings(brightness=0.0, contrast=0.0)
+NAMES = (
+    "AP@IoU0.20",
+    "AP@IoU0.50",
+    *(
+        f"{measure}@IoU0.20/score0.50/max{most}"
+        for measure in ("recall", "precision")
+        for most in (1, 5)
+    ),
+)
+Boxes = dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A published part: uint8[N, 1, S, S] with boxes (float32[N, G, 4]) or labels (int64[N])."""
+
+    pixels: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a training is given."""
+
+    backbone: str
+    batch: int
+    steps: int
+    rate: float
+    device: torch.device
+
+    @property
+    def rule(self) -> OptimiserSettings:
+        """AdamW, a warm-up of a twentieth, then half a cosine."""
+        return OptimiserSettings(
+            name="adamw",
+            learning_rate=self.rate,
+            weight_decay=1e-2,
+            warmup_steps=max(1, self.steps // 20),
+            decay="cosine",
+            gradient_norm=10.0,
+        )
+
+    def of_seconds(self, seconds: float, taken: float) -> Schedule:
+        """The same over as many steps as fit into some seconds, if all of them took ``taken``."""
+        return replace(self, steps=max(1, round(self.steps * seconds / taken)))
+
+
+def main() -> None:
+    """Train, judge, print tables and write the JSON."""
+    device = best_device()
+    gpu = device.type == "cuda"
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder of both archives")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--size", type=int, default=512 if gpu else 256, help="of the detector")
+    parser.add_argument("--backbone", default="resnet50" if gpu else "resnet18")
+    parser.add_argument("--batch", type=int, default=32 if gpu else 8)
+    parser.add_argument("--steps", type=int, default=3500 if gpu else 300)
+    parser.add_argument("--rate", type=float, default=3e-4, help="AdamW's learning rate")
+    options = parser.parse_args()
+    schedule = Schedule(options.backbone, options.batch, options.steps, options.rate, device)
+    rows = [*detectors(options.data, options.size, schedule), *views(options.data, schedule)]
+    settings = {name: value for name, value in vars(options).items() if name not in ("data", "out")}
+    document = {"machine": {**machine(device), **settings}, "rows": rows}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    print(f"Wrote {options.out}.")
+
+
+def detectors(data: Path, size: int, schedule: Schedule) -> list[dict[str, Any]]:
+    """Ours and the peer's, at equal steps and at equal time."""
+    train, val = (stenoses(data, part, size) for part in ("train", "val"))
+    found, seconds = our_detector(train, val, size, schedule)
+    ours = judged(val, found)
+    rows: list[dict[str, Any]] = []
+    peer_schedule = schedule
+    for words in ("steps", "time"):
+        found, peer_s = stock_detector(train, val, size, peer_schedule)
+        peer = judged(val, found)
+        where = f"detector, equal {words} ({schedule.steps} and {peer_schedule.steps} steps)"
+        rows += [row(f"{where}: {name}", ours[name], peer[name]) for name in NAMES]
+        rows.append(row(f"{where}: training", seconds, peer_s, unit="s", higher_is_better=False))
+        peer_schedule = schedule.of_seconds(seconds, peer_s)
+    return rows
+
+
+def views(data: Path, schedule: Schedule) -> list[dict[str, Any]]:
+    """Accuracy of naming the view, at equal steps and at equal time."""
+    train, val = (named_views(data, part) for part in ("train", "val"))
+    ours, seconds = our_classifier(train, val, schedule)
+    rows: list[dict[str, Any]] = []
+    peer_schedule = schedule
+    for words in ("steps", "time"):
+        peer, peer_s = stock_classifier(train, val, peer_schedule)
+        where = f"view, equal {words} ({schedule.steps} and {peer_schedule.steps} steps)"
+        rows.append(row(f"{where}: accuracy", ours, peer))
+        rows.append(row(f"{where}: training", seconds, peer_s, unit="s", higher_is_better=False))
+        peer_schedule = schedule.of_seconds(seconds, peer_s)
+    return rows
+
+
+def our_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tuple[Boxes, float]:
+    """Boxes of our detector on the val part, and the seconds that it trained."""
+    torch.manual_seed(0)
+    settings = RetinaNetSettings(
+        size=size,
+        backbone=schedule.backbone,  # type: ignore[arg-type]
+        weights="none",
+        frozen_batch_norm=False,
+    )
+    device = schedule.device
+    model = RetinaNet(settings).to(memory_format=torch.channels_last).to(device)
+    job = our_job(model, train, schedule, model.loss)
+    tiles = model.tiles.most_in_a_batch(
+        model.anchors, train.targets.to(device), settings, job.batches, schedule.steps
+    )
+    job.losses = partial(model.loss, tiles=tiles)
+    seconds = run_ours(job, schedule)
+    model.eval()
+    found: Boxes = {}
+    for first in range(0, len(val.pixels), AT_ONCE):
+        pixels = val.pixels[first : first + AT_ONCE].to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            detections = model.detect(normalise(pixels, torch.bfloat16))
+        both = zip(
+            detections.boxes_xyxy.double().cpu(), detections.scores.double().cpu(), strict=True
+        )
+        for i, (boxes, scores) in enumerate(both, start=first):
+            found[i] = (boxes[scores >= 0].numpy(), scores[scores >= 0].numpy())
+    return found, seconds
+
+
+def stock_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tuple[Boxes, float]:
+    """The same of torchvision's."""
+    torch.manual_seed(0)
+    device = schedule.device
+    model = retinanet(RetinaNetSettings().anchors, size, backbone=schedule.backbone).to(device)
+    optimiser = schedule.rule.build(model)
+    batches = loader(train.pixels, train.targets, schedule.batch, device)
+    step = detector_step(
+        model, optimiser, batches, device, gradient_norm=schedule.rule.gradient_norm
+    )
+    seconds = run_stock(step, optimiser, schedule)
+    model.eval()
+    model.score_thresh, model.detections_per_img = 0.0, 20
+    found: Boxes = {}
+    for first in range(0, len(val.pixels), AT_ONCE):
+        with torch.no_grad():
+            answers = model(images(val.pixels[first : first + AT_ONCE], device))
+        for i, answer in enumerate(answers, start=first):
+            boxes, scores = answer["boxes"].double().cpu(), answer["scores"].double().cpu()
+            found[i] = (boxes.numpy(), scores.numpy())
+    return found, seconds
+
+
+def our_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[float, float]:
+    """Accuracy of our classifier on the val part, and the seconds that it trained."""
+    torch.manual_seed(0)
+    device = schedule.device
+    model = view_classifier(schedule.backbone, "none", 2)  # type: ignore[arg-type]
+    model = model.to(memory_format=torch.channels_last).to(device)
+    seconds = run_ours(our_job(model, train, schedule, partial(view_loss, model)), schedule)
+    return accuracy(model, partial(normalise, dtype=torch.bfloat16), val, device), seconds
+
+
+def stock_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[float, float]:
+    """The same of torchvision's."""
+    torch.manual_seed(0)
+    device = schedule.device
+    stock = StockClassifier(schedule.backbone, device)
+    optimiser = schedule.rule.build(stock.model)
+    batches = loader(train.pixels, train.targets, schedule.batch, device)
+    step = stock.step(batches, optimiser, gradient_norm=schedule.rule.gradient_norm)
+    seconds = run_stock(step, optimiser, schedule)
+    return accuracy(stock.model, stock.images, val, device), seconds
+
+
+def our_job(
+    model: nn.Module,
+    train: Part,
+    schedule: Schedule,
+    losses: Callable[[Tensor, Tensor], dict[str, Tensor]],
+) -> TensorJob:
+    """Our training of a part."""
+    return TensorJob(
+        model,
+        store_of(train.pixels, schedule.device),
+        train.targets,
+        batch_size=schedule.batch,
+        steps=schedule.steps,
+        augmentation=STILL,
+        optimiser=schedule.rule,
+        losses=losses,
+    )
+
+
+def run_ours(job: TensorJob, schedule: Schedule) -> float:
+    """Train to the last step; the seconds."""
+    job.model.train()
+    stepper = TrainingStep(job, World(schedule.device), torch.bfloat16)
+
+    def step(number: int, rate: float) -> None:
+        stepper.take(number, rate)
+
+    return timed(step, schedule)
+
+
+def run_stock(
+    step: Callable[[], object], optimiser: torch.optim.Optimizer, schedule: Schedule
+) -> float:
+    """The same of a peer."""
+
+    def with_rate(number: int, rate: float) -> None:
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        step()
+
+    return timed(with_rate, schedule)
+
+
+def timed(step: Callable[[int, float], None], schedule: Schedule) -> float:
+    """Take every step with its learning rate; the seconds."""
+    start = time.perf_counter()
+    for number in range(schedule.steps):
+        step(number, schedule.rate * schedule.rule.factor(number, schedule.steps))
+    if schedule.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def judged(val: Part, found: Boxes) -> dict[str, float | None]:
+    """The metrics of boxes on the val part, each still a patient of its own."""
+    truth = {
+        i: boxes[(boxes[:, 2:] > boxes[:, :2]).all(dim=1)].double().numpy()
+        for i, boxes in enumerate(val.targets)
+    }
+    sequence = {i: str(i) for i in range(len(val.targets))}
+    return detector_metrics(JudgedFrames(sequence=sequence, truth=truth), found)
+
+
+@torch.no_grad()
+def accuracy(
+    model: nn.Module, prepare: Callable[[Tensor], Tensor], val: Part, device: torch.device
+) -> float:
+    """Share of stills whose view is named right."""
+    model.eval()
+    right = 0
+    for pixels, labels in zip(val.pixels.split(64), val.targets.split(64), strict=True):
+        with torch.autocast(device.type, torch.bfloat16):
+            named = model(prepare(pixels.to(device))).argmax(dim=1).cpu()
+        right += int((named == labels).sum())
+    return right / len(val.targets)
+
+
+def stenoses(data: Path, part: str, size: int) -> Part:
+    """Stills and their stenosis boxes in pixels of ``size``, padded with boxes of no area."""
+    with tarfile.open(data / "arcade_stenosis_1200.tar") as archive:
+        file = archive.extractfile(f"stenosis/{part}/annotations/{part}.json")
+        assert file is not None
+        document = json.load(file)
+        boxes: dict[int, list[list[float]]] = {}
+        for annotation in document["annotations"]:
+            if annotation["category_id"] == STENOSIS:
+                x, y, w, h = annotation["bbox"]
+                boxes.setdefault(annotation["image_id"], []).append([x, y, x + w, y + h])
+        stills = {image["id"]: Path(image["file_name"]).stem for image in document["images"]}
+        folder = f"stenosis/{part}/images"
+        there = {Path(name).stem for name in archive.getnames() if name.startswith(folder)}
+        ids = [number for number, stem in sorted(stills.items()) if stem in there]
+        pixels = [still(archive, f"{folder}/{stills[number]}.jpg", size) for number in ids]
+    targets = torch.zeros(len(ids), max(len(each) for each in boxes.values()), 4)
+    for target, number in zip(targets, ids, strict=True):
+        if each := boxes.get(number):
+            target[: len(each)] = torch.tensor(each) * (size / SIDE)
+    return Part(torch.stack(pixels), targets)
+
+
+def named_views(data: Path, part: str) -> Part:
+    """Stills and whether each shows the left (0) or the right artery (1)."""
+    with tarfile.open(data / "arcade_views_1200.tar") as archive:
+        file = archive.extractfile(f"syntax/{part}/views.csv")
+        assert file is not None
+        rows = list(csv.DictReader(file.read().decode("utf-8").splitlines()))
+        folder = f"syntax/{part}/images"
+        pixels = [still(archive, f"{folder}/{r['file_name']}", VIEW_SIDE) for r in rows]
+    return Part(torch.stack(pixels), torch.tensor([int(r["view"] == "RCA") for r in rows]))
+
+
+def still(archive: tarfile.TarFile, name: str, size: int) -> Tensor:
+    """One grey picture (uint8[1, S, S])."""
+    file = archive.extractfile(name)
+    assert file is not None
+    picture = decode_jpeg(
+        torch.frombuffer(bytearray(file.read()), dtype=torch.uint8), ImageReadMode.GRAY
+    )
+    resized: Tensor = transforms.resize(picture, [size, size], antialias=True)
+    return resized
+
+
+def row(
+    name: str,
+    ours: float | None,
+    peer: float | None,
+    *,
+    unit: str = "share",
+    higher_is_better: bool = True,
+) -> dict[str, Any]:
+    """One row of the JSON, printed as well."""
+    shown = ["-" if value is None else f"{value:.3f}" for value in (ours, peer)]
+    print(f"{name:<78} {shown[0]:>9}   peer {shown[1]:>9}", flush=True)
+    return {
+        "name": name,
+        "ours": None if ours is None else round(ours, 4),
+        "peer": None if peer is None else round(peer, 4),
+        "ratio": round(ours / peer, 3) if ours is not None and peer else None,
+        "unit": unit,
+        "higher_is_better": higher_is_better,
+    }
+
+
+if __name__ == "__main__":
+    main()
