@@ -1,4 +1,4 @@
-# setup demo test lint bench clean: `make demo` goes from a fresh machine to a report.
+# setup demo test test-cluster lint bench clean: `make demo` goes from a fresh machine to a report.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -16,11 +16,12 @@ ARCHIVE := $(DEMO)/archive
 COHORT := $(DEMO)/cohort
 RUNS := $(DEMO)/runs
 
-.PHONY: help setup demo test lint bench clean lock
+.PHONY: help setup demo test test-cluster lint bench clean lock
 
 help:
 	@echo "make demo    a phantom archive, preprocessed, trained over all folds, reported"
 	@echo "make test    lint, types and tests"
+	@echo "make test-cluster  the tests that make hosts on this machine and break them"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make bench   every benchmark but the soak, results under benchmarks/results"
 	@echo "make setup   the environment in $(VENV); the others call it by themselves"
@@ -54,7 +55,10 @@ lint: setup
 	$(PY) -m mypy
 
 test: lint
-	$(PY) -m pytest
+	$(PY) -m pytest -m "not cluster"
+
+test-cluster: setup
+	$(PY) -m pytest -m cluster
 
 # The soak kills a study a hundred times over: hours, and by hand.
 bench: setup

@@ -19,7 +19,7 @@ from run_folders import half_done, predictions
 from angioray.nodes import problem_here
 from preprocess.cohort import Cohort
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 
 @pytest.fixture
