@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,12 @@ def run_lanes(
     # Ray's default is 60 s, too short for a cluster that must rent its machines first.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    # Beside this process: anywhere else it could go down with a node that the study can spare.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(RunQueue)
-    queue = actor.options(num_cpus=0).remote(plan.entries)
+    queue = actor.options(num_cpus=0, scheduling_strategy=here).remote(plan.entries)
     storage = study.folder / ".lanes"
     groups = [group for group in plan.groups for _ in range(group.lanes)]
     lanes = [
@@ -64,7 +68,8 @@ def run_lanes(
     try:
         snapshot = _follow(lanes, queue, show, stuck_after_s)
     except BaseException:  # Ctrl-C above all
-        _end(lanes, queue, patience_s=0.0)
+        with suppress(ray.exceptions.RayError):  # Ray itself may be what failed
+            _end(lanes, queue, patience_s=0.0)
         raise
     _end(lanes, queue, patience_s=LANES_LEAVING_S)
     shutil.rmtree(storage, ignore_errors=True)
