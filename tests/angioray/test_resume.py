@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import load_file
 from settings import TOY
 
-from angioray import detector_job, view_job
+from angioray.batches import Batch, Batches
 from angioray.execution import Executor, reason_of
-from angioray.sampler import batch_positions
 from angioray.step import World
 from angioray.study import Study
 from preprocess.cohort import Cohort
+
+TAKE = Batches.take
 
 
 class EndedError(Exception):
@@ -34,17 +35,16 @@ def execute(cohort: Cohort, folder: Path, name: str) -> Path:
 
 
 def ending_at(monkeypatch: pytest.MonkeyPatch, last: int | None) -> list[int]:
-    """The sampler raises when it is asked for that step; the steps that were begun."""
+    """Batches raise when they are asked for that step; the steps that were begun."""
     begun: list[int] = []
 
-    def positions(*, step: int, **rest: Any) -> Any:
+    def taken(batches: Batches, step: int, **rest: Any) -> Batch:
         begun.append(step)
         if step == last:
             raise EndedError
-        return batch_positions(step=step, **rest)
+        return TAKE(batches, step, **rest)
 
-    for job in (detector_job, view_job):
-        monkeypatch.setattr(job, "batch_positions", positions)
+    monkeypatch.setattr(Batches, "take", taken)
     return begun
 
 
