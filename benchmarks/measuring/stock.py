@@ -87,13 +87,7 @@ def detector_step(
             losses = model(images(pixels, device), targets)
             total = torch.stack(list(losses.values())).sum()
         assert total.item() < float("inf")
-        optimiser.zero_grad()
-        scaler.scale(total).backward()
-        if gradient_norm is not None:
-            scaler.unscale_(optimiser)
-            nn.utils.clip_grad_norm_(model.parameters(), gradient_norm)
-        scaler.step(optimiser)
-        scaler.update()
+        _update(total, model, optimiser, scaler, gradient_norm)
 
     return step
 
@@ -101,6 +95,23 @@ def detector_step(
 def images(pixels: Tensor, device: torch.device) -> list[Tensor]:
     """uint8[B, 1, S, S] as the model takes them: three equal channels from 0 to 1."""
     return [image.to(device) for image in (pixels.float() / 255).expand(-1, 3, -1, -1)]
+
+
+def _update(
+    loss: Tensor,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    gradient_norm: float | None,
+) -> None:
+    """Gradients and weights, as both reference scripts have it."""
+    optimiser.zero_grad()
+    scaler.scale(loss).backward()
+    if gradient_norm is not None:
+        scaler.unscale_(optimiser)
+        nn.utils.clip_grad_norm_(model.parameters(), gradient_norm)
+    scaler.step(optimiser)
+    scaler.update()
 
 
 def _target(boxes: Tensor) -> dict[str, Tensor]:
@@ -142,12 +153,6 @@ class StockClassifier:
             inputs = self.images(pixels).to(device)
             with torch.autocast(device.type, torch.float16, enabled=amp):
                 loss = F.cross_entropy(model(inputs), labels.to(device))
-            optimiser.zero_grad()
-            scaler.scale(loss).backward()
-            if gradient_norm is not None:
-                scaler.unscale_(optimiser)
-                nn.utils.clip_grad_norm_(model.parameters(), gradient_norm)
-            scaler.step(optimiser)
-            scaler.update()
+            _update(loss, model, optimiser, scaler, gradient_norm)
 
         return step

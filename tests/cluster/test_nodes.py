@@ -57,15 +57,18 @@ def test_a_node_that_does_not_see_the_cohort_is_named(
     join = f"{ray} start --address={cluster.address} --num-cpus=1 --block"
     # The node's own view of the file system has an empty disk where the cohort lies.
     hidden = f"mount -t tmpfs none {cohort} && exec {join}"
+    own_mounts = ["unshare", "--mount", "sh", "-c"]
     try:
-        node = subprocess.Popen(["unshare", "--mount", "sh", "-c", hidden])
+        tried = subprocess.run([*own_mounts, f"mount -t tmpfs none {cohort}"], capture_output=True)
     except OSError as problem:
         pytest.skip(f"there is no unshare command here: {problem}")
+    if tried.returncode:
+        pytest.skip("this machine lets nobody make a mount namespace")
+    node = subprocess.Popen([*own_mounts, hidden])
     try:
         deadline = time.monotonic() + PATIENCE_S
         while len(cluster.list_all_nodes()) < 1 or not _bears_runs(cluster):
-            if node.poll() is not None:
-                pytest.skip("this machine lets nobody make a mount namespace")
+            assert node.poll() is None, "the node ended before it joined"
             assert time.monotonic() < deadline
             time.sleep(0.5)
         study = toy_study.command(runs, "--address", cluster.address)
