@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,9 @@ from preprocess.display import Display
 
 if TYPE_CHECKING:
     from command_processes import Watch
+
+# Ray reads it as it is imported, which some tests do before the product can say so.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 SIZE = 64
 LENGTH = 8
