@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +18,9 @@ from angioray.run_folder import RunFolder
 from angioray.selection import CohortIndex
 from angioray.study import Run, Study
 
+Kind = tuple[str, int]
+"""A run's task and input size."""
+
 TRAINING_PASSES = 3
 """A training step costs the forward pass and about twice that for the gradients."""
 
@@ -26,11 +31,23 @@ GPU_FLOP_PER_S = 2.0e14
 
 
 @dataclass(frozen=True)
-class Rate:
-    """Operations per second of one lane, and where the number comes from."""
+class Rates:
+    """Operations per second of one lane.
 
-    flop_per_s: float
+    Attributes:
+        measured: by kind of run, where one of the kind has finished: networks and sizes differ in
+            how near they come to what the hardware can do.
+        otherwise: for the kinds of which none has.
+        source: where the numbers come from, in words.
+    """
+
+    measured: Mapping[Kind, float]
+    otherwise: float
     source: str
+
+    def of(self, run: Run) -> float:
+        """The rate expected of a run."""
+        return self.measured.get(_kind(run), self.otherwise)
 
 
 def run_flop(study: Study, index: CohortIndex, run: Run) -> float:
@@ -47,16 +64,31 @@ def run_flop(study: Study, index: CohortIndex, run: Run) -> float:
     return frames * _view_flop(view.backbone, run.size) * (TRAINING_PASSES - frozen)
 
 
-def measured_rate(study: Study, index: CohortIndex, *, gpus_per_lane: float, cpus: float) -> Rate:
-    """The rate of this study's finished runs, or an assumption where none is finished."""
-    done = [run for run in study.runs if RunFolder.of(study.folder, run).finished]
-    seconds = sum(RunFolder.of(study.folder, run).result()["seconds"] for run in done)
-    if seconds > 0:
-        flop = sum(run_flop(study, index, run) for run in done)
-        return Rate(flop / seconds, f"measured on {len(done)} finished runs")
+def lane_rates(study: Study, index: CohortIndex, *, gpus_per_lane: float, cpus: float) -> Rates:
+    """The rates of this study's finished runs, or an assumption where none is finished."""
+    flop: defaultdict[Kind, float] = defaultdict(float)
+    seconds: defaultdict[Kind, float] = defaultdict(float)
+    finished = 0
+    for run in study.runs:
+        folder = RunFolder.of(study.folder, run)
+        if folder.finished:
+            finished += 1
+            flop[_kind(run)] += run_flop(study, index, run)
+            seconds[_kind(run)] += folder.result()["seconds"]
+    if took := sum(seconds.values()):
+        return Rates(
+            {kind: flop[kind] / seconds[kind] for kind in flop if seconds[kind]},
+            sum(flop.values()) / took,
+            f"measured on {finished} finished run{'s' if finished > 1 else ''}",
+        )
     if gpus_per_lane:
-        return Rate(GPU_FLOP_PER_S * gpus_per_lane, "assumed for a recent data-centre GPU")
-    return Rate(CPU_CORE_FLOP_PER_S * cpus, "assumed for recent CPU cores")
+        assumed = GPU_FLOP_PER_S * gpus_per_lane
+        return Rates({}, assumed, "assumed for a recent data-centre GPU")
+    return Rates({}, CPU_CORE_FLOP_PER_S * cpus, "assumed for recent CPU cores")
+
+
+def _kind(run: Run) -> Kind:
+    return (run.task, run.size)
 
 
 def run_steps(study: Study, index: CohortIndex, run: Run) -> int:

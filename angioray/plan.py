@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from angioray.cost import GPU_FLOP_PER_S, Rate, measured_rate, run_flop, run_steps
+from angioray.cost import GPU_FLOP_PER_S, Rates, lane_rates, run_flop, run_steps
 from angioray.footprint import DEVICE_BYTES, PROCESS_BYTES, Footprint
 from angioray.nodes import Node
 from angioray.queue import Entry
@@ -90,7 +90,7 @@ class Plan:
     Attributes:
         groups: the lanes; those of several ranks start as narrow ones end.
         entries: the runs, in the order they should start.
-        rate: operations per second that the times rest on.
+        rates: operations per second that the times rest on.
         makespan_s: until the last run ends, without the lanes' start.
         disk_bytes: needed at most, beyond what is there.
         free_bytes: there are.
@@ -99,7 +99,7 @@ class Plan:
 
     groups: tuple[LaneGroup, ...]
     entries: tuple[Entry, ...]
-    rate: Rate
+    rates: Rates
     makespan_s: float
     disk_bytes: int
     free_bytes: int
@@ -143,10 +143,8 @@ def make_plan(
         gpus = _share(len(todo), busy, most, nodes, settings)
     gpus = gpus if settings.grow or any(node.gpus for node in nodes) else 0.0
     slots, limit = _slots(nodes, settings, gpus, most, least)
-    rate = measured_rate(study, index, gpus_per_lane=gpus, cpus=settings.cpus)
-    pieces = [
-        Piece(run.name, flop[run.name] / rate.flop_per_s, _widest(study, run)) for run in todo
-    ]
+    rates = lane_rates(study, index, gpus_per_lane=gpus, cpus=settings.cpus)
+    pieces = [Piece(run.name, flop[run.name] / rates.of(run), _widest(study, run)) for run in todo]
     lanes = min(slots, settings.lanes or slots)
     schedule = _schedule(pieces, lanes, settings, gpus, nodes)
     groups = _groups(schedule, lanes, settings, gpus)
@@ -159,7 +157,7 @@ def make_plan(
         )
     entries = _entries(todo, pieces, schedule)
     notes = _notes(nodes, groups, len(todo), limit)
-    return Plan(groups, entries, rate, schedule.makespan_s, disk, free, notes)
+    return Plan(groups, entries, rates, schedule.makespan_s, disk, free, notes)
 
 
 def _slots(

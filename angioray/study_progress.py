@@ -35,9 +35,11 @@ def print_plan(study: Study, runs: list[Run], plan: Plan) -> None:
         table.add_row(run.name, str(len(fold.train)), str(len(fold.validation)), *words)
     Console().print(table)
     print(*plan.notes, sep="\n")
+    rates = sorted({plan.rates.of(run) / 1e12 for run in runs if run.name in entries})
+    at = " to ".join(dict.fromkeys(f"{rate:.2f}" for rate in (*rates[:1], *rates[-1:])))
     print(
-        f"{len(entries)} of {len(runs)} runs to do, about {duration(plan.makespan_s)} at "
-        f"{plan.rate.flop_per_s / 1e12:.2f} TFLOP/s per process ({plan.rate.source})."
+        f"{len(entries)} of {len(runs)} runs to do, about {duration(plan.makespan_s)}"
+        + (f" at {at} TFLOP/s per process ({plan.rates.source})." if rates else ".")
     )
     print(
         f"They need {plan.disk_bytes / GIGA:.1f} GB of disk at most; "

@@ -125,13 +125,13 @@ def frozen(cohort: Any, folder: Path, settings: Any) -> Any:
 
 def carry_out(study: Any, cohort: Any, runs: Any, count: int) -> None:
     """Some runs of a study over so many lanes."""
-    from angioray.cost import Rate
+    from angioray.cost import Rates
     from angioray.lanes import run_lanes
     from angioray.plan import LaneGroup, Plan
     from angioray.queue import Entry
 
     entries = tuple(Entry(run.name, run.frames_key, 10.0) for run in runs)
-    plan = Plan((LaneGroup(count, 1, 1.0, 0.0),), entries, Rate(1.0, "none"), 0.0, 0, 0, ())
+    plan = Plan((LaneGroup(count, 1, 1.0, 0.0),), entries, Rates({}, 1.0, "none"), 0.0, 0, 0, ())
     ended = run_lanes(study, plan, cohort.digest, lambda _: None, stuck_after_s=3600)
     assert len(ended.finished) == len(runs), ended.failed
 
