@@ -2,8 +2,9 @@
 
 Each round is a whole study on a cluster of a head and two nodes on this machine. Kills come at
 random moments; a killed driver is started again by the same command, a killed node replaced by
-another. A round is sound if every run is there at the end and the predictions of every run are
-those of the undisturbed study, bit for bit. Finished runs that were done again are counted.
+another. A round is sound if every run is there at the end, and the predictions of every run and
+the numbers of the report are those of the undisturbed study, bit for bit. Finished runs that were
+done again are counted.
 
     python benchmarks/soak.py --kills 100 --out benchmarks/results/soak.json
 """
@@ -68,7 +69,7 @@ class Disturbed:
 
     folder: Path
     chance: random.Random
-    undisturbed: dict[str, bytes]
+    undisturbed: dict[str, Any]
     rounds: int = 0
     sound: int = 0
     repeated: int = 0
@@ -98,7 +99,7 @@ class Disturbed:
         executor = Executor(study, cohort, World(torch.device("cpu")))
         for run in study.runs:
             executor.execute(run, lambda *_: None)
-        return cls(folder, chance, predictions(study.folder))
+        return cls(folder, chance, outcome(study.folder))
 
     def round(self) -> None:
         """One study, killed at until it ends."""
@@ -126,7 +127,7 @@ class Disturbed:
             process.wait()
             cluster.shutdown()
         self.rounds += 1
-        self.sound += predictions(runs) == self.undisturbed
+        self.sound += outcome(runs) == self.undisturbed
         shutil.rmtree(runs, ignore_errors=True)
 
     def kill(self, process: Any, command: list[str], cluster: Any, nodes: list[Any]) -> Any:
@@ -185,12 +186,16 @@ def _title(process: Any) -> str:
         return ""
 
 
-def predictions(runs: Path) -> dict[str, bytes]:
-    """Of every finished run, to the last bit."""
-    return {
+def outcome(runs: Path) -> dict[str, Any]:
+    """What a study ends with: every run's predictions to the last bit, and the report's numbers."""
+    command = [sys.executable, "-m", "angioray.report", str(runs)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    report = json.loads((runs / "report" / "report.json").read_text("utf-8"))
+    predictions = {
         path.parent.name: (path.parent / "predictions.json").read_bytes()
         for path in runs.glob("*/result.json")
     }
+    return {**predictions, "metrics": report["metrics"], "missing": report["missing"]}
 
 
 def write(out: Path, study: Disturbed) -> None:

@@ -18,14 +18,15 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True)
 class Row:
-    """One thing done by us and by a peer, in units per second.
+    """One thing done by us and by a peer.
 
     Attributes:
         name: what was done.
-        ours: median rate over the turns.
+        ours: median rate over the turns, or what follows from it.
         peer: the same of the peer; None where the row stands alone.
         unit: of both.
         spread: slowest and fastest turn of ours and of the peer.
+        higher_is_better: whether more is better.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Row:
     peer: float | None
     unit: str
     spread: dict[str, list[float]]
+    higher_is_better: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """The row as every benchmark of the project writes it."""
@@ -42,7 +44,7 @@ class Row:
             "peer": None if self.peer is None else round(self.peer, 3),
             "ratio": None if self.peer is None else round(self.ours / self.peer, 2),
             "unit": self.unit,
-            "higher_is_better": True,
+            "higher_is_better": self.higher_is_better,
             "spread": self.spread,
         }
 
@@ -89,7 +91,7 @@ def side_by_side(
         unit,
         {who: [round(min(r), 3), round(max(r), 3)] for who, r in rates.items() if r},
     )
-    print(_line(row), flush=True)
+    show(row)
     return row
 
 
@@ -121,8 +123,9 @@ def _wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _line(row: Row) -> str:
+def show(row: Row) -> None:
+    """Print a row."""
     text = f"{row.name:<72} {row.ours:10.2f} {row.unit}"
     if row.peer is not None:
         text += f"   peer {row.peer:10.2f}   {row.ours / row.peer:6.2f} times"
-    return text
+    print(text, flush=True)
