@@ -101,13 +101,15 @@ def _header_problems(header: list[str]) -> Iterator[str]:
     if not header:
         yield f"it is empty; expected the columns {', '.join(COLUMNS)}"
         return
-    for name in header:
+    for number, name in enumerate(header, start=1):
         if name not in COLUMNS:
             near = difflib.get_close_matches(name, COLUMNS, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COLUMNS)}"
-            yield f"line 1: unknown column {name!r}; {hint}"
-    for name in sorted({name for name in header if header.count(name) > 1}):
-        yield f"line 1: column {name!r} twice"
+            # Not quoted: in a file without a header this is the first cine's row.
+            yield f"line 1: column {number} has no name that is known; {hint}"
+    for name in COLUMNS:
+        if header.count(name) > 1:
+            yield f"line 1: column {name!r} twice"
     if not {"file", "sop_instance_uid"} & set(header):
         yield "line 1: neither a column 'file' nor 'sop_instance_uid' says which cine is meant"
 
@@ -192,7 +194,7 @@ class _Row:
             return None
         number = float(text) if _is_number(text) else -1.0  # spreadsheets write 7 as 7.0
         if number < 0 or number != int(number):
-            self._say(f"{name} {text!r} is no frame number (0, 1, 2, ...)")
+            self._say(f"{name} is no frame number (0, 1, 2, ...)")
             return None
         return int(number)
 
@@ -200,13 +202,13 @@ class _Row:
         parts = [part.strip() for part in self.text(name).split(";") if part.strip()]
         for part in parts:
             if not _is_number(part):
-                self._say(f"{name} {part!r} is not a number")
+                self._say(f"{name} is not a number")
         return tuple(float(part) for part in parts if _is_number(part))
 
     def flag(self, name: str) -> bool:
         text = self.text(name).lower()
         if text not in TRUE + FALSE:
-            self._say(f"{name} {text!r} is neither true nor false")
+            self._say(f"{name} is neither true nor false")
         return text in TRUE
 
     def exclusion(self) -> Exclusion | None:
@@ -214,11 +216,12 @@ class _Row:
         if text and text not in list(Exclusion):
             near = difflib.get_close_matches(text, list(Exclusion), 1, 0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
-            self._say(f"exclude {text!r} is not one of {', '.join(Exclusion)}{hint}")
+            self._say(f"exclude is not one of {', '.join(Exclusion)}{hint}")
             return None
         return Exclusion(text) if text else None
 
     def _say(self, problem: str) -> None:
+        # Cells are not quoted: in a row whose columns have slipped, any may hold a name.
         self._problems.append(f"line {self._line}: {problem}")
 
 
