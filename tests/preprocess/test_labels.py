@@ -66,8 +66,7 @@ def test_all_problems_come_together_with_their_lines(tmp_path: Path) -> None:
         "line 3: the same file as line 2",
         "line 4: reference_frame is no frame number",
         "line 4: ifr is not a number",
-        "line 4: exclude is not one of implant, pacemaker, ifr_wire, other; "
-        "did you mean implant?",
+        "line 4: exclude is not one of implant, pacemaker, ifr_wire, other; did you mean implant?",
         "line 4: no_lesion is neither true nor false",
         "line 5: introducing_start <= optimal_start <= vanishing_start does not hold: 9, 5, 20",
         "line 6: reference_frame 40 lies outside the optimal interval, 13 to 27",
