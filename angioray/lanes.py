@@ -145,7 +145,7 @@ class _Lane(threading.Thread):
             "cpus": group.cpus,
             "gpus": group.gpus,
             "runs": str(study.folder),
-            "cohort": study.cohort_location,
+            "cohort": study.cohort_folder,
             "digest": digest,
             "queue": queue,
         }

@@ -47,6 +47,28 @@ def this_machine() -> list[Node]:
     return [Node("this machine", float(os.cpu_count() or 1), float(gpus), memory, _gpu_memory())]
 
 
+def nodes_for(study: Study, digest: str, address: str | None, *, starting: bool) -> list[Node]:
+    """The cluster's nodes; this machine alone where no cluster is meant.
+
+    Args:
+        study: that they are to work on.
+        digest: its cohort's.
+        address: of a Ray cluster; without it RAY_ADDRESS, or this machine.
+        starting: join the cluster, or start one here, for work that comes next.
+
+    Raises:
+        ValueError: the cluster cannot be reached, or a node does not see the study.
+    """
+    cluster = address or os.environ.get("RAY_ADDRESS")
+    if starting or cluster:
+        from preprocess.cluster import start_ray
+
+        start_ray(address)
+    if cluster:
+        return cluster_nodes(study, digest)
+    return this_machine()
+
+
 def cluster_nodes(study: Study, digest: str) -> list[Node]:
     """The nodes of the cluster that this process has joined, each asked what it sees.
 
@@ -112,7 +134,7 @@ def _ask(nodes: Sequence[dict[str, Any]], study: Study, digest: str) -> dict[str
     asked = {
         _name(node): look.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(study.cohort_location, digest, str(study.folder), word)
+        ).remote(study.cohort_folder, digest, str(study.folder), word)
         for node in nodes
     }
     answers = {}

@@ -7,7 +7,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,27 @@ class RunFolder:
         """
         with self.files.locked(wait=True):
             yield
+
+
+@contextmanager
+def alone_in(folder: Location, *, what: str = "study") -> Iterator[None]:
+    """Refuse to run what another process is running; the lock ends with its process.
+
+    Args:
+        folder: which only one process may work in.
+        what: it is, in errors.
+
+    Raises:
+        ValueError: another process is at it.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(open_storage(folder).locked(wait=False))
+        except BlockingIOError as problem:
+            raise ValueError(
+                f"Another process is running the {what} in {folder}. Wait for it, or stop it."
+            ) from problem
+        yield
 
 
 class MetricsLog:

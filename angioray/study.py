@@ -159,14 +159,14 @@ class Study:
 
     Attributes:
         folder: the runs folder.
-        cohort_location: where the cohort lay when the study was made.
+        cohort_folder: where the cohort lay when the study was made.
         settings: what it runs with.
         splits: folds by split key (``view``, ``detector/RCA``).
         runs: the whole matrix.
     """
 
     folder: Storage
-    cohort_location: str
+    cohort_folder: str
     settings: StudySettings
     splits: dict[str, tuple[Fold, ...]]
     runs: tuple[Run, ...]
@@ -293,7 +293,7 @@ class Study:
         document = {
             "schema_version": SCHEMA_VERSION,
             "cohort": {
-                "folder": self.cohort_location,
+                "folder": self.cohort_folder,
                 "digest": cohort.digest,
                 "sequences": len(cohort.sequences),
                 "patients": len({s.patient_id for s in cohort.sequences.values()}),

@@ -9,6 +9,7 @@ for HELD_S. What may still arrive late is a single request that was under way at
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -52,7 +53,14 @@ class Lease:
             if holder is not None:
                 token, owner, written = holder
                 if clock.now() - written < LAPSE_S:
-                    first = first or (token, written)
+                    if first is None:
+                        first = (token, written)
+                        logging.getLogger(__name__).warning(
+                            "%s is held by %s: waiting until it ends, or is silent for %.0f s.",
+                            self._store.location(self._key),
+                            owner,
+                            LAPSE_S,
+                        )
                     if not wait and (token, written) != first:
                         raise BlockingIOError(owner)
                     time.sleep(BEAT_S / 5)
