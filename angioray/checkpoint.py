@@ -1,27 +1,26 @@
 """Checkpoints: safetensors beside a JSON that says what they are, replaced atomically.
 
-``state.json`` is the commit: it names the tensor files it belongs to, and is renamed into place
-once they are whole. A crash at any moment leaves the previous checkpoint readable.
+``state.json`` is the commit: it names the tensor files it belongs to, and is put into place once
+they are whole. A crash at any moment leaves the previous checkpoint readable, and so it is in an
+object store, where a file appears as a whole.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from preprocess.atomic import write_bytes, write_json
+from preprocess.storage import Storage
 
 SCHEMA_VERSION = 1
 STATE = "state.json"
 
 
 def save_checkpoint(
-    folder: Path,
+    folder: Storage,
     model: nn.Module,
     optimiser: torch.optim.Optimizer | None,
     *,
@@ -37,17 +36,16 @@ def save_checkpoint(
         step: how many steps have been taken.
         state: whatever else a resume needs, as JSON.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     weights = f"weights-{step:06d}.safetensors"
-    write_bytes(folder / weights, save(_contiguous(model.state_dict())))
+    folder.write(weights, save(_contiguous(model.state_dict())))
     files = {"weights": weights}
     groups: list[dict[str, Any]] = []
     if optimiser is not None:
         tensors, groups = _flatten(optimiser.state_dict())
         files["optimiser"] = f"optimiser-{step:06d}.safetensors"
-        write_bytes(folder / files["optimiser"], save(tensors))
-    write_json(
-        folder / STATE,
+        folder.write(files["optimiser"], save(tensors))
+    folder.write_json(
+        STATE,
         {
             "schema_version": SCHEMA_VERSION,
             "step": step,
@@ -56,26 +54,22 @@ def save_checkpoint(
             **state,
         },
     )
-    for old in folder.iterdir():
-        if old.name != STATE and old.name not in files.values():
-            old.unlink()
+    for old in folder.files().keys() - {STATE, *files.values()}:
+        folder.delete(old)
 
 
-def read_state(folder: Path) -> dict[str, Any] | None:
+def read_state(folder: Storage) -> dict[str, Any] | None:
     """The JSON of a checkpoint, or None where there is none yet."""
-    path = folder / STATE
-    if not path.is_file():
-        return None
-    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if state["schema_version"] != SCHEMA_VERSION:
+    state: dict[str, Any] | None = folder.read_json(STATE)
+    if state is not None and state["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
-            f"{path} has schema version {state['schema_version']}; this version reads "
+            f"{folder / STATE} has schema version {state['schema_version']}; this version reads "
             f"{SCHEMA_VERSION}. Continue with the version that began, or in a new runs folder."
         )
     return state
 
 
-def load_weights(folder: Path, model: nn.Module) -> None:
+def load_weights(folder: Storage, model: nn.Module) -> None:
     """Fill a model from the checkpoint in ``folder``.
 
     Raises:
@@ -85,18 +79,18 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     if state is None:
         raise ValueError(f"{folder} holds no checkpoint: that run has not trained yet.")
     try:
-        model.load_state_dict(load_file(folder / state["files"]["weights"]))
+        model.load_state_dict(_tensors(folder, state["files"]["weights"]))
     except RuntimeError as problem:
         raise ValueError(
             f"The checkpoint in {folder} is of another network: {problem}"
         ) from problem
 
 
-def load_optimiser(folder: Path, optimiser: torch.optim.Optimizer) -> None:
+def load_optimiser(folder: Storage, optimiser: torch.optim.Optimizer) -> None:
     """Fill an optimiser from the checkpoint in ``folder``, which must hold one."""
     state = read_state(folder)
     assert state is not None and "optimiser" in state["files"]
-    tensors = load_file(folder / state["files"]["optimiser"])
+    tensors = _tensors(folder, state["files"]["optimiser"])
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     by_parameter: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -107,6 +101,17 @@ def load_optimiser(folder: Path, optimiser: torch.optim.Optimizer) -> None:
             tensor = torch.empty_like(like, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
         by_parameter.setdefault(int(index), {})[name] = tensor
     optimiser.load_state_dict({"state": by_parameter, "param_groups": state["optimiser_groups"]})
+
+
+def _tensors(folder: Storage, name: str) -> dict[str, Tensor]:
+    content = folder.read(name)
+    if content is None:
+        raise ValueError(
+            f"The checkpoint in {folder} is not whole: {name} is gone. Remove that folder, and the "
+            "same `python -m angioray.cv` command trains the run anew."
+        )
+    tensors: dict[str, Tensor] = load(content)
+    return tensors
 
 
 def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

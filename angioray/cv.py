@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from angioray.plan import LaneSettings
@@ -15,19 +10,17 @@ from angioray.study import Study, StudySettings
 from preprocess.command_line import run as run_command
 
 if TYPE_CHECKING:
-    from angioray.nodes import Node
     from angioray.plan import Plan
-    from preprocess.cohort import Cohort
 
 
 STATUS = "--status"
 
 
 def cv(
-    cohort: Path,
+    cohort: str,
     settings: StudySettings,
     lanes: LaneSettings,
-    runs: Path = Path("runs"),
+    runs: str = "runs",
     address: str | None = None,
     all_folds: bool = False,
     plan: bool = False,
@@ -38,10 +31,10 @@ def cv(
     checkpoint, failed ones are tried once more.
 
     Args:
-        cohort: the cohort folder.
+        cohort: the cohort folder; like the runs folder it may be in an object store.
         settings: the study's settings.
         lanes: how runs share the cluster.
-        runs: the runs folder; on a cluster, on storage that every node sees.
+        runs: the runs folder; on a cluster, on storage that every node sees, or `s3://…`.
         address: of a Ray cluster; `auto` is the one that this machine belongs to. Without it
             RAY_ADDRESS, or a cluster started here for as long as the command runs.
         all_folds: run every fold; without it only fold 0 of everything, as a first look.
@@ -51,29 +44,32 @@ def cv(
       python -m angioray.cv demo/cohort --all-folds --config configs/demo.yaml --runs demo/runs
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --plan
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --address auto
+      python -m angioray.cv s3://bucket/cohort --all-folds --runs s3://bucket/runs --address auto
       python -m angioray.cv --status runs
       python -m angioray.cv cohort --all-folds --detector.variants '[B, NL]' --lanes.gpus 0.5
     """
+    from angioray.nodes import nodes_for
     from angioray.plan import make_plan
-    from angioray.run_folder import RunFolder
+    from angioray.run_folder import RunFolder, alone_in
     from angioray.selection import CohortIndex
     from angioray.study_progress import print_plan
     from preprocess.cohort import Cohort
+    from preprocess.storage import absolute
 
     opened = Cohort.open(cohort)
-    study = Study.plan(opened, runs.absolute(), settings)
+    study = Study.plan(opened, absolute(runs), settings)
     index = CohortIndex.of(opened, settings.view_classes)
     wanted = [run for run in study.runs if all_folds or run.fold == 0]
     todo = [run for run in wanted if not RunFolder.of(study.folder, run).finished]
     if plan:
-        nodes = _nodes(opened, study, address, starting=False)
+        nodes = nodes_for(study, opened.digest, address, starting=False)
         print_plan(study, wanted, make_plan(study, index, todo, lanes, nodes))
         return
-    with _alone_in(study.folder):
+    with alone_in(study.folder):
         study.freeze(opened)
         failed: dict[str, str] = {}
         if todo:
-            nodes = _nodes(opened, study, address, starting=True)
+            nodes = nodes_for(study, opened.digest, address, starting=True)
             decided = make_plan(study, index, todo, lanes, nodes)
             failed = _carry_out(study, decided, opened.digest, lanes.stuck_after_s)
     done = len(wanted) - len(failed)
@@ -85,19 +81,6 @@ def cv(
             f"{len(failed)} of {len(wanted)} runs failed; the same command tries them again:\n"
             f"  {reasons}"
         )
-
-
-def _nodes(cohort: Cohort, study: Study, address: str | None, *, starting: bool) -> list[Node]:
-    """The cluster's nodes; this machine alone where no cluster is meant."""
-    from angioray.nodes import cluster_nodes, this_machine
-
-    if starting or address or os.environ.get("RAY_ADDRESS"):
-        from preprocess.cluster import start_ray
-
-        start_ray(address)
-        if address or os.environ.get("RAY_ADDRESS"):
-            return cluster_nodes(study.cohort_folder, study.folder, cohort.digest)
-    return this_machine()
 
 
 def _carry_out(study: Study, plan: Plan, digest: str, stuck_after_s: float) -> dict[str, str]:
@@ -113,20 +96,6 @@ def _carry_out(study: Study, plan: Plan, digest: str, stuck_after_s: float) -> d
         if folder.failure() != reason:  # its workers died before they could write why
             folder.fail(reason, "")
     return failed
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Refuse to run a study that another process is running; the lock dies with its process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as problem:
-            raise ValueError(
-                f"Another process is running the study in {folder}. Wait for it, or stop it."
-            ) from problem
-        yield
 
 
 if __name__ == "__main__":

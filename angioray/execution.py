@@ -18,6 +18,7 @@ from angioray.study import Run, Study
 from angioray.training import Progress, train
 from angioray.view_job import ViewJob
 from preprocess.cohort import Cohort
+from preprocess.storage import StorageError
 
 JOBS: dict[str, type[ViewJob] | type[DetectorJob]] = {"view": ViewJob, "detector": DetectorJob}
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -116,4 +117,6 @@ def reason_of(problem: Exception) -> str:
         )
     if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
         return f"the disk is full ({problem.filename or 'while writing'}). Make room."
+    if isinstance(problem, StorageError):
+        return str(problem)
     return f"{type(problem).__name__}: {problem}"

@@ -148,6 +148,7 @@ def load_frames(
     means = torch.empty(shape[0])
     rows: dict[FrameKey, int] = {}
     scales: dict[str, tuple[float, float]] = {}
+    cohort.bring(wanted)
     for sequence_id in track(wanted, len(wanted)) if track else wanted:
         indices = wanted[sequence_id]
         cine = torch.from_numpy(cohort.cine_8bit(sequence_id)[indices])

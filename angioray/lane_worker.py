@@ -6,7 +6,6 @@ import errno
 import time
 import traceback
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -22,6 +21,7 @@ from angioray.run_folder import RunFolder
 from angioray.step import World
 from angioray.study import Run, Study
 from preprocess.cohort import Cohort
+from preprocess.storage import StorageError
 
 
 class LaneWatch(UserCallback):
@@ -63,13 +63,17 @@ def work(config: dict[str, Any]) -> None:
     node = ray.util.get_node_ip_address()
     ray.get(queue.join.remote(lane, ray.get_runtime_context().current_actor))
     try:
-        study = Study.open(Path(config["runs"]))
+        study = Study.open(config["runs"])
         cohort = Cohort.open(config["cohort"])
     except (ValueError, OSError) as problem:
         ray.get(queue.reject.remote(lane, f"node {node} does not see the study: {problem}"))
         return
     if cohort.digest != config["digest"]:
-        ray.get(queue.reject.remote(lane, f"another cohort lies in {cohort.folder} on node {node}"))
+        ray.get(
+            queue.reject.remote(
+                lane, f"another cohort lies in {cohort.copy.location} on node {node}"
+            )
+        )
         return
     worker = _Worker(Executor(study, cohort, world), study, queue, lane, world)
     while (name := _next_run(queue, lane, world, wide=config["wide"], node=node)) is not None:
@@ -109,6 +113,9 @@ class _Worker:
             with ExitStack() as held:
                 if self._world.leads:
                     held.enter_context(folder.locked())
+                if self._world.size > 1:
+                    # No rank reads a checkpoint that another process may still replace.
+                    torch.distributed.barrier()
                 metrics = self._executor.execute(run, self._progress_of(run))
         except Exception as problem:  # noqa: BLE001 - one run's failure must not end the lane
             self._fail(run, folder, problem)
@@ -129,7 +136,10 @@ class _Worker:
         reason = reason_of(problem)
         with suppress(OSError):  # the disk may be what failed; the queue knows the reason too
             folder.fail(reason, traceback.format_exc())
-        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
+        # What the next run would meet as well.
+        if isinstance(problem, StorageError) or (
+            isinstance(problem, OSError) and problem.errno == errno.ENOSPC
+        ):
             ray.get(self._queue.halt.remote(reason.rstrip(".")))
         ray.get(self._queue.fail.remote(self._lane, run.name, reason))
         self._executor.release()

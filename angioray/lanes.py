@@ -8,19 +8,18 @@ a lane pays them once. Ray is only the way to launch: a lane calls the same Exec
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from angioray.plan import LaneGroup, Plan
 from angioray.queue import RunQueue, Snapshot
 from angioray.study import Study
 from preprocess.progress import duration
+from preprocess.storage import Storage
 
 LANE_RESTARTS = 100
 """A night on machines that come and go."""
@@ -72,7 +71,7 @@ def run_lanes(
             _end(lanes, queue, patience_s=0.0)
         raise
     _end(lanes, queue, patience_s=LANES_LEAVING_S)
-    shutil.rmtree(storage, ignore_errors=True)
+    storage.clear()
     problems = [*snapshot.unfit.values(), *(lane.problem for lane in lanes if lane.problem)]
     if snapshot.halted or (snapshot.waiting and problems):
         raise ValueError(
@@ -134,7 +133,7 @@ class _Lane(threading.Thread):
     """Keeps one TorchTrainer alive until the queue has nothing more for it."""
 
     def __init__(
-        self, number: int, study: Study, group: LaneGroup, queue: Any, storage: Path, digest: str
+        self, number: int, study: Study, group: LaneGroup, queue: Any, storage: Storage, digest: str
     ) -> None:
         super().__init__(daemon=True)
         self.problem: str | None = None
@@ -146,7 +145,7 @@ class _Lane(threading.Thread):
             "cpus": group.cpus,
             "gpus": group.gpus,
             "runs": str(study.folder),
-            "cohort": str(study.cohort_folder),
+            "cohort": study.cohort_folder,
             "digest": digest,
             "queue": queue,
         }

@@ -6,11 +6,15 @@ import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from preprocess.atomic import write_text
+from preprocess.storage import StorageError, open_storage
 
+if TYPE_CHECKING:
+    from angioray.study import Study
+    from preprocess.storage import Location
+
+MARK = ".seen"
 ANSWER_WITHIN_S = 120.0
 """For a node to start a process and look; it imports PyTorch meanwhile."""
 
@@ -43,12 +47,33 @@ def this_machine() -> list[Node]:
     return [Node("this machine", float(os.cpu_count() or 1), float(gpus), memory, _gpu_memory())]
 
 
-def cluster_nodes(cohort: Path, runs: Path, digest: str) -> list[Node]:
+def nodes_for(study: Study, digest: str, address: str | None, *, starting: bool) -> list[Node]:
+    """The cluster's nodes; this machine alone where no cluster is meant.
+
+    Args:
+        study: that they are to work on.
+        digest: its cohort's.
+        address: of a Ray cluster; without it RAY_ADDRESS, or this machine.
+        starting: join the cluster, or start one here, for work that comes next.
+
+    Raises:
+        ValueError: the cluster cannot be reached, or a node does not see the study.
+    """
+    cluster = address or os.environ.get("RAY_ADDRESS")
+    if starting or cluster:
+        from preprocess.cluster import start_ray
+
+        start_ray(address)
+    if cluster:
+        return cluster_nodes(study, digest)
+    return this_machine()
+
+
+def cluster_nodes(study: Study, digest: str) -> list[Node]:
     """The nodes of the cluster that this process has joined, each asked what it sees.
 
     Args:
-        cohort: the cohort's folder.
-        runs: the runs folder; made if it is not there.
+        study: whose cohort and runs folder they must see.
         digest: the cohort's, as this process reads it.
 
     Raises:
@@ -59,7 +84,7 @@ def cluster_nodes(cohort: Path, runs: Path, digest: str) -> list[Node]:
 
     alive = [node for node in ray.nodes() if node["Alive"]]
     able = [node for node in alive if node["Resources"].get("CPU") or node["Resources"].get("GPU")]
-    answers = _ask(able, cohort, runs, digest)
+    answers = _ask(able, study, digest)
     if problems := [f"{name}: {said}" for name, (said, _) in answers.items() if said]:
         raise ValueError(
             f"{len(problems)} of {len(able)} nodes cannot take part in the study:\n  "
@@ -80,11 +105,11 @@ def cluster_nodes(cohort: Path, runs: Path, digest: str) -> list[Node]:
     ]
 
 
-def problem_here(cohort: Path, digest: str) -> str:
+def problem_here(cohort: Location, digest: str) -> str:
     """Why this machine cannot work on a study of the cohort; empty if it can.
 
     Args:
-        cohort: the cohort's folder.
+        cohort: where the cohort lies.
         digest: what it must be.
     """
     from preprocess.cohort import Cohort
@@ -96,23 +121,20 @@ def problem_here(cohort: Path, digest: str) -> str:
     return "" if found == digest else f"another cohort lies in {cohort} there"
 
 
-def _ask(
-    nodes: Sequence[dict[str, Any]], cohort: Path, runs: Path, digest: str
-) -> dict[str, tuple[str, int]]:
+def _ask(nodes: Sequence[dict[str, Any]], study: Study, digest: str) -> dict[str, tuple[str, int]]:
     """What each node says is wrong, and its GPU's memory; those that die meanwhile say nothing."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    runs.mkdir(parents=True, exist_ok=True)
-    mark, word = runs / ".seen", secrets.token_hex(8)
-    write_text(mark, word)
+    word = secrets.token_hex(8)
+    study.folder.write_text(MARK, word)
     # A process of its own each time: what it learned of the GPU holds memory there.
     look: Any = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(_look)
     asked = {
         _name(node): look.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(str(cohort), digest, str(mark), word)
+        ).remote(study.cohort_folder, digest, str(study.folder), word)
         for node in nodes
     }
     answers = {}
@@ -124,18 +146,24 @@ def _ask(
         except RayError as problem:
             first = str(problem).strip().splitlines()[-1]
             answers[name] = (f"it cannot run this version of angioray ({first})", 0)
-    mark.unlink(missing_ok=True)
+    study.folder.delete(MARK)
     alive = {_name(node) for node in ray.nodes() if node["Alive"]}
     return {name: answer for name, answer in answers.items() if name in alive or not answer[0]}
 
 
-def _look(cohort: str, digest: str, mark: str, word: str) -> tuple[str, int]:
-    path = Path(mark)
-    if not path.is_file() or path.read_text("utf-8") != word:
-        return f"it does not see the runs folder {path.parent}", 0
-    if not os.access(path.parent, os.W_OK):
-        return f"it cannot write into the runs folder {path.parent}", 0
-    return problem_here(Path(cohort), digest), _gpu_memory()
+def _look(cohort: str, digest: str, runs: str, word: str) -> tuple[str, int]:
+    own = f"{MARK}-{secrets.token_hex(8)}"
+    try:
+        folder = open_storage(runs)
+        if folder.read_text(MARK) != word:
+            return f"it does not see the runs folder {runs}", 0
+        folder.write_text(own, word)
+        folder.delete(own)
+    except StorageError as problem:
+        return str(problem), 0
+    except OSError as problem:
+        return f"it cannot write into the runs folder {runs}: {problem.strerror}", 0
+    return problem_here(cohort, digest), _gpu_memory()
 
 
 def _name(node: dict[str, Any]) -> str:

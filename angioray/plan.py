@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from angioray.cost import GPU_FLOP_PER_S, Rates, lane_rates, run_flop, run_steps
 from angioray.footprint import DEVICE_BYTES, PROCESS_BYTES, Footprint
@@ -15,6 +13,7 @@ from angioray.queue import Entry
 from angioray.schedule import Piece, Schedule, best_schedule
 from angioray.selection import CohortIndex
 from angioray.study import Run, Study
+from preprocess.storage import FolderStorage, LocalCopy
 
 STEP_LAUNCH_S = 0.02
 """Assumed time per step in which a GPU waits for the host: what makes sharing it worth while."""
@@ -93,7 +92,7 @@ class Plan:
         rates: operations per second that the times rest on.
         makespan_s: until the last run ends, without the lanes' start.
         disk_bytes: needed at most, beyond what is there.
-        free_bytes: there are.
+        free_bytes: there are; None where the runs folder has no bounds.
         notes: sentences that say what was found and decided.
     """
 
@@ -102,7 +101,7 @@ class Plan:
     rates: Rates
     makespan_s: float
     disk_bytes: int
-    free_bytes: int
+    free_bytes: int | None
     notes: tuple[str, ...]
 
     @property
@@ -149,12 +148,14 @@ def make_plan(
     schedule = _schedule(pieces, lanes, settings, gpus, nodes)
     groups = _groups(schedule, lanes, settings, gpus)
     disk = _disk([needs[run.frames_key] for run in todo], sum(group.lanes for group in groups))
-    free = shutil.disk_usage(_existing(study.folder)).free
-    if todo and disk > free:
+    free = study.folder.free_bytes()
+    if todo and free is not None and disk > free:
         raise ValueError(
             f"The study needs {disk / GIGA:.1f} GB for weights and checkpoints in {study.folder}, "
             f"but {free / GIGA:.1f} GB are free there. Make room, or give another `--runs`."
         )
+    if todo:
+        _refuse_without_room(index.cohort.copy)
     entries = _entries(todo, pieces, schedule)
     notes = _notes(nodes, groups, len(todo), limit)
     return Plan(groups, entries, rates, schedule.makespan_s, disk, free, notes)
@@ -278,8 +279,15 @@ def _disk(needs: Sequence[Footprint], lanes: int) -> int:
     return int(DISK_SPARE * (sum(need.kept for need in needs) + sum(peaks)))
 
 
-def _existing(folder: Path) -> Path:
-    return folder if folder.exists() or folder == folder.parent else _existing(folder.parent)
+def _refuse_without_room(copy: LocalCopy) -> None:
+    """Frames of a cohort in an object store are copied to where they are read."""
+    missing, free = copy.missing_bytes(), FolderStorage(copy.path).free_bytes()
+    if free is not None and missing > free:
+        raise ValueError(
+            f"Copying the cohort from {copy.location} needs {missing / GIGA:.1f} GB in "
+            f"{copy.path.parent} on each node, but {free / GIGA:.1f} GB are free here. Make room, "
+            "or name another folder in the environment variable ANGIORAY_CACHE."
+        )
 
 
 def _notes(

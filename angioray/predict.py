@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    src: Path, *, runs: Path, out: Path = Path("predictions"), settings: PredictSettings
+    src: str, *, runs: str, out: Path = Path("predictions"), settings: PredictSettings
 ) -> None:
     """Name the view of each cine and box its stenoses, with all fold models of a finished study.
 
@@ -28,8 +28,8 @@ def predict(
     research, and its boxes are no diagnosis.
 
     Args:
-        src: a folder of DICOM files, which is ingested first, or a cohort.
-        runs: the study's runs folder.
+        src: a folder of DICOM files, which is ingested first, or a cohort, also in an object store.
+        runs: the study's runs folder, also in an object store.
         out: the folder to write.
 
     Raises:
@@ -65,19 +65,21 @@ def predict(
         print(line)
 
 
-def _cohort(src: Path, out: Path) -> Cohort:
+def _cohort(src: str, out: Path) -> Cohort:
     from preprocess.cohort import Cohort
     from preprocess.ingest import IngestSettings, ingest
+    from preprocess.storage import FolderStorage, open_storage
 
-    if (src / "annotations.json").is_file():
-        return Cohort.open(src)
-    if not src.is_dir():
+    given = open_storage(src)
+    if not isinstance(given, FolderStorage) or given.exists("annotations.json"):
+        return Cohort.open(given)
+    if not given.path.is_dir():
         raise ValueError(f"{src} is no folder. Give a folder of DICOM files, or a cohort.")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         labels = Path(folder) / "sequences.csv"
-        labels.write_text(_every_file(src), encoding="utf-8")
-        ingest(src, labels=labels, out=out / "cohort", settings=IngestSettings())
+        labels.write_text(_every_file(given.path), encoding="utf-8")
+        ingest(given.path, labels=labels, out=out / "cohort", settings=IngestSettings())
     return Cohort.open(out / "cohort")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.metadata
 import json
 import platform
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import yaml
 from angioray.events import EventFile
 from angioray.measures import Metrics
 from angioray.study import Run, StudySettings
-from preprocess.atomic import write_json, write_text
+from preprocess.storage import Location, Storage, open_storage
 
 SCHEMA_VERSION = 1
 METRICS_FILE = "metrics.jsonl"
@@ -43,52 +42,59 @@ class Judgement:
     details: dict[str, Any]
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """The files of one run, by name."""
+    """The files of one run, by name.
 
-    path: Path
+    Attributes:
+        files: where they lie.
+    """
+
+    def __init__(self, location: Location) -> None:
+        """``location`` is the run's own folder."""
+        self.files: Storage = open_storage(location)
 
     @classmethod
-    def of(cls, runs: Path, run: Run) -> RunFolder:
+    def of(cls, runs: Location, run: Run) -> RunFolder:
         """The folder of a run within a runs folder."""
-        return cls(runs / run.name)
+        return cls(open_storage(runs) / run.name)
 
     @property
-    def checkpoint(self) -> Path:
+    def name(self) -> str:
+        """The run's name."""
+        return self.files.name
+
+    @property
+    def checkpoint(self) -> Storage:
         """Weights, optimiser and state of the last checkpoint."""
-        return self.path / "checkpoint"
+        return self.files / "checkpoint"
 
     @property
     def finished(self) -> bool:
         """Whether the run is complete: its result is written last."""
-        return (self.path / "result.json").is_file()
+        return self.files.exists("result.json")
 
     def result(self) -> dict[str, Any]:
         """The finished run's result."""
-        result: dict[str, Any] = json.loads((self.path / "result.json").read_text("utf-8"))
+        result: dict[str, Any] = self.files.read_json("result.json")
         return result
 
     def failure(self) -> str | None:
         """Why the last attempt failed, or None."""
-        path = self.path / "failure.json"
-        if not path.is_file():
-            return None
-        return str(json.loads(path.read_text("utf-8"))["reason"])
+        document = self.files.read_json("failure.json")
+        return None if document is None else str(document["reason"])
 
     def begin(self, run: Run, settings: StudySettings, device: torch.device, frames: str) -> None:
         """Write what the run is made with, before it starts; ``frames`` says where they lie."""
-        self.path.mkdir(parents=True, exist_ok=True)
         resolved = {"run": {**asdict(run), "name": run.name}, "settings": asdict(settings)}
         # Through JSON, so that tuples are plain lists in the YAML.
         plain = json.loads(json.dumps(resolved))
-        write_text(self.path / "settings.yaml", yaml.safe_dump(plain, sort_keys=False))
-        write_json(self.path / "environment.json", {**environment(device), "frames": frames})
+        self.files.write_text("settings.yaml", yaml.safe_dump(plain, sort_keys=False))
+        self.files.write_json("environment.json", {**environment(device), "frames": frames})
 
     def finish(self, run: Run, judgement: Judgement, steps: int, seconds: float) -> None:
         """Write what the run found, its result last; an earlier failure is forgotten."""
-        write_json(self.path / "predictions.json", judgement.predictions)
-        write_json(self.path / "evaluated_images.json", judgement.image_ids)
+        self.files.write_json("predictions.json", judgement.predictions)
+        self.files.write_json("evaluated_images.json", judgement.image_ids)
         result = {
             "schema_version": SCHEMA_VERSION,
             **asdict(run),
@@ -97,24 +103,44 @@ class RunFolder:
             "metrics": judgement.metrics,
             **judgement.details,
         }
-        write_json(self.path / "result.json", result)
-        (self.path / "failure.json").unlink(missing_ok=True)
+        self.files.write_json("result.json", result)
+        self.files.delete("failure.json")
 
     def fail(self, reason: str, traceback: str) -> None:
         """Record why an attempt failed."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "failure.json", {"reason": reason, "traceback": traceback})
+        self.files.write_json("failure.json", {"reason": reason, "traceback": traceback})
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other process out while this one trains; the lock dies with its process.
+        """Keep every other process out while this one trains; the lock ends with its process.
 
-        A killed driver's workers live on for seconds, so a restarted study waits here for them.
+        A killed driver's workers live on for seconds, so a restarted study waits here for them. In
+        an object store it waits until the lock has lapsed; by then a worker that still lives has
+        stopped writing, for it could not renew it or finds it taken (``preprocess/storage/lease``).
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with self.files.locked(wait=True):
             yield
+
+
+@contextmanager
+def alone_in(folder: Location, *, what: str = "study") -> Iterator[None]:
+    """Refuse to run what another process is running; the lock ends with its process.
+
+    Args:
+        folder: which only one process may work in.
+        what: it is, in errors.
+
+    Raises:
+        ValueError: another process is at it.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(open_storage(folder).locked(wait=False))
+        except BlockingIOError as problem:
+            raise ValueError(
+                f"Another process is running the {what} in {folder}. Wait for it, or stop it."
+            ) from problem
+        yield
 
 
 class MetricsLog:
@@ -125,24 +151,20 @@ class MetricsLog:
 
     def __init__(self, folder: RunFolder, *, from_step: int) -> None:
         """Continue at ``from_step``; lines of later steps, written before a crash, are dropped."""
-        self._path = folder.path / METRICS_FILE
+        self._files = folder.files
         kept = [line for line in self.lines(folder) if line["step"] <= from_step]
-        write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._events = EventFile(folder.path, kept)
+        self._files.write_text(METRICS_FILE, "".join(json.dumps(line) + "\n" for line in kept))
+        self._events = EventFile(folder.files, kept)
 
     def append(self, line: dict[str, float]) -> None:
         """Add one line."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self._files.append(METRICS_FILE, f"{json.dumps(line)}\n".encode())
         self._events.append(line)
 
     @staticmethod
     def lines(folder: RunFolder) -> Iterator[dict[str, float]]:
         """The whole lines that a run has logged so far."""
-        path = folder.path / METRICS_FILE
-        if not path.is_file():
-            return
-        for text in path.read_text("utf-8").splitlines():
+        for text in (folder.files.read_text(METRICS_FILE) or "").splitlines():
             try:
                 yield json.loads(text)
             except json.JSONDecodeError:

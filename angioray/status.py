@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from angioray.checkpoint import read_state
 from angioray.run_folder import MetricsLog, RunFolder
 from angioray.study import Study
 from preprocess.progress import duration
+from preprocess.storage import LOCK
 
 State = Literal["running", "failed", "stopped", "waiting", "done"]
+ASKED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ class RunStatus:
         step = max(int(state["step"]), int(line.get("step", 0)))
         word: State = "done"
         if not folder.finished:
-            if _is_held(folder):
+            if folder.files.is_locked():
                 word = "running"
             elif folder.failure():
                 word = "failed"
             else:
                 word = "stopped" if step else "waiting"
         return cls(
-            folder.path.name,
+            folder.name,
             word,
             step,
             int(state.get("steps", 0)),
@@ -65,20 +66,23 @@ class RunStatus:
         )
 
 
-def status(runs: Path) -> None:
+def status(runs: str) -> None:
     """Show how far a study is, without Ray, from any machine that sees its folder.
 
     Args:
-        runs: the study's runs folder.
+        runs: the study's runs folder, also in an object store.
 
     Examples:
       python -m angioray.cv --status runs
+      python -m angioray.cv --status s3://bucket/runs
     """
     from rich.console import Console
     from rich.table import Table
 
     study = Study.open(runs)
-    found = [RunStatus.of(RunFolder.of(runs, run)) for run in study.runs]
+    folders = [RunFolder.of(study.folder, run) for run in study.runs]
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as threads:  # a store takes its time for each question
+        found = list(threads.map(RunStatus.of, folders))
     table = Table("run", "state", "step", "loss", "frames/s", "last sign")
     for run in found:
         table.add_row(
@@ -104,18 +108,6 @@ def status(runs: Path) -> None:
         print("Nobody is working on it. Next: the same `python -m angioray.cv` command again")
 
 
-def _is_held(folder: RunFolder) -> bool:
-    """Whether a process trains there: its lock is held, over a network file system as well."""
-    try:
-        with (folder.path / ".lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    return False
-
-
 def _quiet_s(folder: RunFolder) -> float | None:
-    times = [path.stat().st_mtime for path in folder.path.glob("*") if path.name != ".lock"]
+    times = [when for name, when in folder.files.files().items() if name != LOCK]
     return max(0.0, time.time() - max(times)) if times else None

@@ -15,8 +15,8 @@ from angioray.detector import RetinaNetSettings
 from angioray.optimiser import OptimiserSettings
 from angioray.selection import CohortIndex, Variant
 from angioray.splits import Fold, SplitUnit, split, splits_digest
-from preprocess.atomic import write_json
 from preprocess.cohort import Cohort
+from preprocess.storage import Location, Storage, absolute, open_storage
 
 SCHEMA_VERSION = 1
 STUDY_FILE = "study.json"
@@ -113,7 +113,7 @@ class StudySettings:
     """Compile forward pass and losses into one graph, as CUDA graphs on a GPU. Worth its minute or
     two of compiling per lane and shape on a GPU; on a CPU it takes longer and brings little. It
     changes rounding, so a study keeps it from its first run to its last."""
-    checkpoint_every: int = 100
+    checkpoint_every: int = 500
     """Steps between checkpoints: the most that a crash can cost."""
 
     def __post_init__(self) -> None:
@@ -165,8 +165,8 @@ class Study:
         runs: the whole matrix.
     """
 
-    folder: Path
-    cohort_folder: Path
+    folder: Storage
+    cohort_folder: str
     settings: StudySettings
     splits: dict[str, tuple[Fold, ...]]
     runs: tuple[Run, ...]
@@ -191,7 +191,7 @@ class Study:
         return self.splits[run.split_key][run.fold]
 
     @classmethod
-    def plan(cls, cohort: Cohort, folder: Path, settings: StudySettings) -> Study:
+    def plan(cls, cohort: Cohort, runs_folder: Location, settings: StudySettings) -> Study:
         """Lay out folds and runs without writing anything.
 
         Raises:
@@ -229,7 +229,8 @@ class Study:
                     for variant in settings.detector.variants
                     for fold in range(settings.folds)
                 ]
-        return cls(folder, cohort.folder.absolute(), settings, splits, tuple(runs))
+        location = absolute(cohort.copy.location)
+        return cls(open_storage(runs_folder), location, settings, splits, tuple(runs))
 
     def freeze(self, cohort: Cohort) -> None:
         """Write ``study.json``, or check that the one there is this study.
@@ -242,21 +243,19 @@ class Study:
                 ``study.json`` is damaged, or the weights cannot be had.
         """
         document = self._document(cohort)
-        path = self.folder / STUDY_FILE
-        if path.is_file():
+        if self.folder.exists(STUDY_FILE):
             kept = read_study(self.folder)
             # The same cohort may lie elsewhere today; its digest says that it is the same.
             kept["cohort"]["folder"] = document["cohort"]["folder"]
             if different := differences(kept, document):
                 words = "; ".join(_in_words(*difference) for difference in different[:5])
                 raise ValueError(
-                    f"{path} was made with other inputs: {words}. "
+                    f"{self.folder / STUDY_FILE} was made with other inputs: {words}. "
                     "Give the same ones to continue it, or another runs folder for a new study."
                 )
         else:
             self._look_for_weights()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, document)
+        self.folder.write_json(STUDY_FILE, document)
 
     def _look_for_weights(self) -> None:
         view, detector = self.settings.view, self.settings.detector
@@ -268,16 +267,17 @@ class Study:
             grey_resnet(backbone, weights)
 
     @classmethod
-    def open(cls, folder: Path) -> Study:
+    def open(cls, location: Location) -> Study:
         """Read a frozen study.
 
         Raises:
             ValueError: there is none.
         """
+        folder = open_storage(location)
         document = read_study(folder)
         return cls(
             folder,
-            Path(document["cohort"]["folder"]),
+            document["cohort"]["folder"],
             settings_from_dict(document["settings"]),
             {
                 key: tuple(
@@ -293,7 +293,7 @@ class Study:
         document = {
             "schema_version": SCHEMA_VERSION,
             "cohort": {
-                "folder": str(self.cohort_folder),
+                "folder": self.cohort_folder,
                 "digest": cohort.digest,
                 "sequences": len(cohort.sequences),
                 "patients": len({s.patient_id for s in cohort.sequences.values()}),
@@ -314,20 +314,21 @@ class Study:
         return plain
 
 
-def read_study(folder: Path) -> dict[str, Any]:
+def read_study(folder: Storage) -> dict[str, Any]:
     """``study.json`` as it stands.
 
     Raises:
         ValueError: the folder holds no study of this schema version, or a damaged one.
     """
     path = folder / STUDY_FILE
-    if not path.is_file():
+    text = folder.read(STUDY_FILE)
+    if text is None:
         raise ValueError(
             f"{folder} holds no study: it has no {STUDY_FILE}. Make one with "
             f"`python -m angioray.cv COHORT --all-folds --runs {folder}`."
         )
     try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
+        document: Any = json.loads(text)
     except ValueError as problem:
         raise _damaged(path, str(problem)) from problem
     if not isinstance(document, dict) or "schema_version" not in document:
@@ -342,7 +343,7 @@ def read_study(folder: Path) -> dict[str, Any]:
     return document
 
 
-def _damaged(path: Path, problem: str) -> ValueError:
+def _damaged(path: Storage, problem: str) -> ValueError:
     return ValueError(
         f"{path} is damaged ({problem}). Put it back from a copy, or remove it and give "
         "`python -m angioray.cv` the same cohort and settings: it writes the same study again "

@@ -41,9 +41,10 @@ def print_plan(study: Study, runs: list[Run], plan: Plan) -> None:
         f"{len(entries)} of {len(runs)} runs to do, about {duration(plan.makespan_s)}"
         + (f" at {at} TFLOP/s per process ({plan.rates.source})." if rates else ".")
     )
+    free = "" if plan.free_bytes is None else f"; {plan.free_bytes / GIGA:.1f} GB are free"
     print(
-        f"They need {plan.disk_bytes / GIGA:.1f} GB of disk at most; "
-        f"{plan.free_bytes / GIGA:.1f} GB are free. Nothing was started."
+        f"They need {plan.disk_bytes / GIGA:.1f} GB in {study.folder} at most{free}. "
+        "Nothing was started."
     )
 
 

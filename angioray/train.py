@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from angioray.study import StudySettings
 from preprocess.command_line import run as run_command
 
 
-def train(cohort: Path, run: str, settings: StudySettings, runs: Path = Path("runs")) -> None:
+def train(cohort: str, run: str, settings: StudySettings, runs: str = "runs") -> None:
     """Train and judge one run of the study here, without Ray.
 
     Args:
-        cohort: the cohort folder.
+        cohort: the cohort folder, also in an object store (`s3://…`).
         run: the run's name, such as `detector-RCA-B-512-fold0`; `angioray.cv --plan` lists them.
         settings: the study's settings.
-        runs: the runs folder; a study in it continues with its own settings.
+        runs: the runs folder, also in an object store; a study in it continues with its own
+            settings.
 
     Examples:
       python -m angioray.train demo/cohort view-96-fold0 --config configs/demo.yaml --runs runs
@@ -27,9 +26,10 @@ def train(cohort: Path, run: str, settings: StudySettings, runs: Path = Path("ru
     from angioray.study import Study
     from preprocess.cohort import Cohort
     from preprocess.progress import ProgressLine
+    from preprocess.storage import absolute
 
     opened = Cohort.open(cohort)
-    study = Study.plan(opened, runs.absolute(), settings)
+    study = Study.plan(opened, absolute(runs), settings)
     chosen = study.run(run)
     study.freeze(opened)
     folder = RunFolder.of(study.folder, chosen)
@@ -39,7 +39,7 @@ def train(cohort: Path, run: str, settings: StudySettings, runs: Path = Path("ru
         )
     for name, value in metrics.items():
         print(f"  {name:<40} {'-' if value is None else f'{value:.3f}'}")
-    print(f"Wrote {folder.path}. Next: python -m angioray.report {runs}")
+    print(f"Wrote {folder.files}. Next: python -m angioray.report {runs}")
 
 
 if __name__ == "__main__":

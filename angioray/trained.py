@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import yaml
@@ -15,11 +14,12 @@ from angioray.classifier import view_classifier
 from angioray.detector import RetinaNet
 from angioray.run_folder import RunFolder
 from angioray.study import StudySettings, settings_from_dict
+from preprocess.storage import Location
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def load_classifier(run_folder: Path) -> ResNet:
+def load_classifier(location: Location) -> ResNet:
     """The view classifier of a finished run, for judging, on the CPU.
 
     Its input is float[N, 1, S, S] as :func:`angioray.frames.normalise` gives it; its output has one
@@ -28,29 +28,30 @@ def load_classifier(run_folder: Path) -> ResNet:
     Raises:
         ValueError: the run is not finished.
     """
-    result, settings = _read(run_folder)
-    model = view_classifier(settings.view.backbone, "none", len(result["classes"]))
-    return _filled(model, run_folder)
+    folder, settings = _finished(location)
+    model = view_classifier(settings.view.backbone, "none", len(folder.result()["classes"]))
+    return _filled(model, folder)
 
 
-def load_detector(run_folder: Path) -> RetinaNet:
+def load_detector(location: Location) -> RetinaNet:
     """The detector of a finished run, for judging, on the CPU.
 
     Raises:
         ValueError: the run is not finished.
     """
-    _, settings = _read(run_folder)
-    return _filled(RetinaNet(settings.detector, pretrained=False), run_folder)
+    folder, settings = _finished(location)
+    return _filled(RetinaNet(settings.detector, pretrained=False), folder)
 
 
-def _read(run_folder: Path) -> tuple[dict[str, Any], StudySettings]:
-    folder = RunFolder(run_folder)
+def _finished(location: Location) -> tuple[RunFolder, StudySettings]:
+    folder = RunFolder(location)
     if not folder.finished:
-        raise ValueError(f"{run_folder} holds no finished run: it has no result.json.")
-    resolved = yaml.safe_load((run_folder / "settings.yaml").read_text("utf-8"))
-    return folder.result(), settings_from_dict(resolved["settings"])
+        raise ValueError(f"{location} holds no finished run: it has no result.json.")
+    if (text := folder.files.read_text("settings.yaml")) is None:
+        raise ValueError(f"{location} is not whole: its settings.yaml is gone.")
+    return folder, settings_from_dict(yaml.safe_load(text)["settings"])
 
 
-def _filled(model: Model, run_folder: Path) -> Model:
-    load_weights(run_folder / "checkpoint", model)
+def _filled(model: Model, folder: RunFolder) -> Model:
+    load_weights(folder.checkpoint, model)
     return model.to(memory_format=torch.channels_last).eval()

@@ -133,7 +133,7 @@ def _refuse_if_not_finite(first_bad: Tensor, job: Job, world: World, folder: Run
     if math.isfinite(step):
         frames = _named(job.batches.keys_of(int(step)))
         raise FloatingPointError(
-            f"{folder.path.name}: the loss is not finite at step {int(step) + 1}, of {frames}. "
+            f"{folder.name}: the loss is not finite at step {int(step) + 1}, of {frames}. "
             "Look at these frames and their boxes; if they are sound, lower the learning rate or "
             "set gradient_norm. The last checkpoint is sound."
         )
@@ -145,7 +145,7 @@ def _refuse_weights_not_finite(job: Job, folder: RunFolder, done: int) -> None:
     if not sound:
         frames = _named(job.batches.keys_of(done - 1))
         raise FloatingPointError(
-            f"{folder.path.name}: the weights are not finite after step {done}, of {frames}. "
+            f"{folder.name}: the weights are not finite after step {done}, of {frames}. "
             "Lower the learning rate or set gradient_norm. The last checkpoint is sound."
         )
 

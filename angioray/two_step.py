@@ -56,7 +56,7 @@ class TwoStep:
         said: dict[str, list[dict[str, float]]] = defaultdict(list)
         shared = self._share_out(runs, "view", frames, f"view classifier at {size} px")
         for run, sequences in track(shared, total=len(shared), label="Naming views"):
-            model = load_classifier(self._folder(run).path).to(self.device)
+            model = load_classifier(self._folder(run).files).to(self.device)
             classes = self._folder(run).result()["classes"]
             for keys in _pieces([frames[sequence] for sequence in sequences]):
                 store = self._load(keys, size)
@@ -96,7 +96,7 @@ class TwoStep:
         label = f"{view} detector, variant {variant}"
         shared = self._share_out(runs, f"detector/{view}", of_sequence, label)
         for run, sequences in track(shared, total=len(shared), label=f"Looking, {view}"):
-            model = load_detector(self._folder(run).path).to(self.device)
+            model = load_detector(self._folder(run).files).to(self.device)
             for piece in _pieces([key for s in sequences for key in of_sequence[s]]):
                 store = self._load(piece, run.size)
                 for flip in (None, *self.ensemble.flips):

@@ -99,7 +99,7 @@ class Disturbed:
         executor = Executor(study, cohort, World(torch.device("cpu")))
         for run in study.runs:
             executor.execute(run, lambda *_: None)
-        return cls(folder, chance, outcome(study.folder))
+        return cls(folder, chance, outcome(folder / "undisturbed"))
 
     def round(self) -> None:
         """One study, killed at until it ends."""

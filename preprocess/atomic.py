@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ PARTIAL = ".partial"
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write ``content`` beside ``path`` and rename it into place once it is on the disk."""
-    # Several processes may write one file: each its own partial, and the last rename wins.
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    # Several writers may write one file: each its own partial, and the last rename wins.
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    partial = path.with_name(f".{path.name}.{writer}{PARTIAL}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -137,7 +137,8 @@ def _call(command: Command, parser: _Parser, values: Namespace, prog: str) -> No
                 "same command again: it continues where it stopped.",
                 USER_ERROR,
             )
-        _stop(prog, f"{problem.strerror or problem}: {problem.filename or ''}", USER_ERROR)
+        where = f": {problem.filename}" if problem.filename else ""
+        _stop(prog, f"{problem.strerror or problem}{where}", USER_ERROR)
     except KeyboardInterrupt:
         _stop(prog, "stopped by you. The same command continues where it stopped.", INTERRUPTED)
 

@@ -24,6 +24,7 @@ from preprocess.display import Display
 
 if TYPE_CHECKING:
     from command_processes import Watch
+    from s3_server import S3
 
 # Ray reads it as it is imported, which some tests do before the product can say so.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -112,3 +113,12 @@ def watch() -> Iterator[Watch]:
     watch = Watch()
     yield watch
     watch.close()
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """An S3 server with an empty bucket, which all that a test starts finds by itself."""
+    from s3_server import serving
+
+    with serving(tmp_path_factory.mktemp("cache")) as served:
+        yield served

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -18,11 +17,12 @@ from preprocess.command_line import run
 _STYLES = {"": "", "published": "dim", "baseline": "italic", "missing": "red"}
 
 
-def report(runs: Path, against: Path | None = None) -> None:
+def report(runs: str, against: str | None = None) -> None:
     """Write tables, figures and one HTML page from the finished runs, also while others still run.
 
     Args:
-        runs: the folder that `python -m angioray.cv` writes its runs to.
+        runs: the folder that `python -m angioray.cv` writes its runs to, also in an object store;
+            there the report is written.
         against: another runs folder; the two studies are compared on a page of their own.
 
     Examples:
@@ -37,7 +37,10 @@ def report(runs: Path, against: Path | None = None) -> None:
         html, tables = write_comparison(runs, against)
     for table in tables:
         console.print(_grid(table), "")
-    console.print("Tables as CSV, and all of it as JSON and Markdown, lie beside the page.")
+    console.print(
+        f"Tables as CSV, and all of it as JSON and Markdown, lie in {runs} under report.",
+        soft_wrap=True,
+    )
     console.print(f"Open in a browser: {html}", soft_wrap=True)
 
 

@@ -20,14 +20,15 @@ from angioray.report.page import Block, Page, Section, Text, plain_table
 from angioray.report.results import HEADINGS
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.tables import Row, Table, Value
+from angioray.report.writing import here
 from angioray.study import differences
-from preprocess.atomic import write_json, write_text
+from preprocess.storage import FolderStorage, Location, Storage, open_storage
 
 SCHEMA_VERSION = 1
 _Key = tuple[str, str, str, int]
 
 
-def write_comparison(runs: Path, against: Path) -> tuple[Path, list[Table]]:
+def write_comparison(runs: Location, against: Location) -> tuple[Path, list[Table]]:
     """Compare two studies and write the page into the first one's ``report`` folder.
 
     Returns:
@@ -37,10 +38,11 @@ def write_comparison(runs: Path, against: Path) -> tuple[Path, list[Table]]:
         ValueError: one of them is no runs folder, or they are one and the same, or they have no
             view and variant in common.
     """
-    if runs.resolve() == against.resolve():
+    folders = [_resolved(location) for location in (runs, against)]
+    if folders[0] == folders[1]:
         raise ValueError(f"{runs} and {against} are the same study. Give two runs folders.")
-    studies = [ReportedStudy.open(folder) for folder in (runs, against)]
-    names = _names(runs, against)
+    studies = [ReportedStudy.open(folder) for folder in folders]
+    names = _names(*folders)
     opened = [study.cohort() for study in studies]
     one, other = (Findings.of(s, found) for s, (found, _) in zip(studies, opened, strict=True))
     same_cohort = studies[0].document["cohort"]["digest"] == studies[1].document["cohort"]["digest"]
@@ -65,10 +67,9 @@ def write_comparison(runs: Path, against: Path) -> tuple[Path, list[Table]]:
             Section(anchor="settings", title="Settings", blocks=(_settings(studies, names),)),
         ),
     )
-    folder = runs / "report" / f"against-{against.resolve().name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(
-        folder / "comparison.json",
+    folder = folders[0] / "report" / f"against-{folders[1].name}"
+    folder.write_json(
+        "comparison.json",
         {
             "schema_version": SCHEMA_VERSION,
             "of": names[0],
@@ -78,15 +79,19 @@ def write_comparison(runs: Path, against: Path) -> tuple[Path, list[Table]]:
         },
     )
     for table in tables:
-        write_text(folder / f"{table.name}.csv", table.csv())
-    write_text(folder / "comparison.md", page.markdown())
-    write_text(folder / "comparison.html", page.html())
-    return folder / "comparison.html", tables
+        folder.write_text(f"{table.name}.csv", table.csv())
+    folder.write_text("comparison.md", page.markdown())
+    folder.write_text("comparison.html", page.html())
+    return here(folder, "comparison.html"), tables
 
 
-def _names(runs: Path, against: Path) -> tuple[str, str]:
+def _resolved(location: Location) -> Storage:
+    folder = open_storage(location)
+    return FolderStorage(folder.path.resolve()) if isinstance(folder, FolderStorage) else folder
+
+
+def _names(first: Storage, second: Storage) -> tuple[str, str]:
     """The folders' own names, or their parents' where those are the same."""
-    first, second = runs.resolve(), against.resolve()
     if first.name != second.name:
         return first.name, second.name
     return f"{first.parent.name}/{first.name}", f"{second.parent.name}/{second.name}"

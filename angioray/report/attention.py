@@ -29,7 +29,7 @@ def attention(evidence: ViewEvidence) -> Gallery | Text | None:
     For each class, the frames of that fold whose true class has the middle probabilities.
     """
     for run in evidence.group.finished:
-        if (run.folder / "checkpoint" / "state.json").is_file():
+        if (run.folder / "checkpoint").exists("state.json"):
             break
     else:
         return None

@@ -7,13 +7,12 @@ written as JSON and Markdown (after Mitchell et al. 2019, doi:10.1145/3287560.32
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from angioray.report.estimates import Estimate
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.tables import Value
-from preprocess.atomic import write_json, write_text
+from preprocess.storage import Storage
 
 SCHEMA_VERSION = 1
 
@@ -32,7 +31,7 @@ OUT_OF_SCOPE = (
 
 
 def write_model_cards(
-    folder: Path,
+    folder: Storage,
     study: ReportedStudy,
     scored: Iterable[tuple[Group, Mapping[str, Estimate]]],
     notices: Sequence[str],
@@ -42,9 +41,8 @@ def write_model_cards(
     for group, found in scored:
         if group.finished:
             card = model_card(study, group, found, notices)
-            folder.mkdir(exist_ok=True)
-            write_json(folder / f"{card['name']}.json", card)
-            write_text(folder / f"{card['name']}.md", _markdown(card))
+            folder.write_json(f"{card['name']}.json", card)
+            folder.write_text(f"{card['name']}.md", _markdown(card))
             names.append(card["name"])
     return names
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 from angioray.study import read_study
 from preprocess.cohort import Cohort
+from preprocess.storage import Location, Storage, StorageError, open_storage
 
 State = Literal["finished", "failed", "unfinished"]
 GroupKey = tuple[str, str, str, int]
@@ -19,7 +19,7 @@ GroupKey = tuple[str, str, str, int]
 class ReportedRun:
     """One run of the study's matrix and its folder, whatever that holds by now."""
 
-    folder: Path
+    folder: Storage
     name: str
     task: str
     view: str
@@ -63,10 +63,7 @@ class ReportedRun:
     @cached_property
     def curve(self) -> list[dict[str, Any]]:
         """The lines of ``metrics.jsonl``; the last may still be being written."""
-        path = self.folder / "metrics.jsonl"
-        if not path.is_file():
-            return []
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = (self.text("metrics.jsonl") or "").split("\n")
         return [json.loads(line) for line in lines[:-1] if line.strip()]
 
     def metric(self, name: str) -> float | None:
@@ -78,13 +75,11 @@ class ReportedRun:
 
     def read(self, name: str) -> Any:
         """One JSON file of the run's folder, or None."""
-        path = self.folder / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return self.folder.read_json(name)
 
     def text(self, name: str) -> str | None:
         """One text file of the run's folder, or None."""
-        path = self.folder / name
-        return path.read_text(encoding="utf-8") if path.is_file() else None
+        return self.folder.read_text(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,24 +109,23 @@ class Group:
 class ReportedStudy:
     """``study.json`` and the run folders beside it."""
 
-    folder: Path
+    folder: Storage
     document: dict[str, Any]
     runs: tuple[ReportedRun, ...]
 
     @classmethod
-    def open(cls, folder: Path) -> ReportedStudy:
+    def open(cls, location: Location) -> ReportedStudy:
         """Read a runs folder.
 
         Raises:
             ValueError: there is no such folder, no study in it, a damaged one, or one of another
                 version.
         """
-        path = folder / "study.json"
-        if not path.is_file():
-            what = "has no study.json" if folder.is_dir() else "does not exist"
+        folder = open_storage(location)
+        if not folder.exists("study.json"):
             raise ValueError(
-                f"{folder} is no runs folder: it {what}. Give the folder that "
-                "`python -m angioray.cv` wrote its runs to."
+                f"{folder} is no runs folder: it has no study.json, or does not exist. Give "
+                "the folder that `python -m angioray.cv` wrote its runs to."
             )
         document = read_study(folder)
         known = ("name", "task", "view", "variant", "size", "fold")
@@ -170,9 +164,18 @@ class ReportedStudy:
 
     def cohort(self) -> tuple[Cohort | None, str]:
         """The cohort, if it is still where it was or beside the runs, and what is wrong if not."""
-        recorded = Path(self.document["cohort"]["folder"])
-        for candidate in (recorded, self.folder / recorded, self.folder.parent / recorded.name):
-            if not (candidate / "annotations.json").is_file():
+        try:
+            return self._cohort()
+        except StorageError as problem:
+            return None, (
+                f"The cohort cannot be read, so that there are no intervals, curves or pictures: "
+                f"{problem}"
+            )
+
+    def _cohort(self) -> tuple[Cohort | None, str]:
+        recorded = open_storage(self.document["cohort"]["folder"])
+        for candidate in (recorded, self.folder.parent / recorded.name):
+            if not candidate.exists("annotations.json"):
                 continue
             cohort = Cohort.open(candidate)
             if cohort.digest == self.document["cohort"]["digest"]:

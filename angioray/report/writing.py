@@ -28,16 +28,16 @@ from angioray.report.sections import (
     view_section,
 )
 from angioray.report.tables import Table
-from preprocess.atomic import write_json, write_text
+from preprocess.storage import Location, Storage
 
 SCHEMA_VERSION = 1
 
 
-def write_report(runs: Path) -> Path:
+def write_report(runs: Location) -> Path:
     """Write the report of a runs folder into its ``report`` folder, finished or not.
 
     Returns:
-        The path of ``report.html``.
+        The path of ``report.html``; of a copy on this machine where it is in an object store.
 
     Raises:
         ValueError: ``runs`` is no runs folder.
@@ -46,7 +46,7 @@ def write_report(runs: Path) -> Path:
     return html
 
 
-def write_report_and_tables(runs: Path) -> tuple[Path, list[Table]]:
+def write_report_and_tables(runs: Location) -> tuple[Path, list[Table]]:
     """:func:`write_report`, and the tables of results for the terminal."""
     study = ReportedStudy.open(runs)
     cohort, problem = study.cohort()
@@ -69,17 +69,23 @@ def write_report_and_tables(runs: Path) -> tuple[Path, list[Table]]:
         notices=notices(study, cohort, problem),
         sections=tuple(section for section in sections if section is not None),
     )
-    folder = runs / "report"
-    folder.mkdir(exist_ok=True)
+    folder = study.folder / "report"
     write_model_cards(folder / "model_cards", study, findings.scored, page.notices)
-    write_json(folder / "report.json", _document(study, findings))
+    folder.write_json("report.json", _document(study, findings))
     for table in _tables(page.sections):
-        write_text(folder / f"{table.name}.csv", table.csv())
-    write_text(folder / SETTINGS_FILE, settings_yaml(study))
-    write_text(folder / "report.md", page.markdown())
-    write_text(folder / "report.html", page.html())
+        folder.write_text(f"{table.name}.csv", table.csv())
+    folder.write_text(SETTINGS_FILE, settings_yaml(study))
+    folder.write_text("report.md", page.markdown())
+    folder.write_text("report.html", page.html())
     results = (view_table(findings.scored), detector_table(findings.scored))
-    return folder / "report.html", [table for table in results if table is not None]
+    return here(folder, "report.html"), [table for table in results if table is not None]
+
+
+def here(folder: Storage, page: str) -> Path:
+    """Where a browser on this machine finds a page that was just written."""
+    copy = folder.local_copy(page)
+    copy.need(page)
+    return copy.path / page
 
 
 def _subtitle(study: ReportedStudy) -> str:

@@ -16,10 +16,12 @@ from preprocess.atomic import PARTIAL, write_json
 from preprocess.cohort.records import Sequence
 from preprocess.cohort.shards import SHARD, ArrayWriter, frames_digest, read_array
 
+STORE = "frames.zarr"
+
 
 def store_path(folder: Path) -> Path:
     """Where a cohort keeps its arrays."""
-    return folder / "frames.zarr"
+    return folder / STORE
 
 
 def cine_is_stored(folder: Path, sequence_id: str) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 
 from preprocess.atomic import write_text
 
+MANIFEST = "manifest.csv"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestRow:
@@ -37,12 +39,12 @@ def write_manifest(folder: Path, rows: Iterable[ManifestRow]) -> None:
     writer = csv.DictWriter(text, [f.name for f in fields(ManifestRow)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
-    write_text(folder / "manifest.csv", text.getvalue())
+    write_text(folder / MANIFEST, text.getvalue())
 
 
 def read_manifest(folder: Path) -> list[ManifestRow]:
     """Read ``manifest.csv``; a cohort without one (written by hand) has no rows."""
-    path = folder / "manifest.csv"
+    path = folder / MANIFEST
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

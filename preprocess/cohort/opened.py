@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,38 +19,53 @@ from preprocess.cohort.annotations import (
     contradictions,
     first_image_ids,
 )
-from preprocess.cohort.cines import cine_is_stored, read_cine_frames, stored_sequence
+from preprocess.cohort.cines import STORE, cine_is_stored, read_cine_frames, stored_sequence
+from preprocess.cohort.manifest import MANIFEST
 from preprocess.cohort.records import Box, Sequence, Verdict
+from preprocess.storage import LocalCopy, Location, open_storage
 
 
 class Cohort:
-    """A cohort on disk, opened for reading.
+    """A cohort opened for reading.
 
     Attributes:
-        folder: where it lies.
+        folder: where it lies on this machine; of one in an object store, a copy that grows as its
+            cines are read.
+        copy: of what.
         sequences: every sequence by its id, in the order of ``annotations.json``.
         boxes: every box, lost ones included.
     """
 
-    def __init__(self, folder: Path, sequences: dict[str, Sequence], boxes: tuple[Box, ...]):
+    def __init__(
+        self,
+        folder: Path,
+        sequences: dict[str, Sequence],
+        boxes: tuple[Box, ...],
+        copy: LocalCopy | None = None,
+    ):
         self.folder = folder
+        self.copy = copy or LocalCopy(folder, str(folder))
         self.sequences = sequences
         self.boxes = boxes
 
     @classmethod
-    def open(cls, folder: Path | str) -> Cohort:
+    def open(cls, location: Location) -> Cohort:
         """Open and validate a cohort.
 
         Raises:
             ValueError: there is no cohort, it has another schema version, or its parts disagree;
                 every disagreement is listed.
+            StorageError: its store cannot be reached or used.
         """
-        folder = Path(folder)
+        copy = open_storage(location).local_copy(ANNOTATIONS, MANIFEST, f"{STORE}/")
+        copy.need(ANNOTATIONS, MANIFEST)
+        folder = copy.path
         path = folder / ANNOTATIONS
         if not path.is_file():
+            out = "cohort` and copy it there" if "://" in str(location) else f"{location}`"
             raise ValueError(
-                f"{folder} is no cohort: it has no annotations.json. Make one with "
-                f"`python -m preprocess ingest SRC --labels sequences.csv --out {folder}`."
+                f"{location} is no cohort: it has no annotations.json. Make one with "
+                f"`python -m preprocess ingest SRC --labels sequences.csv --out {out}."
             )
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -73,6 +89,7 @@ class Cohort:
                 f"{path} is no longer what was written ({problem!r}). Copy the cohort again, or "
                 "remove that file and make the cohort again: the frames are kept."
             ) from problem
+        copy.need(*(f"{STORE}/{s}/zarr.json" for s in listed))
         if missing := [s for s in listed if not cine_is_stored(folder, s)]:
             raise ValueError(
                 f"{path} lists {len(missing)} sequences that frames.zarr does not hold "
@@ -81,7 +98,7 @@ class Cohort:
         sequences = {s: stored_sequence(folder, s) for s in listed}
         if problems := contradictions(sequences, boxes):
             raise ValueError(f"{path} contradicts itself:\n  " + "\n  ".join(problems[:20]))
-        return cls(folder, sequences, boxes)
+        return cls(folder, sequences, boxes, copy)
 
     @cached_property
     def digest(self) -> str:
@@ -109,12 +126,21 @@ class Cohort:
                 by_frame.setdefault((box.sequence_id, box.frame_index), []).append(box)
         return by_frame
 
+    def bring(self, sequence_ids: Iterable[str]) -> None:
+        """Have the frames of sequences on this machine, many at a time, before they are read.
+
+        Raises:
+            StorageError: the cohort's store cannot be reached or used.
+        """
+        self.copy.need(*(f"{STORE}/{sequence_id}/" for sequence_id in sequence_ids))
+
     def cine(self, sequence_id: str) -> NDArray[np.unsignedinteger[Any]]:
         """All frames of a sequence as acquired (uint8 or uint16 [T, H, W]), in one read.
 
         Raises:
             ValueError: its frames are damaged or gone.
         """
+        self.bring([sequence_id])
         return read_cine_frames(self.folder, self.sequences[sequence_id])
 
     def cine_8bit(self, sequence_id: str) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ from preprocess.cohort import Cohort
 
 
 def finish(study: Study, name: str, seconds: float) -> None:
-    folder = RunFolder.of(study.folder, study.run(name)).path
-    folder.mkdir(parents=True)
-    (folder / "result.json").write_text(json.dumps({"seconds": seconds}))
+    RunFolder.of(study.folder, study.run(name)).files.write_json(
+        "result.json", {"seconds": seconds}
+    )
 
 
 def test_a_run_is_expected_to_take_what_others_of_its_kind_took(

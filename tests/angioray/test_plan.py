@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,8 @@ def test_a_gpu_that_is_too_small_is_refused_with_numbers(toy_cohort: Cohort) -> 
 def test_a_disk_that_is_too_small_is_refused_with_numbers(
     toy_cohort: Cohort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = plan_module.shutil.disk_usage("/")._replace(free=10**8)
-    monkeypatch.setattr(plan_module.shutil, "disk_usage", lambda _: usage)
+    usage = shutil.disk_usage("/")._replace(free=10**8)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(ValueError, match=r"needs \d\.\d GB .* but 0\.1 GB are free"):
         planned(toy_cohort, LAPTOP)
 

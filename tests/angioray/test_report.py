@@ -308,7 +308,7 @@ def test_the_markdown_and_the_settings_say_the_same(reported: Path) -> None:
 def test_it_names_what_is_no_runs_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"it has no study\.json"):
         write_report(tmp_path)
-    with pytest.raises(ValueError, match="it does not exist"):
+    with pytest.raises(ValueError, match="or does not exist"):
         write_report(tmp_path / "nowhere")
 
 
@@ -327,7 +327,7 @@ def test_the_command_says_in_a_sentence_what_is_wrong(
     with pytest.raises(SystemExit) as stopped:
         run_command(report, prog="python -m angioray.report", argv=[str(tmp_path / "no")])
     assert stopped.value.code == 2
-    assert "is no runs folder: it does not exist" in capsys.readouterr().err
+    assert "is no runs folder: it has no study.json, or does not exist" in capsys.readouterr().err
 
 
 def test_grad_cam_of_a_network_small_enough_for_paper() -> None:

@@ -61,7 +61,6 @@ def test_each_run_is_told_by_what_lies_there(
     Executor(study, toy_cohort, world).execute(done, lambda *_: None)
     RunFolder.of(tmp_path, failed).fail("the loss is not finite", "")
     MetricsLog(RunFolder.of(tmp_path, done), from_step=12)  # a line or two stay
-    RunFolder.of(tmp_path, stopped).path.mkdir()
     log = MetricsLog(RunFolder.of(tmp_path, stopped), from_step=0)
     log.append({"step": 10, "loss": 0.5, "frames_per_s": 7.0})
     with RunFolder.of(tmp_path, running).locked():

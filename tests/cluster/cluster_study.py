@@ -26,12 +26,12 @@ class ToyStudy:
     """Its inputs, and its predictions where nothing happened.
 
     Attributes:
-        cohort: the cohort's folder.
+        cohort: the cohort's folder, or its location in a store.
         settings: a YAML file.
         predictions: of every run, to the last bit.
     """
 
-    cohort: Path
+    cohort: Path | str
     settings: Path
     predictions: dict[str, bytes]
 

@@ -23,7 +23,8 @@ def toy_study(toy_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> T
     settings = folder / "toy.yaml"
     settings.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(SETTINGS)))))
     torch.set_num_threads(1)  # as a lane has it
-    study = Study.plan(toy_cohort, folder / "runs", SETTINGS)
+    runs = folder / "runs"
+    study = Study.plan(toy_cohort, runs, SETTINGS)
     study.freeze(toy_cohort)
     executor = Executor(study, toy_cohort, World(torch.device("cpu")))
     for run in study.runs:
@@ -31,5 +32,5 @@ def toy_study(toy_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> T
     return ToyStudy(
         toy_cohort.folder,
         settings,
-        {name: (study.folder / name / "predictions.json").read_bytes() for name in RUNS},
+        {name: (runs / name / "predictions.json").read_bytes() for name in RUNS},
     )

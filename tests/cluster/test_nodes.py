@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from cluster_study import RUNS, ToyStudy
 from command_processes import PATIENCE_S, Watch
 from ray.cluster_utils import Cluster
 from run_folders import half_done, predictions
+from s3_server import S3
 
 from angioray.nodes import problem_here
 from preprocess.cohort import Cohort
@@ -82,6 +86,35 @@ def test_a_node_that_does_not_see_the_cohort_is_named(
     assert "1 of 1 nodes cannot take part in the study" in ended.err
     assert f"it does not see the cohort: {cohort} is no cohort" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_a_node_that_does_not_reach_the_store_is_named(
+    cluster: Any, toy_study: ToyStudy, watch: Watch, s3: S3, tmp_path: Path
+) -> None:
+    ray = Path(sys.executable).with_name("ray")
+    join = [str(ray), "start", f"--address={cluster.address}", "--num-cpus=1", "--block"]
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        nowhere = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    node = subprocess.Popen(join, env={**os.environ, "AWS_ENDPOINT_URL": nowhere})
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not _bears_runs(cluster):
+            assert node.poll() is None, "the node ended before it joined"
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        there = replace(toy_study, cohort=s3.upload(toy_study.cohort, "cohort"))
+        study = there.command(s3.uri("runs"), "--address", cluster.address)
+        with watch.running(tmp_path, *study) as command:
+            ended = command.finish()
+    finally:
+        node.terminate()
+        node.wait()
+    assert ended.code == 2
+    assert "1 of 1 nodes cannot take part in the study" in ended.err
+    assert f"The store of {s3.uri('runs').rpartition('/')[0]}" in ended.err
+    assert "does not answer" in ended.err
+    assert "Traceback" not in ended.err
+    assert s3.keys("runs") == ["study.json"]
 
 
 def _bears_runs(cluster: Any) -> bool:

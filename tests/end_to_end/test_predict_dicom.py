@@ -27,12 +27,13 @@ def studied(prepared: Road, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runs of a study of the prepared cohort, trained in this process."""
     cohort = Cohort.open(prepared.cohort)
     settings = settings_from_dict(yaml.safe_load(prepared.settings.read_text()))
-    study = Study.plan(cohort, tmp_path_factory.mktemp("studied") / "runs", settings)
+    runs = tmp_path_factory.mktemp("studied") / "runs"
+    study = Study.plan(cohort, runs, settings)
     study.freeze(cohort)
     executor = Executor(study, cohort, World(torch.device("cpu")))
     for planned in study.runs:
         executor.execute(planned, lambda *_: None)
-    return study.folder
+    return runs
 
 
 def test_dicom_goes_in_and_boxes_come_out(prepared: Road, studied: Path, tmp_path: Path) -> None:

@@ -1,0 +1,151 @@
+"""A lock in an object store: an object that its holder writes anew every few seconds.
+
+Stores know no locks, and pyarrow no conditional writes. So whoever finds no living lock writes his
+own, waits, and has it if it is still his. The holder is taken for dead when his object is older, by
+the store's own clock, than LAPSE_S; he himself stops writing earlier, once he could not renew it
+for HELD_S. What may still arrive late is a single request that was under way at that moment.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from contextlib import suppress
+
+from preprocess.storage.interface import StorageError
+from preprocess.storage.store import ObjectStore
+
+BEAT_S = 5.0
+HELD_S = 20.0
+LAPSE_S = 30.0
+SETTLE_S = 1.0
+"""Two that begin together are told apart by who of them wrote last, after so long."""
+
+
+class Lease:
+    """The right to write below a key, for as long as it is renewed."""
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        """``key`` is that of the lock's own object."""
+        self._store, self._key = store.quick, key
+        self._token = uuid.uuid4().hex
+        self._beat = 0.0
+        self._lost = ""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew, daemon=True)
+
+    def acquire(self, *, wait: bool) -> None:
+        """Get it, if need be once its holder ends or has given no sign of life for LAPSE_S.
+
+        Raises:
+            BlockingIOError: another process holds it and is alive, and ``wait`` is False.
+        """
+        clock = _StoreClock(self._store, f"{self._key}-{self._token}")
+        first = None
+        while True:
+            began = time.monotonic()
+            holder = self._holder()
+            if holder is not None:
+                token, owner, written = holder
+                if clock.now() - written < LAPSE_S:
+                    if first is None:
+                        first = (token, written)
+                        logging.getLogger(__name__).warning(
+                            "%s is held by %s: waiting until it ends, or is silent for %.0f s.",
+                            self._store.location(self._key),
+                            owner,
+                            LAPSE_S,
+                        )
+                    if not wait and (token, written) != first:
+                        raise BlockingIOError(owner)
+                    time.sleep(BEAT_S / 5)
+                    continue
+            self._write(began)
+            time.sleep(SETTLE_S)
+            # One slower than that may have written over another who had it settled: look again.
+            if self._holder() is None and self._beat + 2 * SETTLE_S > time.monotonic():
+                break
+        self._thread.start()
+
+    def check(self) -> None:
+        """Wait until it is renewed if it is not, for a while.
+
+        Raises:
+            StorageError: it is another's by now, or could not be renewed.
+        """
+        deadline = time.monotonic() + LAPSE_S
+        while time.monotonic() - self._beat > HELD_S and not self._lost:
+            if time.monotonic() > deadline:
+                raise StorageError(
+                    f"{self._store.location(self._key)} could not be renewed for {LAPSE_S:.0f} s: "
+                    "the store does not answer. Give the same command again to go on."
+                )
+            time.sleep(0.1)
+        if self._lost:
+            raise StorageError(
+                f"This process was silent for so long that {self._lost} has taken over what it "
+                "was doing; it stops here."
+            )
+
+    def release(self) -> None:
+        """Give it back."""
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        with suppress(StorageError):  # it lapses by itself
+            if not self._lost and self._holder() is None:
+                self._store.delete(self._key)
+
+    def _renew(self) -> None:
+        while not self._over.wait(BEAT_S) and not self._lost:
+            with suppress(StorageError):  # the next beat may get through
+                began = time.monotonic()
+                if (holder := self._holder()) is not None:
+                    self._lost = holder[1]
+                else:
+                    self._write(began)
+
+    def _holder(self) -> tuple[str, str, float] | None:
+        """Another's token, who he is, and when he last wrote; None if nobody else has it."""
+        stored, content = self._store.look(self._key), self._store.get(self._key)
+        if stored is None or content is None:
+            return None
+        document = json.loads(content)
+        if document["token"] == self._token:
+            return None
+        return document["token"], document["owner"], stored.modified
+
+    def _write(self, began: float) -> None:
+        owner = f"process {os.getpid()} on {socket.gethostname()}"
+        document = {"owner": owner, "token": self._token}
+        self._store.put(self._key, json.dumps(document).encode())
+        self._beat = began
+
+
+def is_alive(store: ObjectStore, key: str) -> bool:
+    """Whether a lock's holder has given a sign of life lately, by this machine's clock."""
+    stored = store.look(key)
+    return stored is not None and time.time() - stored.modified < LAPSE_S
+
+
+class _StoreClock:
+    """The store's own time, which dates its objects: the clocks of machines differ."""
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        self._store, self._key = store, key
+        self._ahead: float | None = None
+
+    def now(self) -> float:
+        """Now, as the store would date an object."""
+        if self._ahead is None:
+            self._store.put(self._key, b"")
+            stored = self._store.look(self._key)
+            assert stored is not None
+            self._ahead = stored.modified - time.monotonic()
+            self._store.delete(self._key)
+        return time.monotonic() + self._ahead

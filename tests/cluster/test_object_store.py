@@ -1,0 +1,106 @@
+"""Cohort and runs in an object store: killed, and taken up on a machine that was never here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cluster_study import RUNS, ToyStudy
+from command_processes import Watch, run
+from s3_server import S3
+
+from angioray.report import write_report
+from angioray.status import status
+from preprocess.storage import open_storage
+
+pytestmark = pytest.mark.slow
+
+
+def finished(s3: S3) -> dict[str, bytes]:
+    """The result of every finished run."""
+    names = [key for key in s3.keys("runs") if key.endswith("/result.json")]
+    return {name.partition("/")[0]: s3.get(f"runs/{name}") for name in names}
+
+
+def half_done(s3: S3) -> dict[str, int]:
+    """Runs with a checkpoint of 10 steps or more and no result, and the steps in it."""
+    names = [key for key in s3.keys("runs") if key.endswith("/checkpoint/state.json")]
+    steps = {n.partition("/")[0]: json.loads(s3.get(f"runs/{n}"))["step"] for n in names}
+    return {n: steps[n] for n in steps.keys() - finished(s3).keys() if steps[n] >= 10}
+
+
+def history(s3: S3, name: str) -> list[dict[str, float]]:
+    """The lines of a run's ``metrics.jsonl``; they hold timings of their own."""
+    return [json.loads(line) for line in s3.get(f"runs/{name}/metrics.jsonl").splitlines()]
+
+
+def test_killed_and_taken_up_elsewhere_it_ends_as_on_a_disk(
+    toy_study: ToyStudy, watch: Watch, s3: S3, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort, runs = s3.upload(toy_study.cohort, "cohort"), s3.uri("runs")
+    study = replace(toy_study, cohort=cohort).command(runs, "--lanes.lanes", 2)
+    with watch.running(tmp_path, *study) as first:
+        first.wait_until(lambda: "study.json" in s3.keys("runs"))
+        with pytest.raises(BlockingIOError, match=r"process \d+ on "):
+            open_storage(runs).locked(wait=False).__enter__()
+        first.wait_until(lambda: bool(finished(s3) and half_done(s3)))
+        told = {name: history(s3, name)[: step // 10] for name, step in half_done(s3).items()}
+        assert first.kill().code == -9
+    kept = finished(s3)
+    assert 1 <= len(kept) < len(RUNS)
+    assert any(told.values())
+    status(runs)
+    assert f"{len(kept)} done, " in capsys.readouterr().out
+
+    shutil.rmtree(s3.cache)
+    with watch.running(tmp_path, *study) as again:
+        ended = again.finish()
+    assert ended.code == 0, ended.err
+    assert f"4 of 4 runs are finished in {runs}." in ended.out
+    after = finished(s3)
+    assert sorted(after) == RUNS
+    assert {name: after[name] for name in kept} == kept, "finished runs were not repeated"
+    for name, lines in told.items():
+        assert history(s3, name)[: len(lines)] == lines, "it resumed, not began anew"
+    found = {name: s3.get(f"runs/{name}/predictions.json") for name in RUNS}
+    assert found == toy_study.predictions
+    for name in RUNS:
+        assert len(s3.keys(f"runs/{name}/checkpoint")) == 2, "state and the last weights alone"
+    assert [k for k in s3.keys("runs") if any(w in k for w in ("lock", ".lanes", ".seen"))] == []
+
+    page = write_report(runs)
+    assert page.read_bytes() == s3.get("runs/report/report.html")
+    there = json.loads(s3.get("runs/report/report.json"))
+    assert there["study"]["runs"]["finished"] == len(RUNS)
+    # The same results on a disk, beside the same cohort on a disk.
+    for key in s3.keys("runs"):
+        path = tmp_path / "runs" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(
+            s3.get(f"runs/{key}").replace(cohort.encode(), str(toy_study.cohort).encode())
+        )
+    write_report(tmp_path / "runs")
+    here = json.loads((tmp_path / "runs" / "report" / "report.json").read_bytes())
+    assert there["metrics"] == here["metrics"]
+    assert there["metrics"]
+
+    out = tmp_path / "predicted"
+    options = ("--runs", runs, "--frames", "reference", "--out", out)
+    said = run("angioray.predict", cohort, *options, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert json.loads((out / "predictions.json").read_bytes())
+
+
+def test_what_is_wrong_with_a_store_is_a_sentence(s3: S3, tmp_path: Path) -> None:
+    for arguments, expected in (
+        (("angioray.cv", "s3://no-such/cohort"), "There is no bucket for s3://no-such"),
+        (("angioray.report", s3.uri("nothing")), "nothing is no runs folder"),
+        (("angioray.cv", "--status", s3.uri("nothing")), "nothing holds no study"),
+    ):
+        said = run(*arguments, cwd=tmp_path)
+        assert said.returncode == 2
+        assert expected in said.stderr
+        assert "Traceback" not in said.stderr
