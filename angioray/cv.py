@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +11,7 @@ from angioray.study import Study, StudySettings
 from preprocess.command_line import run as run_command
 
 if TYPE_CHECKING:
-    from angioray.nodes import Node
     from angioray.plan import Plan
-    from preprocess.cohort import Cohort
 
 
 STATUS = "--status"
@@ -54,8 +48,9 @@ def cv(
       python -m angioray.cv --status runs
       python -m angioray.cv cohort --all-folds --detector.variants '[B, NL]' --lanes.gpus 0.5
     """
+    from angioray.nodes import nodes_for
     from angioray.plan import make_plan
-    from angioray.run_folder import RunFolder
+    from angioray.run_folder import RunFolder, alone_in
     from angioray.selection import CohortIndex
     from angioray.study_progress import print_plan
     from preprocess.cohort import Cohort
@@ -66,14 +61,14 @@ def cv(
     wanted = [run for run in study.runs if all_folds or run.fold == 0]
     todo = [run for run in wanted if not RunFolder.of(study.folder, run).finished]
     if plan:
-        nodes = _nodes(opened, study, address, starting=False)
+        nodes = nodes_for(study, opened.digest, address, starting=False)
         print_plan(study, wanted, make_plan(study, index, todo, lanes, nodes))
         return
-    with _alone_in(study.folder):
+    with alone_in(study.folder):
         study.freeze(opened)
         failed: dict[str, str] = {}
         if todo:
-            nodes = _nodes(opened, study, address, starting=True)
+            nodes = nodes_for(study, opened.digest, address, starting=True)
             decided = make_plan(study, index, todo, lanes, nodes)
             failed = _carry_out(study, decided, opened.digest, lanes.stuck_after_s)
     done = len(wanted) - len(failed)
@@ -85,19 +80,6 @@ def cv(
             f"{len(failed)} of {len(wanted)} runs failed; the same command tries them again:\n"
             f"  {reasons}"
         )
-
-
-def _nodes(cohort: Cohort, study: Study, address: str | None, *, starting: bool) -> list[Node]:
-    """The cluster's nodes; this machine alone where no cluster is meant."""
-    from angioray.nodes import cluster_nodes, this_machine
-
-    if starting or address or os.environ.get("RAY_ADDRESS"):
-        from preprocess.cluster import start_ray
-
-        start_ray(address)
-        if address or os.environ.get("RAY_ADDRESS"):
-            return cluster_nodes(study.cohort_folder, study.folder, cohort.digest)
-    return this_machine()
 
 
 def _carry_out(study: Study, plan: Plan, digest: str, stuck_after_s: float) -> dict[str, str]:
@@ -113,20 +95,6 @@ def _carry_out(study: Study, plan: Plan, digest: str, stuck_after_s: float) -> d
         if folder.failure() != reason:  # its workers died before they could write why
             folder.fail(reason, "")
     return failed
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Refuse to run a study that another process is running; the lock dies with its process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as problem:
-            raise ValueError(
-                f"Another process is running the study in {folder}. Wait for it, or stop it."
-            ) from problem
-        yield
 
 
 if __name__ == "__main__":

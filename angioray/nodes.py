@@ -7,9 +7,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from angioray.residence import Share
 from preprocess.atomic import write_text
+
+if TYPE_CHECKING:
+    from angioray.study import Study
 
 ANSWER_WITHIN_S = 120.0
 """For a node to start a process and look; it imports PyTorch meanwhile."""
@@ -41,6 +45,28 @@ def this_machine() -> list[Node]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = torch.cuda.device_count()
     return [Node("this machine", float(os.cpu_count() or 1), float(gpus), memory, _gpu_memory())]
+
+
+def nodes_for(study: Study, digest: str, address: str | None, *, starting: bool) -> list[Node]:
+    """The cluster's nodes; this machine alone where no cluster is meant.
+
+    Args:
+        study: that they are to work on.
+        digest: its cohort's.
+        address: of a Ray cluster; without it RAY_ADDRESS, or this machine.
+        starting: join the cluster, or start one here, for work that comes next.
+
+    Raises:
+        ValueError: the cluster cannot be reached, or a node does not see the study.
+    """
+    cluster = address or os.environ.get("RAY_ADDRESS")
+    if starting or cluster:
+        from preprocess.cluster import start_ray
+
+        start_ray(address)
+    if cluster:
+        return cluster_nodes(study.cohort_folder, study.folder, digest)
+    return this_machine()
 
 
 def cluster_nodes(cohort: Path, runs: Path, digest: str) -> list[Node]:
@@ -78,6 +104,21 @@ def cluster_nodes(cohort: Path, runs: Path, digest: str) -> list[Node]:
         for node in able
         if _name(node) in answers
     ]
+
+
+def share_here(cpus: float, gpus: float) -> Share:
+    """What is this process's of its node, if the node is filled with others of its size.
+
+    Args:
+        cpus: CPU cores that Ray has given it.
+        gpus: GPUs likewise.
+    """
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    has = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
+    others = has.get("GPU", 1.0) / gpus if gpus else has.get("CPU", 1.0) / cpus
+    return Share(device=min(1.0, gpus) if gpus else 1.0, host=1 / max(1.0, others))
 
 
 def problem_here(cohort: Path, digest: str) -> str:

@@ -117,6 +117,28 @@ class RunFolder:
             yield
 
 
+@contextmanager
+def alone_in(folder: Path, *, what: str = "study") -> Iterator[None]:
+    """Refuse to run what another process is running; the lock dies with its process.
+
+    Args:
+        folder: which only one process may work in.
+        what: it is, in errors.
+
+    Raises:
+        ValueError: another process is at it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as problem:
+            raise ValueError(
+                f"Another process is running the {what} in {folder}. Wait for it, or stop it."
+            ) from problem
+        yield
+
+
 class MetricsLog:
     """``metrics.jsonl``: a run's own history, one line per logged step, in the order of steps.
 

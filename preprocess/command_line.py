@@ -138,8 +138,9 @@ def _call(command: Command, parser: _Parser, values: Namespace, prog: str) -> No
                 USER_ERROR,
             )
         _stop(prog, f"{problem.strerror or problem}: {problem.filename or ''}", USER_ERROR)
-    except KeyboardInterrupt:
-        _stop(prog, "stopped by you. The same command continues where it stopped.", INTERRUPTED)
+    except KeyboardInterrupt as stopped:
+        how = str(stopped) or "The same command continues where it stopped."
+        _stop(prog, f"stopped by you. {how}", INTERRUPTED)
 
 
 def _stop(prog: str, sentence: str, code: int) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,20 @@ class Cohort:
         if problems := contradictions(sequences, boxes):
             raise ValueError(f"{path} contradicts itself:\n  " + "\n  ".join(problems[:20]))
         return cls(folder, sequences, boxes)
+
+    def only(self, sequence_ids: Iterable[str]) -> Cohort:
+        """The same cohort without every other sequence: nothing can be learned of those.
+
+        Frames keep the image ids of the whole.
+        """
+        kept = set(sequence_ids)
+        part = Cohort(
+            self.folder,
+            {name: sequence for name, sequence in self.sequences.items() if name in kept},
+            tuple(box for box in self.boxes if box.sequence_id in kept),
+        )
+        part.first_image_id = {name: self.first_image_id[name] for name in part.sequences}
+        return part
 
     @cached_property
     def digest(self) -> str:

@@ -1,0 +1,307 @@
+"""The sweep of one fold: laid out, carried out and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from angioray.cost import frame_flop, run_steps
+from angioray.footprint import Footprint
+from angioray.plan import LaneGroup, LaneSettings, make_plan
+from angioray.selection import CohortIndex, Variant
+from angioray.study import StudySettings, Task
+from preprocess.cohort import Cohort
+from tune.halving import HalvingSettings
+from tune.objective import Objective
+from tune.parameters import Params
+from tune.samplers import Search, make_sampler
+from tune.search import BY_BASE, Candidate, SearchRun, Trial, best_of
+from tune.space import Space, plain
+from tune.space_file import SPACES, read_space, refusals
+from tune.sweep_folder import SCHEMA_VERSION, SweepFolder
+from tune.trial import Workplace
+
+if TYPE_CHECKING:
+    from angioray.nodes import Node
+    from tune.referee import Standing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What somebody wants searched, and how.
+
+    Attributes:
+        settings: the base that all but the searched settings stay at.
+        task: whose settings.
+        view: the detector's view; the only one there is if empty.
+        variant: of the detector.
+        space: the space's YAML file; the task's default if None.
+        search: where trials come from.
+        samples: trials at most.
+        halving: when they are stopped.
+        seed: of the sampler.
+        lanes: how trials share the cluster.
+        address: of the cluster.
+    """
+
+    settings: StudySettings
+    task: Task = "detector"
+    view: str = ""
+    variant: Variant = "B"
+    space: Path | None = None
+    search: Search = "tpe"
+    samples: int = 40
+    halving: HalvingSettings = field(default_factory=HalvingSettings)
+    seed: int = 0
+    lanes: LaneSettings = field(default_factory=LaneSettings)
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples is {self.samples}, expected 1 or more.")
+        if (self.lanes.ranks or 1) > 1:
+            raise ValueError(
+                f"lanes.ranks is {self.lanes.ranks}, but a trial is one process: GPUs are better "
+                "used by more trials at once. Leave it out."
+            )
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What a step with some settings takes, in steps of the base."""
+
+    space: Space
+    objective: Objective
+
+    def __call__(self, params: Params) -> float:
+        """By counted operations, so that it is the same on every machine."""
+        ratio = self._flop(self.space.settings(params)) / self._flop(self.space.base)
+        return float(f"{ratio:.3g}")
+
+    def _flop(self, settings: StudySettings) -> float:
+        return frame_flop(settings, self.objective.run_of(settings))
+
+
+@dataclass(frozen=True)
+class FoldSweep:
+    """A sweep over one fold's training part.
+
+    Attributes:
+        folder: where it is kept.
+        cohort: what it learns from.
+        order: what was asked for.
+        fold: the one whose validation part no trial sees.
+        objective: what trials are measured on.
+        space: what is searched.
+        candidates: the first trials; the base's settings are the very first.
+        rungs: steps at which trials are judged.
+    """
+
+    folder: SweepFolder
+    cohort: Cohort
+    order: Order
+    fold: int
+    objective: Objective
+    space: Space
+    candidates: tuple[Candidate, ...]
+    rungs: tuple[int, ...]
+
+    @classmethod
+    def plan(cls, folder: Path, cohort: Cohort, order: Order, fold: int) -> FoldSweep:
+        """Lay it out without writing anything.
+
+        Raises:
+            ValueError: something of the order cannot be; all that is wrong with the space at once.
+        """
+        objective = Objective.of(
+            cohort,
+            order.settings,
+            task=order.task,
+            view=order.view,
+            variant=order.variant,
+            fold=fold,
+        )
+        study = objective.study(objective.base, folder, cohort.folder)
+        study.look_for_weights()
+        file = order.space or SPACES / f"{order.task}.yaml"
+        space = read_space(file, objective.base, order.task)
+        if problems := refusals(space, StepTime(space, objective)):
+            raise ValueError(f"{file} cannot be searched:\n  - " + "\n  - ".join(problems))
+        candidates = (Candidate(space.of_base(), BY_BASE),)
+        index = CohortIndex.of(cohort, objective.base.view_classes)
+        rungs = order.halving.steps(run_steps(study, index, study.runs[0]))
+        sweep = cls(
+            SweepFolder(folder.absolute()),
+            cohort,
+            order,
+            fold,
+            objective,
+            space,
+            candidates,
+            rungs,
+        )
+        sweep._refuse_large_grid()
+        return sweep
+
+    def carry_out(
+        self, say: Callable[[str], None], shown: Callable[[Standing], None]
+    ) -> list[Trial]:
+        """Begin it, or go on with it, to its end.
+
+        Args:
+            say: is told what was decided.
+            shown: is told how it stands, a few times a second.
+
+        Returns:
+            Its trials.
+
+        Raises:
+            ValueError: another sweep lies in its folder, or no trial fits the cluster.
+        """
+        begun = self.folder.begun()
+        group: LaneGroup | None = None
+        if begun is None:
+            group = self._lanes(self._nodes(), say)
+        at_once = begun["at_once"] if begun else group.lanes if group else 1
+        self.folder.freeze(self.document(at_once))
+        search = self._search(at_once)
+        if search.over:
+            trials = list(search.trials.values())
+            self.folder.write_table(trials)
+            return trials
+        from tune.launch import run_search
+
+        table = _Table(self.folder)
+
+        def show(standing: Standing) -> None:
+            table.keep(standing.trials)
+            shown(standing)
+
+        group = group or self._lanes(self._nodes(), say)
+        return list(run_search(search, self.workplace, group, show).trials)
+
+    @property
+    def workplace(self) -> Workplace:
+        """What its workers must know."""
+        return Workplace(
+            self.folder.trials,
+            self.cohort.folder.absolute(),
+            self.cohort.digest,
+            self.objective,
+            self.rungs,
+        )
+
+    def document(self, at_once: int) -> dict[str, Any]:
+        """``sweep.json``."""
+        run = self.objective.run
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "cohort_digest": self.cohort.digest,
+            "task": run.task,
+            "view": run.view,
+            "variant": run.variant,
+            "size": run.size,
+            "seed": self.order.seed,
+            "samples": self.order.samples,
+            "search": self.order.search,
+            "at_once": at_once,
+            "rungs": list(self.rungs),
+            "reduction": self.order.halving.reduction,
+            "metric": self.objective.metric,
+            "space": self.space.as_json(),
+            "base": plain(self.objective.base),
+            "outer_fold": self.fold,
+            "seen": self.objective.seen(self.cohort),
+            "anchor_sets": [],
+        }
+
+    def best_settings(self, trials: Sequence[Trial]) -> StudySettings:
+        """The settings of the best trial.
+
+        Raises:
+            ValueError: no trial was finished.
+        """
+        if (best := best_of(trials)) is None:
+            reasons = sorted({trial.reason for trial in trials if trial.reason})
+            raise ValueError(
+                f"No trial in {self.folder.path} was finished, so there are no best settings. "
+                + " ".join(reasons)
+            )
+        return self.space.settings(best.params)
+
+    def _search(self, at_once: int) -> SearchRun:
+        order = self.order
+        return SearchRun(
+            self.space,
+            make_sampler(order.search, self.space, seed=order.seed, lanes=at_once),
+            self.candidates,
+            rungs=self.rungs,
+            reduction=order.halving.reduction,
+            lanes=at_once,
+            samples=order.samples,
+            step_time=StepTime(self.space, self.objective),
+            recorded=self.workplace.recorded(),
+        )
+
+    def _nodes(self) -> list[Node]:
+        from angioray.nodes import nodes_for
+
+        place = self.folder.trials
+        place.mkdir(parents=True, exist_ok=True)
+        study = self.objective.study(self.objective.base, place, self.cohort.folder.absolute())
+        return nodes_for(study, self.cohort.digest, self.order.address, starting=True)
+
+    def _lanes(self, nodes: list[Node], say: Callable[[str], None]) -> LaneGroup:
+        """How many trials go at once, by the heaviest of the settings that are searched."""
+        index = CohortIndex.of(self.cohort, self.objective.base.view_classes)
+        samples = self.order.samples
+
+        def study(settings: StudySettings, runs: int) -> Any:
+            folder = self.folder.trials
+            return self.objective.study(settings, folder, self.cohort.folder, runs)
+
+        def need(settings: StudySettings) -> int:
+            alone = study(settings, 1)
+            return Footprint.of(alone, index, alone.runs[0]).device
+
+        heaviest = study(max(self._sizes(), key=need), samples)
+        lanes = replace(self.order.lanes, ranks=1)
+        plan = make_plan(heaviest, index, heaviest.runs, lanes, nodes)
+        for note in plan.notes:
+            say(note.replace("runs at once", "trials at once"))
+        return plan.groups[0]
+
+    def _sizes(self) -> list[StudySettings]:
+        """Settings of the space that differ in what they cost."""
+        time = StepTime(self.space, self.objective)
+        return list({time(p): self.space.settings(p) for p in self.space.edges()}.values())
+
+    def _refuse_large_grid(self) -> None:
+        if self.order.search != "grid":
+            return
+        if lacking := [p.name for p in self.space if not p.domain.has_grid]:
+            raise ValueError(
+                f"A grid needs `points` or `step` for each range, but {', '.join(lacking)} have "
+                "none. Write them into the space, or search with tpe or random."
+            )
+        trials = len(self.candidates) + sum(1 for _ in self.space.grid())
+        if trials > self.order.samples:
+            raise ValueError(
+                f"The grid has {trials} trials and samples is {self.order.samples}. Give "
+                f"`--samples {trials}`, or write a coarser space: fewer `points` and choices."
+            )
+
+
+class _Table:
+    """Keeps the table of trials on disk as it changes."""
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder, self._last = folder, ""
+
+    def keep(self, trials: Sequence[Trial]) -> None:
+        text = repr(trials)
+        if text != self._last:
+            self._folder.write_table(trials)
+            self._last = text
