@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from angioray.cost import frame_flop, run_steps
-from angioray.footprint import Footprint
-from angioray.plan import LaneGroup, LaneSettings, make_plan
-from angioray.selection import CohortIndex, Variant
-from angioray.study import StudySettings, Task
+from angioray.cost import run_steps
+from angioray.plan import LaneGroup
+from angioray.selection import CohortIndex
+from angioray.study import StudySettings
 from preprocess.cohort import Cohort
-from tune.halving import HalvingSettings
 from tune.objective import Objective
-from tune.parameters import Params
-from tune.samplers import Search, make_sampler
+from tune.order import Order
+from tune.room import StepTime, room
+from tune.samplers import make_sampler
 from tune.search import BY_BASE, Candidate, SearchRun, Trial, best_of
 from tune.space import Space, plain
 from tune.space_file import SPACES, read_space, refusals
@@ -26,62 +25,6 @@ from tune.trial import Workplace
 if TYPE_CHECKING:
     from angioray.nodes import Node
     from tune.referee import Standing
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What somebody wants searched, and how.
-
-    Attributes:
-        settings: the base that all but the searched settings stay at.
-        task: whose settings.
-        view: the detector's view; the only one there is if empty.
-        variant: of the detector.
-        space: the space's YAML file; the task's default if None.
-        search: where trials come from.
-        samples: trials at most.
-        halving: when they are stopped.
-        seed: of the sampler.
-        lanes: how trials share the cluster.
-        address: of the cluster.
-    """
-
-    settings: StudySettings
-    task: Task = "detector"
-    view: str = ""
-    variant: Variant = "B"
-    space: Path | None = None
-    search: Search = "tpe"
-    samples: int = 40
-    halving: HalvingSettings = field(default_factory=HalvingSettings)
-    seed: int = 0
-    lanes: LaneSettings = field(default_factory=LaneSettings)
-    address: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"samples is {self.samples}, expected 1 or more.")
-        if (self.lanes.ranks or 1) > 1:
-            raise ValueError(
-                f"lanes.ranks is {self.lanes.ranks}, but a trial is one process: GPUs are better "
-                "used by more trials at once. Leave it out."
-            )
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """What a step with some settings takes, in steps of the base."""
-
-    space: Space
-    objective: Objective
-
-    def __call__(self, params: Params) -> float:
-        """By counted operations, so that it is the same on every machine."""
-        ratio = self._flop(self.space.settings(params)) / self._flop(self.space.base)
-        return float(f"{ratio:.3g}")
-
-    def _flop(self, settings: StudySettings) -> float:
-        return frame_flop(settings, self.objective.run_of(settings))
 
 
 @dataclass(frozen=True)
@@ -161,9 +104,7 @@ class FoldSweep:
             ValueError: another sweep lies in its folder, or no trial fits the cluster.
         """
         begun = self.folder.begun()
-        group: LaneGroup | None = None
-        if begun is None:
-            group = self._lanes(self._nodes(), say)
+        group = self.group(say) if begun is None else None
         at_once = begun["at_once"] if begun else group.lanes if group else 1
         self.folder.freeze(self.document(at_once))
         search = self._search(at_once)
@@ -179,8 +120,26 @@ class FoldSweep:
             table.keep(standing.trials)
             shown(standing)
 
-        group = group or self._lanes(self._nodes(), say)
+        group = group or self.group(say)
         return list(run_search(search, self.workplace, group, show).trials)
+
+    def group(self, say: Callable[[str], None] = lambda line: None) -> LaneGroup:
+        """Join the cluster, and cut it into trials.
+
+        Raises:
+            ValueError: it cannot be reached, or no trial fits.
+        """
+        nodes, lanes = self._nodes(), self.order.lanes
+        return room(
+            self.objective,
+            self.space,
+            self.folder.trials,
+            self.cohort,
+            self.order.samples,
+            lanes,
+            nodes,
+            say,
+        )
 
     @property
     def workplace(self) -> Workplace:
@@ -252,31 +211,6 @@ class FoldSweep:
         place.mkdir(parents=True, exist_ok=True)
         study = self.objective.study(self.objective.base, place, self.cohort.folder.absolute())
         return nodes_for(study, self.cohort.digest, self.order.address, starting=True)
-
-    def _lanes(self, nodes: list[Node], say: Callable[[str], None]) -> LaneGroup:
-        """How many trials go at once, by the heaviest of the settings that are searched."""
-        index = CohortIndex.of(self.cohort, self.objective.base.view_classes)
-        samples = self.order.samples
-
-        def study(settings: StudySettings, runs: int) -> Any:
-            folder = self.folder.trials
-            return self.objective.study(settings, folder, self.cohort.folder, runs)
-
-        def need(settings: StudySettings) -> int:
-            alone = study(settings, 1)
-            return Footprint.of(alone, index, alone.runs[0]).device
-
-        heaviest = study(max(self._sizes(), key=need), samples)
-        lanes = replace(self.order.lanes, ranks=1)
-        plan = make_plan(heaviest, index, heaviest.runs, lanes, nodes)
-        for note in plan.notes:
-            say(note.replace("runs at once", "trials at once"))
-        return plan.groups[0]
-
-    def _sizes(self) -> list[StudySettings]:
-        """Settings of the space that differ in what they cost."""
-        time = StepTime(self.space, self.objective)
-        return list({time(p): self.space.settings(p) for p in self.space.edges()}.values())
 
     def _refuse_large_grid(self) -> None:
         if self.order.search != "grid":

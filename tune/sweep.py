@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from angioray.plan import LaneSettings
 from angioray.selection import Variant
 from angioray.study import StudySettings
 from preprocess.command_line import run as run_command
 from tune.halving import HalvingSettings
+
+if TYPE_CHECKING:
+    from tune.fold_sweep import FoldSweep
+    from tune.search import Trial
 
 
 def sweep(
@@ -28,6 +32,7 @@ def sweep(
     fold: int = 0,
     out: Path = Path("sweep"),
     address: str | None = None,
+    nested: bool = False,
     resume: bool = False,
 ) -> None:
     """Search a detector's or the view classifier's settings on whatever Ray cluster is there.
@@ -52,6 +57,8 @@ def sweep(
         out: the sweep's folder; on a cluster, on storage that every node sees.
         address: of a Ray cluster; `auto` is the one that this machine belongs to. Without it
             RAY_ADDRESS, or a cluster started here for as long as the command runs.
+        nested: a sweep inside every fold, whose best settings that fold's validation part then
+            judges beside the settings as they are: what tuning is worth, without a leak.
         resume: go on with the sweep in that folder; finished trials stay.
 
     Examples:
@@ -59,10 +66,13 @@ def sweep(
       python -m tune.sweep --cohort cohort --config configs/paper.yaml --view RCA --resume
       python -m tune.sweep --cohort demo/cohort --config configs/demo.yaml --task view --samples 20
       python -m tune.sweep --cohort cohort --config.detector.steps 900 --space my.yaml --view LCA
+      python -m tune.sweep --cohort cohort --config configs/paper.yaml --view RCA --nested --out n
     """
     from angioray.run_folder import alone_in
     from preprocess.cohort import Cohort
-    from tune.fold_sweep import FoldSweep, Order
+    from tune.fold_sweep import FoldSweep
+    from tune.nested import judge_folds, plan_nested, write_nested
+    from tune.order import Order
 
     if task == "view" and view:
         raise ValueError("The classifier is one for all views: leave out `--view`, or `--task`.")
@@ -79,33 +89,38 @@ def sweep(
         lanes=lanes,
         address=address,
     )
-    if (out / "sweep.json").exists() and not resume:
+    if not resume and (any(out.glob("sweep.json")) or any(out.glob("fold*/sweep.json"))):
         raise ValueError(
             f"{out} holds a sweep. Go on with it by the same command with --resume, or give "
             "another folder for a new one: `--out`."
         )
     opened = Cohort.open(cohort)
-    planned = FoldSweep.plan(out, opened, order, fold)
+    sweeps = (
+        plan_nested(out, opened, order) if nested else [FoldSweep.plan(out, opened, order, fold)]
+    )
     try:
-        with alone_in(planned.folder.path, what="sweep"):
-            _carry_out(planned, cohort)
+        with alone_in(out, what="sweep"):
+            tables = [_carry_out(each, cohort, out) for each in sweeps]
+            if nested:
+                judged = judge_folds(out, sweeps, tables, sweeps[0].group, _say)
+                print(*write_nested(out, sweeps, judged), sep="\n")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             "The same command with --resume continues where it stopped."
         ) from None
 
 
-def _carry_out(planned: object, cohort: Path) -> None:
+def _carry_out(planned: FoldSweep, cohort: Path, out: Path) -> list[Trial]:
     from tune.ending import write_ending
-    from tune.fold_sweep import FoldSweep
     from tune.sweep_progress import SweepProgress
 
-    assert isinstance(planned, FoldSweep)
+    if planned.folder.path != out.absolute():
+        _say(f"Fold {planned.fold}, in {planned.folder.path}:")
     progress = SweepProgress(planned.order.samples, planned.rungs, planned.objective.metric)
     with progress:
         trials = planned.carry_out(_say, progress.show)
-    for line in write_ending(planned, trials, cohort):
-        print(line)
+    print(*write_ending(planned, trials, cohort), sep="\n")
+    return trials
 
 
 def _say(line: str) -> None:

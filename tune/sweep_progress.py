@@ -13,7 +13,7 @@ from rich.table import Table
 
 from preprocess.progress import LINE_EVERY_S, duration
 from tune.halving import BASE
-from tune.referee import Standing
+from tune.referee import Current, Standing
 from tune.search import Trial, best_of
 
 MOST_RUNNING = 16
@@ -110,8 +110,21 @@ class SweepProgress:
         if done <= self._start[1] or not ended:
             return None
         pace = (time.monotonic() - self._start[0]) / (done - self._start[1])
-        mean = sum(trial.steps for trial in ended) / len(ended)
-        return pace * max(0.0, mean * self._samples - done)
+        # One whole trial is added: those that end first are those that are stopped.
+        mean = (self._rungs[-1] + sum(trial.steps for trial in ended)) / (1 + len(ended))
+        under_way = sum(max(t.steps, c.done) for t, c in self._at_work(standing))
+        to_come = mean * (self._samples - len(ended)) - under_way
+        return pace * max(
+            to_come, sum(self._to_next_rung(t, c) for t, c in self._at_work(standing))
+        )
+
+    def _at_work(self, standing: Standing) -> list[tuple[Trial, Current]]:
+        by_number = {trial.number: trial for trial in standing.trials}
+        return [(by_number[number], current) for number, current in standing.running.items()]
+
+    def _to_next_rung(self, trial: Trial, current: Current) -> int:
+        ahead = [rung for rung in self._rungs if rung > trial.steps] or [trial.steps]
+        return max(0, ahead[0] - max(trial.steps, current.done))
 
     def _table(self, standing: Standing, summary: str) -> Table:
         columns = ("trial", "state", "step", self._metric, "loss", "frames/s", "settings")
