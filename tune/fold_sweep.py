@@ -12,11 +12,12 @@ from angioray.plan import LaneGroup
 from angioray.selection import CohortIndex
 from angioray.study import StudySettings
 from preprocess.cohort import Cohort
+from tune.candidates import FirstTrials
 from tune.objective import Objective
 from tune.order import Order
 from tune.room import StepTime, room
 from tune.samplers import make_sampler
-from tune.search import BY_BASE, Candidate, SearchRun, Trial, best_of
+from tune.search import SearchRun, Trial, best_of
 from tune.space import Space, plain
 from tune.space_file import SPACES, read_space, refusals
 from tune.sweep_folder import SCHEMA_VERSION, SweepFolder
@@ -37,8 +38,7 @@ class FoldSweep:
         order: what was asked for.
         fold: the one whose validation part no trial sees.
         objective: what trials are measured on.
-        space: what is searched.
-        candidates: the first trials; the base's settings are the very first.
+        first: what is searched, and what is tried before a sampler is asked.
         rungs: steps at which trials are judged.
     """
 
@@ -47,8 +47,7 @@ class FoldSweep:
     order: Order
     fold: int
     objective: Objective
-    space: Space
-    candidates: tuple[Candidate, ...]
+    first: FirstTrials
     rungs: tuple[int, ...]
 
     @classmethod
@@ -72,7 +71,7 @@ class FoldSweep:
         space = read_space(file, objective.base, order.task)
         if problems := refusals(space, StepTime(space, objective)):
             raise ValueError(f"{file} cannot be searched:\n  - " + "\n  - ".join(problems))
-        candidates = (Candidate(space.of_base(), BY_BASE),)
+        first = FirstTrials.of(space, objective, cohort)
         index = CohortIndex.of(cohort, objective.base.view_classes)
         rungs = order.halving.steps(run_steps(study, index, study.runs[0]))
         sweep = cls(
@@ -81,8 +80,7 @@ class FoldSweep:
             order,
             fold,
             objective,
-            space,
-            candidates,
+            first,
             rungs,
         )
         sweep._refuse_large_grid()
@@ -103,6 +101,8 @@ class FoldSweep:
         Raises:
             ValueError: another sweep lies in its folder, or no trial fits the cluster.
         """
+        for line in self.first.in_words():
+            say(line)
         begun = self.folder.begun()
         group = self.group(say) if begun is None else None
         at_once = begun["at_once"] if begun else group.lanes if group else 1
@@ -142,6 +142,11 @@ class FoldSweep:
         )
 
     @property
+    def space(self) -> Space:
+        """What is searched."""
+        return self.first.space
+
+    @property
     def workplace(self) -> Workplace:
         """What its workers must know."""
         return Workplace(
@@ -173,7 +178,7 @@ class FoldSweep:
             "base": plain(self.objective.base),
             "outer_fold": self.fold,
             "seen": self.objective.seen(self.cohort),
-            "anchor_sets": [],
+            "anchor_sets": [each.as_json() for each in self.first.anchor_sets],
         }
 
     def best_settings(self, trials: Sequence[Trial]) -> StudySettings:
@@ -195,7 +200,7 @@ class FoldSweep:
         return SearchRun(
             self.space,
             make_sampler(order.search, self.space, seed=order.seed, lanes=at_once),
-            self.candidates,
+            self.first.candidates,
             rungs=self.rungs,
             reduction=order.halving.reduction,
             lanes=at_once,
@@ -220,7 +225,7 @@ class FoldSweep:
                 f"A grid needs `points` or `step` for each range, but {', '.join(lacking)} have "
                 "none. Write them into the space, or search with tpe or random."
             )
-        trials = len(self.candidates) + sum(1 for _ in self.space.grid())
+        trials = len(self.first.candidates) + sum(1 for _ in self.space.grid())
         if trials > self.order.samples:
             raise ValueError(
                 f"The grid has {trials} trials and samples is {self.order.samples}. Give "

@@ -18,8 +18,8 @@ from tune.search import Trial, best_of
 from tune.space import plain
 
 SCHEMA_VERSION = 1
-MAY_CHANGE = {"samples", "at_once", "anchor_sets"}
-"""What a sweep that goes on may be given anew: more trials, or keeps from its first start."""
+MAY_CHANGE = {"samples", "at_once"}
+"""A sweep that goes on may be given more trials, and keeps how many it began with at once."""
 
 
 @dataclass(frozen=True)
