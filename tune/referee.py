@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tune.search import SearchRun, Trial
 
-PARKED_AFTER_S = 10.0
+PARKED_AFTER_S = 20.0
 """A trial gives up its place if the one it waits for has had none for so long."""
 
 Answer = Literal["go on", "end", "wait", "park"]

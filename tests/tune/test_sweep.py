@@ -34,7 +34,8 @@ def test_a_sweep_ends_with_its_files_and_says_who_saw_what(toy_sweep: ToySweep) 
     with (out / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["number"]) for row in rows] == list(range(SAMPLES))
-    assert rows[1]["detector.anchors"] in ("small", "large")
+    assert table[1]["origin"] == "proposed anchors"
+    assert rows[1]["detector.anchors"] == "proposed"
 
     document = json.loads((out / "sweep.json").read_text())
     assert document["rungs"] == [10, 30, 90] and document["metric"] == "AP@IoU0.20"
@@ -43,9 +44,13 @@ def test_a_sweep_ends_with_its_files_and_says_who_saw_what(toy_sweep: ToySweep) 
         "sequences": 6,
         "patients_also_inside": 0,
     }
+    sets = {each["name"]: each["best_possible_recall"]["0.2"] for each in document["anchor_sets"]}
+    assert sets.keys() == {"small", "large", "proposed"} and sets["proposed"] >= sets["small"]
     assert not (out / ".tune").exists(), "nothing of Ray Tune's own is left"
     assert "6 sequences of 6 patients, was seen by none." in said.stdout
     assert f"Next: python -m angioray.cv {toy_sweep.cohort} --config" in said.stdout
+    recall = said.stderr.index("Best possible recall of")
+    assert recall < said.stderr.index("trials at once"), "before any resource is asked for"
     assert "6 of 6 trials ended" in said.stderr and "Traceback" not in said.stderr
     assert "2 of 6 trials at once" in said.stderr or "1 of 6 trials at once" in said.stderr
 
@@ -58,7 +63,7 @@ def test_a_sweep_ends_with_its_files_and_says_who_saw_what(toy_sweep: ToySweep) 
         cwd=toy_sweep.folder,
     )
     assert plan.returncode == 0, plan.stderr
-    assert "detector-RCA-B-64-fold0" in plan.stdout
+    assert "2 of 2 runs to do" in plan.stdout, "fold 0 of each view"
 
 
 def best_number(table: list[dict[str, Any]]) -> int:
