@@ -18,6 +18,7 @@ from synthetic_sweep import (
     write_sweep,
 )
 
+from angioray.report.page import plain_table
 from tune.page import write_page
 from tune.page.importance import importance
 from tune.page.parameters import parameters, shown
@@ -243,3 +244,8 @@ def test_what_is_no_sweep_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="schema version 99; this version reads 1"):
         write_page(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_numbers_with_powers_of_ten_stand_flush_right() -> None:
+    table = plain_table("t", "T", ("a", "b"), [("2.42 × 10⁻⁵", "1"), ("0.001", "1 × x")])
+    assert table.is_right == (True, False)

@@ -69,7 +69,7 @@ def notices(sweep: Sweep) -> tuple[str, ...]:
     return tuple(found)
 
 
-def part(counts: Mapping[str, Any]) -> str:
+def _part(counts: Mapping[str, Any]) -> str:
     """``23 sequences of 9 patients``."""
     return (
         f"{_counted(counts['sequences'], 'sequence')} of {_counted(counts['patients'], 'patient')}"
@@ -91,9 +91,9 @@ def _searched(sweep: Sweep, parameters: list[Parameter]) -> str:
 def _seen(sweep: Sweep) -> str:
     seen, fold = sweep.document["seen"], sweep.document["outer_fold"]
     return (
-        f"Trials were trained on {part(seen['inner_train'])} and scored on "
-        f"{part(seen['inner_validation'])}, all from the training part of outer fold {fold}. No "
-        f"trial has seen the {part(seen['outer'])} that fold {fold} holds out."
+        f"Trials were trained on {_part(seen['inner_train'])} and scored on "
+        f"{_part(seen['inner_validation'])}, all from the training part of outer fold {fold}. No "
+        f"trial has seen the {_part(seen['outer'])} that fold {fold} holds out."
     )
 
 
