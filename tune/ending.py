@@ -8,12 +8,13 @@ from typing import Any
 
 from tune.fold_sweep import FoldSweep
 from tune.halving import BASE
+from tune.page import write_page
 from tune.search import Trial, best_of
 from tune.sweep_progress import in_words
 
 
 def write_ending(sweep: FoldSweep, trials: Sequence[Trial], cohort: Path) -> list[str]:
-    """Write ``best.yaml`` and say what the sweep has found.
+    """Write ``best.yaml`` and the page, and say what the sweep has found.
 
     Args:
         sweep: the sweep.
@@ -29,10 +30,11 @@ def write_ending(sweep: FoldSweep, trials: Sequence[Trial], cohort: Path) -> lis
     comment = [*found, *seen, "It is judged without having been seen by:", f"  {judge}"]
     sweep.folder.write_best(trials, settings, comment)
     path = sweep.folder.path
+    page = write_page(path)
     return [
         *found,
         *seen,
-        f"Wrote {sweep.folder.best}, {path / 'trials.csv'} and {path / 'trials.json'}.",
+        f"Wrote {sweep.folder.best}, {path / 'trials.csv'} and {page}.",
         f"Next: {judge}",
         f"  Fold {sweep.fold} alone judges these settings: the validation parts of the other folds "
         "have helped to choose them.",

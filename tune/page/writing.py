@@ -1,0 +1,36 @@
+"""Writing the page of a sweep into its folder, finished or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from angioray.report.page import Page
+from preprocess.atomic import write_text
+from tune.page.parameters import parameters
+from tune.page.sections import sections
+from tune.page.sweep import Sweep
+from tune.page.words import headline, notices, subtitle
+
+PAGE_FILE = "report.html"
+
+
+def write_page(folder: Path) -> Path:
+    """Write ``report.html`` from ``sweep.json`` and ``trials.json``: one file, without network.
+
+    Returns:
+        Its path.
+
+    Raises:
+        ValueError: the folder is no sweep, or its files are damaged.
+    """
+    sweep = Sweep.open(folder)
+    searched = parameters(sweep)
+    page = Page(
+        title=f"Sweep of {sweep.what}",
+        subtitle=subtitle(sweep),
+        headline=headline(sweep, searched),
+        notices=notices(sweep),
+        sections=sections(sweep, searched),
+    )
+    write_text(folder / PAGE_FILE, page.html())
+    return folder / PAGE_FILE
