@@ -17,9 +17,10 @@ from tune.referee import Standing
 class Numbers(Searcher):
     """Hands the referee's trials to Ray Tune; their settings wait at the referee."""
 
-    def __init__(self, referee: Any) -> None:
+    def __init__(self, referee: Any, give_up: Callable[[int], None]) -> None:
+        """``give_up`` is told of a trial that has lost its workers too often."""
         super().__init__(metric="number", mode="max")
-        self._referee = referee
+        self._referee, self._give_up = referee, give_up
         self._numbers: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> Any:
@@ -33,10 +34,9 @@ class Numbers(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A trial that ends with an error has lost its workers too often."""
+        """How others end the referee knows already."""
         if error:
-            why = "given up: its workers died again and again (out of memory?); see Ray's logs"
-            ray.get(self._referee.fail.remote(self._numbers[trial_id], why))
+            self._give_up(self._numbers[trial_id])
 
     def save(self, checkpoint_path: str) -> None:
         """The trials' folders are all that a resume needs."""

@@ -12,11 +12,12 @@ from typing import Any
 from angioray.plan import LaneGroup
 from tune.referee import Referee, Standing
 from tune.search import SearchRun
-from tune.trial import Workplace
+from tune.trial import Workplace, record_failure
 
 SHOWN_EVERY_S = 0.5
 WORKER_LOSSES = 5
 """Workers that one trial may lose before it counts as failed."""
+GIVEN_UP = "given up: its workers died again and again (out of memory?); see Ray's logs"
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -46,29 +47,54 @@ def run_search(
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import ray
-    from ray import tune
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from tune.actor import TrialActor
-    from tune.adaptors import Display, Numbers, Parking
+    from tune.adaptors import Display
 
     # Beside this process: anywhere else it could go down with a node that the sweep can spare.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(Referee)
     referee = actor.options(num_cpus=0, scheduling_strategy=here).remote(search)
+    storage = workplace.trials.parent / ".tune"
+    tuner = _tuner(referee, workplace, group, storage, Display(referee, show, SHOWN_EVERY_S))
+    try:
+        tuner.fit()
+        standing: Standing = ray.get(referee.standing.remote(()))
+        show(standing)
+    except ray.exceptions.RayActorError as problem:
+        raise ValueError(
+            "The process that decides on trials died. No trial is lost: the same command with "
+            "--resume goes on."
+        ) from problem
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+    return standing
+
+
+def _tuner(
+    referee: Any, workplace: Workplace, group: LaneGroup, storage: Path, display: Any
+) -> Any:
+    import ray
+    from ray import tune
+
+    from tune.actor import TrialActor
+    from tune.adaptors import Numbers, Parking
+
+    def give_up(number: int) -> None:
+        suggested, _ = ray.get(referee.task.remote(number))
+        record_failure(workplace, suggested, GIVEN_UP)
+        ray.get(referee.fail.remote(number, GIVEN_UP))
+
     constants = {"referee": referee, "workplace": workplace}
     trainable = tune.with_parameters(TrialActor, cpus=group.cpus, gpus=group.gpus, **constants)
     resources = {"cpu": group.cpus, **({"gpu": group.gpus} if group.gpus else {})}
-    storage = workplace.trials.parent / ".tune"
-    display = Display(referee, show, SHOWN_EVERY_S)
-    tuner = tune.Tuner(
+    return tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
-            search_alg=Numbers(referee),
+            search_alg=Numbers(referee, give_up),
             scheduler=Parking(),  # type: ignore[no-untyped-call]
             num_samples=-1,
             reuse_actors=True,
-            max_concurrent_trials=None,
         ),
         run_config=tune.RunConfig(
             name=f"sweep-{time.time_ns()}",
@@ -78,14 +104,3 @@ def run_search(
             verbose=0,
         ),
     )
-    try:
-        tuner.fit()
-        standing: Standing = ray.get(referee.standing.remote(()))
-        show(standing)
-    finally:
-        _remove(storage)
-    return standing
-
-
-def _remove(storage: Path) -> None:
-    shutil.rmtree(storage, ignore_errors=True)

@@ -70,6 +70,15 @@ def read_trial(folder: Path) -> Trial | None:
         ) from problem
 
 
+def record_failure(place: Workplace, suggested: Trial, reason: str) -> None:
+    """Write why a trial failed, for a worker that can no longer do so."""
+    folder = place.folder(suggested.number).path
+    folder.mkdir(parents=True, exist_ok=True)
+    trial = read_trial(folder) or suggested
+    trial.reason, trial.state = reason, "failed"
+    write_json(folder / TRIAL_FILE, trial.as_json())
+
+
 class TrialWorker:
     """Trains trials of one sweep, keeping the frames that the next may share."""
 
