@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 from tune.search import SearchRun, Trial
 
-PARKED_AFTER_S = 20.0
+PARKED_AFTER_S = 2.0
 """A trial gives up its place if the one it waits for has had none for so long."""
+LOST_AFTER_S = 20.0
+"""The same where a place seems to be free: a process may be on its way to it."""
 
 Answer = Literal["go on", "end", "wait", "park"]
 
@@ -51,6 +53,7 @@ class Referee:
         self._given: set[int] = set()
         self._running: dict[int, Current] = {}
         self._placed: Collection[int] = ()
+        self._places = 0
         self._placed_at = time.monotonic()
         self._halted = ""
 
@@ -91,11 +94,16 @@ class Referee:
         verdict = self._search.verdict(number, rung)
         if verdict != "not known yet":
             return verdict
-        return "park" if time.monotonic() - self._placed_at > PARKED_AFTER_S else "wait"
+        patience_s = PARKED_AFTER_S if len(self._placed) >= self._places else LOST_AFTER_S
+        if time.monotonic() - self._placed_at <= patience_s:
+            return "wait"
+        self._places = len(self._placed)  # what was free is gone
+        return "park"
 
     def standing(self, placed: Collection[int]) -> Standing:
         """How it stands; told which trials have a place in the cluster."""
         self._placed = placed
+        self._places = max(self._places, len(placed))
         if self._search.waits_for in placed or self._search.over:
             self._placed_at = time.monotonic()
         trials = tuple(self._search.trials.values())
