@@ -16,7 +16,7 @@ from angioray.classifier import view_classifier
 from angioray.detector import RetinaNet, RetinaNetSettings
 from angioray.run_folder import RunFolder
 from angioray.selection import CohortIndex
-from angioray.study import Run, Study
+from angioray.study import Run, Study, StudySettings
 
 Kind = tuple[str, int]
 """A run's task and input size."""
@@ -53,15 +53,22 @@ class Rates:
 def run_flop(study: Study, index: CohortIndex, run: Run) -> float:
     """Floating-point operations of a run's training."""
     if run.task == "detector":
-        detector = study.settings.detector
-        frames = detector.steps * detector.batch_size
-        return TRAINING_PASSES * frames * _detector_flop(detector)
-    view = study.settings.view
-    sequences = study.fold(run).train
-    frames = view.epochs * len(index.view_frames(sequences, view.frames_per_sequence))
+        frames = study.settings.detector.steps * study.settings.detector.batch_size
+    else:
+        view = study.settings.view
+        sequences = study.fold(run).train
+        frames = view.epochs * len(index.view_frames(sequences, view.frames_per_sequence))
+    return frames * frame_flop(study.settings, run)
+
+
+def frame_flop(settings: StudySettings, run: Run) -> float:
+    """Floating-point operations of training on one frame, on the average of a run."""
+    if run.task == "detector":
+        return TRAINING_PASSES * _detector_flop(_architecture(settings.detector))
+    view = settings.view
     # In the frozen stage gradients stop at layer4; a third of the passes is a fair account of it.
     frozen = view.frozen_epochs / view.epochs if view.epochs else 0
-    return frames * _view_flop(view.backbone, run.size) * (TRAINING_PASSES - frozen)
+    return _view_flop(view.backbone, run.size) * (TRAINING_PASSES - frozen)
 
 
 def lane_rates(study: Study, index: CohortIndex, *, gpus_per_lane: float, cpus: float) -> Rates:
@@ -98,6 +105,19 @@ def run_steps(study: Study, index: CohortIndex, run: Run) -> int:
     view = study.settings.view
     frames = len(index.view_frames(study.fold(run).train, view.frames_per_sequence))
     return view.epochs * -(-frames // view.batch_size)
+
+
+def _architecture(settings: RetinaNetSettings) -> RetinaNetSettings:
+    """The settings that operations depend on, so that they are counted once for all others."""
+    return RetinaNetSettings(
+        size=settings.size,
+        backbone=settings.backbone,
+        weights=settings.weights,
+        frozen_batch_norm=settings.frozen_batch_norm,
+        levels=settings.levels,
+        channels=settings.channels,
+        anchors=settings.anchors,
+    )
 
 
 @lru_cache

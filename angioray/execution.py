@@ -25,7 +25,7 @@ PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class Executor:
-    """Carries out runs of one study in one process, keeping the frames that the next may share."""
+    """Carries out runs in one process, keeping the frames that the next may share."""
 
     def __init__(
         self,
@@ -49,6 +49,11 @@ class Executor:
         self._precision = PRECISIONS[study.settings.precision]
         self._kept: tuple[tuple[str, str, str, int], FrameStore] | None = None
 
+    def turn_to(self, study: Study) -> None:
+        """Go on with another study of the same cohort, folds and frames."""
+        self._study = study
+        self._precision = PRECISIONS[study.settings.precision]
+
     def execute(self, run: Run, progress: Progress) -> Metrics:
         """Train, judge and write one run, continuing whatever is there of it.
 
@@ -59,6 +64,23 @@ class Executor:
         folder = RunFolder.of(self._study.folder, run)
         if folder.finished:
             return dict(folder.result()["metrics"])
+        return self.advance(run, folder, progress)
+
+    def advance(
+        self, run: Run, folder: RunFolder, progress: Progress, *, until: int | None = None
+    ) -> Metrics:
+        """Train a run up to a step and judge it there; it is finished at its last step alone.
+
+        Args:
+            run: which.
+            folder: its own, which may lie anywhere.
+            progress: is told now and then.
+            until: the step; the last one if None.
+
+        Raises:
+            ValueError: the run has nothing to train on, or its weights cannot be had.
+            FloatingPointError: training diverged.
+        """
         settings = self._study.settings
         started = time.perf_counter()
         store = self._frames(run)
@@ -74,10 +96,11 @@ class Executor:
             checkpoint_every=settings.checkpoint_every,
             progress=progress,
             compiled=settings.compile,
+            until=until,
         )
         trained = time.perf_counter()
         judgement = job.judge(self._precision)
-        if self._world.leads:
+        if self._world.leads and (until is None or until >= job.steps):
             # Training counts all attempts; loading and judging this one.
             seconds = loaded - started + trained_s + time.perf_counter() - trained
             folder.finish(run, judgement, job.steps, seconds)

@@ -16,7 +16,7 @@ from ray.train.v2._internal.execution.callback import ControllerCallback
 
 from angioray.execution import Executor, reason_of
 from angioray.lanes import PROGRESS_EVERY_S
-from angioray.residence import Share
+from angioray.nodes import share_here
 from angioray.run_folder import RunFolder
 from angioray.step import World
 from angioray.study import Run, Study
@@ -57,7 +57,7 @@ def work(config: dict[str, Any]) -> None:
         ray.train.torch.get_device(),
         context.get_world_rank(),
         context.get_world_size(),
-        _share(config["cpus"], config["gpus"]),
+        share_here(config["cpus"], config["gpus"]),
     )
     queue, lane = config["queue"], config["lane"]
     node = ray.util.get_node_ip_address()
@@ -78,14 +78,6 @@ def work(config: dict[str, Any]) -> None:
     worker = _Worker(Executor(study, cohort, world), study, queue, lane, world)
     while (name := _next_run(queue, lane, world, wide=config["wide"], node=node)) is not None:
         worker.carry_out(study.run(name))
-
-
-def _share(cpus: float, gpus: float) -> Share:
-    """What is this process's of its node, if the node is filled with others of its size."""
-    here = ray.get_runtime_context().get_node_id()
-    has = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
-    others = has.get("GPU", 1.0) / gpus if gpus else has.get("CPU", 1.0) / cpus
-    return Share(device=min(1.0, gpus) if gpus else 1.0, host=1 / max(1.0, others))
 
 
 def _next_run(queue: Any, lane: int, world: World, *, wide: bool, node: str) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from angioray.residence import Share
 from preprocess.storage import StorageError, open_storage
 
 if TYPE_CHECKING:
@@ -103,6 +104,21 @@ def cluster_nodes(study: Study, digest: str) -> list[Node]:
         for node in able
         if _name(node) in answers
     ]
+
+
+def share_here(cpus: float, gpus: float) -> Share:
+    """What is this process's of its node, if the node is filled with others of its size.
+
+    Args:
+        cpus: CPU cores that Ray has given it.
+        gpus: GPUs likewise.
+    """
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    has = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
+    others = has.get("GPU", 1.0) / gpus if gpus else has.get("CPU", 1.0) / cpus
+    return Share(device=min(1.0, gpus) if gpus else 1.0, host=1 / max(1.0, others))
 
 
 def problem_here(cohort: Location, digest: str) -> str:

@@ -93,7 +93,8 @@ class Plateau:
 
         They must not reach beyond an epoch's last step, which judges the epoch.
         """
-        self._sum += sum(losses)
+        for loss in losses:  # one by one, so that it does not matter how they were told
+            self._sum += loss
         if not self.judges(step):
             return
         mean, self._sum = self._sum / self._steps_per_epoch, 0.0

@@ -254,10 +254,15 @@ class Study:
                     "Give the same ones to continue it, or another runs folder for a new study."
                 )
         else:
-            self._look_for_weights()
+            self.look_for_weights()
         self.folder.write_json(STUDY_FILE, document)
 
-    def _look_for_weights(self) -> None:
+    def look_for_weights(self) -> None:
+        """Refuse a study whose networks' weights cannot be had.
+
+        Raises:
+            ValueError: they cannot.
+        """
         view, detector = self.settings.view, self.settings.detector
         wanted = {
             "view": (view.backbone, view.weights),

@@ -32,6 +32,7 @@ def train(
     checkpoint_every: int,
     progress: Progress,
     compiled: bool = False,
+    until: int | None = None,
 ) -> float:
     """Train a job to its last step, from its checkpoint if there is one.
 
@@ -45,6 +46,7 @@ def train(
         checkpoint_every: steps between checkpoints.
         progress: is told now and then.
         compiled: compile forward pass and losses as one graph; CUDA graphs on a GPU.
+        until: stop after this step, with a checkpoint to go on from; at the last one if None.
 
     Returns:
         Seconds spent training, earlier attempts included up to the checkpoint that was kept.
@@ -59,11 +61,12 @@ def train(
     log = MetricsLog(folder, from_step=start) if world.leads else None
     clock = _Clock(job.batches.batch_size, start)
     unread: list[dict[str, Tensor]] = []
-    for step in range(start, job.steps):
+    end = job.steps if until is None else min(until, job.steps)
+    for step in range(start, end):
         rate = _learning_rate(job, step)
         unread.append(stepper.take(step, rate))
         done = step + 1
-        saving = done % checkpoint_every == 0 or done == job.steps
+        saving = done % checkpoint_every == 0 or done == end
         logging = done % LOG_EVERY == 0 or done == job.steps
         if saving or logging or (job.plateau is not None and job.plateau.judges(step)):
             _refuse_if_not_finite(stepper.first_bad, job, world, folder)

@@ -31,6 +31,8 @@ def start_ray(address: str | None) -> dict[str, float]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
+    if ray.is_initialized():  # one that this process has joined before
+        return dict(ray.cluster_resources())
     # Only an address joins a cluster: one that happens to run here may be another study's.
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     _expect_an_answer(where)

@@ -139,8 +139,9 @@ def _call(command: Command, parser: _Parser, values: Namespace, prog: str) -> No
             )
         where = f": {problem.filename}" if problem.filename else ""
         _stop(prog, f"{problem.strerror or problem}{where}", USER_ERROR)
-    except KeyboardInterrupt:
-        _stop(prog, "stopped by you. The same command continues where it stopped.", INTERRUPTED)
+    except KeyboardInterrupt as stopped:
+        how = str(stopped) or "The same command continues where it stopped."
+        _stop(prog, f"stopped by you. {how}", INTERRUPTED)
 
 
 def _stop(prog: str, sentence: str, code: int) -> NoReturn:

@@ -20,6 +20,19 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE_S = 60.0
 
+FIGURES = """
+JSON.stringify([...document.querySelectorAll('main svg')].map(svg => {
+  const box = svg.getBoundingClientRect();
+  const ink = [...svg.querySelectorAll('path, rect, image, use, text')]
+    .filter(e => e.getBoundingClientRect().width + e.getBoundingClientRect().height > 0).length;
+  const visible = getComputedStyle(svg).visibility;
+  return [svg.getAttribute('aria-label'), box.width, box.height, ink, visible];
+}))
+"""
+"""Each figure's name, width, height, marks that cover anything, and visibility, as JSON."""
+TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+"""Pixels by which a page would have to be scrolled sideways."""
+
 
 def installed() -> str | None:
     """The path of a Chromium on this machine, or None."""

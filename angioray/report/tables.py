@@ -13,7 +13,7 @@ from angioray.report.published import Published
 
 NOTHING = "\N{EN DASH}"
 _PUBLISHED_BY = "paper"
-_NUMBER = re.compile(r"[-+\d][\d.,%/ ]*( s| min.*| h.*)?")
+_NUMBER = re.compile(r"[-+\d][\d.,%/ ]*( s| min.*| h.*|× 10[⁻⁰¹²³⁴-⁹]+)?")
 
 
 @dataclass(frozen=True, kw_only=True)

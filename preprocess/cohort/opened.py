@@ -100,6 +100,21 @@ class Cohort:
             raise ValueError(f"{path} contradicts itself:\n  " + "\n  ".join(problems[:20]))
         return cls(folder, sequences, boxes, copy)
 
+    def only(self, sequence_ids: Iterable[str]) -> Cohort:
+        """The same cohort without every other sequence: nothing can be learned of those.
+
+        Frames keep the image ids of the whole.
+        """
+        kept = set(sequence_ids)
+        part = Cohort(
+            self.folder,
+            {name: sequence for name, sequence in self.sequences.items() if name in kept},
+            tuple(box for box in self.boxes if box.sequence_id in kept),
+            self.copy,
+        )
+        part.first_image_id = {name: self.first_image_id[name] for name in part.sequences}
+        return part
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the annotations and every cine's own digest: what a study was run on."""

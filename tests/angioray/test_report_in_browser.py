@@ -8,7 +8,7 @@ from pathlib import Path
 
 import browser
 import pytest
-from browser import Browser
+from browser import FIGURES, TOO_WIDE, Browser
 from synthetic_study import write_cohort, write_study
 
 from angioray.report import write_report
@@ -18,17 +18,6 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None,
     reason="there is no Chromium on this machine; on Debian: apt-get install chromium",
 )
-
-UNSEEN = """
-JSON.stringify([...document.querySelectorAll('main svg')].map(svg => {
-  const box = svg.getBoundingClientRect();
-  const ink = [...svg.querySelectorAll('path, rect, image, use, text')]
-    .filter(e => e.getBoundingClientRect().width + e.getBoundingClientRect().height > 0).length;
-  const visible = getComputedStyle(svg).visibility;
-  return [svg.getAttribute('aria-label'), box.width, box.height, ink, visible];
-}))
-"""
-TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +49,7 @@ def test_the_console_is_listened_to(tmp_path: Path) -> None:
 
 
 def test_every_figure_is_seen(opened: Browser) -> None:
-    figures = json.loads(opened.evaluate(UNSEEN))
+    figures = json.loads(opened.evaluate(FIGURES))
     assert len(figures) > 20
     for name, width, height, ink, visibility in figures:
         assert width > 100 and height > 80 and visibility == "visible", name

@@ -1,0 +1,30 @@
+"""A toy sweep with time to be disturbed, and what it ends with if nobody disturbs it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import yaml
+from command_processes import run
+from settings import TOY
+from toy_sweep import SPACE, ToySweep
+
+from preprocess.cohort import Cohort
+from tune.space import plain
+
+
+@pytest.fixture(scope="session")
+def toy_sweep(toy_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> ToySweep:
+    """Carried out by the command; treat it as read-only."""
+    folder = tmp_path_factory.mktemp("sweep")
+    settings = replace(
+        TOY, detector=replace(TOY.detector, steps=90, batch_size=8), checkpoint_every=5
+    )
+    (folder / "toy.yaml").write_text(yaml.safe_dump(plain(settings)))
+    (folder / "space.yaml").write_text(SPACE)
+    sweep = ToySweep(folder, toy_cohort.folder)
+    said = run(*sweep.command(folder / "sweep"), cwd=folder)
+    assert said.returncode == 0, said.stderr
+    sweep.said.append(said)
+    return sweep

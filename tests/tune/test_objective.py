@@ -1,0 +1,158 @@
+"""No leak: trials see the inner split alone, which no patient straddles."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from settings import TOY
+
+from angioray.run_folder import MetricsLog
+from angioray.selection import CohortIndex
+from angioray.step import World
+from angioray.study import Study, StudySettings, Task
+from preprocess.cohort import Cohort
+from tune.objective import Objective
+from tune.search import BY_BASE, Trial
+from tune.trial import TrialWorker, Workplace
+
+torch.set_num_threads(1)  # as a worker has it
+CASES: list[tuple[Task, str]] = [("detector", "RCA"), ("view", "")]
+RUNGS = {"detector": (4, 12), "view": (2, 6)}
+
+
+def patients(cohort: Cohort, sequences: Any) -> set[str]:
+    return {cohort.sequences[sequence].patient_id for sequence in sequences}
+
+
+@pytest.mark.parametrize("unit", ["sequence", "patient"])
+@pytest.mark.parametrize(("task", "view"), CASES)
+@pytest.mark.parametrize("fold", [0, 1])
+def test_the_inner_split_lies_in_the_training_part(
+    toy_cohort: Cohort, task: Task, view: str, fold: int, unit: Any
+) -> None:
+    settings = replace(TOY, view=replace(TOY.view, split_unit=unit))
+    objective = Objective.of(toy_cohort, settings, task=task, view=view, fold=fold)
+    study = Study.plan(toy_cohort, Path(), settings)
+    outer = study.splits["view" if task == "view" else "detector/RCA"][fold]
+    train, validation = objective.inner.train, objective.inner.validation
+    assert sorted([*train, *validation]) == sorted(outer.train)
+    assert objective.outer == outer.validation
+    assert not patients(toy_cohort, train) & patients(toy_cohort, validation)
+    both = patients(toy_cohort, outer.train) & patients(toy_cohort, outer.validation)
+    seen = objective.seen(toy_cohort)
+    assert seen["outer"]["patients_also_inside"] == len(both)
+    assert (both == set()) == (task == "detector" or unit == "patient")
+    assert seen["inner_train"]["sequences"] == len(train)
+
+
+def trained(cohort: Cohort, objective: Objective, folder: Path) -> tuple[Any, Any]:
+    """The score and the history of a trial with the base's settings."""
+    rungs = RUNGS[objective.run.task]
+    place = Workplace(folder, cohort.folder, cohort.digest, objective, rungs)
+    worker = TrialWorker(place, World(torch.device("cpu")))
+    trial = Trial(0, {}, BY_BASE)
+    for rung in range(len(rungs)):
+        trial = worker.advance(trial, objective.base, rung, lambda *_: None)
+    assert trial.reason is None, trial.reason
+    lines = [line["loss"] for line in MetricsLog.lines(place.folder(0))]
+    return trial.curve, lines
+
+
+def changed(cohort: Cohort, folder: Path, sequences: Any) -> Cohort:
+    """A copy of the cohort in which some cines are no longer readable."""
+    shutil.copytree(cohort.folder, folder)
+    for sequence in sequences:
+        for file in (folder / "frames.zarr" / sequence).rglob("c/**/*"):
+            if file.is_file():
+                file.write_bytes(b"nothing that could be read")
+    return Cohort.open(folder)
+
+
+@pytest.mark.parametrize(("task", "view"), CASES)
+def test_trials_are_the_same_without_the_outer_fold(
+    toy_cohort: Cohort, tmp_path: Path, task: Task, view: str
+) -> None:
+    objective = Objective.of(toy_cohort, TOY, task=task, view=view)
+    expected = trained(toy_cohort, objective, tmp_path / "whole")
+    without = changed(toy_cohort, tmp_path / "without", objective.outer)
+    with pytest.raises(ValueError):
+        without.cine(objective.outer[0])
+    assert trained(without, objective, tmp_path / "part") == expected
+    # And the test can fail: without a cine that it does see, a trial says so.
+    blind = changed(toy_cohort, tmp_path / "blind", objective.inner.validation)
+    with pytest.raises(AssertionError, match=objective.inner.validation[0]):
+        trained(blind, objective, tmp_path / "blind-trials")
+
+
+def test_a_worker_knows_no_other_sequence(toy_cohort: Cohort, tmp_path: Path) -> None:
+    objective = Objective.of(toy_cohort, TOY, task="detector", view="LCA")
+    part = toy_cohort.only(objective.sequences)
+    assert set(part.sequences) == set(objective.sequences)
+    assert {box.sequence_id for box in part.boxes} <= set(objective.sequences)
+    index = CohortIndex.of(part, TOY.view_classes)
+    with pytest.raises(KeyError):
+        index.view_frame(objective.outer[0])
+    sequence = objective.inner.validation[0]
+    assert part.image_id(sequence, 4) == toy_cohort.image_id(sequence, 4)
+
+
+@pytest.mark.parametrize(("task", "view"), CASES)
+def test_rungs_are_stops_on_one_road(
+    toy_cohort: Cohort, tmp_path: Path, task: Task, view: str
+) -> None:
+    """A trial judged on the way, by several processes, ends as a run that was never stopped."""
+    objective = Objective.of(toy_cohort, TOY, task=task, view=view)
+    steps = 12 if task == "detector" else 6
+
+    def weights(name: str, rungs: tuple[int, ...]) -> bytes:
+        place = Workplace(tmp_path / name, toy_cohort.folder, toy_cohort.digest, objective, rungs)
+        trial = Trial(0, {}, BY_BASE)
+        for rung in range(len(rungs)):
+            worker = TrialWorker(place, World(torch.device("cpu")))
+            trial = worker.advance(trial, objective.base, rung, lambda *_: None)
+        folder = place.folder(0)
+        assert folder.finished and trial.reason is None
+        assert folder.result()["metrics"][objective.metric] == pytest.approx(trial.score, abs=1e-6)
+        (file,) = folder.checkpoint.glob("weights-*")
+        return file.read_bytes()
+
+    assert weights("straight", (steps,)) == weights("stops", (1, 3, 5, steps))
+
+
+def test_a_trial_that_diverges_fails_with_its_reason(toy_cohort: Cohort, tmp_path: Path) -> None:
+    wild = replace(TOY.detector.optimiser, learning_rate=1e20)
+    settings = replace(TOY, detector=replace(TOY.detector, optimiser=wild))
+    objective = Objective.of(toy_cohort, settings, task="detector", view="RCA")
+    place = Workplace(tmp_path, toy_cohort.folder, toy_cohort.digest, objective, (4, 12))
+    worker = TrialWorker(place, World(torch.device("cpu")))
+    failed = worker.advance(Trial(3, {}, BY_BASE), settings, 0, lambda *_: None)
+    assert failed.reason is not None and "not finite" in failed.reason
+    assert json.loads((tmp_path / "003" / "trial.json").read_text())["reason"] == failed.reason
+    # The process goes on with the next trial.
+    sound = worker.advance(Trial(4, {}, BY_BASE), TOY_OF(objective), 0, lambda *_: None)
+    assert sound.reason is None and sound.steps == 4
+    worker.end(sound, "stopped")
+    assert not (tmp_path / "004" / "checkpoint").exists()
+
+
+def TOY_OF(objective: Objective) -> StudySettings:  # noqa: N802
+    """The toy's settings, narrowed to the objective."""
+    return replace(objective.base, detector=replace(TOY.detector, variants=("B",)))
+
+
+def test_what_cannot_be_searched_is_a_sentence(toy_cohort: Cohort) -> None:
+    with pytest.raises(ValueError, match="detectors of LCA, RCA"):
+        Objective.of(toy_cohort, TOY, task="detector")
+    with pytest.raises(ValueError, match="no detector of view 'RCX', but of LCA, RCA"):
+        Objective.of(toy_cohort, TOY, task="detector", view="RCX")
+    with pytest.raises(ValueError, match="no fold 2: the study has folds 0 to 1"):
+        Objective.of(toy_cohort, TOY, task="view", fold=2)
+    many = replace(TOY, folds=12)
+    with pytest.raises(ValueError, match="The training part of fold 0 has 11 patients, too few"):
+        Objective.of(toy_cohort, many, task="detector", view="RCA")

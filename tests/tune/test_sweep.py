@@ -1,0 +1,161 @@
+"""The command for real: a sweep on local Ray, killed, stopped, robbed of a worker, and resumed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from command_processes import Running, Watch, run
+from toy_sweep import ACTOR, SAMPLES, ToySweep, ended, half_done, trials
+
+from preprocess.cohort import Cohort
+
+pytestmark = pytest.mark.slow
+
+
+def workers(command: Running) -> list[Any]:
+    return [p for p in command.descendants() if ACTOR in " ".join(p.cmdline())]
+
+
+def test_a_sweep_ends_with_its_files_and_says_who_saw_what(toy_sweep: ToySweep) -> None:
+    out, said = toy_sweep.out, toy_sweep.said[0]
+    table = trials(out)
+    assert [row["number"] for row in table] == list(range(SAMPLES))
+    assert table[0]["origin"] == "paper's settings" and table[0]["state"] == "finished"
+    assert {"stopped", "finished"} <= {row["state"] for row in table}
+    assert all(row["steps"] in (10, 30, 90) for row in table if row["state"] != "failed")
+    for row in table:
+        assert row["score"] == (row["curve"][-1][1] if row["curve"] else None)
+    with (out / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["number"]) for row in rows] == list(range(SAMPLES))
+    assert table[1]["origin"] == "proposed anchors"
+    assert rows[1]["detector.anchors"] == "proposed"
+
+    document = json.loads((out / "sweep.json").read_text())
+    assert document["rungs"] == [10, 30, 90] and document["metric"] == "AP@IoU0.20"
+    assert document["seen"]["outer"] == {
+        "patients": 6,
+        "sequences": 6,
+        "patients_also_inside": 0,
+    }
+    sets = {each["name"]: each["best_possible_recall"]["0.2"] for each in document["anchor_sets"]}
+    assert sets.keys() == {"small", "large", "proposed"} and sets["proposed"] >= sets["small"]
+    assert not (out / ".tune").exists(), "nothing of Ray Tune's own is left"
+    assert "6 sequences of 6 patients, was seen by none." in said.stdout
+    assert f"Next: python -m angioray.cv {toy_sweep.cohort} --config" in said.stdout
+    recall = said.stderr.index("Best possible recall of")
+    assert recall < said.stderr.index("trials at once"), "before any resource is asked for"
+    assert "6 of 6 trials ended" in said.stderr and "Traceback" not in said.stderr
+    assert "2 of 6 trials at once" in said.stderr or "1 of 6 trials at once" in said.stderr
+
+    (best,) = (row for row in table if row["number"] == best_number(table))
+    settings = yaml.safe_load((out / "best.yaml").read_text())
+    assert settings["detector"]["focal_alpha"] == best["params"]["detector.focal_alpha"]
+    assert settings["tasks"] == ["detector"] and settings["detector"]["variants"] == ["B"]
+    plan = run(
+        *("angioray.cv", toy_sweep.cohort, "--config", out / "best.yaml", "--plan"),
+        cwd=toy_sweep.folder,
+    )
+    assert plan.returncode == 0, plan.stderr
+    assert "2 of 2 runs to do" in plan.stdout, "fold 0 of each view"
+
+
+def best_number(table: list[dict[str, Any]]) -> int:
+    finished = [row for row in table if row["state"] == "finished"]
+    best = max(finished, key=lambda row: (row["score"], -row["number"]))
+    return int(best["number"])
+
+
+def test_killed_and_stopped_it_ends_as_if_undisturbed(
+    toy_sweep: ToySweep, watch: Watch, tmp_path: Path
+) -> None:
+    out = tmp_path / "sweep"
+    command = toy_sweep.command(out)
+    with watch.running(tmp_path, *command) as first:
+        first.wait_until(lambda: bool(half_done(out)))
+        second = run(*command, "--resume", cwd=tmp_path)
+        assert second.returncode == 2
+        assert f"Another process is running the sweep in {out}." in second.stderr
+        first.wait_until(lambda: len(workers(first)) > 0)
+        workers(first)[0].kill()
+        first.wait_until(lambda: bool(ended(out)))
+        stopped = first.interrupt()
+    assert stopped.code == 130
+    assert "stopped by you. The same command with --resume continues" in stopped.err
+    assert "Traceback" not in stopped.err
+    before = ended(out)
+    assert before and len(before) < SAMPLES
+
+    without = run(*command, cwd=tmp_path)
+    assert without.returncode == 2 and "the same command with --resume" in without.stderr
+
+    with watch.running(tmp_path, *command, "--resume") as again:
+        again.wait_until(lambda: len(ended(out)) > len(before) and bool(half_done(out)))
+        assert again.kill().code == -9
+    assert before.items() <= ended(out).items()
+    with watch.running(tmp_path, *command, "--resume") as last:
+        assert last.finish().code == 0, last.ended().err
+    assert trials(out) == trials(toy_sweep.out)
+    assert (out / "best.yaml").read_text().partition("\nseed:")[2] == (
+        toy_sweep.out / "best.yaml"
+    ).read_text().partition("\nseed:")[2]
+
+    over = run(*command, "--resume", cwd=tmp_path)
+    assert over.returncode == 0 and "Next: python -m angioray.cv" in over.stdout
+    other = run(*command, "--resume", "--seed", 1, cwd=tmp_path)
+    assert other.returncode == 2 and "seed was 0 and is now 1" in other.stderr
+
+
+def test_nested_sweeps_judge_each_fold_by_what_none_has_seen(
+    toy_sweep: ToySweep, toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    (tmp_path / "view.yaml").write_text(
+        "view.optimiser.learning_rate: {low: 1.0e-5, high: 1.0e-1, log: true}\n"
+    )
+    words = ("--cohort", toy_cohort.folder, "--config", toy_sweep.folder / "toy.yaml")
+    said = run(
+        *("tune.sweep", *words, "--task", "view", "--space", tmp_path / "view.yaml"),
+        *("--samples", 3, "--nested", "--out", tmp_path / "nested"),
+        cwd=tmp_path,
+    )
+    assert said.returncode == 0, said.stderr
+    document = json.loads((tmp_path / "nested" / "nested.json").read_text())
+    assert [fold["fold"] for fold in document["folds"]] == [0, 1]
+    for fold in document["folds"]:
+        result = tmp_path / "nested" / "base" / f"view-32-fold{fold['fold']}" / "result.json"
+        assert json.loads(result.read_text())["metrics"]["accuracy"] == fold["base"]
+        assert (tmp_path / "nested" / f"fold{fold['fold']}" / "best.yaml").is_file()
+    values = [fold["base"] for fold in document["folds"]]
+    assert document["base"]["mean"] == pytest.approx(sum(values) / 2)
+    assert "its validation part was seen once" in said.stdout
+    report = run("angioray.report", tmp_path / "nested" / "base", cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--view", "RCX"), "no detector of view 'RCX', but of LCA, RCA"),
+        (("--search", "grid"), "A grid needs `points` or `step` for each range"),
+        (("--samples", 0), "samples is 0, expected 1 or more"),
+        (("--halving.reduction", 1), "a reduction above 1"),
+        (("--lanes.ranks", 2), "a trial is one process"),
+        (("--config.detector.weights", "nowhere.pth"), "nowhere.pth"),
+        (("--task", "view"), "leave out `--view`"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_ray_starts(
+    toy_sweep: ToySweep, tmp_path: Path, options: tuple[object, ...], sentence: str
+) -> None:
+    said: subprocess.CompletedProcess[str] = run(
+        *toy_sweep.command(tmp_path / "out"), *options, cwd=tmp_path
+    )
+    assert said.returncode == 2 and sentence in said.stderr, said.stderr
+    assert "Traceback" not in said.stderr
+    assert not (tmp_path / "out" / "sweep.json").exists()

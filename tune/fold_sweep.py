@@ -1,0 +1,245 @@
+"""The sweep of one fold: laid out, carried out and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from angioray.cost import run_steps
+from angioray.plan import LaneGroup
+from angioray.selection import CohortIndex
+from angioray.study import StudySettings
+from preprocess.cohort import Cohort
+from preprocess.storage import Storage, absolute
+from tune.candidates import FirstTrials
+from tune.objective import Objective
+from tune.order import Order
+from tune.room import StepTime, room
+from tune.samplers import make_sampler
+from tune.search import SearchRun, Trial, best_of
+from tune.space import Space, plain
+from tune.space_file import SPACES, read_space, refusals
+from tune.sweep_folder import SCHEMA_VERSION, SweepFolder
+from tune.trial import Workplace
+
+if TYPE_CHECKING:
+    from angioray.nodes import Node
+    from tune.referee import Standing
+
+
+@dataclass(frozen=True)
+class FoldSweep:
+    """A sweep over one fold's training part.
+
+    Attributes:
+        folder: where it is kept.
+        cohort: what it learns from.
+        order: what was asked for.
+        fold: the one whose validation part no trial sees.
+        objective: what trials are measured on.
+        first: what is searched, and what is tried before a sampler is asked.
+        rungs: steps at which trials are judged.
+    """
+
+    folder: SweepFolder
+    cohort: Cohort
+    order: Order
+    fold: int
+    objective: Objective
+    first: FirstTrials
+    rungs: tuple[int, ...]
+
+    @classmethod
+    def plan(cls, folder: Storage, cohort: Cohort, order: Order, fold: int) -> FoldSweep:
+        """Lay it out without writing anything.
+
+        Raises:
+            ValueError: something of the order cannot be; all that is wrong with the space at once.
+        """
+        objective = Objective.of(
+            cohort,
+            order.settings,
+            task=order.task,
+            view=order.view,
+            variant=order.variant,
+            fold=fold,
+        )
+        study = objective.study(objective.base, folder, cohort.copy.location)
+        study.look_for_weights()
+        file = order.space or SPACES / f"{order.task}.yaml"
+        space = read_space(file, objective.base, order.task)
+        if problems := refusals(space, StepTime(space, objective)):
+            raise ValueError(f"{file} cannot be searched:\n  - " + "\n  - ".join(problems))
+        first = FirstTrials.of(space, objective, cohort)
+        index = CohortIndex.of(cohort, objective.base.view_classes)
+        rungs = order.halving.steps(run_steps(study, index, study.runs[0]))
+        sweep = cls(
+            SweepFolder(folder),
+            cohort,
+            order,
+            fold,
+            objective,
+            first,
+            rungs,
+        )
+        sweep._refuse_large_grid()
+        return sweep
+
+    def carry_out(
+        self, say: Callable[[str], None], shown: Callable[[Standing], None]
+    ) -> list[Trial]:
+        """Begin it, or go on with it, to its end.
+
+        Args:
+            say: is told what was decided.
+            shown: is told how it stands, a few times a second.
+
+        Returns:
+            Its trials.
+
+        Raises:
+            ValueError: another sweep lies in its folder, or no trial fits the cluster.
+        """
+        for line in self.first.in_words():
+            say(line)
+        begun = self.folder.begun()
+        group = self.group(say) if begun is None else None
+        at_once = begun["at_once"] if begun else group.lanes if group else 1
+        self.folder.freeze(self.document(at_once))
+        search = self._search(at_once)
+        if search.over:
+            trials = list(search.trials.values())
+            self.folder.write_table(trials)
+            return trials
+        from tune.launch import run_search
+
+        table = _Table(self.folder)
+
+        def show(standing: Standing) -> None:
+            table.keep(standing.trials)
+            shown(standing)
+
+        group = group or self.group(say)
+        return list(run_search(search, self.workplace, group, show).trials)
+
+    def group(self, say: Callable[[str], None] = lambda line: None) -> LaneGroup:
+        """Join the cluster, and cut it into trials.
+
+        Raises:
+            ValueError: it cannot be reached, or no trial fits.
+        """
+        nodes, lanes = self._nodes(), self.order.lanes
+        return room(
+            self.objective,
+            self.space,
+            self.folder.trials,
+            self.cohort,
+            self.order.samples,
+            lanes,
+            nodes,
+            say,
+        )
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+        return self.first.space
+
+    @property
+    def workplace(self) -> Workplace:
+        """What its workers must know."""
+        return Workplace(
+            self.folder.trials,
+            absolute(self.cohort.copy.location),
+            self.cohort.digest,
+            self.objective,
+            self.rungs,
+        )
+
+    def document(self, at_once: int) -> dict[str, Any]:
+        """``sweep.json``."""
+        run = self.objective.run
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "cohort_digest": self.cohort.digest,
+            "task": run.task,
+            "view": run.view,
+            "variant": run.variant,
+            "size": run.size,
+            "seed": self.order.seed,
+            "samples": self.order.samples,
+            "search": self.order.search,
+            "at_once": at_once,
+            "rungs": list(self.rungs),
+            "reduction": self.order.halving.reduction,
+            "metric": self.objective.metric,
+            "space": self.space.as_json(),
+            "base": plain(self.objective.base),
+            "outer_fold": self.fold,
+            "seen": self.objective.seen(self.cohort),
+            "anchor_sets": [each.as_json() for each in self.first.anchor_sets],
+        }
+
+    def best_settings(self, trials: Sequence[Trial]) -> StudySettings:
+        """The settings of the best trial.
+
+        Raises:
+            ValueError: no trial was finished.
+        """
+        if (best := best_of(trials)) is None:
+            reasons = sorted({trial.reason for trial in trials if trial.reason})
+            raise ValueError(
+                f"No trial in {self.folder.files} was finished, so there are no best settings. "
+                + " ".join(reasons)
+            )
+        return self.space.settings(best.params)
+
+    def _search(self, at_once: int) -> SearchRun:
+        order = self.order
+        return SearchRun(
+            self.space,
+            make_sampler(order.search, self.space, seed=order.seed, lanes=at_once),
+            self.first.candidates,
+            rungs=self.rungs,
+            reduction=order.halving.reduction,
+            lanes=at_once,
+            samples=order.samples,
+            step_time=StepTime(self.space, self.objective),
+            recorded=self.workplace.recorded(order.samples),
+        )
+
+    def _nodes(self) -> list[Node]:
+        from angioray.nodes import nodes_for
+
+        place, cohort = self.folder.trials, absolute(self.cohort.copy.location)
+        study = self.objective.study(self.objective.base, place, cohort)
+        return nodes_for(study, self.cohort.digest, self.order.address, starting=True)
+
+    def _refuse_large_grid(self) -> None:
+        if self.order.search != "grid":
+            return
+        if lacking := [p.name for p in self.space if not p.domain.has_grid]:
+            raise ValueError(
+                f"A grid needs `points` or `step` for each range, but {', '.join(lacking)} have "
+                "none. Write them into the space, or search with tpe or random."
+            )
+        trials = len(self.first.candidates) + sum(1 for _ in self.space.grid())
+        if trials > self.order.samples:
+            raise ValueError(
+                f"The grid has {trials} trials and samples is {self.order.samples}. Give "
+                f"`--samples {trials}`, or write a coarser space: fewer `points` and choices."
+            )
+
+
+class _Table:
+    """Keeps the table of trials on disk as it changes."""
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder, self._last = folder, ""
+
+    def keep(self, trials: Sequence[Trial]) -> None:
+        text = repr(trials)
+        if text != self._last:
+            self._folder.write_table(trials)
+            self._last = text

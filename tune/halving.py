@@ -1,0 +1,150 @@
+"""Which trials go on: asynchronous successive halving, decided in virtual time.
+
+Asynchronous halving (Li et al. 2020, arXiv:1810.05934) holds a trial against those that happened to
+report before it, so that two sweeps with the same seed part ways at the first trial that took a
+moment longer. Here the order is computed: equal lanes take trials in turn, a step takes as long as
+its operations, and every verdict is a function of the scores alone, in whatever order they come in.
+The rule is that of Ray Tune's AsyncHyperBandScheduler, which lets every trial pass that equals the
+cutoff; here no more than 1/reduction do.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+WORST = 0.0
+"""Of both metrics; what a trial that failed is counted as."""
+BASE = 0
+"""The trial of the base's settings, which is never stopped: the best must be held against it."""
+
+Outcome = Literal["finished", "stopped", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalvingSettings:
+    """When hopeless trials are stopped."""
+
+    rungs: int = 3
+    """Times that a trial is judged, the last at its full budget; 1 stops none."""
+    reduction: float = 3.0
+    """A trial goes on from a rung if it is among the best 1/reduction there; a rung lies at
+    1/reduction of the steps of the next."""
+
+    def __post_init__(self) -> None:
+        if self.rungs < 1 or self.reduction <= 1:
+            raise ValueError(
+                f"Halving cannot work with {self.rungs} rungs and a reduction of "
+                f"{self.reduction:g}; expected 1 rung or more, and a reduction above 1."
+            )
+
+    def steps(self, budget: int) -> tuple[int, ...]:
+        """The step of each rung, the last being the budget."""
+        exponents = range(self.rungs)
+        return tuple(sorted({max(1, round(budget / self.reduction**k)) for k in exponents}))
+
+
+class Course:
+    """The course of a sweep over equal lanes in virtual time, as far as scores are known.
+
+    Attributes:
+        outcomes: how each trial that has ended did so.
+        passed: how many rungs each trial was let pass.
+    """
+
+    def __init__(
+        self,
+        rungs: tuple[int, ...],
+        reduction: float,
+        lanes: int,
+        *,
+        begin: Callable[[int], float | None],
+        end: Callable[[int, Outcome], None],
+    ) -> None:
+        """Lay it out; :meth:`settle` starts it.
+
+        Args:
+            rungs: steps at which a trial is judged, ascending.
+            reduction: of each rung.
+            lanes: trials at once.
+            begin: told the number of a trial that starts, says the virtual time of its steps; None
+                if there is no further trial.
+            end: told of each trial that ends, before another takes its lane.
+        """
+        self.outcomes: dict[int, Outcome] = {}
+        self.passed: dict[int, int] = {}
+        self._rungs, self._reduction = rungs, reduction
+        self._begin, self._end = begin, end
+        self._scores: dict[tuple[int, int], float] = {}
+        self._failed: dict[int, int] = {}
+        self._recorded: list[list[float]] = [[] for _ in rungs]
+        self._let_pass = [0 for _ in rungs]
+        self._due: list[tuple[float, int, int]] = []
+        self._started: dict[int, tuple[float, float]] = {}
+        self._idle = lanes
+
+    @property
+    def waits_for(self) -> int | None:
+        """The trial whose next score decides what happens next; None once all have ended."""
+        return self._due[0][1] if self._due else None
+
+    def learn(self, trial: int, scores: Mapping[int, float], failed_at: int | None = None) -> None:
+        """Take in scores by rung; and the rung on the way to which the trial failed.
+
+        A score that is known already changes nothing.
+        """
+        for rung, score in scores.items():
+            self._scores.setdefault((trial, rung), score)
+        if failed_at is not None:
+            self._failed.setdefault(trial, failed_at)
+            self._scores.setdefault((trial, failed_at), WORST)
+
+    def settle(self) -> None:
+        """Go on to the first report that is not known yet."""
+        while self._idle:
+            self._idle -= 1
+            self._start(0.0)
+        while self._due and self._due[0][1:] in self._scores:
+            time, trial, rung = heapq.heappop(self._due)
+            score = self._scores[trial, rung]
+            goes_on = self._passes(trial, rung, score)
+            self._recorded[rung].append(score)
+            if goes_on:
+                self._let_pass[rung] += 1
+                self.passed[trial] = rung + 1
+                self._expect(trial, rung + 1)
+                continue
+            self.outcomes[trial] = self._outcome(trial, rung)
+            self._end(trial, self.outcomes[trial])
+            self._start(time)
+
+    def _passes(self, trial: int, rung: int, score: float) -> bool:
+        if rung == len(self._rungs) - 1 or self._failed.get(trial) == rung:
+            return False
+        earlier = self._recorded[rung]
+        if trial == BASE or not earlier:
+            return True
+        cutoff = float(np.percentile(earlier, (1 - 1 / self._reduction) * 100))
+        if score == cutoff:
+            # Many are equal where it is too early to tell them apart: the first ones pass.
+            return self._let_pass[rung] < (len(earlier) + 1) / self._reduction
+        return score > cutoff
+
+    def _outcome(self, trial: int, rung: int) -> Outcome:
+        if self._failed.get(trial) == rung:
+            return "failed"
+        return "finished" if rung == len(self._rungs) - 1 else "stopped"
+
+    def _start(self, time: float) -> None:
+        trial = len(self._started)
+        if (step_time := self._begin(trial)) is not None:
+            self._started[trial] = (time, step_time)
+            self._expect(trial, 0)
+
+    def _expect(self, trial: int, rung: int) -> None:
+        start, step_time = self._started[trial]
+        heapq.heappush(self._due, (start + step_time * self._rungs[rung], trial, rung))

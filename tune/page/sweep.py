@@ -1,0 +1,164 @@
+"""A sweep's folder as its page reads it: what was frozen at the start, and the trials so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from preprocess.storage import Storage
+from tune.sweep_folder import SCHEMA_VERSION, SWEEP_FILE, TRIALS_FILE
+
+State = Literal["finished", "stopped", "failed", "running"]
+STATES: tuple[State, ...] = ("finished", "stopped", "running", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One setting that was tried."""
+
+    number: int
+    state: State
+    params: Mapping[str, Any]
+    """Values by dotted setting."""
+    score: float | None
+    """At the last rung that it reached."""
+    steps: int
+    seconds: float
+    curve: tuple[tuple[int, float], ...]
+    """Steps and scores, in order."""
+    origin: str
+    """Where the setting came from, such as ``search``."""
+    reason: str
+    """Why it failed, or nothing."""
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Trial:
+        """From a row of ``trials.json``."""
+        if row["state"] not in STATES:
+            raise ValueError(f"state {row['state']!r} of trial {row['number']}")
+        return cls(
+            number=int(row["number"]),
+            state=row["state"],
+            params=row["params"],
+            score=row["score"],
+            steps=int(row["steps"]),
+            seconds=float(row["seconds"]),
+            curve=tuple((int(step), float(score)) for step, score in row["curve"]),
+            origin=row["origin"],
+            reason=row["reason"] or "",
+        )
+
+    def score_at(self, step: int) -> float | None:
+        """The score at a rung, or None if it was not judged there."""
+        return dict(self.curve).get(step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A sweep, finished or not."""
+
+    folder: Storage
+    document: Mapping[str, Any]
+    """``sweep.json``."""
+    trials: tuple[Trial, ...]
+    """By number."""
+
+    @classmethod
+    def open(cls, folder: Storage) -> Sweep:
+        """Read a sweep's folder; before the first trial it has no trials yet.
+
+        Raises:
+            ValueError: it is no sweep, or its files are damaged or of another version.
+        """
+        path = folder / SWEEP_FILE
+        document = _read(folder, SWEEP_FILE)
+        if document is None:
+            raise ValueError(
+                f"{folder} is no sweep: it has no {SWEEP_FILE}. "
+                "Start one with `python -m tune.sweep --cohort COHORT --out FOLDER`."
+            )
+        version = document.get("schema_version") if isinstance(document, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ValueError(
+                f"{path} has schema version {version!r}; this version reads {SCHEMA_VERSION}."
+            )
+        table = folder / TRIALS_FILE
+        rows = _read(folder, TRIALS_FILE) or []
+        try:
+            trials = sorted((Trial.of(row) for row in rows), key=lambda trial: trial.number)
+        except (KeyError, TypeError, ValueError) as problem:
+            raise ValueError(
+                f"{table} is no longer what was written ({problem}). Continue the sweep with "
+                "--resume: it writes the table anew."
+            ) from problem
+        return cls(folder=folder, document=document, trials=tuple(trials))
+
+    @property
+    def is_detector(self) -> bool:
+        """Whether detectors were searched, not the view classifier."""
+        return bool(self.document["task"] == "detector")
+
+    @property
+    def what(self) -> str:
+        """What was searched, in words."""
+        if self.is_detector:
+            return f"the {self.document['view']} detector, variant {self.document['variant']}"
+        return "the view classifier"
+
+    @property
+    def metric(self) -> str:
+        """What a score is, such as ``AP@IoU0.20``."""
+        return str(self.document["metric"])
+
+    @property
+    def rungs(self) -> Sequence[int]:
+        """Steps at which trials are judged; the last is the full budget."""
+        return [int(rung) for rung in self.document["rungs"]]
+
+    @property
+    def best(self) -> Trial | None:
+        """Of the trials that were trained to the end the one of the highest score."""
+        return max(
+            (t for t in self.of_state("finished") if t.score is not None),
+            key=lambda trial: (trial.score or 0.0, -trial.number),
+            default=None,
+        )
+
+    @property
+    def base(self) -> Trial | None:
+        """Trial 0: the settings that the sweep is to improve on."""
+        return next((trial for trial in self.trials if trial.number == 0), None)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether trials run or are yet to come."""
+        return bool(self.of_state("running")) or len(self.trials) < self.document["samples"]
+
+    @property
+    def comparison_rung(self) -> int | None:
+        """The last rung that at least half of the judged trials have reached.
+
+        Scores of different rungs cannot be compared: longer training alone raises them.
+        """
+        judged = [trial for trial in self.trials if trial.curve]
+        reached = {rung: sum(t.score_at(rung) is not None for t in judged) for rung in self.rungs}
+        enough = [rung for rung, count in reached.items() if count and 2 * count >= len(judged)]
+        return enough[-1] if enough else None
+
+    def of_state(self, state: State) -> list[Trial]:
+        """The trials in that state."""
+        return [trial for trial in self.trials if trial.state == state]
+
+    def comparable(self) -> list[tuple[Trial, float]]:
+        """The trials judged at :attr:`comparison_rung`, with their scores there."""
+        rung = self.comparison_rung
+        found = [(trial, trial.score_at(rung)) for trial in self.trials if rung is not None]
+        return [(trial, score) for trial, score in found if score is not None]
+
+
+def _read(folder: Storage, name: str) -> Any:
+    try:
+        return folder.read_json(name)
+    except ValueError as problem:  # no JSON, or no text
+        raise ValueError(f"{folder / name} is damaged ({problem}).") from problem

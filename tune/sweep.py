@@ -1,0 +1,136 @@
+"""``python -m tune.sweep``: searches settings where no fold that will judge them is touched."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from angioray.plan import LaneSettings
+from angioray.selection import Variant
+from angioray.study import StudySettings
+from preprocess.command_line import run as run_command
+from tune.halving import HalvingSettings
+
+if TYPE_CHECKING:
+    from tune.fold_sweep import FoldSweep
+    from tune.search import Trial
+
+
+def sweep(
+    config: StudySettings,
+    lanes: LaneSettings,
+    halving: HalvingSettings,
+    cohort: str = "cohort",
+    task: Literal["detector", "view"] = "detector",
+    view: str = "",
+    variant: Variant = "B",
+    samples: int = 40,
+    search: Literal["tpe", "random", "grid"] = "tpe",
+    space: Path | None = None,
+    seed: int = 0,
+    fold: int = 0,
+    out: str = "sweep",
+    address: str | None = None,
+    nested: bool = False,
+    resume: bool = False,
+) -> None:
+    """Search a detector's or the view classifier's settings on whatever Ray cluster is there.
+
+    Trials learn and are judged within the training part of one fold, cut once more by patients.
+    Trial 0 has the settings as they are. Hopeless trials are stopped early.
+
+    Args:
+        config: the study's settings, which all but the searched ones stay at.
+        lanes: how trials share the cluster.
+        halving: when hopeless trials are stopped.
+        cohort: the cohort folder.
+        task: whose settings are searched.
+        view: of the detector, such as RCA; may be left out where there is one.
+        variant: of the detector.
+        samples: trials in all.
+        search: Optuna's TPE, random draws, or every point of a grid.
+        space: a YAML file that says what is searched; the default covers losses, anchors,
+            optimiser and augmentation.
+        seed: of the search; the same one gives the same trials.
+        fold: the fold whose validation part no trial sees, so that it can judge afterwards.
+        out: the sweep's folder; on a cluster, on storage that every node sees.
+        address: of a Ray cluster; `auto` is the one that this machine belongs to. Without it
+            RAY_ADDRESS, or a cluster started here for as long as the command runs.
+        nested: a sweep inside every fold, whose best settings that fold's validation part then
+            judges beside the settings as they are: what tuning is worth, without a leak.
+        resume: go on with the sweep in that folder; finished trials stay.
+
+    Examples:
+      python -m tune.sweep --cohort cohort --config configs/paper.yaml --view RCA --samples 40
+      python -m tune.sweep --cohort cohort --config configs/paper.yaml --view RCA --resume
+      python -m tune.sweep --cohort demo/cohort --config configs/demo.yaml --task view --samples 20
+      python -m tune.sweep --cohort cohort --config.detector.steps 900 --space my.yaml --view LCA
+      python -m tune.sweep --cohort cohort --config configs/paper.yaml --view RCA --nested --out n
+    """
+    from angioray.run_folder import alone_in
+    from preprocess.cohort import Cohort
+    from preprocess.storage import absolute, open_storage
+    from tune.fold_sweep import FoldSweep
+    from tune.nested import judge_folds, plan_nested, write_nested
+    from tune.order import Order
+    from tune.sweep_folder import SWEEP_FILE
+
+    if task == "view" and view:
+        raise ValueError("The classifier is one for all views: leave out `--view`, or `--task`.")
+    order = Order(
+        settings=config,
+        task=task,
+        view=view,
+        variant=variant,
+        space=space,
+        search=search,
+        samples=samples,
+        halving=halving,
+        seed=seed,
+        lanes=lanes,
+        address=address,
+    )
+    files = open_storage(absolute(out))
+    folders = [files / f"fold{k}" for k in range(config.folds)] if nested else [files]
+    if not resume and any(folder.exists(SWEEP_FILE) for folder in folders):
+        raise ValueError(
+            f"{out} holds a sweep. Go on with it by the same command with --resume, or give "
+            "another folder for a new one: `--out`."
+        )
+    opened = Cohort.open(cohort)
+    sweeps = (
+        plan_nested(folders, opened, order)
+        if nested
+        else [FoldSweep.plan(files, opened, order, fold)]
+    )
+    try:
+        with alone_in(files, what="sweep"):
+            tables = [_carry_out(each, cohort) for each in sweeps]
+            if nested:
+                judged = judge_folds(files, sweeps, tables, sweeps[0].group, _say)
+                print(*write_nested(files, sweeps, judged), sep="\n")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "The same command with --resume continues where it stopped."
+        ) from None
+
+
+def _carry_out(planned: FoldSweep, cohort: str) -> list[Trial]:
+    from tune.ending import write_ending
+    from tune.sweep_progress import SweepProgress
+
+    _say(f"Fold {planned.fold}, in {planned.folder.files}:")
+    progress = SweepProgress(planned.order.samples, planned.rungs, planned.objective.metric)
+    with progress:
+        trials = planned.carry_out(_say, progress.show)
+    print(*write_ending(planned, trials, cohort), sep="\n")
+    return trials
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    run_command(sweep, prog="python -m tune.sweep")

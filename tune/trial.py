@@ -1,0 +1,156 @@
+"""A trial in its folder, trained from rung to rung by one process."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from dataclasses import dataclass
+
+from angioray.execution import Executor, reason_of
+from angioray.run_folder import RunFolder
+from angioray.step import World
+from angioray.study import StudySettings
+from angioray.training import Progress
+from preprocess.cohort import Cohort
+from preprocess.storage import open_storage
+from tune.halving import WORST
+from tune.objective import Objective
+from tune.search import State, Trial
+
+TRIAL_FILE = "trial.json"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What every process that trains trials must know.
+
+    Attributes:
+        trials: where their folders lie.
+        cohort: where the cohort lies.
+        digest: the cohort's.
+        objective: what trials are measured on.
+        rungs: steps at which they are judged.
+    """
+
+    trials: str
+    cohort: str
+    digest: str
+    objective: Objective
+    rungs: tuple[int, ...]
+
+    def folder(self, number: int) -> RunFolder:
+        """The run folder of a trial."""
+        return RunFolder(open_storage(self.trials) / f"{number:03d}")
+
+    def recorded(self, samples: int) -> dict[int, Trial]:
+        """Those of the first so many trials that have left something, by number."""
+        trials = (read_trial(self.folder(number)) for number in range(samples))
+        return {trial.number: trial for trial in trials if trial is not None}
+
+
+def read_trial(folder: RunFolder) -> Trial | None:
+    """What a trial has left; None where it has not begun.
+
+    Raises:
+        ValueError: its file is damaged.
+    """
+    try:
+        document = folder.files.read_json(TRIAL_FILE)
+        return None if document is None else Trial.of_json(document)
+    except (ValueError, KeyError, TypeError) as problem:
+        raise ValueError(
+            f"{folder.files / TRIAL_FILE} is damaged ({problem!r}). Remove the folder "
+            f"{folder.files}; with --resume the sweep makes that trial anew."
+        ) from problem
+
+
+def record_failure(place: Workplace, suggested: Trial, reason: str) -> None:
+    """Write why a trial failed, for a worker that can no longer do so."""
+    folder = place.folder(suggested.number)
+    trial = read_trial(folder) or suggested
+    trial.reason, trial.state = reason, "failed"
+    _write(folder, trial)
+
+
+class TrialWorker:
+    """Trains trials of one sweep, keeping the frames that the next may share."""
+
+    def __init__(self, workplace: Workplace, world: World) -> None:
+        """Open the cohort, and forget all of it but the sequences that trials may see.
+
+        Raises:
+            ValueError: the cohort is not there, or another.
+        """
+        cohort = Cohort.open(workplace.cohort)
+        if cohort.digest != workplace.digest:
+            raise ValueError(f"another cohort lies in {workplace.cohort} here")
+        objective = workplace.objective
+        self._place, self._objective = workplace, objective
+        study = objective.study(objective.base, workplace.trials, workplace.cohort)
+        self._executor = Executor(study, cohort.only(objective.sequences), world)
+
+    def advance(
+        self, trial: Trial, settings: StudySettings, rung: int, progress: Progress
+    ) -> Trial:
+        """Train a trial up to a rung, unless it has been there, and judge it.
+
+        Args:
+            trial: as it was suggested.
+            settings: its own, resolved.
+            rung: which.
+            progress: is told now and then.
+
+        Returns:
+            The trial with its score at the rung, or with the reason why it failed.
+
+        Raises:
+            OSError: the disk is full; the next trial would fail as well.
+        """
+        folder = self._place.folder(trial.number)
+        with folder.locked():  # a killed driver's workers live on for some seconds
+            kept = read_trial(folder)
+            if kept is not None and (len(kept.curve) > rung or kept.reason is not None):
+                return kept
+            return self._train(kept or trial, settings, rung, folder, progress)
+
+    def end(self, trial: Trial, state: State) -> None:
+        """Write how a trial ended; one that was stopped leaves no weights."""
+        folder = self._place.folder(trial.number)
+        trial.state = state
+        _write(folder, trial)
+        if state != "finished":
+            folder.checkpoint.clear()
+
+    def _train(
+        self,
+        trial: Trial,
+        settings: StudySettings,
+        rung: int,
+        folder: RunFolder,
+        progress: Progress,
+    ) -> Trial:
+        _write(folder, trial)
+        study = self._objective.study(settings, self._place.trials, self._place.cohort)
+        step = self._place.rungs[rung]
+        last = rung == len(self._place.rungs) - 1
+        started = time.perf_counter()
+        try:
+            self._executor.turn_to(study)
+            (run,) = study.runs
+            metrics = self._executor.advance(run, folder, progress, until=None if last else step)
+        except Exception as problem:
+            if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
+                raise
+            trial.reason = reason_of(problem)
+            folder.fail(trial.reason, traceback.format_exc())
+            self._executor.release()
+        else:
+            trial.curve.append((step, round(metrics[self._objective.metric] or WORST, 6)))
+        trial.seconds += time.perf_counter() - started
+        _write(folder, trial)
+        return trial
+
+
+def _write(folder: RunFolder, trial: Trial) -> None:
+    folder.files.write_json(TRIAL_FILE, trial.as_json())
