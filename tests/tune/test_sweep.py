@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -136,26 +135,3 @@ def test_nested_sweeps_judge_each_fold_by_what_none_has_seen(
     assert "its validation part was seen once" in said.stdout
     report = run("angioray.report", tmp_path / "nested" / "base", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        (("--view", "RCX"), "no detector of view 'RCX', but of LCA, RCA"),
-        (("--search", "grid"), "A grid needs `points` or `step` for each range"),
-        (("--samples", 0), "samples is 0, expected 1 or more"),
-        (("--halving.reduction", 1), "a reduction above 1"),
-        (("--lanes.ranks", 2), "a trial is one process"),
-        (("--config.detector.weights", "nowhere.pth"), "nowhere.pth"),
-        (("--task", "view"), "leave out `--view`"),
-    ],
-)
-def test_what_cannot_be_is_refused_before_ray_starts(
-    toy_sweep: ToySweep, tmp_path: Path, options: tuple[object, ...], sentence: str
-) -> None:
-    said: subprocess.CompletedProcess[str] = run(
-        *toy_sweep.command(tmp_path / "out"), *options, cwd=tmp_path
-    )
-    assert said.returncode == 2 and sentence in said.stderr, said.stderr
-    assert "Traceback" not in said.stderr
-    assert not (tmp_path / "out" / "sweep.json").exists()
