@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from s3_server import S3
 from settings import TOY
 
 from angioray import plan as plan_module
@@ -32,9 +33,10 @@ def planned(
     settings: StudySettings = TOY,
     *,
     only: str = "",
+    runs: str = "/tmp/nothing-here",
     **lanes: object,
 ) -> Plan:
-    study = Study.plan(cohort, Path("/tmp/nothing-here"), settings)
+    study = Study.plan(cohort, runs, settings)
     index = CohortIndex.of(cohort, settings.view_classes)
     todo = [run for run in study.runs if run.name.startswith(only)]
     return make_plan(study, index, todo, LaneSettings(**lanes), nodes)  # type: ignore[arg-type]
@@ -99,6 +101,21 @@ def test_a_disk_that_is_too_small_is_refused_with_numbers(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(ValueError, match=r"needs \d\.\d GB .* but 0\.1 GB are free"):
         planned(toy_cohort, LAPTOP)
+
+
+def test_a_cohort_in_a_store_must_fit_onto_this_disk_and_runs_there_need_none(
+    toy_cohort: Cohort, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = Cohort.open(s3.upload(toy_cohort.folder, "cohort"))
+    usage = shutil.disk_usage("/")._replace(free=10**5)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    runs = s3.uri("runs")
+    with pytest.raises(ValueError, match=f"Copying the cohort from {cohort.copy.location} needs"):
+        planned(cohort, LAPTOP, runs=runs)
+    cohort.bring(cohort.sequences)
+    plan = planned(cohort, LAPTOP, runs=runs)
+    assert plan.free_bytes is None
+    assert plan.disk_bytes > 10**5
 
 
 def test_frames_that_do_not_fit_leave_one_lane_and_refuse_nothing(
