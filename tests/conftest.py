@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 # Ray reads it as it is imported, which some tests do before the product can say so.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+# A machine that does other things meanwhile is no reason to fail.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 SIZE = 64
 LENGTH = 8

@@ -92,8 +92,8 @@ def sweep(
         address=address,
     )
     files = open_storage(absolute(out))
-    folders = [files / f"fold{k}" for k in range(config.folds)] if nested else [files]
-    if not resume and any(folder.exists(SWEEP_FILE) for folder in folders):
+    folders = [files / f"fold{k}" for k in range(config.folds)]
+    if not resume and any(folder.exists(SWEEP_FILE) for folder in (files, *folders)):
         raise ValueError(
             f"{out} holds a sweep. Go on with it by the same command with --resume, or give "
             "another folder for a new one: `--out`."

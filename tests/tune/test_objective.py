@@ -38,7 +38,7 @@ def test_the_inner_split_lies_in_the_training_part(
 ) -> None:
     settings = replace(TOY, view=replace(TOY.view, split_unit=unit))
     objective = Objective.of(toy_cohort, settings, task=task, view=view, fold=fold)
-    study = Study.plan(toy_cohort, Path(), settings)
+    study = Study.plan(toy_cohort, ".", settings)
     outer = study.splits["view" if task == "view" else "detector/RCA"][fold]
     train, validation = objective.inner.train, objective.inner.validation
     assert sorted([*train, *validation]) == sorted(outer.train)
@@ -54,7 +54,7 @@ def test_the_inner_split_lies_in_the_training_part(
 def trained(cohort: Cohort, objective: Objective, folder: Path) -> tuple[Any, Any]:
     """The score and the history of a trial with the base's settings."""
     rungs = RUNGS[objective.run.task]
-    place = Workplace(folder, cohort.folder, cohort.digest, objective, rungs)
+    place = Workplace(str(folder), str(cohort.folder), cohort.digest, objective, rungs)
     worker = TrialWorker(place, World(torch.device("cpu")))
     trial = Trial(0, {}, BY_BASE)
     for rung in range(len(rungs)):
@@ -111,7 +111,9 @@ def test_rungs_are_stops_on_one_road(
     steps = 12 if task == "detector" else 6
 
     def weights(name: str, rungs: tuple[int, ...]) -> bytes:
-        place = Workplace(tmp_path / name, toy_cohort.folder, toy_cohort.digest, objective, rungs)
+        place = Workplace(
+            str(tmp_path / name), str(toy_cohort.folder), toy_cohort.digest, objective, rungs
+        )
         trial = Trial(0, {}, BY_BASE)
         for rung in range(len(rungs)):
             worker = TrialWorker(place, World(torch.device("cpu")))
@@ -119,8 +121,10 @@ def test_rungs_are_stops_on_one_road(
         folder = place.folder(0)
         assert folder.finished and trial.reason is None
         assert folder.result()["metrics"][objective.metric] == pytest.approx(trial.score, abs=1e-6)
-        (file,) = folder.checkpoint.glob("weights-*")
-        return file.read_bytes()
+        (file,) = (name for name in folder.checkpoint.files() if name.startswith("weights-"))
+        content = folder.checkpoint.read(file)
+        assert content is not None
+        return content
 
     assert weights("straight", (steps,)) == weights("stops", (1, 3, 5, steps))
 
@@ -129,7 +133,7 @@ def test_a_trial_that_diverges_fails_with_its_reason(toy_cohort: Cohort, tmp_pat
     wild = replace(TOY.detector.optimiser, learning_rate=1e20)
     settings = replace(TOY, detector=replace(TOY.detector, optimiser=wild))
     objective = Objective.of(toy_cohort, settings, task="detector", view="RCA")
-    place = Workplace(tmp_path, toy_cohort.folder, toy_cohort.digest, objective, (4, 12))
+    place = Workplace(str(tmp_path), str(toy_cohort.folder), toy_cohort.digest, objective, (4, 12))
     worker = TrialWorker(place, World(torch.device("cpu")))
     failed = worker.advance(Trial(3, {}, BY_BASE), settings, 0, lambda *_: None)
     assert failed.reason is not None and "not finite" in failed.reason

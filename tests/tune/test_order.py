@@ -14,6 +14,7 @@ from toy_sweep import SPACE
 
 from angioray.plan import LaneSettings
 from preprocess.cohort import Cohort
+from preprocess.storage import open_storage
 from tune.halving import HalvingSettings
 from tune.sweep import sweep
 from tune.sweep_folder import SweepFolder
@@ -25,7 +26,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"lanes": LaneSettings(ranks=2)}, "a trial is one process"),
     ({"task": "view"}, "leave out `--view`"),
     ({"fold": 5}, "There is no fold 5"),
-    ({"cohort": Path("nowhere")}, "nowhere is no cohort"),
+    ({"cohort": "nowhere"}, "nowhere is no cohort"),
     (
         {"config": replace(TOY, detector=replace(TOY.detector, weights="nowhere.pth"))},
         "nowhere.pth",
@@ -39,10 +40,10 @@ def order(toy: Cohort, folder: Path, **changed: Any) -> None:
         "config": TOY,
         "lanes": LaneSettings(),
         "halving": HalvingSettings(),
-        "cohort": toy.folder,
+        "cohort": str(toy.folder),
         "view": "RCA",
         "space": folder / "space.yaml",
-        "out": folder / "out",
+        "out": str(folder / "out"),
     }
     sweep(**{**words, **changed})
 
@@ -77,7 +78,7 @@ def test_a_folder_with_a_sweep_wants_to_be_resumed(
 
 
 def test_another_sweep_in_the_folder_is_named(tmp_path: Path) -> None:
-    folder = SweepFolder(tmp_path)
+    folder = SweepFolder(open_storage(tmp_path))
     document = {"schema_version": 1, "seed": 0, "samples": 8, "at_once": 2, "space": {"a": 1}}
     folder.freeze(document)
     folder.freeze({**document, "samples": 12, "at_once": 4})

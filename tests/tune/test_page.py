@@ -94,7 +94,7 @@ def test_all_trials_are_listed_the_best_first(tmp_path: Path) -> None:
     ]
     (reason,) = failed_table(sweep.of_state("failed")).rows
     assert reason.cells == ("3", "Loss <b>nan</b> & gone")
-    page = write_page(tmp_path).read_text("utf-8")
+    page = Path(write_page(tmp_path)).read_text("utf-8")
     assert "Loss &lt;b&gt;nan&lt;/b&gt; &amp; gone" in page
 
 
@@ -134,7 +134,7 @@ def test_the_setting_that_decides_is_the_important_one(tmp_path: Path, decisive:
     assert shares[decisive] > 0.9
     assert set(shares) == {RATE, ALPHA}  # half of the trials have no zoom
     assert shares == weighed(tmp_path, random_trials(30, decisive))
-    words = unescape(write_page(tmp_path).read_text("utf-8"))
+    words = unescape(Path(write_page(tmp_path)).read_text("utf-8"))
     assert "Not weighed, for they do not vary in every trial: focal gamma" in words
 
 
@@ -181,7 +181,7 @@ def test_a_sweep_that_has_just_begun(tmp_path: Path) -> None:
     unfinished, no_best = notices(sweep)
     assert "1 of 12 trials have ended and 2 are under way" in unfinished
     assert "no best one yet" in no_best
-    words = unescape(write_page(tmp_path).read_text("utf-8"))
+    words = unescape(Path(write_page(tmp_path)).read_text("utf-8"))
     assert "Sweep of the view classifier" in words
     assert "2 trials were judged at the same rung, and with fewer than 10" in words
     assert "focal" not in words.partition("<main")[2]
@@ -191,14 +191,16 @@ def test_a_sweep_that_has_just_begun(tmp_path: Path) -> None:
 def test_before_the_first_trial_there_is_a_page(tmp_path: Path) -> None:
     view_sweep(tmp_path)
     (tmp_path / "trials.json").unlink()
-    words = write_page(tmp_path).read_text("utf-8")
+    words = Path(write_page(tmp_path)).read_text("utf-8")
     assert "0 of 12 trials have ended" in words
     assert "How the search went" not in words
 
 
 def test_without_gamma_there_is_no_map_and_a_word_of_it(tmp_path: Path) -> None:
     trials = random_trials(12, RATE)
-    words = write_page(write_sweep(tmp_path, detector_document(12), trials)).read_text("utf-8")
+    words = Path(write_page(write_sweep(tmp_path, detector_document(12), trials))).read_text(
+        "utf-8"
+    )
     assert 'id="focal"' not in words
     assert "There is no map of focal alpha and gamma" in words
 
@@ -209,7 +211,7 @@ def test_trial_0_as_the_best_is_said(tmp_path: Path) -> None:
     assert headline(sweep, parameters(sweep))[2] == (
         "The best is trial 0 with AP@IoU0.20 0.500: paper's settings, which nothing has surpassed."
     )
-    assert "The best trial beside trial 0" not in write_page(tmp_path).read_text("utf-8")
+    assert "The best trial beside trial 0" not in Path(write_page(tmp_path)).read_text("utf-8")
 
 
 def test_patients_on_both_sides_are_said(tmp_path: Path) -> None:
@@ -224,8 +226,8 @@ def test_patients_on_both_sides_are_said(tmp_path: Path) -> None:
 
 def test_the_same_files_give_the_same_page(tmp_path: Path) -> None:
     folder = detector_sweep(tmp_path / "sweep")
-    first = write_page(folder).read_bytes()
-    assert write_page(folder).read_bytes() == first
+    first = Path(write_page(folder)).read_bytes()
+    assert Path(write_page(folder)).read_bytes() == first
     assert b"http" not in first.replace(b"http://www.w3.org", b"")
 
 

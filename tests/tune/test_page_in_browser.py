@@ -40,8 +40,8 @@ JSON.stringify([...document.querySelectorAll('main figure')].flatMap(figure => {
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("sweeps")
     return {
-        "detector": write_page(detector_sweep(folder / "detector")),
-        "view": write_page(view_sweep(folder / "view")),
+        "detector": Path(write_page(detector_sweep(folder / "detector"))),
+        "view": Path(write_page(view_sweep(folder / "view"))),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from preprocess.storage import Storage
+from preprocess.storage import Location, Storage, open_storage
 from tune.sweep_folder import SCHEMA_VERSION, SWEEP_FILE, TRIALS_FILE
 
 State = Literal["finished", "stopped", "failed", "running"]
@@ -65,12 +65,13 @@ class Sweep:
     """By number."""
 
     @classmethod
-    def open(cls, folder: Storage) -> Sweep:
+    def open(cls, location: Location) -> Sweep:
         """Read a sweep's folder; before the first trial it has no trials yet.
 
         Raises:
             ValueError: it is no sweep, or its files are damaged or of another version.
         """
+        folder = open_storage(location)
         path = folder / SWEEP_FILE
         document = _read(folder, SWEEP_FILE)
         if document is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from angioray.report.page import Page
-from preprocess.storage import Storage
+from preprocess.storage import Location, open_storage
 from tune.page.parameters import parameters
 from tune.page.sections import sections
 from tune.page.sweep import Sweep
@@ -12,15 +12,16 @@ from tune.page.words import headline, notices, subtitle
 PAGE_FILE = "report.html"
 
 
-def write_page(folder: Storage) -> str:
+def write_page(location: Location) -> str:
     """Write ``report.html`` from ``sweep.json`` and ``trials.json``: one file, without network.
 
     Returns:
-        Its location.
+        Where it lies.
 
     Raises:
         ValueError: the folder is no sweep, or its files are damaged.
     """
+    folder = open_storage(location)
     sweep = Sweep.open(folder)
     searched = parameters(sweep)
     page = Page(
