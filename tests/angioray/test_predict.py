@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_toy_cohort
+from s3_server import S3
 from settings import TOY
 
 from angioray.end_to_end import EndToEnd
@@ -46,7 +47,7 @@ def runs(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def predicted(out: Path, source: Path, runs: Path, *options: str) -> dict[str, Any]:
+def predicted(out: Path, source: Path | str, runs: Path | str, *options: str) -> dict[str, Any]:
     """What the command wrote, by the name of its file."""
     argv = [str(source), "--runs", str(runs), "--out", str(out), *options]
     run_command(predict, prog="python -m angioray.predict", argv=argv)
@@ -175,3 +176,12 @@ def test_a_patient_is_known_by_a_cine_whatever_their_pseudonym(
     # The two healthy patients' frames are others.
     assert new == {s for s, sequence in other.sequences.items() if sequence.no_lesion}
     assert new and len(new) < len(other.sequences)
+
+
+def test_models_and_cines_in_a_store_say_the_same(
+    cohort: Cohort, runs: Path, s3: S3, tmp_path: Path
+) -> None:
+    here = predicted(tmp_path / "here", cohort.folder, runs, "--frames", "reference")
+    places = s3.upload(cohort.folder, "cohort"), s3.upload(runs, "runs")
+    there = predicted(tmp_path / "there", *places, "--frames", "reference")
+    assert there == here

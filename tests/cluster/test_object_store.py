@@ -6,14 +6,19 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_study import RUNS, ToyStudy
-from command_processes import Watch, run
+from command_processes import Watch
+from moto.core.authorization import enable_iam_authentication
 from s3_server import S3
 
+from angioray.cv import cv
 from angioray.report import write_report
+from angioray.report.__main__ import report
 from angioray.status import status
+from preprocess.command_line import run as run_command
 from preprocess.storage import open_storage
 
 pytestmark = pytest.mark.slow
@@ -87,20 +92,22 @@ def test_killed_and_taken_up_elsewhere_it_ends_as_on_a_disk(
     assert there["metrics"] == here["metrics"]
     assert there["metrics"]
 
-    out = tmp_path / "predicted"
-    options = ("--runs", runs, "--frames", "reference", "--out", out)
-    said = run("angioray.predict", cohort, *options, cwd=tmp_path)
-    assert said.returncode == 0, said.stderr
-    assert json.loads((out / "predictions.json").read_bytes())
 
-
-def test_what_is_wrong_with_a_store_is_a_sentence(s3: S3, tmp_path: Path) -> None:
-    for arguments, expected in (
-        (("angioray.cv", "s3://no-such/cohort"), "There is no bucket for s3://no-such"),
-        (("angioray.report", s3.uri("nothing")), "nothing is no runs folder"),
-        (("angioray.cv", "--status", s3.uri("nothing")), "nothing holds no study"),
-    ):
-        said = run(*arguments, cwd=tmp_path)
-        assert said.returncode == 2
-        assert expected in said.stderr
-        assert "Traceback" not in said.stderr
+def test_what_is_wrong_with_a_store_is_a_sentence(
+    s3: S3, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[tuple[Any, str, str]] = [
+        (cv, "s3://no-such/cohort", "There is no bucket for s3://no-such"),
+        (cv, s3.uri("nothing"), f"{s3.uri('nothing')} is no cohort"),
+        (report, s3.uri("nothing"), f"{s3.uri('nothing')} is no runs folder"),
+        (status, s3.uri("nothing"), f"{s3.uri('nothing')} holds no study"),
+    ]
+    for command, location, expected in commands:
+        with pytest.raises(SystemExit):
+            run_command(command, prog="angioray", argv=[location])
+        said = capsys.readouterr().err
+        assert said.startswith(f"angioray: {expected}")
+        assert said.count("\n") == 1
+    with enable_iam_authentication(), pytest.raises(SystemExit):
+        run_command(status, prog="angioray", argv=[s3.uri("nothing")])
+    assert "there are no credentials here, or they have no right" in capsys.readouterr().err

@@ -215,7 +215,7 @@ def test_the_readme_shows_commands() -> None:
     assert "make demo" in shown and "make test" in shown
     assert any("angioray.cv" in command for command in shown)
     # Whatever is neither ours nor in this list has to be thought about here.
-    others = re.compile(r"export |(\.venv/bin/)?ray |cd |git clone ")
+    others = re.compile(r"export |(\.venv/bin/)?ray |cd |git clone |aws s3 sync ")
     ours = re.compile(r"make |(\.venv/bin/)?python3? -m ")
     assert [c for c in shown if not ours.match(c) and not others.match(c)] == []
 
