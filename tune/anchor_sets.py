@@ -58,8 +58,8 @@ class AnchorGrid:
 
     Attributes:
         strides: pixels between anchors, by level.
-        sides: float64[N, 1, 1, 2], width and height of the boxes in network pixels.
-        off_centre: float64[N, L, 1, 2], distance to the nearest column and row of each level.
+        sides: float64[N, 2], width and height of the boxes in network pixels.
+        off_centre: float64[L, N, 2], distance to the nearest column and row of each level.
     """
 
     strides: tuple[int, ...]
@@ -83,21 +83,26 @@ class AnchorGrid:
         if empty := int((sides <= 0).any(axis=1).sum()):
             raise ValueError(f"{empty} of {len(boxes)} training boxes have no area.")
         strides = tuple(2**level for level in range(levels[0], levels[1] + 1))
-        centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
-        stride = np.array(strides, dtype=np.float64)[:, None]
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        stride = np.array(strides, dtype=np.float64)[:, None, None]
         # torchvision centres the first anchor on the image's corner, not on its cell.
         nearest = np.clip(np.round(centres / stride), 0, size // stride - 1) * stride
-        return cls(strides, sides[:, None, None], np.abs(centres - nearest)[:, :, None])
+        return cls(strides, sides, np.abs(centres - nearest))
 
     def best_iou(self, anchors: AnchorSettings) -> FloatArray:
         """float64[N]: the IoU of each box with the anchor that overlaps it most."""
-        # A level of one cell holds every shape once.
-        corners = np.array([pyramid_anchors(anchors, [1], s).numpy() for s in self.strides])
-        shapes = (corners[..., 2:] - corners[..., :2]).astype(np.float64)  # [L, A, 2]
-        touching = (self.sides + shapes) / 2 - self.off_centre
-        shared = np.minimum(np.minimum(self.sides, shapes), touching).clip(min=0).prod(axis=-1)
-        union = self.sides.prod(axis=-1) + shapes.prod(axis=-1) - shared
-        best: FloatArray = (shared / union).max(axis=(1, 2))
+        area, best = self.sides.prod(axis=1), np.zeros(len(self.sides))
+        for stride, off_centre in zip(self.strides, self.off_centre, strict=True):
+            # A level of one cell holds every shape once.
+            corners = pyramid_anchors(anchors, [1], stride).double().numpy()
+            shapes = corners[:, 2:] - corners[:, :2]
+            x, y = (
+                _overlap(side[:, None], shape, off[:, None])
+                for side, shape, off in zip(self.sides.T, shapes.T, off_centre.T, strict=True)
+            )
+            shared = x * y
+            iou = shared / (area[:, None] + shapes.prod(axis=1) - shared)
+            best = np.maximum(best, iou.max(axis=1))
         return best
 
     def fit(self, anchors: AnchorSettings, foreground_iou: float) -> AnchorFit:
@@ -111,6 +116,12 @@ class AnchorGrid:
             },
             mean_best_iou=float(best.mean()),
         )
+
+
+def _overlap(side: FloatArray, other: FloatArray, apart: FloatArray) -> FloatArray:
+    """What two intervals of these lengths share whose centres are so far apart."""
+    shared: FloatArray = np.minimum(np.minimum(side, other), (side + other) / 2 - apart)
+    return shared.clip(min=0)
 
 
 def best_possible_recall(

@@ -84,7 +84,7 @@ def proposed_anchors(
 
 def _evolved(grid: AnchorGrid, base: AnchorSettings, R: int, S: int, seed: int) -> AnchorSettings:
     """The fittest of R ratios and S scales; scales are told from the base set's base size."""
-    sides = grid.sides[:, 0, 0]
+    sides = grid.sides
     aspect = np.log(sides[:, 1] / sides[:, 0])
     # On the finest level scales cover boxes of every size; others are met an octave up or more.
     side = np.log(sides.prod(axis=1)) / 2 - np.log(base.base_size_strides * grid.strides[0])

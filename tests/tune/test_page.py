@@ -23,7 +23,7 @@ from tune.page import write_page
 from tune.page.importance import importance
 from tune.page.parameters import parameters, shown
 from tune.page.sweep import Sweep
-from tune.page.tables import cost_table, trials_table
+from tune.page.tables import cost_table, failed_table, trials_table
 from tune.page.words import headline, notices
 
 RATE, ALPHA = "detector.optimiser.learning_rate", "detector.focal_alpha"
@@ -71,7 +71,7 @@ def test_what_is_said_on_top(tmp_path: Path) -> None:
     )
     flattered, failed = notices(sweep)
     assert "highest of many on the same 9 patients" in flattered
-    assert failed == "1 trial failed; the reasons are in the table of all trials."
+    assert failed == "1 trial failed; the reasons are below the table of all trials."
 
 
 def test_costs_by_hand(tmp_path: Path) -> None:
@@ -92,7 +92,8 @@ def test_all_trials_are_listed_the_best_first(tmp_path: Path) -> None:
         ("1", "stopped", "0.900"),
         ("3", "failed", "–"),
     ]
-    assert rows[3].cells[-1] == "search: Loss <b>nan</b> & gone"
+    (reason,) = failed_table(sweep.of_state("failed")).rows
+    assert reason.cells == ("3", "Loss <b>nan</b> & gone")
     page = write_page(tmp_path).read_text("utf-8")
     assert "Loss &lt;b&gt;nan&lt;/b&gt; &amp; gone" in page
 

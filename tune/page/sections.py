@@ -18,6 +18,7 @@ from tune.page.tables import (
     best_table,
     cost_table,
     data_table,
+    failed_table,
     space_table,
     trials_table,
 )
@@ -45,8 +46,9 @@ def sections(sweep: Sweep, parameters: Sequence[Parameter]) -> tuple[Section, ..
         shapes = (anchor_shapes(sets), anchor_table(sets))
         found.append(Section(anchor="anchors", title="Anchor sets", blocks=shapes))
     if sweep.trials:
-        table = trials_table(sweep, parameters)
-        found.append(Section(anchor="trials", title="All trials", blocks=(table,)))
+        failed = sweep.of_state("failed")
+        listed = (trials_table(sweep, parameters), *([failed_table(failed)] if failed else []))
+        found.append(Section(anchor="trials", title="All trials", blocks=listed))
     return (*found, _onwards(sweep))
 
 

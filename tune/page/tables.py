@@ -108,30 +108,34 @@ def anchor_table(sets: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def trials_table(sweep: Sweep, parameters: Sequence[Parameter]) -> Table:
-    """Every trial, and why some failed."""
+    """Every trial; its settings come last, for there may be more of them than a page is wide."""
     labels = (parameter.label for parameter in parameters)
-    origin = "From, and why it failed" if sweep.of_state("failed") else "From"
     return Table(
         name="trials",
         caption="All trials: first those trained to the end, by score, then by steps",
-        columns=("Trial", "State", "Score", *labels, "Steps", "Time", origin),
+        columns=("Trial", "State", "Score", "Steps", "Time", "From", *labels),
         rows=tuple(_trial_row(t, sweep, parameters) for t in sorted(sweep.trials, key=_rank)),
         note="Scores can be compared between trials of as many steps. Trial 0 is shaded.",
     )
 
 
+def failed_table(failed: Sequence[Trial]) -> Table:
+    """Why trials failed."""
+    rows = [(str(trial.number), trial.reason or "unknown") for trial in failed]
+    return plain_table("failed", "Failed trials", ("Trial", "Reason"), rows)
+
+
 def _trial_row(trial: Trial, sweep: Sweep, parameters: Sequence[Parameter]) -> Row:
-    failed = trial.state == "failed"
     cells = (
         str(trial.number),
         "finished, best" if trial is sweep.best else trial.state,
         _score(trial),
-        *(parameter.shown(trial.params) for parameter in parameters),
         f"{trial.steps:,}",
         duration(trial.seconds),
-        f"{trial.origin}: {trial.reason or 'reason unknown'}" if failed else trial.origin,
+        trial.origin,
+        *(parameter.shown(trial.params) for parameter in parameters),
     )
-    return Row(cells, "missing" if failed else "baseline" if trial is sweep.base else "")
+    return Row(cells, "baseline" if trial is sweep.base else "")
 
 
 def _cost(sweep: Sweep, name: str, trials: Sequence[Trial]) -> tuple[str, ...]:

@@ -63,9 +63,8 @@ def notices(sweep: Sweep) -> tuple[str, ...]:
             "that trials have seen, for the study splits by sequence; that flatters even this fold."
         )
     if failed:
-        found.append(
-            f"{_counted(len(failed), 'trial')} failed; the reasons are in the table of all trials."
-        )
+        trials = _counted(len(failed), "trial")
+        found.append(f"{trials} failed; the reasons are below the table of all trials.")
     return tuple(found)
 
 
