@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from angioray.execution import Executor, reason_of
@@ -19,7 +19,7 @@ from preprocess.atomic import write_json
 from preprocess.cohort import Cohort
 from tune.halving import WORST
 from tune.objective import Objective
-from tune.search import State, Trial
+from tune.search import Trial
 
 TRIAL_FILE = "trial.json"
 
@@ -74,9 +74,20 @@ def record_failure(place: Workplace, suggested: Trial, reason: str) -> None:
     """Write why a trial failed, for a worker that can no longer do so."""
     folder = place.folder(suggested.number).path
     folder.mkdir(parents=True, exist_ok=True)
-    trial = read_trial(folder) or suggested
+    trial = read_trial(folder) or replace(suggested)
     trial.reason, trial.state = reason, "failed"
     write_json(folder / TRIAL_FILE, trial.as_json())
+
+
+def end_trial(place: Workplace, trial: Trial) -> None:
+    """Write how a trial ended; one that was not finished leaves no weights."""
+    folder = place.folder(trial.number)
+    kept = read_trial(folder.path)
+    if kept is not None and kept.state != trial.state:
+        kept.state = trial.state
+        write_json(folder.path / TRIAL_FILE, kept.as_json())
+    if trial.state != "finished":
+        shutil.rmtree(folder.checkpoint, ignore_errors=True)
 
 
 class TrialWorker:
@@ -119,14 +130,6 @@ class TrialWorker:
             if kept is not None and (len(kept.curve) > rung or kept.reason is not None):
                 return kept
             return self._train(kept or trial, settings, rung, folder, progress)
-
-    def end(self, trial: Trial, state: State) -> None:
-        """Write how a trial ended; one that was stopped leaves no weights."""
-        folder = self._place.folder(trial.number)
-        trial.state = state
-        write_json(folder.path / TRIAL_FILE, trial.as_json())
-        if state != "finished":
-            shutil.rmtree(folder.checkpoint, ignore_errors=True)
 
     def _train(
         self,
