@@ -1,4 +1,4 @@
-"""What Ray Tune runs: an actor that takes one trial after the other through its rungs."""
+"""What Ray Tune runs: a lane, which takes rungs from the referee until none is left."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from angioray.execution import reason_of
 from angioray.lanes import PROGRESS_EVERY_S
 from angioray.nodes import share_here
 from angioray.step import World
-from tune.search import Trial
+from tune.referee import Errand
 from tune.trial import TrialWorker, Workplace
 
 ASK_EVERY_S = 0.1
 
 
-class TrialActor(Trainable):
-    """One step of Ray Tune is one rung of a trial.
+class Lane(Trainable):
+    """To Ray Tune one long trial, whose steps are the rungs of whatever trials are next.
 
-    The process stays for the next trial, and with it PyTorch, the device's context and the frames.
-    A new one in its place goes through the rungs again; those on disk take no time.
+    The process stays from trial to trial, and with it PyTorch, the device's context and the
+    frames. Actors of Ray Tune that change their trial are ended where no other trial is known yet,
+    as here, where the next one depends on how this one ends.
     """
 
     def setup(  # type: ignore[override]  # Ray Tune passes the constants on by name
@@ -32,41 +33,30 @@ class TrialActor(Trainable):
         config: dict[str, Any],
         *,
         referee: Any,
-        workplace: Workplace,
+        place: Workplace,
         cpus: float,
         gpus: float,
     ) -> None:
         """Called once per process."""
         torch.set_num_threads(max(1, int(cpus)))
         device = torch.device("cuda" if gpus else "cpu")
-        self._referee, self._place = referee, workplace
-        self._worker = TrialWorker(workplace, World(device, share=share_here(cpus, gpus)))
+        self._lane, self._referee = int(config["lane"]), referee
+        self._worker = TrialWorker(place, World(device, share=share_here(cpus, gpus)))
         self._told = 0.0
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another trial in this process."""
-        self._number, self._rung = int(new_config["number"]), 0
-        return True
 
     def step(self) -> dict[str, Any]:
-        """One rung: train, judge, report, and hear whether to go on."""
-        suggested, settings = ray.get(self._referee.task.remote(self._number))
+        """One rung of one trial: train, judge, report."""
+        if (errand := self._next()) is None:
+            return {"done": True}
         try:
-            trial = self._worker.advance(suggested, settings, self._rung, self._progress)
+            trial = self._worker.advance(errand.trial, errand.settings, errand.rung, self._progress)
         except OSError as problem:
             if problem.errno == errno.ENOSPC:
                 ray.get(self._referee.halt.remote(reason_of(problem)))
             raise
-        ray.get(self._referee.report.remote(trial.number, trial.curve, trial.seconds))
-        if trial.reason is not None:
-            ray.get(self._referee.fail.remote(trial.number, trial.reason))
-        answer = self._answer(trial)
-        if answer == "end":
-            self._end(trial)
-        if answer == "go on":
-            self._rung += 1
-        return {"number": trial.number, "parked": answer == "park", "done": answer == "end"}
+        said = (trial.number, trial.curve, trial.seconds, trial.reason)
+        ray.get(self._referee.report.remote(self._lane, *said))
+        return {"done": False}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """A trial keeps its own checkpoint in its folder."""
@@ -75,21 +65,15 @@ class TrialActor(Trainable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing to load."""
 
-    def _answer(self, trial: Trial) -> str:
-        rung = min(self._rung, len(trial.curve))  # one that failed has not got there
+    def _next(self) -> Errand | None:
         while True:
-            answer: str = ray.get(self._referee.verdict.remote(trial.number, rung))
-            if answer != "wait":
-                return answer
+            errand: Errand | None = ray.get(self._referee.take.remote(self._lane))
+            if errand is not None or ray.get(self._referee.over.remote()):
+                return errand
             time.sleep(ASK_EVERY_S)
-
-    def _end(self, trial: Trial) -> None:
-        finished = len(trial.curve) == len(self._place.rungs)
-        failed = trial.reason is not None
-        self._worker.end(trial, "failed" if failed else "finished" if finished else "stopped")
 
     def _progress(self, done: int, steps: int, values: dict[str, float]) -> None:
         now = time.monotonic()
         if now - self._told > PROGRESS_EVERY_S:
             self._told = now
-            self._referee.progress.remote(self._number, done, values)
+            self._referee.progress.remote(self._lane, done, values)

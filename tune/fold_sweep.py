@@ -21,7 +21,7 @@ from tune.search import SearchRun, Trial, best_of
 from tune.space import Space, plain
 from tune.space_file import SPACES, read_space, refusals
 from tune.sweep_folder import SCHEMA_VERSION, SweepFolder
-from tune.trial import Workplace
+from tune.trial import Workplace, end_trial
 
 if TYPE_CHECKING:
     from angioray.nodes import Node
@@ -108,13 +108,11 @@ class FoldSweep:
         at_once = begun["at_once"] if begun else group.lanes if group else 1
         self.folder.freeze(self.document(at_once))
         search = self._search(at_once)
+        table = _Table(self)
+        table.keep(list(search.trials.values()))
         if search.over:
-            trials = list(search.trials.values())
-            self.folder.write_table(trials)
-            return trials
+            return list(search.trials.values())
         from tune.launch import run_search
-
-        table = _Table(self.folder)
 
         def show(standing: Standing) -> None:
             table.keep(standing.trials)
@@ -233,12 +231,18 @@ class FoldSweep:
 
 
 class _Table:
-    """Keeps the table of trials on disk as it changes."""
+    """Keeps what is on disk of the trials true as they go on."""
 
-    def __init__(self, folder: SweepFolder) -> None:
-        self._folder, self._last = folder, ""
+    def __init__(self, sweep: FoldSweep) -> None:
+        self._folder, self._place = sweep.folder, sweep.workplace
+        self._last = ""
+        self._ended: set[int] = set()
 
     def keep(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            if trial.state != "running" and trial.number not in self._ended:
+                self._ended.add(trial.number)
+                end_trial(self._place, trial)
         text = repr(trials)
         if text != self._last:
             self._folder.write_table(trials)

@@ -88,9 +88,13 @@ class Course:
         self._idle = lanes
 
     @property
-    def waits_for(self) -> int | None:
-        """The trial whose next score decides what happens next; None once all have ended."""
-        return self._due[0][1] if self._due else None
+    def over(self) -> bool:
+        """Whether all trials have ended."""
+        return not self._due and not self._idle
+
+    def wanted(self) -> list[tuple[int, int]]:
+        """Trials and rungs whose scores are missing, in the order in which they will be asked."""
+        return [(t, rung) for _, t, rung in sorted(self._due) if (t, rung) not in self._scores]
 
     def learn(self, trial: int, scores: Mapping[int, float], failed_at: int | None = None) -> None:
         """Take in scores by rung; and the rung on the way to which the trial failed.

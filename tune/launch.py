@@ -1,4 +1,4 @@
-"""Ray Tune at work: actors for the trials that the referee gives out, as many as there is room."""
+"""Ray Tune at work: lanes that train whatever the referee hands out, kept alive to the end."""
 
 from __future__ import annotations
 
@@ -11,33 +11,28 @@ from angioray.plan import LaneGroup
 from preprocess.storage import Storage, open_storage
 from tune.referee import Referee, Standing
 from tune.search import SearchRun
-from tune.trial import Workplace, record_failure
+from tune.trial import Workplace
 
-SHOWN_EVERY_S = 0.5
-WORKER_LOSSES = 5
-"""Workers that one trial may lose before it counts as failed."""
-GIVEN_UP = "given up: its workers died again and again (out of memory?); see Ray's logs"
+LANE_RESTARTS = 100
+"""A night on machines that come and go."""
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command, not one trial after the other
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command, not one lane after the other
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # the trials' own folders are all that a resume needs
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
 
 def run_search(
-    search: SearchRun,
-    workplace: Workplace,
-    group: LaneGroup,
-    show: Callable[[Standing], None],
+    search: SearchRun, place: Workplace, group: LaneGroup, show: Callable[[Standing], None]
 ) -> Standing:
     """Take a search to its end over the cluster that this process has joined.
 
     Args:
         search: as far as it has come.
-        workplace: what workers must know.
-        group: how many trials at once, and the resources of each.
+        place: what lanes must know.
+        group: the lanes, and the resources of each.
         show: called a few times a second with the state of the sweep.
 
     Raises:
@@ -48,58 +43,53 @@ def run_search(
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from tune.adaptors import Display
-
     # Beside this process: anywhere else it could go down with a node that the sweep can spare.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(Referee)
-    referee = actor.options(num_cpus=0, scheduling_strategy=here).remote(search)
-    storage = open_storage(workplace.trials).parent / ".tune"
-    tuner = _tuner(referee, workplace, group, storage, Display(referee, show, SHOWN_EVERY_S))
+    referee = actor.options(num_cpus=0, scheduling_strategy=here).remote(search, place)
     try:
-        tuner.fit()
-        standing: Standing = ray.get(referee.standing.remote(()))
-        show(standing)
+        results = _tuner(referee, place, group, show).fit()
+        standing: Standing = ray.get(referee.standing.remote())
     except ray.exceptions.RayActorError as problem:
         raise ValueError(
             "The process that decides on trials died. No trial is lost: the same command with "
             "--resume goes on."
         ) from problem
     finally:
-        storage.clear()
+        _storage(place).clear()
+    show(standing)
+    if not standing.over:
+        why = str(results.errors[0]).strip().splitlines()[-1] if results.errors else "all ended"
+        raise ValueError(
+            f"No lane is left ({why}). The same command with --resume goes on with the trials."
+        )
     return standing
 
 
 def _tuner(
-    referee: Any, workplace: Workplace, group: LaneGroup, storage: Storage, display: Any
+    referee: Any, place: Workplace, group: LaneGroup, show: Callable[[Standing], None]
 ) -> Any:
-    import ray
     from ray import tune
 
-    from tune.actor import TrialActor
-    from tune.adaptors import Numbers, Parking
+    from tune.actor import Lane
+    from tune.watch import Over, Watch
 
-    def give_up(number: int) -> None:
-        suggested, _ = ray.get(referee.task.remote(number))
-        record_failure(workplace, suggested, GIVEN_UP)
-        ray.get(referee.fail.remote(number, GIVEN_UP))
-
-    constants = {"referee": referee, "workplace": workplace}
-    trainable = tune.with_parameters(TrialActor, cpus=group.cpus, gpus=group.gpus, **constants)
+    constants = {"referee": referee, "place": place}
+    trainable = tune.with_parameters(Lane, cpus=group.cpus, gpus=group.gpus, **constants)
     resources = {"cpu": group.cpus, **({"gpu": group.gpus} if group.gpus else {})}
     return tune.Tuner(
         tune.with_resources(trainable, resources),
-        tune_config=tune.TuneConfig(
-            search_alg=Numbers(referee, give_up),
-            scheduler=Parking(),  # type: ignore[no-untyped-call]
-            num_samples=-1,
-            reuse_actors=True,
-        ),
+        param_space={"lane": tune.grid_search(list(range(group.lanes)))},
         run_config=tune.RunConfig(
             name=f"sweep-{time.time_ns()}",
-            storage_path=str(storage),
-            failure_config=tune.FailureConfig(max_failures=WORKER_LOSSES),
-            callbacks=[display],
+            storage_path=str(_storage(place)),
+            failure_config=tune.FailureConfig(max_failures=LANE_RESTARTS),
+            stop=Over(referee),
+            callbacks=[Watch(referee, show)],
             verbose=0,
         ),
     )
+
+
+def _storage(place: Workplace) -> Storage:
+    return open_storage(place.trials).parent / ".tune"

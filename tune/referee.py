@@ -1,20 +1,32 @@
-"""The referee of a sweep: one small actor that hears every score and gives every verdict."""
+"""The referee of a sweep: one small actor that hears every score and hands out every rung."""
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
 
+from angioray.study import StudySettings
 from tune.search import SearchRun, Trial
+from tune.trial import Workplace, record_failure
 
-PARKED_AFTER_S = 2.0
-"""A trial gives up its place if the one it waits for has had none for so long."""
-LOST_AFTER_S = 20.0
-"""The same where a place seems to be free: a process may be on its way to it."""
+LOST_ATTEMPTS = 3
+"""A rung on which so many processes have died is given up, and its trial has failed."""
 
-Answer = Literal["go on", "end", "wait", "park"]
+
+@dataclass(frozen=True)
+class Errand:
+    """What a lane is to do next.
+
+    Attributes:
+        trial: which, as it was suggested.
+        settings: its own, resolved.
+        rung: up to which it is to be trained and judged.
+    """
+
+    trial: Trial
+    settings: StudySettings
+    rung: int
 
 
 @dataclass
@@ -36,76 +48,96 @@ class Standing:
 
     Attributes:
         trials: all that have started, in their order.
-        running: those at work, by number.
-        halted: why no further step is taken; empty as long as they are.
+        running: those that train, by number.
+        over: whether every trial has ended.
+        losses: what became of processes on the way, in the order it happened.
+        halted: why no further rung is begun; empty as long as they are.
     """
 
     trials: tuple[Trial, ...]
     running: dict[int, Current]
+    over: bool
+    losses: tuple[str, ...] = ()
     halted: str = ""
 
 
 class Referee:
-    """Holds the search while Ray Tune's actors train its trials."""
+    """Holds the search while lanes train its trials, one rung at a time.
 
-    def __init__(self, search: SearchRun) -> None:
-        self._search = search
-        self._given: set[int] = set()
-        self._running: dict[int, Current] = {}
-        self._placed: Collection[int] = ()
-        self._places = 0
-        self._placed_at = time.monotonic()
+    A trial belongs to no lane: whichever is free goes on with it from its checkpoint. So nothing
+    waits for a lane that is lost, and fewer lanes than the search reckons with only take longer.
+    """
+
+    def __init__(self, search: SearchRun, place: Workplace) -> None:
+        self._search, self._place = search, place
+        self._held: dict[int, tuple[int, int]] = {}
+        self._current: dict[int, Current] = {}
+        self._attempts: Counter[tuple[int, int]] = Counter()
+        self._losses: list[str] = []
         self._halted = ""
 
-    def take(self) -> int | None:
-        """The next trial that needs work; None if there is none yet, or never again."""
-        waiting = [n for n in self._search.todo() if n not in self._given]
-        if not waiting:
+    def take(self, lane: int) -> Errand | None:
+        """The lane's next errand; None while there is none, or when it is over.
+
+        A lane that asks while it has one has died with it and come back.
+        """
+        self._lose(lane)
+        held = set(self._held.values())
+        wanted = [each for each in self._search.wanted() if each not in held]
+        if not wanted or self._halted:
             return None
-        self._given.add(waiting[0])
-        return waiting[0]
+        self._held[lane] = number, rung = wanted[0]
+        self._current[number] = Current(self._search.trials[number].steps)
+        trial = self._search.trials[number]
+        return Errand(replace(trial, curve=list(trial.curve)), self._search.settings(number), rung)
 
     def over(self) -> bool:
-        """Whether every trial has ended."""
-        return self._search.over
+        """Whether nothing more will be handed out."""
+        return self._search.over or bool(self._halted)
 
-    def task(self, number: int) -> tuple[Trial, Any]:
-        """A trial and its settings."""
-        return self._search.trials[number], self._search.settings(number)
+    def progress(self, lane: int, done: int, values: dict[str, float]) -> None:
+        """A lane's trial has come so far."""
+        if lane in self._held:
+            self._current[self._held[lane][0]] = Current(done, values)
 
-    def progress(self, number: int, done: int, values: dict[str, float]) -> None:
-        """A trial has come so far."""
-        self._running[number] = Current(done, values)
-
-    def report(self, number: int, curve: Sequence[tuple[int, float]], seconds: float) -> None:
-        """A trial has been judged at a rung."""
+    def report(
+        self,
+        lane: int,
+        number: int,
+        curve: Sequence[tuple[int, float]],
+        seconds: float,
+        reason: str | None,
+    ) -> None:
+        """A lane has taken a trial to a rung, or it failed on the way; it may be said twice."""
+        self._held.pop(lane, None)
         self._search.report(number, curve, seconds)
-
-    def fail(self, number: int, reason: str) -> None:
-        """A trial failed."""
-        self._search.fail(number, reason)
+        if reason is not None:
+            self._search.fail(number, reason)
 
     def halt(self, reason: str) -> None:
         """No trial can go on."""
         self._halted = reason
 
-    def verdict(self, number: int, rung: int) -> Answer:
-        """What a trial that has reported at a rung is to do."""
-        verdict = self._search.verdict(number, rung)
-        if verdict != "not known yet":
-            return verdict
-        patience_s = PARKED_AFTER_S if len(self._placed) >= self._places else LOST_AFTER_S
-        if time.monotonic() - self._placed_at <= patience_s:
-            return "wait"
-        self._places = len(self._placed)  # what was free is gone
-        return "park"
+    def standing(self, lanes: Collection[int] | None = None) -> Standing:
+        """How it stands; told which lanes have a process, if anyone knows."""
+        for lane in list(self._held):
+            if lanes is not None and lane not in lanes:
+                self._lose(lane)
+        return Standing(
+            tuple(self._search.trials.values()),
+            {number: self._current[number] for number, _ in self._held.values()},
+            self._search.over,
+            tuple(self._losses),
+            self._halted,
+        )
 
-    def standing(self, placed: Collection[int]) -> Standing:
-        """How it stands; told which trials have a place in the cluster."""
-        self._placed = placed
-        self._places = max(self._places, len(placed))
-        if self._search.waits_for in placed or self._search.over:
-            self._placed_at = time.monotonic()
-        trials = tuple(self._search.trials.values())
-        running = {n: self._running.get(n, Current()) for n in placed if n in self._search.todo()}
-        return Standing(trials, running, self._halted)
+    def _lose(self, lane: int) -> None:
+        if (errand := self._held.pop(lane, None)) is None:
+            return
+        number, _ = errand
+        self._attempts[errand] += 1
+        self._losses.append(f"trial {number:03d} lost its process, and goes on in another")
+        if self._attempts[errand] >= LOST_ATTEMPTS:
+            why = f"given up: {LOST_ATTEMPTS} processes died on it (out of memory?); see Ray's logs"
+            record_failure(self._place, self._search.trials[number], why)
+            self._search.fail(number, why)

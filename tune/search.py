@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from angioray.study import StudySettings
 from tune.halving import Course, Outcome
 from tune.parameters import Params
 from tune.samplers import Optuna, Sampler
 from tune.space import Space
 
 State = Literal["running", "finished", "stopped", "failed"]
-Verdict = Literal["go on", "end", "not known yet"]
 
 BY_BASE = "paper's settings"
 BY_SEARCH = "search"
@@ -130,19 +130,14 @@ class SearchRun:
         self._course = Course(rungs, reduction, lanes, begin=self._begin, end=self._ended)
         self._course.settle()
 
-    def todo(self) -> list[int]:
-        """The trials that have started and not ended."""
-        return [number for number, trial in self.trials.items() if trial.state == "running"]
+    def wanted(self) -> list[tuple[int, int]]:
+        """Trials and rungs that are to be reached next, the most urgent first."""
+        return self._course.wanted()
 
     @property
     def over(self) -> bool:
         """Whether every trial has ended."""
-        return self._course.waits_for is None
-
-    @property
-    def waits_for(self) -> int | None:
-        """The trial that all others may be waiting for."""
-        return self._course.waits_for
+        return self._course.over
 
     def report(self, number: int, curve: Sequence[tuple[int, float]], seconds: float) -> None:
         """Take in a trial's scores so far; telling it twice changes nothing."""
@@ -160,13 +155,7 @@ class SearchRun:
             self._course.learn(number, {}, failed_at=len(trial.curve))
             self._course.settle()
 
-    def verdict(self, number: int, rung: int) -> Verdict:
-        """What becomes of a trial that has reported at a rung."""
-        if self._course.passed.get(number, 0) > rung:
-            return "go on"
-        return "end" if number in self._course.outcomes else "not known yet"
-
-    def settings(self, number: int) -> Any:
+    def settings(self, number: int) -> StudySettings:
         """The settings of a trial."""
         return self._space.settings(self.trials[number].params)
 

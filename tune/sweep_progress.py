@@ -35,6 +35,7 @@ class SweepProgress:
         console = Console(stderr=True)
         self._live = Live(console=console, auto_refresh=False) if sys.stderr.isatty() else None
         self._said: set[str] = set()
+        self._losses = 0
         self._start: tuple[float, int] | None = None
         self._last_line = time.monotonic()
 
@@ -58,6 +59,8 @@ class SweepProgress:
         first_time = self._start is None
         said = {self._ending(trial): None for trial in ended}
         news = [] if first_time else [line for line in said if line not in self._said]
+        news += standing.losses[self._losses :]
+        self._losses = len(standing.losses)
         self._said |= said.keys()
         summary = self._summary(standing, ended)
         if self._live:

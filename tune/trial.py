@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from angioray.execution import Executor, reason_of
 from angioray.run_folder import RunFolder
@@ -16,7 +16,7 @@ from preprocess.cohort import Cohort
 from preprocess.storage import open_storage
 from tune.halving import WORST
 from tune.objective import Objective
-from tune.search import State, Trial
+from tune.search import Trial
 
 TRIAL_FILE = "trial.json"
 
@@ -68,9 +68,20 @@ def read_trial(folder: RunFolder) -> Trial | None:
 def record_failure(place: Workplace, suggested: Trial, reason: str) -> None:
     """Write why a trial failed, for a worker that can no longer do so."""
     folder = place.folder(suggested.number)
-    trial = read_trial(folder) or suggested
+    trial = read_trial(folder) or replace(suggested)
     trial.reason, trial.state = reason, "failed"
     _write(folder, trial)
+
+
+def end_trial(place: Workplace, trial: Trial) -> None:
+    """Write how a trial ended; one that was not finished leaves no weights."""
+    folder = place.folder(trial.number)
+    kept = read_trial(folder)
+    if kept is not None and kept.state != trial.state:
+        kept.state = trial.state
+        _write(folder, kept)
+    if trial.state != "finished":
+        folder.checkpoint.clear()
 
 
 class TrialWorker:
@@ -113,14 +124,6 @@ class TrialWorker:
             if kept is not None and (len(kept.curve) > rung or kept.reason is not None):
                 return kept
             return self._train(kept or trial, settings, rung, folder, progress)
-
-    def end(self, trial: Trial, state: State) -> None:
-        """Write how a trial ended; one that was stopped leaves no weights."""
-        folder = self._place.folder(trial.number)
-        trial.state = state
-        _write(folder, trial)
-        if state != "finished":
-            folder.checkpoint.clear()
 
     def _train(
         self,

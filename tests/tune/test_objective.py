@@ -19,7 +19,7 @@ from angioray.study import Study, StudySettings, Task
 from preprocess.cohort import Cohort
 from tune.objective import Objective
 from tune.search import BY_BASE, Trial
-from tune.trial import TrialWorker, Workplace
+from tune.trial import TrialWorker, Workplace, end_trial
 
 torch.set_num_threads(1)  # as a worker has it
 CASES: list[tuple[Task, str]] = [("detector", "RCA"), ("view", "")]
@@ -141,7 +141,9 @@ def test_a_trial_that_diverges_fails_with_its_reason(toy_cohort: Cohort, tmp_pat
     # The process goes on with the next trial.
     sound = worker.advance(Trial(4, {}, BY_BASE), TOY_OF(objective), 0, lambda *_: None)
     assert sound.reason is None and sound.steps == 4
-    worker.end(sound, "stopped")
+    sound.state = "stopped"
+    end_trial(place, sound)
+    assert json.loads((tmp_path / "004" / "trial.json").read_text())["state"] == "stopped"
     assert not (tmp_path / "004" / "checkpoint").exists()
 
 

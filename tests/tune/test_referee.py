@@ -1,83 +1,97 @@
-"""The referee: who is next, who waits, and who makes room for whom it waits for."""
+"""The referee: which rung is next, and what becomes of the rungs of lanes that died."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from settings import TOY
 
-import tune.referee
+from preprocess.cohort import Cohort
+from tune.objective import Objective
 from tune.referee import Referee
 from tune.samplers import make_sampler
 from tune.search import BY_BASE, Candidate, SearchRun
 from tune.space_file import read_space
+from tune.trial import Workplace
 
 
 @pytest.fixture
-def referee(tmp_path: Path) -> Referee:
-    """Of three trials on two lanes, judged at steps 4 and 12."""
+def referee(toy_cohort: Cohort, tmp_path: Path) -> Referee:
+    """Of three trials, two at once, judged at steps 4 and 12."""
     path = tmp_path / "space.yaml"
     path.write_text("detector.focal_alpha: {low: 0.1, high: 0.9}\n")
-    space = read_space(path, TOY, "detector")
+    objective = Objective.of(toy_cohort, TOY, task="detector", view="RCA")
+    space = read_space(path, objective.base, "detector")
+    rungs = (4, 12)
     search = SearchRun(
         space,
         make_sampler("random", space, seed=0, lanes=2),
         [Candidate(space.of_base(), BY_BASE)],
-        rungs=(4, 12),
+        rungs=rungs,
         reduction=3,
         lanes=2,
         samples=3,
         step_time=lambda params: 1.0,
         recorded={},
     )
-    return Referee(search)
+    place = Workplace(str(tmp_path), str(toy_cohort.folder), toy_cohort.digest, objective, rungs)
+    return Referee(search, place)
 
 
-def test_trials_are_given_out_once_and_when_a_lane_is_free(referee: Referee) -> None:
-    assert [referee.take(), referee.take(), referee.take()] == [0, 1, None]
-    referee.report(0, [(4, 0.5)], 1.0)
-    referee.report(1, [(4, 0.1)], 1.0)
-    assert [referee.verdict(0, 0), referee.verdict(1, 0)] == ["go on", "end"]
-    assert [referee.take(), referee.take()] == [2, None]
-    trial, settings = referee.task(2)
-    assert settings.detector.focal_alpha == trial.params["detector.focal_alpha"]
-    referee.fail(2, "the loss is not finite")
-    referee.report(0, [(4, 0.5), (12, 0.6)], 2.0)
-    assert [referee.verdict(2, 0), referee.verdict(0, 1)] == ["end", "end"]
-    assert referee.over() and referee.take() is None
-    states = [trial.state for trial in referee.standing(()).trials]
+def taken(referee: Referee, lane: int) -> tuple[int, int] | None:
+    errand = referee.take(lane)
+    return None if errand is None else (errand.trial.number, errand.rung)
+
+
+def test_rungs_are_handed_out_once_and_as_verdicts_fall(referee: Referee) -> None:
+    assert [taken(referee, lane) for lane in (0, 1, 2)] == [(0, 0), (1, 0), None]
+    referee.report(1, 1, [(4, 0.1)], 1.0, None)
+    assert taken(referee, 1) is None, "trial 0 is judged before trial 1"
+    referee.report(0, 0, [(4, 0.5)], 1.0, None)
+    # Trial 1 was stopped at step 4. Trial 2 takes its turn and is due at 8, trial 0 at 12.
+    errand = referee.take(1)
+    assert errand is not None and (errand.trial.number, errand.rung) == (2, 0)
+    assert taken(referee, 0) == (0, 1)
+    assert errand.settings.detector.focal_alpha == errand.trial.params["detector.focal_alpha"]
+    referee.report(1, 2, [], 1.0, "the loss is not finite")
+    referee.report(0, 0, [(4, 0.5), (12, 0.6)], 2.0, None)
+    assert referee.over() and taken(referee, 0) is None
+    states = [trial.state for trial in referee.standing().trials]
     assert states == ["finished", "stopped", "failed"]
 
 
-def test_a_trial_makes_room_for_the_one_it_waits_for(
-    referee: Referee, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = [100.0]
-    monkeypatch.setattr(tune.referee.time, "monotonic", lambda: clock[0])
-    referee.take(), referee.take()
-    referee.standing([0, 1])
-    referee.report(1, [(4, 0.9)], 1.0)
-    assert referee.verdict(1, 0) == "wait", "trial 0 reports first, and has a place"
-    clock[0] += 60
-    referee.standing([0, 1])
-    assert referee.verdict(1, 0) == "wait", "however long it takes"
-    referee.standing([1])  # its node is lost
-    clock[0] += 10
-    referee.standing([1])
-    assert referee.verdict(1, 0) == "wait", "a new process may be on its way to its place"
-    clock[0] += 11
-    assert referee.verdict(1, 0) == "park"
-    referee.standing([0])
-    clock[0] += 60
-    referee.standing([0])
-    referee.report(0, [(4, 0.5)], 1.0)
-    assert referee.verdict(0, 0) == referee.verdict(1, 0) == "go on"
+def test_another_lane_goes_on_with_what_a_lost_one_had(referee: Referee) -> None:
+    assert [taken(referee, lane) for lane in (0, 1)] == [(0, 0), (1, 0)]
+    referee.progress(0, 3, {"loss": 0.5})
+    assert referee.standing([0, 1]).running[0].done == 3
+    standing = referee.standing([1])  # the node of lane 0 is lost
+    assert 0 not in standing.running and standing.losses == (
+        "trial 000 lost its process, and goes on in another",
+    )
+    referee.report(1, 1, [(4, 0.9)], 1.0, None)
+    assert taken(referee, 1) == (0, 0), "one lane alone can do it all"
+    referee.report(0, 0, [(4, 0.5)], 1.0, None)  # and the lost one was not lost
+    referee.report(1, 0, [(4, 0.5)], 1.0, None)
+    assert [taken(referee, lane) for lane in (0, 1)] == [(0, 1), (1, 1)]
+
+
+def test_a_trial_that_kills_its_processes_is_given_up(referee: Referee, tmp_path: Path) -> None:
+    assert taken(referee, 1) == (0, 0)
+    assert [taken(referee, 0) for _ in range(3)] == [(1, 0)] * 3
+    assert taken(referee, 0) is None
+    referee.report(1, 0, [(4, 0.5)], 1.0, None)
+    trial = referee.standing([0, 1]).trials[1]
+    assert trial.state == "failed"
+    assert trial.reason is not None and "3 processes died on it" in trial.reason
+    kept = json.loads((tmp_path / "001" / "trial.json").read_text())
+    assert (kept["state"], kept["reason"]) == ("failed", trial.reason)
+    assert not (tmp_path / "000").exists()
 
 
 def test_a_sweep_that_is_halted_says_why(referee: Referee) -> None:
-    referee.progress(0, 3, {"loss": 0.5})
-    standing = referee.standing([0])
-    assert standing.running[0].done == 3 and standing.halted == ""
     referee.halt("the disk is full")
-    assert referee.standing([0]).halted == "the disk is full"
+    assert taken(referee, 0) is None and referee.over()
+    standing = referee.standing([0])
+    assert standing.halted == "the disk is full" and not standing.over

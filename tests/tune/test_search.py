@@ -68,15 +68,11 @@ def score(trial: Trial, rung: int) -> float:
 def carry_on(search: SearchRun, choose: random.Random, most: int = 10**9) -> None:
     """Let trials report in a random order, no trial beyond a rung without a verdict."""
     for _ in range(most):
-        able = [
-            search.trials[n]
-            for n in search.todo()
-            if not (curve := search.trials[n].curve) or search.verdict(n, len(curve) - 1) == "go on"
-        ]
-        if not able:
+        if not (wanted := search.wanted()):
             return
-        trial = choose.choice(able)
-        rung = len(trial.curve)
+        number, rung = choose.choice(wanted)
+        trial = search.trials[number]
+        assert rung == len(trial.curve)
         if trial.number == 5 and rung == 0:
             search.fail(trial.number, "the loss is not finite")
             continue
