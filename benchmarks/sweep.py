@@ -91,11 +91,12 @@ class Swept:
 def sweep(folder: Path, cohort: Any, **words: Any) -> Swept:
     """Carry one out on the cluster that is there."""
     from angioray.plan import LaneSettings
+    from preprocess.storage import open_storage
     from tune.fold_sweep import FoldSweep
     from tune.order import Order
 
     order = Order(lanes=LaneSettings(lanes=LANES), **words)
-    planned = FoldSweep.plan(folder, cohort, order, 0)
+    planned = FoldSweep.plan(open_storage(folder), cohort, order, 0)
     started = time.time()
     begun: list[float] = []
 
@@ -204,9 +205,11 @@ def phantom(folder: Path, patients: int) -> Any:
 
 def judged(folder: Path, swept: Swept, cohort: Any) -> tuple[float, float]:
     """Base and best, trained on the training part of fold 0, on its validation part."""
+    from preprocess.storage import open_storage
     from tune.nested import judge_folds
 
-    (fold,) = judge_folds(folder, [swept.sweep], [swept.trials], swept.sweep.group, print)
+    out = open_storage(folder)
+    (fold,) = judge_folds(out, [swept.sweep], [swept.trials], swept.sweep.group, print)
     return float(fold.base or 0.0), float(fold.best or 0.0)
 
 

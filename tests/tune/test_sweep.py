@@ -12,6 +12,7 @@ import yaml
 from command_processes import Running, Watch, run
 from toy_sweep import ACTOR, SAMPLES, ToySweep, ended, half_done, trials
 
+from angioray.run_folder import alone_in
 from preprocess.cohort import Cohort
 
 pytestmark = pytest.mark.slow
@@ -76,11 +77,12 @@ def test_killed_and_stopped_it_ends_as_if_undisturbed(
 ) -> None:
     out = tmp_path / "sweep"
     command = toy_sweep.command(out)
-    with watch.running(tmp_path, *command) as first:
-        first.wait_until(lambda: bool(half_done(out)))
-        second = run(*command, "--resume", cwd=tmp_path)
+    with alone_in(out, what="sweep"):
+        second = run(*command, cwd=tmp_path)
         assert second.returncode == 2
         assert f"Another process is running the sweep in {out}." in second.stderr
+    with watch.running(tmp_path, *command) as first:
+        first.wait_until(lambda: bool(half_done(out)))
         first.wait_until(lambda: len(workers(first)) > 0)
         workers(first)[0].kill()
         first.wait_until(lambda: bool(ended(out)))
