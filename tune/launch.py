@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -40,6 +41,8 @@ def run_search(
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    # A lost process is told in our own words (tune.referee); Tune's are a traceback for each.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
