@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import requests
 from moto.server import ThreadedMotoServer
 
 BUCKET = "angiograms"
@@ -74,6 +75,8 @@ def serving(cache: Path) -> Iterator[S3]:
     }
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
+    # Moto keeps its objects by the process, not by the server: forget those of the last one.
+    requests.post(f"{endpoint}/moto-api/reset", timeout=60).raise_for_status()
     client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
     client.create_bucket(Bucket=BUCKET)
     try:

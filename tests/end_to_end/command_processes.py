@@ -140,6 +140,9 @@ class Watch:
                     return
                 time.sleep(POLL_EVERY_S)
             assert not left, f"left behind: {sorted(map(_name, left))}"
+        except BaseException as problem:
+            problem.add_note(f"The command had said:\n{command.ended().err}")
+            raise
         finally:
             for process in command.descendants() - self._agents:
                 process.kill()
