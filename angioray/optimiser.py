@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -29,6 +30,9 @@ class OptimiserSettings:
     """After the warm-up: stay, or fall to 0 along half a cosine."""
     gradient_norm: float | None = None
     """Gradients are scaled down to this norm where they exceed it."""
+    changes: tuple[tuple[float, float], ...] = ()
+    """Other values of `learning_rate`, each with the share of the steps from which it holds, in
+    their order; `tune.sweep --search pbt` finds such courses."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -39,6 +43,12 @@ class OptimiserSettings:
                 ("weight_decay", "0 or more", self.weight_decay >= 0),
                 ("warmup_steps", "0 or more", self.warmup_steps >= 0),
                 ("gradient_norm", "more than 0", (self.gradient_norm or 1) > 0),
+                (
+                    "changes",
+                    "pairs of a rising share, above 0 to below 1, and a rate of more than 0",
+                    all(rate > 0 for _, rate in self.changes)
+                    and all(a < b for a, b in pairwise([0.0, *(s for s, _ in self.changes), 1.0])),
+                ),
             )
             if not fits
         ]
@@ -59,8 +69,16 @@ class OptimiserSettings:
         kind = torch.optim.Adam if self.name == "adam" else torch.optim.AdamW
         return kind(parameters, self.learning_rate, weight_decay=self.weight_decay, fused=True)
 
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of step ``step`` (0-based) of ``steps``."""
+        highest = self.learning_rate
+        for share, other in self.changes:
+            if step >= round(share * steps):
+                highest = other
+        return highest * self.factor(step, steps)
+
     def factor(self, step: int, steps: int) -> float:
-        """The share of ``learning_rate`` that step ``step`` (0-based) of ``steps`` uses."""
+        """The share of the highest rate that step ``step`` (0-based) of ``steps`` uses."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         if self.decay == "none":

@@ -115,7 +115,7 @@ def _save(
 
 def _learning_rate(job: Job, step: int) -> float:
     scale = job.plateau.scale if job.plateau is not None else 1.0
-    return job.optimiser.learning_rate * job.optimiser.factor(step, job.steps) * scale
+    return job.optimiser.rate(step, job.steps) * scale
 
 
 def _mean_over_ranks(steps: list[dict[str, Tensor]], world: World) -> list[dict[str, float]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from angioray.cost import run_steps
@@ -15,13 +16,14 @@ from preprocess.storage import Storage, absolute
 from tune.candidates import FirstTrials
 from tune.objective import Objective
 from tune.order import Order
+from tune.population import Population, learning_rate_alone
 from tune.room import StepTime, room
 from tune.samplers import make_sampler
-from tune.search import SearchRun, Trial, best_of
+from tune.search import SearchRun, Trial, best_of, settings_of
 from tune.space import Space, plain
 from tune.space_file import SPACES, read_space, refusals
 from tune.sweep_folder import SCHEMA_VERSION, SweepFolder
-from tune.trial import Workplace, end_trial
+from tune.trial import Workplace, end_trial, inherit
 
 if TYPE_CHECKING:
     from angioray.nodes import Node
@@ -69,11 +71,13 @@ class FoldSweep:
         study.look_for_weights()
         file = order.space or SPACES / f"{order.task}.yaml"
         space = read_space(file, objective.base, order.task)
+        if order.search == "pbt":
+            space = learning_rate_alone(space, order.task, given=order.space is not None)
         if problems := refusals(space, StepTime(space, objective)):
             raise ValueError(f"{file} cannot be searched:\n  - " + "\n  - ".join(problems))
         first = FirstTrials.of(space, objective, cohort)
         index = CohortIndex.of(cohort, objective.base.view_classes)
-        rungs = order.halving.steps(run_steps(study, index, study.runs[0]))
+        rungs = order.rungs(run_steps(study, index, study.runs[0]))
         sweep = cls(
             SweepFolder(folder),
             cohort,
@@ -157,7 +161,7 @@ class FoldSweep:
 
     def document(self, at_once: int) -> dict[str, Any]:
         """``sweep.json``."""
-        run = self.objective.run
+        run, together = self.objective.run, self.order.search == "pbt"
         return {
             "schema_version": SCHEMA_VERSION,
             "cohort_digest": self.cohort.digest,
@@ -170,7 +174,8 @@ class FoldSweep:
             "search": self.order.search,
             "at_once": at_once,
             "rungs": list(self.rungs),
-            "reduction": self.order.halving.reduction,
+            "reduction": None if together else self.order.halving.reduction,
+            "population": asdict(self.order.population) if together else None,
             "metric": self.objective.metric,
             "space": self.space.as_json(),
             "base": plain(self.objective.base),
@@ -191,20 +196,32 @@ class FoldSweep:
                 f"No trial in {self.folder.files} was finished, so there are no best settings. "
                 + " ".join(reasons)
             )
-        return self.space.settings(best.params)
+        return settings_of(best, self.space)
 
-    def _search(self, at_once: int) -> SearchRun:
-        order = self.order
+    def _search(self, at_once: int) -> SearchRun | Population:
+        order, place = self.order, self.workplace
+        sampler = make_sampler(order.search, self.space, seed=order.seed, lanes=at_once)
+        if order.search == "pbt":
+            return Population(
+                self.space,
+                sampler,
+                rungs=self.rungs,
+                settings=order.population,
+                seed=order.seed,
+                samples=order.samples,
+                recorded=place.recorded(order.samples),
+                inherit=partial(inherit, place),
+            )
         return SearchRun(
             self.space,
-            make_sampler(order.search, self.space, seed=order.seed, lanes=at_once),
+            sampler,
             self.first.candidates,
             rungs=self.rungs,
             reduction=order.halving.reduction,
             lanes=at_once,
             samples=order.samples,
             step_time=StepTime(self.space, self.objective),
-            recorded=self.workplace.recorded(order.samples),
+            recorded=place.recorded(order.samples),
         )
 
     def _nodes(self) -> list[Node]:

@@ -10,8 +10,7 @@ from typing import Any
 
 from angioray.plan import LaneGroup
 from preprocess.storage import Storage, open_storage
-from tune.referee import Referee, Standing
-from tune.search import SearchRun
+from tune.referee import Contest, Referee, Standing
 from tune.trial import Workplace
 
 LANE_RESTARTS = 100
@@ -26,7 +25,7 @@ QUIET = {
 
 
 def run_search(
-    search: SearchRun, place: Workplace, group: LaneGroup, show: Callable[[Standing], None]
+    search: Contest, place: Workplace, group: LaneGroup, show: Callable[[Standing], None]
 ) -> Standing:
     """Take a search to its end over the cluster that this process has joined.
 

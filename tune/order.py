@@ -9,6 +9,7 @@ from angioray.plan import LaneSettings
 from angioray.selection import Variant
 from angioray.study import StudySettings, Task
 from tune.halving import HalvingSettings
+from tune.population import PopulationSettings
 from tune.samplers import Search
 
 
@@ -25,6 +26,7 @@ class Order:
         search: where trials come from.
         samples: trials at most.
         halving: when they are stopped.
+        population: how they take over from each other where ``search`` is ``pbt``.
         seed: of the sampler.
         lanes: how trials share the cluster.
         address: of the cluster.
@@ -38,6 +40,7 @@ class Order:
     search: Search = "tpe"
     samples: int = 40
     halving: HalvingSettings = field(default_factory=HalvingSettings)
+    population: PopulationSettings = field(default_factory=PopulationSettings)
     seed: int = 0
     lanes: LaneSettings = field(default_factory=LaneSettings)
     address: str | None = None
@@ -50,3 +53,8 @@ class Order:
                 f"lanes.ranks is {self.lanes.ranks}, but a trial is one process: GPUs are better "
                 "used by more trials at once. Leave it out."
             )
+
+    def rungs(self, budget: int) -> tuple[int, ...]:
+        """The steps at which trials are judged, the last being the budget."""
+        judges = self.population if self.search == "pbt" else self.halving
+        return judges.steps(budget)

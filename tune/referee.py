@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
+from angioray.execution import reason_of
 from angioray.study import StudySettings
-from tune.search import SearchRun, Trial
+from tune.search import Trial
 from tune.trial import Workplace, record_failure
 
 LOST_ATTEMPTS = 3
@@ -61,6 +63,33 @@ class Standing:
     halted: str = ""
 
 
+class Contest(Protocol):
+    """What a referee holds: a search with halving, or a population."""
+
+    trials: dict[int, Trial]
+
+    def wanted(self) -> list[tuple[int, int]]:
+        """Trials and rungs that are to be reached next, the most urgent first."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether every trial has ended."""
+        ...
+
+    def report(self, number: int, curve: Sequence[tuple[int, float]], seconds: float) -> None:
+        """Take in a trial's scores so far; telling it twice changes nothing."""
+        ...
+
+    def fail(self, number: int, reason: str) -> None:
+        """Take in that a trial failed on the way to its next rung."""
+        ...
+
+    def settings(self, number: int) -> StudySettings:
+        """The settings of a trial."""
+        ...
+
+
 class Referee:
     """Holds the search while lanes train its trials, one rung at a time.
 
@@ -68,7 +97,7 @@ class Referee:
     waits for a lane that is lost, and fewer lanes than the search reckons with only take longer.
     """
 
-    def __init__(self, search: SearchRun, place: Workplace) -> None:
+    def __init__(self, search: Contest, place: Workplace) -> None:
         self._search, self._place = search, place
         self._held: dict[int, tuple[int, int]] = {}
         self._current: dict[int, Current] = {}
@@ -110,9 +139,12 @@ class Referee:
     ) -> None:
         """A lane has taken a trial to a rung, or it failed on the way; it may be said twice."""
         self._held.pop(lane, None)
-        self._search.report(number, curve, seconds)
-        if reason is not None:
-            self._search.fail(number, reason)
+        try:
+            self._search.report(number, curve, seconds)
+            if reason is not None:
+                self._search.fail(number, reason)
+        except OSError as problem:  # members of a population take over weights as scores come in
+            self.halt(reason_of(problem))
 
     def halt(self, reason: str) -> None:
         """No trial can go on."""

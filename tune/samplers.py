@@ -13,7 +13,7 @@ from tune.space import Space
 if TYPE_CHECKING:
     import optuna
 
-Search = Literal["tpe", "random", "grid"]
+Search = Literal["tpe", "random", "grid", "pbt"]
 RANDOM_FIRST = 10
 """Trials that TPE draws at random before it begins to learn, those it is given included."""
 
@@ -44,7 +44,7 @@ def make_sampler(search: Search, space: Space, *, seed: int, lanes: int) -> Samp
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if search == "random":
+    if search in ("random", "pbt"):  # a population begins at random places
         return Optuna(space, optuna.samplers.RandomSampler(seed=seed))
     with warnings.catch_warnings(action="ignore"):  # that these options may change one day
         tpe = optuna.samplers.TPESampler(

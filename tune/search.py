@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from angioray.study import StudySettings
@@ -39,6 +39,8 @@ class Trial:
         seconds: spent on it so far.
         reason: why it failed.
         state: how it stands.
+        rates: of a member of a population: its learning rates, each with the share of the steps
+            from which it held; they may have been another member's.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Trial:
     seconds: float = 0.0
     reason: str | None = None
     state: State = "running"
+    rates: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -71,6 +74,7 @@ class Trial:
             "curve": [list(point) for point in self.curve],
             "origin": self.origin,
             "reason": self.reason,
+            "rates": [list(change) for change in self.rates],
         }
 
     @classmethod
@@ -84,7 +88,22 @@ class Trial:
             seconds=document["seconds"],
             reason=document["reason"],
             state=document["state"],
+            rates=[(float(share), float(rate)) for share, rate in document["rates"]],
         )
+
+    def take_up(self, recorded: Trial) -> None:
+        """Go on from what an earlier attempt at the search has left.
+
+        Raises:
+            ValueError: that one has other settings.
+        """
+        if json.dumps(recorded.params, sort_keys=True) != json.dumps(self.params, sort_keys=True):
+            raise ValueError(
+                f"Trial {self.number} was begun with {recorded.params}, and this search gives it "
+                f"{self.params}: it was begun by another version, or its scores were changed. "
+                "Continue with the version that began it, or start in another folder."
+            )
+        self.curve, self.seconds, self.reason = recorded.curve, recorded.seconds, recorded.reason
 
 
 class SearchRun:
@@ -157,7 +176,7 @@ class SearchRun:
 
     def settings(self, number: int) -> StudySettings:
         """The settings of a trial."""
-        return self._space.settings(self.trials[number].params)
+        return settings_of(self.trials[number], self._space)
 
     def _begin(self, number: int) -> float | None:
         if number >= self._samples:
@@ -178,14 +197,7 @@ class SearchRun:
         return self._step_time(params)
 
     def _take_up(self, trial: Trial, recorded: Trial) -> None:
-        if json.dumps(recorded.params, sort_keys=True) != json.dumps(trial.params, sort_keys=True):
-            raise ValueError(
-                f"Trial {trial.number} was begun with {recorded.params}, and this search gives it "
-                f"{trial.params}: it was begun by another version, or its scores were changed. "
-                "Continue with the version that began it, or start in another folder."
-            )
-        trial.curve, trial.seconds = recorded.curve, recorded.seconds
-        trial.reason = recorded.reason
+        trial.take_up(recorded)
         self._course.learn(
             trial.number,
             {rung: score for rung, (_, score) in enumerate(trial.curve)},
@@ -198,6 +210,18 @@ class SearchRun:
         if outcome == "stopped":  # it may have gone further in a sweep of fewer samples
             trial.curve = trial.curve[: self._course.passed.get(number, 0) + 1]
         self._sampler.tell(number, outcome, trial.curve)
+
+
+def settings_of(trial: Trial, space: Space) -> StudySettings:
+    """A trial's settings in full: the base's, those that were searched, its learning rates."""
+    settings = space.settings(trial.params)
+    if not trial.rates:
+        return settings
+    (task,) = settings.tasks
+    training = getattr(settings, task)
+    (_, first), *changes = trial.rates
+    rule = replace(training.optimiser, learning_rate=first, changes=tuple(changes))
+    return replace(settings, **{task: replace(training, optimiser=rule)})
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:

@@ -11,6 +11,8 @@ from angioray.selection import Variant
 from angioray.study import StudySettings
 from preprocess.command_line import run as run_command
 from tune.halving import HalvingSettings
+from tune.population import PopulationSettings
+from tune.samplers import Search
 
 if TYPE_CHECKING:
     from tune.fold_sweep import FoldSweep
@@ -21,12 +23,13 @@ def sweep(
     config: StudySettings,
     lanes: LaneSettings,
     halving: HalvingSettings,
+    population: PopulationSettings,
     cohort: str = "cohort",
     task: Literal["detector", "view"] = "detector",
     view: str = "",
     variant: Variant = "B",
     samples: int = 40,
-    search: Literal["tpe", "random", "grid"] = "tpe",
+    search: Search = "tpe",
     space: Path | None = None,
     seed: int = 0,
     fold: int = 0,
@@ -44,12 +47,15 @@ def sweep(
         config: the study's settings, which all but the searched ones stay at.
         lanes: how trials share the cluster.
         halving: when hopeless trials are stopped.
+        population: how the members of a population take over from each other.
         cohort: the cohort folder.
         task: whose settings are searched.
         view: of the detector, such as RCA; may be left out where there is one.
         variant: of the detector.
         samples: trials in all.
-        search: Optuna's TPE, random draws, or every point of a grid.
+        search: Optuna's TPE, random draws, or every point of a grid; or `pbt`, population based
+            training: `samples` members train to the end side by side, none is stopped, and the
+            learning rate is searched as a course over the steps.
         space: a YAML file that says what is searched; the default covers losses, anchors,
             optimiser and augmentation.
         seed: of the search; the same one gives the same trials.
@@ -67,6 +73,7 @@ def sweep(
       python -m tune.sweep --cohort demo/cohort --config configs/demo.yaml --task view --samples 20
       python -m tune.sweep --cohort cohort --config.detector.steps 900 --space my.yaml --view LCA
       python -m tune.sweep --cohort cohort --config configs/paper.yaml --view RCA --nested --out n
+      python -m tune.sweep --cohort cohort --view LCA --search pbt --samples 8 --out course
     """
     from angioray.run_folder import alone_in
     from preprocess.cohort import Cohort
@@ -87,6 +94,7 @@ def sweep(
         search=search,
         samples=samples,
         halving=halving,
+        population=population,
         seed=seed,
         lanes=lanes,
         address=address,

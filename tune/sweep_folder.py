@@ -69,8 +69,10 @@ class SweepFolder:
         """
         given = json.loads(json.dumps(document))
         if (kept := self.begun()) is not None:
+            # A population is a whole: with another member all would have gone otherwise.
+            may_change = MAY_CHANGE if given["population"] is None else MAY_CHANGE - {"samples"}
             old, new = (
-                {key: value for key, value in each.items() if key not in MAY_CHANGE}
+                {key: value for key, value in each.items() if key not in may_change}
                 for each in (kept, given)
             )
             if different := differences(old, new):

@@ -7,6 +7,7 @@ import time
 import traceback
 from dataclasses import dataclass, replace
 
+from angioray.checkpoint import STATE
 from angioray.execution import Executor, reason_of
 from angioray.run_folder import RunFolder
 from angioray.step import World
@@ -82,6 +83,37 @@ def end_trial(place: Workplace, trial: Trial) -> None:
         _write(folder, kept)
     if trial.state != "finished":
         folder.checkpoint.clear()
+
+
+def inherit(place: Workplace, heir: Trial, parent: int, rung: int) -> None:
+    """Give a trial the weights of another as they are at a rung, and its learning rates.
+
+    It may be asked for twice: where the trial has them, or has gone on with them, nothing is done.
+    The parent must not go on before this returns.
+
+    Args:
+        place: where both lie.
+        heir: the trial as it is to be.
+        parent: the other's number.
+        rung: at which both are.
+
+    Raises:
+        OSError: the weights could not be written; nothing has been taken over.
+    """
+    folder, source = place.folder(heir.number), place.folder(parent)
+    with folder.locked(), source.locked():
+        kept = read_trial(folder)
+        assert kept is not None
+        if len(kept.curve) > rung + 1 or kept.rates == heir.rates:
+            return
+        weights = source.checkpoint
+        # What says which files belong together comes last. Where it does not come to that, the
+        # trial's own rates still say that it has not taken over.
+        for name in sorted(weights.files(), key=lambda name: name == STATE):
+            content = weights.read(name)
+            assert content is not None
+            folder.checkpoint.write(name, content)
+        _write(folder, replace(kept, rates=heir.rates))
 
 
 class TrialWorker:

@@ -167,6 +167,20 @@ def test_warm_up_and_cosine_by_hand() -> None:
     assert factors == pytest.approx(expected)
 
 
+def test_other_rates_from_a_share_of_the_steps_on_by_hand() -> None:
+    rule = OptimiserSettings(learning_rate=0.1, warmup_steps=2, changes=((1 / 3, 0.2), (0.5, 0.05)))
+    rates = [rule.rate(step, 6) for step in range(6)]
+    assert rates == pytest.approx([0.05, 0.1, 0.2, 0.05, 0.05, 0.05])
+
+
+@pytest.mark.parametrize(
+    "changes", [((0.5, 0.1), (0.5, 0.2)), ((0.0, 0.1),), ((1.0, 0.1),), ((0.5, 0.0),)]
+)
+def test_changes_that_cannot_be_are_refused(changes: tuple[tuple[float, float], ...]) -> None:
+    with pytest.raises(ValueError, match="rising share"):
+        OptimiserSettings(changes=changes)
+
+
 def test_a_torn_line_of_metrics_is_dropped_with_what_came_after_the_checkpoint(
     tmp_path: Path,
 ) -> None:

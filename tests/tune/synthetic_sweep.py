@@ -69,6 +69,7 @@ def row(
     steps: int | None = None,
     seconds: float = 10.0,
     reason: str | None = None,
+    rates: list[list[float]] | None = None,
 ) -> dict[str, Any]:
     """A row of ``trials.json``."""
     return {
@@ -81,6 +82,7 @@ def row(
         "curve": curve,
         "origin": origin,
         "reason": reason,
+        "rates": rates or [],
     }
 
 
@@ -123,6 +125,7 @@ def detector_document(samples: int = 40) -> dict[str, Any]:
         "at_once": 2,
         "rungs": list(RUNGS),
         "reduction": 3,
+        "population": None,
         "metric": "AP@IoU0.20",
         "space": SPACE,
         "base": {"seed": 0, "folds": 5, "detector": {"size": 256, "focal_alpha": 0.25}},
@@ -169,6 +172,38 @@ def view_sweep(folder: Path) -> Path:
         row(0, "running", base, [[60, 0.61]], origin="paper's settings", steps=72, seconds=15.1),
         row(1, "stopped", other, [[60, 0.48]], seconds=12.6),
         row(2, "running", {**sgd, "view.optimiser.momentum": 0.9}, [], steps=31, seconds=6.5),
+    ]
+    return write_sweep(folder, document, trials)
+
+
+def population(folder: Path) -> Path:
+    """A finished population of three: the third took over from the second after 300 steps."""
+    name = "detector.optimiser.learning_rate"
+    document = {
+        **detector_document(3),
+        "search": "pbt",
+        "rungs": [300, 600, 900],
+        "reduction": None,
+        "population": {"intervals": 3, "share": 0.34, "factor": 1.25},
+        "space": {name: SPACE[name]},
+        "anchor_sets": ANCHOR_SETS[:1],
+    }
+    courses = [
+        ([[0.0, 8e-4]], [0.10, 0.21, 0.30], "paper's settings"),
+        ([[0.0, 4e-3]], [0.20, 0.31, 0.41], "search"),
+        ([[0.0, 4e-3], [1 / 3, 5e-3]], [0.02, 0.36, 0.47], "search"),
+    ]
+    trials = [
+        row(
+            number,
+            "finished",
+            {name: [8e-4, 4e-3, 2e-5][number]},
+            [[300.0 * (rung + 1), score] for rung, score in enumerate(scores)],
+            origin=origin,
+            seconds=130.0,
+            rates=rates,
+        )
+        for number, (rates, scores, origin) in enumerate(courses)
     ]
     return write_sweep(folder, document, trials)
 

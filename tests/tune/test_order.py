@@ -16,6 +16,7 @@ from angioray.plan import LaneSettings
 from preprocess.cohort import Cohort
 from preprocess.storage import open_storage
 from tune.halving import HalvingSettings
+from tune.population import PopulationSettings
 from tune.sweep import sweep
 from tune.sweep_folder import SweepFolder
 
@@ -40,6 +41,7 @@ def order(toy: Cohort, folder: Path, **changed: Any) -> None:
         "config": TOY,
         "lanes": LaneSettings(),
         "halving": HalvingSettings(),
+        "population": PopulationSettings(),
         "cohort": str(toy.folder),
         "view": "RCA",
         "space": folder / "space.yaml",
@@ -79,7 +81,8 @@ def test_a_folder_with_a_sweep_wants_to_be_resumed(
 
 def test_another_sweep_in_the_folder_is_named(tmp_path: Path) -> None:
     folder = SweepFolder(open_storage(tmp_path))
-    document = {"schema_version": 1, "seed": 0, "samples": 8, "at_once": 2, "space": {"a": 1}}
+    counts = {"seed": 0, "samples": 8, "at_once": 2}
+    document = {"schema_version": 1, **counts, "population": None, "space": {"a": 1}}
     folder.freeze(document)
     folder.freeze({**document, "samples": 12, "at_once": 4})
     assert json.loads((tmp_path / "sweep.json").read_text())["samples"] == 12

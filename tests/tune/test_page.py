@@ -13,6 +13,7 @@ from synthetic_sweep import (
     PAPER,
     detector_document,
     detector_sweep,
+    population,
     row,
     view_sweep,
     write_sweep,
@@ -164,14 +165,15 @@ def test_settings_as_people_read_them(tmp_path: Path) -> None:
     }
     params = {RATE: 1e-5, "detector.optimiser.name": "adam", "detector.anchors": "paper"}
     trials = [row(0, "running", params, [], steps=0)]
-    rate, name, momentum, anchors = parameters(Sweep.open(write_sweep(tmp_path, document, trials)))
+    sweep = Sweep.open(write_sweep(tmp_path, document, trials))
+    rate, name, momentum, anchors = parameters(sweep)
     # Trial 0 lies outside of the space: the axis reaches to it.
     assert rate.range == "1 × 10⁻⁵ to 0.01, logarithmic"
     assert rate.position({RATE: 1e-5}) == 0
     assert rate.position({RATE: 1e-4}) == pytest.approx(1 / 3)
     assert (name.label, name.range) == ("optimiser name", "adam, sgd")
     assert momentum.condition == "name is sgd"
-    assert momentum.position(params) is None and momentum.shown(params) == "–"
+    assert momentum.position(params) is None and momentum.shown(sweep.base) == "–"
     assert anchors.range == "paper, small"
 
 
@@ -212,6 +214,16 @@ def test_trial_0_as_the_best_is_said(tmp_path: Path) -> None:
         "The best is trial 0 with AP@IoU0.20 0.500: paper's settings, which nothing has surpassed."
     )
     assert "The best trial beside trial 0" not in Path(write_page(tmp_path)).read_text("utf-8")
+
+
+def test_a_population_shows_the_course_of_its_learning_rates(tmp_path: Path) -> None:
+    page = unescape(Path(write_page(population(tmp_path / "sweep"))).read_text())
+    assert "After each of 3 parts of the training but the last, the worst 34% of the" in page
+    assert "Population based training" in page
+    assert "The learning rates that the weights of each member have seen" in page
+    assert "0.004; 0.005 from 33 %" in page and "Which settings mattered" not in page
+    other = Path(write_page(detector_sweep(tmp_path / "other"))).read_text()
+    assert "The learning rates that" not in other
 
 
 def test_patients_on_both_sides_are_said(tmp_path: Path) -> None:

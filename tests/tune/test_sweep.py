@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from command_processes import Running, Watch, run
 from toy_sweep import ACTOR, SAMPLES, ToySweep, ended, half_done, trials
 
+from angioray.execution import Executor
 from angioray.run_folder import alone_in
+from angioray.step import World
+from angioray.study import settings_from_dict
 from preprocess.cohort import Cohort
+from tune.objective import Objective
 
 pytestmark = pytest.mark.slow
 
@@ -137,3 +143,59 @@ def test_nested_sweeps_judge_each_fold_by_what_none_has_seen(
     assert "its validation part was seen once" in said.stdout
     report = run("angioray.report", tmp_path / "nested" / "base", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
+
+
+def test_a_population_killed_on_the_way_ends_with_a_course_that_a_study_can_follow(
+    toy_sweep: ToySweep, toy_cohort: Cohort, watch: Watch, tmp_path: Path
+) -> None:
+    (tmp_path / "rate.yaml").write_text(
+        "detector.optimiser.learning_rate: {low: 1.0e-4, high: 1.0, log: true}\n"
+    )
+    words = ("--cohort", toy_cohort.folder, "--config", toy_sweep.folder / "toy.yaml")
+    what = ("--view", "RCA", "--space", tmp_path / "rate.yaml", "--search", "pbt", "--samples", 4)
+    command = ("tune.sweep", *words, *what, "--population.intervals", 3)
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    said = run(*command, "--out", whole, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert "4 finished" in said.stderr and (whole / "report.html").is_file()
+
+    def took_over() -> bool:
+        paths = out.glob("trials/*/trial.json")
+        return any(len(json.loads(path.read_text())["rates"]) > 1 for path in paths)
+
+    with watch.running(tmp_path, *command, "--out", out) as first:
+        first.wait_until(took_over)
+        assert first.kill().code == -9
+    with watch.running(tmp_path, *command, "--out", out, "--resume") as again:
+        assert again.finish().code == 0, again.ended().err
+    table = trials(out)
+    assert table == trials(whole)
+    assert [row["state"] for row in table] == ["finished"] * 4
+    assert [step for step, _ in table[0]["curve"]] == [30, 60, 90]
+    fewer = run(*command, "--out", out, "--resume", "--samples", 5, cwd=tmp_path)
+    assert fewer.returncode == 2 and "samples was 4 and is now 5" in fewer.stderr
+
+    # What a member ends with is what its course of learning rates gives from the start.
+    heir = next(row for row in table if len(row["rates"]) > 1)
+    settings = settings_from_dict(yaml.safe_load((toy_sweep.folder / "toy.yaml").read_text()))
+    (_, rate), *changes = heir["rates"]
+    rule = replace(
+        settings.detector.optimiser,
+        learning_rate=rate,
+        changes=tuple((share, then) for share, then in changes),
+    )
+    objective = Objective.of(
+        toy_cohort,
+        replace(settings, detector=replace(settings.detector, optimiser=rule)),
+        task="detector",
+        view="RCA",
+    )
+    study = objective.study(objective.base, tmp_path / "alone", str(toy_cohort.folder))
+    torch.set_num_threads(1)  # as a lane has it
+    executor = Executor(study, toy_cohort, World(torch.device("cpu")))
+    found = executor.execute(study.runs[0], lambda *_: None)
+    assert round(found[objective.metric] or 0.0, 6) == heir["score"]
+    weights = "weights-000090.safetensors"
+    alone = tmp_path / "alone" / study.runs[0].name / "checkpoint" / weights
+    member = out / "trials" / f"{heir['number']:03d}" / "checkpoint" / weights
+    assert alone.read_bytes() == member.read_bytes()

@@ -102,6 +102,45 @@ def learning_curves(sweep: Sweep) -> Figure | None:
     )
 
 
+def rate_courses(sweep: Sweep) -> Figure:
+    """The learning rates that each member's weights have seen, by steps."""
+    best, base = sweep.best, sweep.base
+    members = [trial for trial in sweep.trials if trial.rates]
+
+    def paint(canvas: Canvas) -> None:
+        axes = canvas.add_subplot()
+        told: set[str] = set()
+        for trial in sorted(members, key=lambda trial: (trial is not best, trial is not base)):
+            label, style = _curve_style(trial, best, base)
+            plain = {
+                k: v for k, v in style.items() if k in ("color", "lw", "ls", "zorder", "alpha")
+            }
+            shares, rates = zip(*trial.rates, strict=True)
+            steps = [share * sweep.rungs[-1] for share in (*shares, 1.0)]
+            axes.step(
+                steps,
+                (*rates, rates[-1]),
+                where="post",
+                label=None if label in told else label,
+                **plain,
+            )
+            told.add(label)
+        axes.set_yscale("log")
+        axes.set_xticks([0, *sweep.rungs], [f"{rung:,}" for rung in (0, *sweep.rungs)])
+        axes.set(xlabel="Steps (a tick where members take over)", ylabel="Learning rate")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+
+    return draw(
+        paint,
+        name="rates",
+        alt=f"The learning rates of {len(members)} members against steps.",
+        caption="The learning rates that the weights of each member have seen; a member that took "
+        "over has those of the one that it took over from up to there.",
+        width_in=9.4,
+        height_in=3.2,
+    )
+
+
 def costs(sweep: Sweep) -> Figure:
     """Steps and seconds of every trial."""
     full = sweep.rungs[-1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from angioray.report.tables import NOTHING
-from tune.page.sweep import Sweep
+from tune.page.sweep import Sweep, Trial
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -30,9 +30,16 @@ class Parameter:
     condition: str = ""
     """When it counts at all."""
 
-    def shown(self, params: Mapping[str, Any]) -> str:
+    def shown(self, trial: Trial | None) -> str:
         """Its value in a trial, to be read."""
-        return shown(params[self.setting]) if self.setting in params else NOTHING
+        if trial is None or self.setting not in trial.params:
+            return NOTHING
+        if len(trial.rates) > 1:  # a population has no other setting
+            (_, first), *changes = trial.rates
+            return "; ".join(
+                [shown(first), *(f"{shown(rate)} from {100 * s:.0f} %" for s, rate in changes)]
+            )
+        return shown(trial.params[self.setting])
 
     def position(self, params: Mapping[str, Any]) -> float | None:
         """Where a trial's value lies from 0 (low) to 1 (high); None where it has none."""

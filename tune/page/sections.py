@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import yaml
 
 from angioray.report.page import Block, Listing, Section, Text
-from tune.page.figures import anchor_shapes, costs, history, learning_curves
+from tune.page.figures import anchor_shapes, costs, history, learning_curves, rate_courses
 from tune.page.importance import importance
 from tune.page.parallel import parallel_coordinates
 from tune.page.parameter_figures import focal_map, importance_bars
@@ -37,9 +37,11 @@ def sections(sweep: Sweep, parameters: Sequence[Parameter]) -> tuple[Section, ..
         found.append(Section(anchor="best", title="The best trial", blocks=(table,)))
     if sweep.trials:
         costly = (costs(sweep), cost_table(sweep))
+        # Where a member of a population began says little of where it came to.
+        alone = sweep.document["population"] is None
         found += [
             _course(sweep),
-            _settings(sweep, parameters),
+            *([_settings(sweep, parameters)] if alone else []),
             Section(anchor="cost", title="What it cost", blocks=costly),
         ]
     if sets := sweep.document["anchor_sets"]:
@@ -57,6 +59,8 @@ def _course(sweep: Sweep) -> Section:
     blocks: tuple[Block, ...] = (
         (Text("No trial has been judged yet."),) if curves is None else (history(sweep), curves)
     )
+    if any(len(trial.rates) > 1 for trial in sweep.trials):
+        blocks = (*blocks, rate_courses(sweep))
     return Section(anchor="course", title="How the search went", blocks=blocks)
 
 

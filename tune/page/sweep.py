@@ -31,6 +31,8 @@ class Trial:
     """Where the setting came from, such as ``search``."""
     reason: str
     """Why it failed, or nothing."""
+    rates: tuple[tuple[float, float], ...]
+    """Of a population: learning rates, each with the share of the steps from which it held."""
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Trial:
@@ -47,6 +49,7 @@ class Trial:
             curve=tuple((int(step), float(score)) for step, score in row["curve"]),
             origin=row["origin"],
             reason=row["reason"] or "",
+            rates=tuple((float(share), float(rate)) for share, rate in row["rates"]),
         )
 
     def score_at(self, step: int) -> float | None:

@@ -14,14 +14,18 @@ from tune.page.sweep import STATES, Sweep, Trial
 
 def space_table(sweep: Sweep, parameters: Sequence[Parameter]) -> Table:
     """What every setting might be."""
-    base = sweep.base.params if sweep.base else {}
     conditional = any(parameter.condition for parameter in parameters)
     return plain_table(
         "space",
         "What was searched",
         ("Setting", "Searched", "Trial 0", *(["Only if"] if conditional else [])),
         [
-            (p.setting, p.range, p.shown(base), *([p.condition or NOTHING] if conditional else []))
+            (
+                p.setting,
+                p.range,
+                p.shown(sweep.base),
+                *([p.condition or NOTHING] if conditional else []),
+            )
             for p in parameters
         ],
         note="Ranges include the values of trial 0. Everything else stayed as in the base "
@@ -53,14 +57,14 @@ def best_table(sweep: Sweep, best: Trial, parameters: Sequence[Parameter]) -> Ta
     """The best trial's settings beside those of trial 0."""
     trials = [best] if sweep.base is None or sweep.base is best else [sweep.base, best]
     first = trials[0]
-    same = [p.label for p in parameters if p.shown(best.params) == p.shown(first.params)]
+    same = [p.label for p in parameters if p.shown(best) == p.shown(first)]
     return plain_table(
         "best",
         "The best trial beside trial 0" if first is not best else "The best trial",
         ("", *(f"Trial {trial.number}, {trial.origin}" for trial in trials)),
         [
             (sweep.metric, *map(_score, trials)),
-            *((p.setting, *(p.shown(trial.params) for trial in trials)) for p in parameters),
+            *((p.setting, *(p.shown(trial) for trial in trials)) for p in parameters),
             ("Steps", *(f"{trial.steps:,}" for trial in trials)),
             ("Time", *(duration(trial.seconds) for trial in trials)),
         ],
@@ -133,7 +137,7 @@ def _trial_row(trial: Trial, sweep: Sweep, parameters: Sequence[Parameter]) -> R
         f"{trial.steps:,}",
         duration(trial.seconds),
         trial.origin,
-        *(parameter.shown(trial.params) for parameter in parameters),
+        *(parameter.shown(trial) for parameter in parameters),
     )
     return Row(cells, "baseline" if trial is sweep.base else "")
 

@@ -78,7 +78,14 @@ def _part(counts: Mapping[str, Any]) -> str:
 def _searched(sweep: Sweep, parameters: list[Parameter]) -> str:
     names = ", ".join(parameter.label for parameter in parameters) or "nothing"
     sentence = f"Searched settings of {sweep.what}: {names}."
-    if len(rungs := sweep.rungs) > 1:
+    rungs = sweep.rungs
+    if (population := sweep.document["population"]) is not None:
+        sentence += (
+            f" After each of {len(rungs)} parts of the training but the last, the worst "
+            f"{population['share']:.0%} of the members took over weights and learning rate of the "
+            f"best, and changed the rate by a factor of {population['factor']:g}."
+        )
+    elif len(rungs) > 1:
         early = " and ".join(f"{rung:,}" for rung in rungs[:-1])
         sentence += (
             f" After {early} of {rungs[-1]:,} steps about one trial in "
