@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import numpy as np
@@ -118,6 +118,18 @@ def watch() -> Iterator[Watch]:
     watch = Watch()
     yield watch
     watch.close()
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head that bears no runs, and whatever nodes a test adds."""
+    from ray.cluster_utils import Cluster
+
+    # Its processes speak over loopback alone; tokens are the business of the test with real hosts.
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    yield made
+    made.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import pytest
 from cluster_study import RUNS, ToyStudy
 from command_processes import PATIENCE_S, Watch
-from ray.cluster_utils import Cluster
 from run_folders import half_done, predictions
 from s3_server import S3
 
@@ -24,16 +22,6 @@ from angioray.nodes import problem_here
 from preprocess.cohort import Cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head that bears no runs, and whatever nodes a test adds."""
-    # Its processes speak over loopback alone; tokens are the business of the test with real hosts.
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    yield made
-    made.shutdown()
 
 
 def test_a_lost_node_costs_no_run(

@@ -119,6 +119,22 @@ def test_killed_and_stopped_it_ends_as_if_undisturbed(
     assert other.returncode == 2 and "seed was 0 and is now 1" in other.stderr
 
 
+@pytest.mark.cluster
+def test_a_lost_node_costs_no_trial(
+    cluster: Any, toy_sweep: ToySweep, watch: Watch, tmp_path: Path
+) -> None:
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    out = tmp_path / "sweep"
+    command = toy_sweep.command(out, "--address", cluster.address)
+    with watch.running(tmp_path, *command) as sweep:
+        sweep.wait_until(lambda: len(half_done(out)) == 2)
+        cluster.remove_node(nodes[0], allow_graceful=False)
+        end = sweep.finish()
+    assert end.code == 0, end.err
+    assert "lost its process, and goes on in another" in end.err
+    assert trials(out) == trials(toy_sweep.out)
+
+
 def test_nested_sweeps_judge_each_fold_by_what_none_has_seen(
     toy_sweep: ToySweep, toy_cohort: Cohort, tmp_path: Path
 ) -> None:
