@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from angioray.study import StudySettings
 from tune.halving import Course, Outcome
@@ -62,6 +62,10 @@ class Trial:
         """At the last rung that it reached."""
         return self.curve[-1][1] if self.curve else None
 
+    def score_at(self, step: int) -> float | None:
+        """The score at a rung, or None if it was not judged there."""
+        return dict(self.curve).get(step)
+
     def as_json(self) -> dict[str, Any]:
         """As the table of trials has it."""
         return {
@@ -79,7 +83,13 @@ class Trial:
 
     @classmethod
     def of_json(cls, document: Mapping[str, Any]) -> Trial:
-        """From :meth:`as_json`."""
+        """From :meth:`as_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not what that wrote.
+        """
+        if document["state"] not in get_args(State):
+            raise ValueError(f"state {document['state']!r} of trial {document['number']}")
         return cls(
             number=document["number"],
             params=document["params"],

@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from preprocess.drawing import COLOURS, GREY, INK, Figure, draw, panels
-from tune.page.sweep import STATES, State, Sweep, Trial
+from tune.page.sweep import STATES, Sweep
+from tune.search import State, Trial
 
 BEST, BASE = COLOURS[0], COLOURS[1]
 MARKERS: Mapping[State, Mapping[str, Any]] = {

@@ -12,7 +12,8 @@ from optuna.distributions import (
 )
 
 from tune.page.parameters import Parameter, shown
-from tune.page.sweep import Sweep, Trial
+from tune.page.sweep import Sweep
+from tune.search import Trial
 
 FEWEST = 10
 """Trials judged at one rung, below which shares would be noise."""

@@ -12,7 +12,8 @@ from preprocess.drawing import INK, Figure, draw
 from tune.page.figures import BASE, base_name
 from tune.page.parameters import Parameter, shown
 from tune.page.score_colours import Colour, ScoreColours
-from tune.page.sweep import Sweep, Trial
+from tune.page.sweep import Sweep
+from tune.search import Trial
 
 _JITTER = 0.012
 _NOT_SET = -0.14

@@ -12,7 +12,8 @@ from preprocess.drawing import COLOURS, INK, Figure, draw
 from tune.page.figures import BASE, MARKERS
 from tune.page.parameters import Parameter
 from tune.page.score_colours import ScoreColours
-from tune.page.sweep import STATES, Sweep, Trial
+from tune.page.sweep import STATES, Sweep
+from tune.search import Trial
 
 ALPHA, GAMMA = "detector.focal_alpha", "detector.focal_gamma"
 _AREAS = {"finished": 75, "stopped": 48, "running": 42, "failed": 48}

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from angioray.report.tables import NOTHING
-from tune.page.sweep import Sweep, Trial
+from tune.page.sweep import Sweep
+from tune.search import Trial
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

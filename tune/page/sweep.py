@@ -4,57 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from preprocess.storage import Location, Storage, open_storage
+from tune.search import State, Trial, best_of
 from tune.sweep_folder import SCHEMA_VERSION, SWEEP_FILE, TRIALS_FILE
 
-State = Literal["finished", "stopped", "failed", "running"]
 STATES: tuple[State, ...] = ("finished", "stopped", "running", "failed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One setting that was tried."""
-
-    number: int
-    state: State
-    params: Mapping[str, Any]
-    """Values by dotted setting."""
-    score: float | None
-    """At the last rung that it reached."""
-    steps: int
-    seconds: float
-    curve: tuple[tuple[int, float], ...]
-    """Steps and scores, in order."""
-    origin: str
-    """Where the setting came from, such as ``search``."""
-    reason: str
-    """Why it failed, or nothing."""
-    rates: tuple[tuple[float, float], ...]
-    """Of a population: learning rates, each with the share of the steps from which it held."""
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Trial:
-        """From a row of ``trials.json``."""
-        if row["state"] not in STATES:
-            raise ValueError(f"state {row['state']!r} of trial {row['number']}")
-        return cls(
-            number=int(row["number"]),
-            state=row["state"],
-            params=row["params"],
-            score=row["score"],
-            steps=int(row["steps"]),
-            seconds=float(row["seconds"]),
-            curve=tuple((int(step), float(score)) for step, score in row["curve"]),
-            origin=row["origin"],
-            reason=row["reason"] or "",
-            rates=tuple((float(share), float(rate)) for share, rate in row["rates"]),
-        )
-
-    def score_at(self, step: int) -> float | None:
-        """The score at a rung, or None if it was not judged there."""
-        return dict(self.curve).get(step)
+"""In the order in which they are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +47,7 @@ class Sweep:
         table = folder / TRIALS_FILE
         rows = _read(folder, TRIALS_FILE) or []
         try:
-            trials = sorted((Trial.of(row) for row in rows), key=lambda trial: trial.number)
+            trials = sorted((Trial.of_json(row) for row in rows), key=lambda trial: trial.number)
         except (KeyError, TypeError, ValueError) as problem:
             raise ValueError(
                 f"{table} is no longer what was written ({problem}). Continue the sweep with "
@@ -123,11 +80,7 @@ class Sweep:
     @property
     def best(self) -> Trial | None:
         """Of the trials that were trained to the end the one of the highest score."""
-        return max(
-            (t for t in self.of_state("finished") if t.score is not None),
-            key=lambda trial: (trial.score or 0.0, -trial.number),
-            default=None,
-        )
+        return best_of(self.trials)
 
     @property
     def base(self) -> Trial | None:
