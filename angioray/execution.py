@@ -21,6 +21,7 @@ from preprocess.cohort import Cohort
 from preprocess.storage import StorageError
 
 JOBS: dict[str, type[ViewJob] | type[DetectorJob]] = {"view": ViewJob, "detector": DetectorJob}
+NO_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -128,6 +129,13 @@ class Executor:
             if self._say is not None:
                 self._say(store.residence.reason)
         return self._kept[1]
+
+
+def stops_all(problem: Exception) -> bool:
+    """Whether the next run would meet it as well: no room on the disk, or no way to the files."""
+    return isinstance(problem, StorageError) or (
+        isinstance(problem, OSError) and problem.errno in NO_STORAGE
+    )
 
 
 def reason_of(problem: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 import traceback
 from contextlib import ExitStack, suppress
@@ -14,14 +13,13 @@ import torch.distributed
 from ray.train import UserCallback
 from ray.train.v2._internal.execution.callback import ControllerCallback
 
-from angioray.execution import Executor, reason_of
+from angioray.execution import Executor, reason_of, stops_all
 from angioray.lanes import PROGRESS_EVERY_S
 from angioray.nodes import share_here
 from angioray.run_folder import RunFolder
 from angioray.step import World
 from angioray.study import Run, Study
 from preprocess.cohort import Cohort
-from preprocess.storage import StorageError
 
 
 class LaneWatch(UserCallback):
@@ -128,10 +126,7 @@ class _Worker:
         reason = reason_of(problem)
         with suppress(OSError):  # the disk may be what failed; the queue knows the reason too
             folder.fail(reason, traceback.format_exc())
-        # What the next run would meet as well.
-        if isinstance(problem, StorageError) or (
-            isinstance(problem, OSError) and problem.errno == errno.ENOSPC
-        ):
+        if stops_all(problem):
             ray.get(self._queue.halt.remote(reason.rstrip(".")))
         ray.get(self._queue.fail.remote(self._lane, run.name, reason))
         self._executor.release()

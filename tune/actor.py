@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from typing import Any
 
@@ -10,7 +9,7 @@ import ray
 import torch
 from ray.tune import Trainable
 
-from angioray.execution import reason_of
+from angioray.execution import reason_of, stops_all
 from angioray.lanes import PROGRESS_EVERY_S
 from angioray.nodes import share_here
 from angioray.step import World
@@ -51,7 +50,7 @@ class Lane(Trainable):
         try:
             trial = self._worker.advance(errand.trial, errand.settings, errand.rung, self._progress)
         except OSError as problem:
-            if problem.errno == errno.ENOSPC:
+            if stops_all(problem):
                 ray.get(self._referee.halt.remote(reason_of(problem)))
             raise
         said = (trial.number, trial.curve, trial.seconds, trial.reason)

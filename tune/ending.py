@@ -74,7 +74,7 @@ def _found(sweep: FoldSweep, trials: Sequence[Trial]) -> list[str]:
             f"None was better than trial 000, the settings as they are: {metric} {best.score:.3f}."
         )
         return lines
-    against = "failed" if base.score is None else f"{base.score:.3f}"
+    against = "failed" if base.state != "finished" else f"{base.score:.3f}"
     lines.append(
         f"The best is trial {best.number:03d}: {metric} {best.score:.3f}; trial 000, the settings "
         f"as they are: {against}. {in_words(best)}"

@@ -75,6 +75,14 @@ class FoldSweep:
             space = learning_rate_alone(space, order.task, given=order.space is not None)
         if problems := refusals(space, StepTime(space, objective)):
             raise ValueError(f"{file} cannot be searched:\n  - " + "\n  - ".join(problems))
+        training = objective.base.view if order.task == "view" else objective.base.detector
+        rate = f"{order.task}.optimiser.learning_rate"
+        if training.optimiser.changes and any(p.name == rate for p in space):
+            raise ValueError(
+                f"{rate} is searched, but the settings already have a course of learning rates "
+                f"({order.task}.optimiser.changes), which would override it. Take the course out "
+                "of them, or the learning rate out of the space."
+            )
         first = FirstTrials.of(space, objective, cohort)
         index = CohortIndex.of(cohort, objective.base.view_classes)
         rungs = order.rungs(run_steps(study, index, study.runs[0]))

@@ -110,6 +110,7 @@ def write_nested(out: Storage, sweeps: Sequence[FoldSweep], judged: Sequence[Jud
                 "fold": fold.fold,
                 "trial": fold.trial.number,
                 "params": fold.trial.params,
+                "rates": [list(change) for change in fold.trial.rates],
                 "inner_validation": fold.chosen_at,
                 "base": fold.base,
                 "best": fold.best,
@@ -185,7 +186,10 @@ def _carry_out(
     while waiting:
         (done,), _ = ray.wait(list(waiting))
         fold, which = waiting.pop(done)
-        problem = ray.get(done)
+        try:
+            problem = ray.get(done)
+        except ray.exceptions.RayError as lost:
+            problem = str(lost).strip().partition("\n")[0]
         say(f"fold {fold}, {which}: {problem or 'finished'}; {len(waiting)} to come")
         if problem:
             failed.append(f"fold {fold}, {which}: {problem}")

@@ -148,10 +148,11 @@ class Population:
         ranked = sorted(self._alive(), key=lambda trial: (-self._score(trial), trial.number))
         count = max(1, int(len(ranked) * self._settings.share))
         draws = np.random.default_rng((self._seed, self._rung))
+        parents = ranked[:count]
         # The base's settings stay: they are what the best must be held against.
-        others = [trial for trial in ranked if trial.number != BASE]
+        others = [trial for trial in ranked[count:] if trial.number != BASE]
         for trial in others[max(0, len(others) - count) :]:
-            parent = ranked[int(draws.integers(count))]
+            parent = parents[int(draws.integers(count))]
             up = bool(draws.integers(2))
             if self._score(trial) == self._score(parent):
                 continue

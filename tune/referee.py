@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -139,12 +140,10 @@ class Referee:
     ) -> None:
         """A lane has taken a trial to a rung, or it failed on the way; it may be said twice."""
         self._held.pop(lane, None)
-        try:
+        with self._halting():
             self._search.report(number, curve, seconds)
             if reason is not None:
                 self._search.fail(number, reason)
-        except OSError as problem:  # members of a population take over weights as scores come in
-            self.halt(reason_of(problem))
 
     def halt(self, reason: str) -> None:
         """No trial can go on."""
@@ -171,5 +170,14 @@ class Referee:
         self._losses.append(f"trial {number:03d} lost its process, and goes on in another")
         if self._attempts[errand] >= LOST_ATTEMPTS:
             why = f"given up: {LOST_ATTEMPTS} processes died on it (out of memory?); see Ray's logs"
-            record_failure(self._place, self._search.trials[number], why)
-            self._search.fail(number, why)
+            with self._halting():
+                record_failure(self._place, self._search.trials[number], why)
+                self._search.fail(number, why)
+
+    @contextmanager
+    def _halting(self) -> Iterator[None]:
+        """Members of a population take over weights as scores come in, and disks may be full."""
+        try:
+            yield
+        except Exception as problem:  # noqa: BLE001 - whoever asks would wait for ever
+            self.halt(reason_of(problem))

@@ -101,6 +101,7 @@ class SweepFolder:
 def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row["params"]))
     columns = ["number", "state", "origin", "score", "steps", "seconds", "reason"]
+    columns += ["rates"] if any(row["rates"] for row in rows) else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*columns, *names])

@@ -95,7 +95,7 @@ class SweepProgress:
         if best := best_of(ended):
             text += f", best {best.score:.3f} by trial {best.number:03d}"
             base = next((t for t in ended if t.number == BASE), None)
-            if base is not None and base.score is not None:
+            if base is not None and base.state == "finished":
                 text += f", trial 000 {base.score:.3f}"
         left = self._seconds_left(standing, ended)
         return text if left is None else f"{text}, about {duration(left)} left"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import time
 import traceback
 from dataclasses import dataclass, replace
 
-from angioray.checkpoint import STATE
-from angioray.execution import Executor, reason_of
+from angioray.checkpoint import STATE, read_state
+from angioray.execution import Executor, reason_of, stops_all
 from angioray.run_folder import RunFolder
 from angioray.step import World
 from angioray.study import StudySettings
@@ -99,6 +98,7 @@ def inherit(place: Workplace, heir: Trial, parent: int, rung: int) -> None:
 
     Raises:
         OSError: the weights could not be written; nothing has been taken over.
+        ValueError: the parent is no longer, or not yet, at that rung.
     """
     folder, source = place.folder(heir.number), place.folder(parent)
     with folder.locked(), source.locked():
@@ -106,7 +106,15 @@ def inherit(place: Workplace, heir: Trial, parent: int, rung: int) -> None:
         assert kept is not None
         if len(kept.curve) > rung + 1 or kept.rates == heir.rates:
             return
-        weights = source.checkpoint
+        weights, step = source.checkpoint, place.rungs[rung]
+        state = read_state(weights)
+        if state is None or state["step"] != step:
+            raise ValueError(
+                f"Trial {heir.number:03d} is to take over from trial {parent:03d} as that was at "
+                f"step {step}, but its checkpoint is of step {state['step'] if state else 0}: "
+                "folders were removed or changed. A population is a whole, so begin a new one: "
+                "give another `--out`."
+            )
         # What says which files belong together comes last. Where it does not come to that, the
         # trial's own rates still say that it has not taken over.
         for name in sorted(weights.files(), key=lambda name: name == STATE):
@@ -148,7 +156,8 @@ class TrialWorker:
             The trial with its score at the rung, or with the reason why it failed.
 
         Raises:
-            OSError: the disk is full; the next trial would fail as well.
+            OSError: there is no room for its files, or no way to them; the next trial would fail
+                as well.
         """
         folder = self._place.folder(trial.number)
         with folder.locked():  # a killed driver's workers live on for some seconds
@@ -175,7 +184,7 @@ class TrialWorker:
             (run,) = study.runs
             metrics = self._executor.advance(run, folder, progress, until=None if last else step)
         except Exception as problem:
-            if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
+            if stops_all(problem):
                 raise
             trial.reason = reason_of(problem)
             folder.fail(trial.reason, traceback.format_exc())

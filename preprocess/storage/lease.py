@@ -48,9 +48,9 @@ class Lease:
         clock = _StoreClock(self._store, f"{self._key}-{self._token}")
         first = None
         while True:
-            began = time.monotonic()
+            began = _now()
             holder = self._holder()
-            if holder is not None:
+            if holder is not None and holder[0] != self._token:
                 token, owner, written = holder
                 if clock.now() - written < LAPSE_S:
                     if first is None:
@@ -68,7 +68,7 @@ class Lease:
             self._write(began)
             time.sleep(SETTLE_S)
             # One slower than that may have written over another who had it settled: look again.
-            if self._holder() is None and self._beat + 2 * SETTLE_S > time.monotonic():
+            if self._is_mine(self._holder()) and self._beat + 2 * SETTLE_S > _now():
                 break
         self._thread.start()
 
@@ -78,9 +78,9 @@ class Lease:
         Raises:
             StorageError: it is another's by now, or could not be renewed.
         """
-        deadline = time.monotonic() + LAPSE_S
-        while time.monotonic() - self._beat > HELD_S and not self._lost:
-            if time.monotonic() > deadline:
+        deadline = _now() + LAPSE_S
+        while _now() - self._beat > HELD_S and not self._lost:
+            if _now() > deadline:
                 raise StorageError(
                     f"{self._store.location(self._key)} could not be renewed for {LAPSE_S:.0f} s: "
                     "the store does not answer. Give the same command again to go on."
@@ -98,26 +98,28 @@ class Lease:
         if self._thread.ident is not None:
             self._thread.join()
         with suppress(StorageError):  # it lapses by itself
-            if not self._lost and self._holder() is None:
+            if not self._lost and self._is_mine(self._holder()):
                 self._store.delete(self._key)
 
     def _renew(self) -> None:
         while not self._over.wait(BEAT_S) and not self._lost:
             with suppress(StorageError):  # the next beat may get through
-                began = time.monotonic()
-                if (holder := self._holder()) is not None:
-                    self._lost = holder[1]
-                else:
+                began = _now()
+                holder = self._holder()
+                if self._is_mine(holder):
                     self._write(began)
+                else:  # gone is as bad: another may have come, done his work and left
+                    self._lost = holder[1] if holder else "another process"
+
+    def _is_mine(self, holder: tuple[str, str, float] | None) -> bool:
+        return holder is not None and holder[0] == self._token
 
     def _holder(self) -> tuple[str, str, float] | None:
-        """Another's token, who he is, and when he last wrote; None if nobody else has it."""
+        """The holder's token, who he is, and when he last wrote; None if nobody has it."""
         stored, content = self._store.look(self._key), self._store.get(self._key)
         if stored is None or content is None:
             return None
         document = json.loads(content)
-        if document["token"] == self._token:
-            return None
         return document["token"], document["owner"], stored.modified
 
     def _write(self, began: float) -> None:
@@ -146,6 +148,11 @@ class _StoreClock:
             self._store.put(self._key, b"")
             stored = self._store.look(self._key)
             assert stored is not None
-            self._ahead = stored.modified - time.monotonic()
+            self._ahead = stored.modified - _now()
             self._store.delete(self._key)
-        return time.monotonic() + self._ahead
+        return _now() + self._ahead
+
+
+def _now() -> float:
+    """Seconds of a clock that nobody sets, and that goes on while the machine sleeps if it can."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -91,9 +91,11 @@ class ObjectStorage(Storage):
     def delete(self, name: str) -> None:
         self._held.growing.pop(self._of(name), None)
         self._held.unwritten.discard(self._of(name))
+        self._check(self._of(name))
         self.store.delete(self._of(name))
 
     def clear(self) -> None:
+        self._check(self.key)
         self.store.delete_below(self.key)
 
     def files(self) -> dict[str, float]:
@@ -136,7 +138,10 @@ class ObjectStorage(Storage):
             self._held.unwritten.discard(key)
 
     def _put(self, key: str, content: bytes) -> None:
-        for folder, lease in self._held.leases.items():
-            if key.startswith(f"{folder}/"):
-                lease.check()
+        self._check(key)
         self.store.put(key, content)
+
+    def _check(self, key: str) -> None:
+        for folder, lease in self._held.leases.items():
+            if f"{key}/".startswith(f"{folder}/"):
+                lease.check()

@@ -188,8 +188,22 @@ def test_a_holder_that_was_taken_for_dead_writes_no_more(s3: S3, quick: None) ->
         with pytest.raises(StorageError, match="process 7 on node7 has taken over"):
             (folder / "checkpoint").write("state.json", b"late")
         open_storage(str(folder)).write("a", b"theirs")
+        with pytest.raises(StorageError, match="process 7 on node7 has taken over"):
+            folder.delete("a")
+        with pytest.raises(StorageError, match="process 7 on node7 has taken over"):
+            (folder / "checkpoint").clear()
     assert s3.keys("late") == [".lock", "a"]
     assert s3.get("late/a") == b"theirs"
+
+
+def test_a_holder_whose_successor_has_come_and_gone_writes_no_more(s3: S3, quick: None) -> None:
+    folder = open_storage(s3.uri("later"))
+    with folder.locked(wait=False):
+        s3.client.delete_object(Bucket="angiograms", Key="later/.lock")
+        time.sleep(0.5)
+        with pytest.raises(StorageError, match="another process has taken over"):
+            folder.write("a", b"late")
+    assert s3.keys("later") == []
 
 
 def test_who_cannot_renew_his_lock_stops_writing_before_it_lapses(

@@ -20,6 +20,8 @@ from tune.population import PopulationSettings
 from tune.sweep import sweep
 from tune.sweep_folder import SweepFolder
 
+COURSE = replace(TOY.detector.optimiser, changes=((0.5, 0.1),))
+WITH_COURSE = replace(TOY, detector=replace(TOY.detector, optimiser=COURSE))
 CASES: list[tuple[dict[str, Any], str]] = [
     ({"view": "RCX"}, "no detector of view 'RCX', but of LCA, RCA"),
     ({"search": "grid"}, "A grid needs `points` or `step` for each range"),
@@ -32,6 +34,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
         {"config": replace(TOY, detector=replace(TOY.detector, weights="nowhere.pth"))},
         "nowhere.pth",
     ),
+    ({"config": WITH_COURSE}, "the settings already have a course of learning rates"),
+    ({"search": "pbt"}, "A population changes learning rates while it trains, and nothing else"),
 ]
 
 

@@ -128,6 +128,26 @@ def test_the_base_stays_and_equals_do_not_take_over(space: Space) -> None:
     assert weights.handed == [(1, 3, 0)] and population.wanted()[0] == (0, 2)
 
 
+@pytest.mark.parametrize("members", range(2, 9))
+def test_whoever_gives_does_not_take(space: Space, members: int) -> None:
+    weights = Weights()
+    population = Population(
+        space,
+        make_sampler("pbt", space, seed=3, lanes=2),
+        rungs=RUNGS,
+        settings=PopulationSettings(intervals=4, share=0.5),
+        seed=3,
+        samples=members,
+        recorded={},
+        inherit=weights.inherit,
+    )
+    for number in range(members):  # the base is the worst of all
+        population.report(number, [(10, 0.1 * number)], 1.0)
+    heirs, parents = {heir for heir, _, _ in weights.handed}, {p for _, p, _ in weights.handed}
+    assert not heirs & parents and 0 not in heirs
+    assert len(heirs) == (members - 1) - members // 2
+
+
 def test_one_alone_trains_to_the_end(space: Space) -> None:
     population = begin(space, samples=1)
     carry_on(population, random.Random(0))
@@ -227,26 +247,38 @@ def test_weights_are_taken_over_once_and_whole(toy_cohort: Cohort, tmp_path: Pat
     for trial in trials:
         folder = place.folder(trial.number)
         folder.files.write_json(TRIAL_FILE, trial.as_json())
-        for name in ("weights-000010.safetensors", "state.json"):
-            folder.checkpoint.write(name, f"{name} of {trial.number}".encode())
+        folder.checkpoint.write("weights-000010.safetensors", b"of %d" % trial.number)
+        folder.checkpoint.write_json(
+            "state.json", {"schema_version": 1, "step": 10, "of": trial.number}
+        )
     heir = Trial.of_json(trials[1].as_json())
     heir.rates = [(0.0, 0.01), (0.25, 0.02)]
 
-    def held() -> list[bytes | None]:
+    def held() -> tuple[bytes | None, int]:
         checkpoint = place.folder(1).checkpoint
-        return [checkpoint.read(name) for name in ("weights-000010.safetensors", "state.json")]
+        return checkpoint.read("weights-000010.safetensors"), checkpoint.read_json("state.json")[
+            "of"
+        ]
 
     inherit(place, heir, 0, 0)
-    assert held() == [b"weights-000010.safetensors of 0", b"state.json of 0"]
+    assert held() == (b"of 0", 0)
     kept = read_trial(place.folder(1))
     assert kept is not None
     assert kept.rates == heir.rates and kept.params == trials[1].params
 
-    place.folder(0).checkpoint.write("state.json", b"the parent went on")
+    went_on = {"schema_version": 1, "step": 20, "of": 5}
+    place.folder(0).checkpoint.write_json("state.json", went_on)
     inherit(place, heir, 0, 0)
-    assert held()[1] == b"state.json of 0", "it has them already"
+    assert held() == (b"of 0", 0), "it has them already"
     kept.curve.append((20, 0.2))
     kept.rates = [(0.0, 0.01), (0.25, 0.02), (0.5, 0.04)]
     place.folder(1).files.write_json(TRIAL_FILE, kept.as_json())
     inherit(place, heir, 0, 0)
-    assert held()[1] == b"state.json of 0", "it has gone on since"
+    assert held() == (b"of 0", 0), "it has gone on since"
+
+    place.folder(1).files.write_json(TRIAL_FILE, trials[1].as_json())  # begun anew on the way
+    with pytest.raises(
+        ValueError, match="as that was at step 10, but its checkpoint is of step 20"
+    ):
+        inherit(place, heir, 0, 0)
+    assert held() == (b"of 0", 0)

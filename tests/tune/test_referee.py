@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -95,3 +96,16 @@ def test_a_sweep_that_is_halted_says_why(referee: Referee) -> None:
     assert taken(referee, 0) is None and referee.over()
     standing = referee.standing([0])
     assert standing.halted == "the disk is full" and not standing.over
+
+
+def test_a_search_that_cannot_go_on_is_halted_and_not_waited_for(
+    referee: Referee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(SearchRun, "report", full)
+    assert taken(referee, 0) == (0, 0)
+    referee.report(0, 0, [(4, 0.5)], 1.0, None)
+    assert referee.over() and taken(referee, 0) is None
+    assert referee.standing().halted == "the disk is full (while writing). Make room."
