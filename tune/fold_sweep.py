@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from angioray.cost import run_steps
 from angioray.plan import LaneGroup
 from angioray.selection import CohortIndex
-from angioray.study import StudySettings
+from angioray.study import StudySettings, Task
 from preprocess.cohort import Cohort
 from preprocess.storage import Storage, absolute
 from tune.candidates import FirstTrials
@@ -20,7 +20,7 @@ from tune.population import Population, learning_rate_alone
 from tune.room import StepTime, room
 from tune.samplers import make_sampler
 from tune.search import SearchRun, Trial, best_of, settings_of
-from tune.space import Space, plain
+from tune.space import Space, at, learning_rate, plain, rate_changes
 from tune.space_file import SPACES, read_space, refusals
 from tune.sweep_folder import SCHEMA_VERSION, SweepFolder
 from tune.trial import Workplace, end_trial, inherit
@@ -75,14 +75,7 @@ class FoldSweep:
             space = learning_rate_alone(space, order.task, given=order.space is not None)
         if problems := refusals(space, StepTime(space, objective)):
             raise ValueError(f"{file} cannot be searched:\n  - " + "\n  - ".join(problems))
-        training = objective.base.view if order.task == "view" else objective.base.detector
-        rate = f"{order.task}.optimiser.learning_rate"
-        if training.optimiser.changes and any(p.name == rate for p in space):
-            raise ValueError(
-                f"{rate} is searched, but the settings already have a course of learning rates "
-                f"({order.task}.optimiser.changes), which would override it. Take the course out "
-                "of them, or the learning rate out of the space."
-            )
+        _refuse_two_courses(space, order.task)
         first = FirstTrials.of(space, objective, cohort)
         index = CohortIndex.of(cohort, objective.base.view_classes)
         rungs = order.rungs(run_steps(study, index, study.runs[0]))
@@ -253,6 +246,16 @@ class FoldSweep:
                 f"The grid has {trials} trials and samples is {self.order.samples}. Give "
                 f"`--samples {trials}`, or write a coarser space: fewer `points` and choices."
             )
+
+
+def _refuse_two_courses(space: Space, task: Task) -> None:
+    rate, changes = learning_rate(task), rate_changes(task)
+    if at(plain(space.base), changes) and any(p.name == rate for p in space):
+        raise ValueError(
+            f"{rate} is searched, but the settings already have a course of learning rates "
+            f"({changes}), which would override it. Take the course out of them, or the learning "
+            "rate out of the space."
+        )
 
 
 class _Table:

@@ -18,7 +18,7 @@ from tune.halving import BASE
 from tune.parameters import Range
 from tune.samplers import Sampler
 from tune.search import BY_BASE, BY_SEARCH, Trial, settings_of
-from tune.space import Space
+from tune.space import Space, learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +177,7 @@ def learning_rate_alone(space: Space, task: Task, *, given: bool) -> Space:
     Raises:
         ValueError: it has no range of learning rates, or something beside it.
     """
-    name = f"{task}.optimiser.learning_rate"
+    name = learning_rate(task)
     rates = [p for p in space if p.name == name and isinstance(p.domain, Range) and not p.when]
     others = [parameter.name for parameter in space if parameter.name != name]
     if not rates or (given and others):

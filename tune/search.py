@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from angioray.study import StudySettings
 from tune.halving import Course, Outcome
 from tune.parameters import Params
 from tune.samplers import Optuna, Sampler
-from tune.space import Space
+from tune.space import Space, checked, learning_rate, plain, rate_changes, set_at
 
 State = Literal["running", "finished", "stopped", "failed"]
 
@@ -65,6 +65,12 @@ class Trial:
     def score_at(self, step: int) -> float | None:
         """The score at a rung, or None if it was not judged there."""
         return dict(self.curve).get(step)
+
+    def rates_in_words(self, number: Callable[[float], str]) -> str:
+        """Its learning rates, such as ``0.004; 0.005 from 33 %``; ``number`` writes one of them."""
+        (_, first), *changes = self.rates
+        then = [f"{number(rate)} from {100 * share:.0f} %" for share, rate in changes]
+        return "; ".join([number(first), *then])
 
     def as_json(self) -> dict[str, Any]:
         """As the table of trials has it."""
@@ -227,11 +233,11 @@ def settings_of(trial: Trial, space: Space) -> StudySettings:
     settings = space.settings(trial.params)
     if not trial.rates:
         return settings
-    (task,) = settings.tasks
-    training = getattr(settings, task)
+    (task,), document = settings.tasks, plain(settings)
     (_, first), *changes = trial.rates
-    rule = replace(training.optimiser, learning_rate=first, changes=tuple(changes))
-    return replace(settings, **{task: replace(training, optimiser=rule)})
+    set_at(document, learning_rate(task), first)
+    set_at(document, rate_changes(task), changes)
+    return checked(document)
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:

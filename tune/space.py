@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from angioray.study import StudySettings, settings_from_dict
+from angioray.study import StudySettings, Task, settings_from_dict
 from tune.parameters import Choices, Parameter, Params, Range
 
 if TYPE_CHECKING:
@@ -113,6 +113,16 @@ class Space:
             if parameter.active(params):
                 params[parameter.name] = value
         return params
+
+
+def learning_rate(task: Task) -> str:
+    """The dotted name of a task's learning rate."""
+    return f"{task}.optimiser.learning_rate"
+
+
+def rate_changes(task: Task) -> str:
+    """The dotted name of the changes of a task's learning rate on the way."""
+    return f"{task}.optimiser.changes"
 
 
 def plain(settings: StudySettings) -> dict[str, Any]:

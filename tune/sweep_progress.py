@@ -165,12 +165,9 @@ class SweepProgress:
 
 def in_words(trial: Trial) -> str:
     """A trial's settings in short: the last part of each name, four digits of each number."""
-    words = [f"{name.rpartition('.')[2]} {short(value)}" for name, value in trial.params.items()]
     if trial.rates:  # a population's members have nothing but learning rates
-        (_, first), *changes = trial.rates
-        then = [f"{short(rate)} from {share:.0%}" for share, rate in changes]
-        words = [f"learning_rate {short(first)}", *then]
-    return ", ".join(words)
+        return f"learning_rate {trial.rates_in_words(short)}"
+    return ", ".join(f"{name.rpartition('.')[2]} {short(v)}" for name, v in trial.params.items())
 
 
 def short(value: object) -> str:

@@ -50,7 +50,7 @@ class Lease:
         while True:
             began = _now()
             holder = self._holder()
-            if holder is not None and holder[0] != self._token:
+            if holder is not None and not self._is_mine(holder):
                 token, owner, written = holder
                 if clock.now() - written < LAPSE_S:
                     if first is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from preprocess.cohort import Cohort, read_manifest
 from preprocess.ingest import IngestSettings, ingest
 from preprocess.journal import Journal, Record
 from preprocess.listing import Listing
+
+NOBODY = 65534
 
 
 def test_every_file_at_any_depth_in_a_fixed_order_but_ours(tmp_path: Path) -> None:
@@ -46,12 +49,23 @@ def test_links_that_lead_nowhere_are_files_that_cannot_be_read(
     assert "1 folders of" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may open every folder")
-def test_closed_folders_are_named(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0)
-    found = Listing(tmp_path, [])
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder that may not be opened; root, who may open all, is nobody meanwhile."""
+    with tempfile.TemporaryDirectory() as name:  # pytest's own are closed as a whole
+        Path(name).chmod(0o755)
+        (Path(name) / "closed").mkdir(mode=0)
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(NOBODY)
+        yield Path(name) / "closed"
+        os.seteuid(before)
+
+
+def test_closed_folders_are_named(closed: Path) -> None:
+    found = Listing(closed.parent, [])
     assert found.is_empty()
-    assert found.closed == [tmp_path / "closed"]
+    assert found.closed == [closed]
 
 
 def test_what_stops_it_is_raised_where_names_are_read(

@@ -65,7 +65,7 @@ def test_what_is_said_on_top(tmp_path: Path) -> None:
         "The best is trial 2 with AP@IoU0.20 0.650, 0.250 more than trial 0 (paper's settings: "
         "0.400)."
     )
-    # 900 + 300 + 900 + 50 of 4 x 900 steps; 10 + 5 + 20 + 2.4 s.
+    # 900 + 300 + 900 of 4 x 900 steps; 10 + 5 + 20 + 2.4 s.
     assert cost == (
         "4 trials took 2,100 steps, 58 % of what training each to the end takes, and 37 s of "
         "computing."

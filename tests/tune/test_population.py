@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from let_report import let_report
 from settings import TOY
 
 from preprocess.cohort import Cohort
@@ -75,17 +76,8 @@ def score(trial: Trial, rung: int) -> float:
 
 
 def carry_on(population: Population, choose: random.Random, most: int = 10**9) -> None:
-    """Let members report in a random order; the sixth fails on its way to the third rung."""
-    for _ in range(most):
-        if not (wanted := population.wanted()):
-            return
-        number, rung = choose.choice(wanted)
-        trial = population.trials[number]
-        assert rung == len(trial.curve)
-        if (number, rung) == (5, 2):
-            population.fail(number, "the loss is not finite")
-            continue
-        population.report(number, [*trial.curve, (RUNGS[rung], score(trial, rung))], 1.0)
+    """The sixth member fails on its way to the third rung."""
+    let_report(population, choose, rungs=RUNGS, score=score, fails=(5, 2), most=most)
 
 
 def table(population: Population) -> list[dict[str, object]]:
@@ -255,10 +247,8 @@ def test_weights_are_taken_over_once_and_whole(toy_cohort: Cohort, tmp_path: Pat
     heir.rates = [(0.0, 0.01), (0.25, 0.02)]
 
     def held() -> tuple[bytes | None, int]:
-        checkpoint = place.folder(1).checkpoint
-        return checkpoint.read("weights-000010.safetensors"), checkpoint.read_json("state.json")[
-            "of"
-        ]
+        there = place.folder(1).checkpoint
+        return there.read("weights-000010.safetensors"), there.read_json("state.json")["of"]
 
     inherit(place, heir, 0, 0)
     assert held() == (b"of 0", 0)

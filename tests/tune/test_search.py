@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from let_report import let_report
 from settings import TOY
 
 from tune.halving import WORST
@@ -66,19 +67,8 @@ def score(trial: Trial, rung: int) -> float:
 
 
 def carry_on(search: SearchRun, choose: random.Random, most: int = 10**9) -> None:
-    """Let trials report in a random order, no trial beyond a rung without a verdict."""
-    for _ in range(most):
-        if not (wanted := search.wanted()):
-            return
-        number, rung = choose.choice(wanted)
-        trial = search.trials[number]
-        assert rung == len(trial.curve)
-        if trial.number == 5 and rung == 0:
-            search.fail(trial.number, "the loss is not finite")
-            continue
-        curve = [*trial.curve, (RUNGS[rung], score(trial, rung))]
-        search.report(trial.number, curve, 1.0)
-        search.report(trial.number, curve, 1.0)  # a worker that was lost says it again
+    """The sixth trial fails on its way to the first rung."""
+    let_report(search, choose, rungs=RUNGS, score=score, fails=(5, 0), most=most)
 
 
 def table(search: SearchRun) -> list[dict[str, Any]]:

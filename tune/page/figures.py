@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,12 +75,9 @@ def learning_curves(sweep: Sweep) -> Figure | None:
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.add_subplot()
-        told: set[str] = set()
-        for trial in sorted(judged, key=lambda trial: (trial is not best, trial is not base)):
-            label, style = _curve_style(trial, best, base)
+        for trial, label, style in _curve_styles(judged, best, base):
             steps, scores = zip(*trial.curve, strict=True)
-            axes.plot(steps, scores, label=None if label in told else label, **style)
-            told.add(label)
+            axes.plot(steps, scores, label=label, **style)
         if best is not None:
             _name(axes, best.curve[-1], f"trial {best.number}", BEST)
         reached = [step for trial in judged for step, _ in trial.curve]
@@ -110,22 +107,13 @@ def rate_courses(sweep: Sweep) -> Figure:
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.add_subplot()
-        told: set[str] = set()
-        for trial in sorted(members, key=lambda trial: (trial is not best, trial is not base)):
-            label, style = _curve_style(trial, best, base)
+        for trial, label, style in _curve_styles(members, best, base):
             plain = {
                 k: v for k, v in style.items() if k in ("color", "lw", "ls", "zorder", "alpha")
             }
             shares, rates = zip(*trial.rates, strict=True)
             steps = [share * sweep.rungs[-1] for share in (*shares, 1.0)]
-            axes.step(
-                steps,
-                (*rates, rates[-1]),
-                where="post",
-                label=None if label in told else label,
-                **plain,
-            )
-            told.add(label)
+            axes.step(steps, (*rates, rates[-1]), where="post", label=label, **plain)
         axes.set_yscale("log")
         axes.set_xticks([0, *sweep.rungs], [f"{rung:,}" for rung in (0, *sweep.rungs)])
         axes.set(xlabel="Steps (a tick where members take over)", ylabel="Learning rate")
@@ -244,6 +232,17 @@ def _best_so_far(axes: Axes, sweep: Sweep) -> None:
         numbers, scores = [*numbers, sweep.trials[-1].number], [*scores, scores[-1]]
         label = "best so far, of finished trials"
         axes.step(numbers, scores, where="post", color=BEST, zorder=1, label=label)
+
+
+def _curve_styles(
+    trials: Iterable[Trial], best: Trial | None, base: Trial | None
+) -> Iterator[tuple[Trial, str | None, dict[str, Any]]]:
+    """Trials with their styles, the best and the base first; each label once for the legend."""
+    told: set[str] = set()
+    for trial in sorted(trials, key=lambda trial: (trial is not best, trial is not base)):
+        label, style = _curve_style(trial, best, base)
+        yield trial, None if label in told else label, style
+        told.add(label)
 
 
 def _curve_style(

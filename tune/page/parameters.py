@@ -36,10 +36,7 @@ class Parameter:
         if trial is None or self.setting not in trial.params:
             return NOTHING
         if len(trial.rates) > 1:  # a population has no other setting
-            (_, first), *changes = trial.rates
-            return "; ".join(
-                [shown(first), *(f"{shown(rate)} from {100 * s:.0f} %" for s, rate in changes)]
-            )
+            return trial.rates_in_words(shown)
         return shown(trial.params[self.setting])
 
     def position(self, params: Mapping[str, Any]) -> float | None:
