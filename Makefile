@@ -61,7 +61,8 @@ test: lint
 test-cluster: setup
 	$(PY) -m pytest -m cluster
 
-# By hand: the soak kills a study a hundred times over, which takes hours; ARCADE wants its archives.
+# By hand: the soak kills a study a hundred times over, which takes most of an hour; ARCADE wants its
+# archives.
 bench: setup
 	@mkdir -p benchmarks/results
 	@for script in $(filter-out $(BY_HAND),$(wildcard benchmarks/*.py)); do \

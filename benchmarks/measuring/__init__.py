@@ -59,6 +59,7 @@ def side_by_side(
     device: torch.device,
     turns: int,
     steps: int = 1,
+    rest_s: float = 0.0,
 ) -> Row:
     """Time both in turn, so that a machine whose speed drifts drifts for both.
 
@@ -71,6 +72,7 @@ def side_by_side(
         device: is waited for at the end of each turn.
         turns: of each, after one that does not count.
         steps: in one turn; a GPU is told many before it has done the first.
+        rest_s: waited before each turn, where the other's processes work on after theirs.
     """
     rates: dict[str, list[float]] = {"ours": [], "peer": []}
     for turn in range(turns + 1):
@@ -78,6 +80,7 @@ def side_by_side(
             if step is None:
                 continue
             _wait_for(device)
+            time.sleep(rest_s)
             start = time.perf_counter()
             for _ in range(steps):
                 step()
