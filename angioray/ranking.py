@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class Ranking:
     """float[R]."""
 
     @classmethod
+    @lru_cache(maxsize=1)  # the points of a curve are asked for in a row
     def of(cls, matches: Matches, draws: Draws) -> Ranking:
         """Rank all detections, whatever their score."""
         order = np.argsort(-matches.score, kind="stable")
