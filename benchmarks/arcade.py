@@ -1,9 +1,10 @@
 """Accuracy on ARCADE from random weights: our networks beside torchvision's, with one schedule.
 
 Both detectors see the same frames, boxes and number of steps; then torchvision's trains once more
-with as many steps as fit into the seconds that ours took. View classifiers likewise. Sizes default
-to what the machine bears: on a CPU this is a small version that tells whether speed was bought with
-accuracy, not how good either can get. Needs torch, torchvision and numpy alone.
+with as many steps as fit into the seconds that ours took. View classifiers likewise. Beside each
+difference stands its 95 % interval over the stills of the val part. Sizes default to what the
+machine bears: on a CPU this is a small version that tells whether speed was bought with accuracy,
+not how good either can get. Needs torch, torchvision and numpy alone.
 
     python benchmarks/arcade.py --data FOLDER --out benchmarks/results/arcade.json
 
@@ -18,7 +19,7 @@ import csv
 import json
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,10 +36,12 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional as transforms
 
 from angioray.augmentation import AugmentationSettings
+from angioray.bootstrap import Resampling
 from angioray.classifier import view_classifier, view_loss
 from angioray.detector import RetinaNet, RetinaNetSettings
-from angioray.evaluate import JudgedFrames, detector_metrics
+from angioray.evaluate import JudgedFrames, Matched
 from angioray.frames import normalise
+from angioray.measures import Measure, Ratio, value
 from angioray.optimiser import OptimiserSettings
 from angioray.step import TrainingStep, World
 
@@ -126,7 +129,7 @@ def detectors(data: Path, size: int, schedule: Schedule) -> list[dict[str, Any]]
         found, peer_s = stock_detector(train, val, size, peer_schedule)
         peer = judged(val, found)
         where = f"detector, equal {words} ({schedule.steps} and {peer_schedule.steps} steps)"
-        rows += [row(f"{where}: {name}", ours[name], peer[name]) for name in NAMES]
+        rows += compared(where, ours, peer, len(val.targets))
         rows.append(row(f"{where}: training", seconds, peer_s, unit="s", higher_is_better=False))
         peer_schedule = schedule.of_seconds(seconds, peer_s)
     return rows
@@ -141,7 +144,7 @@ def views(data: Path, schedule: Schedule) -> list[dict[str, Any]]:
     for words in ("steps", "time"):
         peer, peer_s = stock_classifier(train, val, peer_schedule)
         where = f"view, equal {words} ({schedule.steps} and {peer_schedule.steps} steps)"
-        rows.append(row(f"{where}: accuracy", ours, peer))
+        rows += compared(where, {"accuracy": ours}, {"accuracy": peer}, len(val.targets))
         rows.append(row(f"{where}: training", seconds, peer_s, unit="s", higher_is_better=False))
         peer_schedule = schedule.of_seconds(seconds, peer_s)
     return rows
@@ -201,7 +204,7 @@ def stock_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tup
     return found, seconds
 
 
-def our_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[float, float]:
+def our_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[Ratio, float]:
     """Accuracy of our classifier on the val part, and the seconds that it trained."""
     torch.manual_seed(0)
     device = schedule.device
@@ -211,7 +214,7 @@ def our_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[float, f
     return accuracy(model, partial(normalise, dtype=torch.bfloat16), val, device), seconds
 
 
-def stock_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[float, float]:
+def stock_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[Ratio, float]:
     """The same of torchvision's."""
     torch.manual_seed(0)
     device = schedule.device
@@ -281,28 +284,41 @@ def timed(step: Callable[[int, float], None], schedule: Schedule) -> float:
     return clock() - start
 
 
-def judged(val: Part, found: Boxes) -> dict[str, float | None]:
-    """The metrics of boxes on the val part, each still a patient of its own."""
+def compared(
+    where: str, ours: Mapping[str, Measure], peer: Mapping[str, Measure], stills: int
+) -> Iterator[dict[str, Any]]:
+    """A row for each measure of the val part, with the interval of what ours has more."""
+    resampling = Resampling.of([str(i) for i in range(stills)])
+    for name, measure in ours.items():
+        apart = resampling.difference(measure, peer[name])
+        values = [value(each, stills) for each in (measure, peer[name])]
+        yield row(f"{where}: {name}", *values, interval=apart.ci95)
+
+
+def judged(val: Part, found: Boxes) -> dict[str, Measure]:
+    """The measures of boxes on the val part, each still a patient of its own."""
     truth = {
         i: boxes[(boxes[:, 2:] > boxes[:, :2]).all(dim=1)].double().numpy()
         for i, boxes in enumerate(val.targets)
     }
     sequence = {i: str(i) for i in range(len(val.targets))}
-    return detector_metrics(JudgedFrames(sequence=sequence, truth=truth), found)
+    measures = Matched.of(JudgedFrames(sequence=sequence, truth=truth), found).measures()
+    return {name: measures[name] for name in NAMES}
 
 
 @torch.no_grad()
 def accuracy(
     model: nn.Module, prepare: Callable[[Tensor], Tensor], val: Part, device: torch.device
-) -> float:
+) -> Ratio:
     """Share of stills whose view is named right."""
     model.eval()
-    right = 0
+    right: list[Tensor] = []
     for pixels, labels in zip(val.pixels.split(64), val.targets.split(64), strict=True):
         with torch.autocast(device.type, torch.bfloat16):
             named = model(prepare(pixels.to(device))).argmax(dim=1).cpu()
-        right += int((named == labels).sum())
-    return right / len(val.targets)
+        right.append(named == labels)
+    hits = torch.cat(right).double().numpy()
+    return Ratio(numerator=hits, denominator=np.ones(len(hits)))
 
 
 def stenoses(data: Path, part: str, size: int) -> Part:
@@ -357,10 +373,12 @@ def row(
     *,
     unit: str = "share",
     higher_is_better: bool = True,
+    interval: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """One row of the JSON, printed as well."""
-    shown = ["-" if value is None else f"{value:.3f}" for value in (ours, peer)]
-    print(f"{name:<78} {shown[0]:>9}   peer {shown[1]:>9}", flush=True)
+    shown = ["-" if number is None else f"{number:.3f}" for number in (ours, peer)]
+    apart = "" if interval is None else f"   difference {interval[0]:+.3f} to {interval[1]:+.3f}"
+    print(f"{name:<78} {shown[0]:>9}   peer {shown[1]:>9}{apart}", flush=True)
     return {
         "name": name,
         "ours": None if ours is None else round(ours, 4),
@@ -368,6 +386,7 @@ def row(
         "ratio": round(ours / peer, 3) if ours is not None and peer else None,
         "unit": unit,
         "higher_is_better": higher_is_better,
+        "difference_ci95": None if interval is None else [round(end, 4) for end in interval],
     }
 
 

@@ -52,16 +52,18 @@ def retinanet(
 
 def loader(pixels: Tensor, targets: Tensor, batch: int, device: torch.device) -> Loader:
     """Shuffled batches without end: at hand on a CPU; by worker processes, pinned, for a GPU."""
-    dataset = torch.utils.data.TensorDataset(pixels, targets)
+    on_gpu = device.type == "cuda"
+    batches = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(pixels, targets),
+        batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=8 if on_gpu else 0,
+        persistent_workers=on_gpu,  # epochs are short here, and starting workers is not
+        pin_memory=on_gpu,
+    )
     while True:
-        yield from torch.utils.data.DataLoader(
-            dataset,
-            batch,
-            shuffle=True,
-            drop_last=True,
-            num_workers=8 if device.type == "cuda" else 0,
-            pin_memory=device.type == "cuda",
-        )
+        yield from batches
 
 
 def detector_step(
