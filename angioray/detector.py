@@ -90,6 +90,8 @@ class RetinaNet(nn.Module):
             LastLevelP6P7(settings.channels, settings.channels) if last > 5 else None,
         )
         self.head = RetinaNetHead(settings.channels, settings.anchors.per_cell, num_classes=1)
+        scoring = self.head.classification_head
+        scoring.cls_logits = _Float32Conv2d(scoring.cls_logits)
         cells = [settings.size // 2**level for level in range(first, last + 1)]
         anchors = pyramid_anchors(settings.anchors, cells, settings.size)
         self.register_buffer("anchors", anchors, persistent=False)
@@ -166,6 +168,31 @@ class RetinaNet(nn.Module):
         scores = torch.where(survives.view(N, D) & solid, scores, -1.0)
         scores, order = scores.topk(min(self.settings.max_predictions, D))
         return Detections(boxes.gather(1, order[..., None].expand(-1, -1, 4)), scores)
+
+
+class _Float32Conv2d(nn.Conv2d):
+    """A convolution that leaves autocast where its model is judged.
+
+    bfloat16 has eight bits: half of all scores would equal another and could not be ranked. In
+    training it is rounding like any other.
+    """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        """Take over a layer's weight and bias."""
+        super().__init__(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,  # type: ignore[arg-type]
+            padding=layer.padding,  # type: ignore[arg-type]
+            device="meta",
+        )
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training:
+            return super().forward(input)
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
 
 
 def _check(settings: RetinaNetSettings) -> None:

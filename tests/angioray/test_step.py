@@ -81,6 +81,19 @@ def test_forward_and_loss_are_one_graph_with_the_same_numbers() -> None:
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
+def test_scores_are_told_apart_under_bfloat16() -> None:
+    torch.manual_seed(0)
+    model = RetinaNet(TOY.detector).eval()
+    for layer in model.head.classification_head.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)  # as different as after training
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits, _ = model(torch.randn(4, 1, 64, 64))
+    assert logits.dtype == torch.float32
+    # Of numbers of eight bits hardly a tenth would be unlike all others.
+    assert len(logits.unique()) > 0.9 * logits.numel()
+
+
 def test_a_lane_compiles_once_for_runs_of_one_shape() -> None:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
