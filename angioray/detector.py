@@ -189,9 +189,11 @@ class _Float32Conv2d(nn.Conv2d):
         self.weight, self.bias = layer.weight, layer.bias
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.training:
+        device = input.device.type
+        # Networks on no device at all, whose operations are counted, know no autocast.
+        if self.training or not torch.amp.is_autocast_available(device):
             return super().forward(input)
-        with torch.autocast(input.device.type, enabled=False):
+        with torch.autocast(device, enabled=False):
             return super().forward(input.float())
 
 
