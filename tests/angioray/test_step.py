@@ -90,7 +90,7 @@ def test_scores_are_told_apart_under_bfloat16() -> None:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         logits, _ = model(torch.randn(4, 1, 64, 64))
     assert logits.dtype == torch.float32
-    # Of numbers of eight bits hardly a tenth would be unlike all others.
+    # Rounded to bfloat16 they would be less than a quarter as many different numbers.
     assert len(logits.unique()) > 0.9 * logits.numel()
 
 
