@@ -24,10 +24,11 @@ Kind = tuple[str, int]
 TRAINING_PASSES = 3
 """A training step costs the forward pass and about twice that for the gradients."""
 
-CPU_CORE_FLOP_PER_S = 1.2e11
-"""Assumed until a run has finished: one core with bfloat16 units."""
-GPU_FLOP_PER_S = 2.0e14
-"""Assumed until a run has finished: a quarter of an H100's dense bfloat16 peak."""
+CPU_CORE_FLOP_PER_S = {torch.bfloat16: 1.2e11, torch.float32: 5e10}
+"""Assumed until a run has finished: one core with bfloat16 units, and one with AVX2."""
+GPU_FLOP_PER_S = {torch.bfloat16: 2.0e14, torch.float32: 2.0e13}
+"""Assumed until a run has finished: a quarter of an H100's dense bfloat16 peak, and less than half
+of its peak in float32."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ def frame_flop(settings: StudySettings, run: Run) -> float:
     return _view_flop(view.backbone, run.size) * (TRAINING_PASSES - frozen)
 
 
-def lane_rates(study: Study, index: CohortIndex, *, gpus_per_lane: float, cpus: float) -> Rates:
+def lane_rates(
+    study: Study, index: CohortIndex, *, gpus_per_lane: float, cpus: float, dtype: torch.dtype
+) -> Rates:
     """The rates of this study's finished runs, or an assumption where none is finished."""
     flop: defaultdict[Kind, float] = defaultdict(float)
     seconds: defaultdict[Kind, float] = defaultdict(float)
@@ -89,9 +92,9 @@ def lane_rates(study: Study, index: CohortIndex, *, gpus_per_lane: float, cpus: 
             f"measured on {finished} finished run{'s' if finished > 1 else ''}",
         )
     if gpus_per_lane:
-        assumed = GPU_FLOP_PER_S * gpus_per_lane
+        assumed = GPU_FLOP_PER_S[dtype] * gpus_per_lane
         return Rates({}, assumed, "assumed for a recent data-centre GPU")
-    return Rates({}, CPU_CORE_FLOP_PER_S * cpus, "assumed for recent CPU cores")
+    return Rates({}, CPU_CORE_FLOP_PER_S[dtype] * cpus, "assumed for recent CPU cores")
 
 
 def _kind(run: Run) -> Kind:

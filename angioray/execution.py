@@ -11,6 +11,7 @@ import torch
 from angioray.detector_job import DetectorJob
 from angioray.frames import FrameStore, load_frames
 from angioray.measures import Metrics
+from angioray.precision import able_here, dtype_here, precision_in_words
 from angioray.run_folder import RunFolder
 from angioray.selection import CohortIndex
 from angioray.step import World
@@ -22,7 +23,6 @@ from preprocess.storage import StorageError
 
 JOBS: dict[str, type[ViewJob] | type[DetectorJob]] = {"view": ViewJob, "detector": DetectorJob}
 NO_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}
-PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class Executor:
@@ -47,13 +47,16 @@ class Executor:
         self._say = say
         self._world = world
         self._index = CohortIndex.of(cohort, study.settings.view_classes)
-        self._precision = PRECISIONS[study.settings.precision]
+        precision, device = study.settings.precision, world.device
+        self._precision = dtype_here(precision, device)
+        if say is not None:
+            say(precision_in_words(precision, device.type, able_here()))
         self._kept: tuple[tuple[str, str, str, int], FrameStore] | None = None
 
     def turn_to(self, study: Study) -> None:
         """Go on with another study of the same cohort, folds and frames."""
         self._study = study
-        self._precision = PRECISIONS[study.settings.precision]
+        self._precision = dtype_here(study.settings.precision, self._world.device)
 
     def execute(self, run: Run, progress: Progress) -> Metrics:
         """Train, judge and write one run, continuing whatever is there of it.
@@ -86,7 +89,7 @@ class Executor:
         started = time.perf_counter()
         store = self._frames(run)
         if self._world.leads:
-            folder.begin(run, settings, self._world.device, store.residence.reason)
+            folder.begin(run, settings, self._world.device, self._precision, store.residence.reason)
         job = JOBS[run.task](self._study, self._index, run, store, self._world.device)
         loaded = time.perf_counter()
         trained_s = train(

@@ -45,16 +45,22 @@ class Footprint:
         return self.frames + self.training
 
     @classmethod
-    def of(cls, study: Study, index: CohortIndex, run: Run) -> Footprint:
-        """Count them, on one rank; about the same for all folds of a view and variant."""
+    def of(cls, study: Study, index: CohortIndex, run: Run, dtype: torch.dtype) -> Footprint:
+        """Count them, on one rank; about the same for all folds of a view and variant.
+
+        Args:
+            study: the run's.
+            index: the study's cohort.
+            run: which.
+            dtype: of its forward passes.
+        """
         settings = study.settings
         job = settings.detector if run.task == "detector" else settings.view
         if run.task == "detector":
             weights, saved = _detector_bytes(settings.detector)
         else:
             weights, saved = _view_bytes(settings.view.backbone, run.size)
-        if settings.precision == "bf16":
-            saved //= 2
+        saved = saved * dtype.itemsize // torch.float32.itemsize
         moments = _moments(job.optimiser) * weights
         return cls(
             frames=len(set(JOBS[run.task].frames(study, index, run))) * run.size * run.size,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from angioray.precision import able_here
 from angioray.residence import Share
 from preprocess.storage import StorageError, open_storage
 
@@ -30,6 +31,7 @@ class Node:
         gpus: GPUs that it offers.
         memory: bytes for processes; 0 where unknown.
         gpu_memory: bytes of its smallest GPU; 0 where there is none or it is unknown.
+        bfloat16: the types of its devices, ``cpu`` or ``cuda``, that compute in bfloat16.
     """
 
     name: str
@@ -37,6 +39,22 @@ class Node:
     gpus: float
     memory: int = 0
     gpu_memory: int = 0
+    bfloat16: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a node says of itself.
+
+    Attributes:
+        problem: why it cannot take part; empty if it can.
+        gpu_memory: as of a node.
+        bfloat16: likewise.
+    """
+
+    problem: str
+    gpu_memory: int = 0
+    bfloat16: frozenset[str] = frozenset()
 
 
 def this_machine() -> list[Node]:
@@ -45,7 +63,8 @@ def this_machine() -> list[Node]:
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = torch.cuda.device_count()
-    return [Node("this machine", float(os.cpu_count() or 1), float(gpus), memory, _gpu_memory())]
+    cpus = float(os.cpu_count() or 1)
+    return [Node("this machine", cpus, float(gpus), memory, _gpu_memory(), able_here())]
 
 
 def nodes_for(study: Study, digest: str, address: str | None, *, starting: bool) -> list[Node]:
@@ -86,7 +105,7 @@ def cluster_nodes(study: Study, digest: str) -> list[Node]:
     alive = [node for node in ray.nodes() if node["Alive"]]
     able = [node for node in alive if node["Resources"].get("CPU") or node["Resources"].get("GPU")]
     answers = _ask(able, study, digest)
-    if problems := [f"{name}: {said}" for name, (said, _) in answers.items() if said]:
+    if problems := [f"{name}: {said.problem}" for name, said in answers.items() if said.problem]:
         raise ValueError(
             f"{len(problems)} of {len(able)} nodes cannot take part in the study:\n  "
             + "\n  ".join(sorted(problems))
@@ -99,7 +118,8 @@ def cluster_nodes(study: Study, digest: str) -> list[Node]:
             node["Resources"].get("CPU", 0.0),
             node["Resources"].get("GPU", 0.0),
             int(node["Resources"].get("memory", 0)),
-            answers[_name(node)][1],
+            answers[_name(node)].gpu_memory,
+            answers[_name(node)].bfloat16,
         )
         for node in able
         if _name(node) in answers
@@ -137,8 +157,8 @@ def problem_here(cohort: Location, digest: str) -> str:
     return "" if found == digest else f"another cohort lies in {cohort} there"
 
 
-def _ask(nodes: Sequence[dict[str, Any]], study: Study, digest: str) -> dict[str, tuple[str, int]]:
-    """What each node says is wrong, and its GPU's memory; those that die meanwhile say nothing."""
+def _ask(nodes: Sequence[dict[str, Any]], study: Study, digest: str) -> dict[str, Answer]:
+    """What each node says; those that die meanwhile say nothing."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -153,33 +173,33 @@ def _ask(nodes: Sequence[dict[str, Any]], study: Study, digest: str) -> dict[str
         ).remote(study.cohort_folder, digest, str(study.folder), word)
         for node in nodes
     }
-    answers = {}
+    answers: dict[str, Answer] = {}
     for name, answer in asked.items():
         try:
             answers[name] = ray.get(answer, timeout=ANSWER_WITHIN_S)
         except GetTimeoutError:
-            answers[name] = (f"it did not answer within {ANSWER_WITHIN_S:.0f} s", 0)
+            answers[name] = Answer(f"it did not answer within {ANSWER_WITHIN_S:.0f} s")
         except RayError as problem:
             first = str(problem).strip().splitlines()[-1]
-            answers[name] = (f"it cannot run this version of angioray ({first})", 0)
+            answers[name] = Answer(f"it cannot run this version of angioray ({first})")
     study.folder.delete(MARK)
     alive = {_name(node) for node in ray.nodes() if node["Alive"]}
-    return {name: answer for name, answer in answers.items() if name in alive or not answer[0]}
+    return {name: answer for name, answer in answers.items() if name in alive or not answer.problem}
 
 
-def _look(cohort: str, digest: str, runs: str, word: str) -> tuple[str, int]:
+def _look(cohort: str, digest: str, runs: str, word: str) -> Answer:
     own = f"{MARK}-{secrets.token_hex(8)}"
     try:
         folder = open_storage(runs)
         if folder.read_text(MARK) != word:
-            return f"it does not see the runs folder {runs}", 0
+            return Answer(f"it does not see the runs folder {runs}")
         folder.write_text(own, word)
         folder.delete(own)
     except StorageError as problem:
-        return str(problem), 0
+        return Answer(str(problem))
     except OSError as problem:
-        return f"it cannot write into the runs folder {runs}: {problem.strerror}", 0
-    return problem_here(cohort, digest), _gpu_memory()
+        return Answer(f"it cannot write into the runs folder {runs}: {problem.strerror}")
+    return Answer(problem_here(cohort, digest), _gpu_memory(), able_here())
 
 
 def _name(node: dict[str, Any]) -> str:

@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from angioray.cost import GPU_FLOP_PER_S, Rates, lane_rates, run_flop, run_steps
 from angioray.footprint import DEVICE_BYTES, PROCESS_BYTES, Footprint
 from angioray.nodes import Node
+from angioray.precision import Precision, forward_dtype, precision_in_words
 from angioray.queue import Entry
 from angioray.schedule import Piece, Schedule, best_schedule
 from angioray.selection import CohortIndex
@@ -129,20 +132,23 @@ def make_plan(
     Raises:
         ValueError: not even one lane fits, or the disk is too small; with numbers.
     """
+    device = _device(nodes, settings)
+    dtype, arithmetic = _arithmetic(study.settings.precision, nodes, device)
     flop = {run.name: run_flop(study, index, run) for run in todo}
     needs: dict[object, Footprint] = {}
     for run in todo:
         if run.frames_key not in needs:
-            needs[run.frames_key] = Footprint.of(study, index, run)
+            needs[run.frames_key] = Footprint.of(study, index, run, dtype)
     most = max((need.device for need in needs.values()), default=0)
     least = max((need.training for need in needs.values()), default=0)
     gpus = settings.gpus
     if gpus is None:
-        busy = max((_busy(flop[r.name], run_steps(study, index, r)) for r in todo), default=1.0)
+        steps = {run.name: run_steps(study, index, run) for run in todo}
+        busy = max((_busy(flop[name], steps[name], dtype) for name in flop), default=1.0)
         gpus = _share(len(todo), busy, most, nodes, settings)
-    gpus = gpus if settings.grow or any(node.gpus for node in nodes) else 0.0
+    gpus = gpus if device == "cuda" else 0.0
     slots, limit = _slots(nodes, settings, gpus, most, least)
-    rates = lane_rates(study, index, gpus_per_lane=gpus, cpus=settings.cpus)
+    rates = lane_rates(study, index, gpus_per_lane=gpus, cpus=settings.cpus, dtype=dtype)
     pieces = [Piece(run.name, flop[run.name] / rates.of(run), _widest(study, run)) for run in todo]
     lanes = min(slots, settings.lanes or slots)
     schedule = _schedule(pieces, lanes, settings, gpus, nodes)
@@ -157,8 +163,29 @@ def make_plan(
     if todo:
         _refuse_without_room(index.cohort.copy)
     entries = _entries(todo, pieces, schedule)
-    notes = _notes(nodes, groups, len(todo), limit)
+    notes = (*_notes(nodes, groups, len(todo), limit), arithmetic)
     return Plan(groups, entries, rates, schedule.makespan_s, disk, free, notes)
+
+
+def _device(nodes: Sequence[Node], settings: LaneSettings) -> str:
+    """The type of those that runs train on."""
+    some = settings.grow or any(node.gpus for node in nodes)
+    return "cuda" if some and settings.gpus != 0 else "cpu"
+
+
+def _arithmetic(
+    precision: Precision, nodes: Sequence[Node], device: str
+) -> tuple[torch.dtype, str]:
+    """What forward passes compute in on every node, the costlier where they differ; in words."""
+    able = [device in node.bfloat16 for node in nodes if device == "cpu" or node.gpus]
+    on_all = {device} if all(able) else set()
+    words = precision_in_words(precision, device, on_all)
+    if precision == "auto" and any(able) and not all(able):
+        words = (
+            "Forward passes in bfloat16 on the nodes that compute in it and in float32 on the "
+            "others; for the same in all runs give `--precision fp32`."
+        )
+    return forward_dtype(precision, device, on_all), words
 
 
 def _slots(
@@ -216,9 +243,9 @@ def _share(
     return 1 / max(1, most)
 
 
-def _busy(flop: float, steps: int) -> float:
+def _busy(flop: float, steps: int, dtype: torch.dtype) -> float:
     """The share of its time that a GPU computes, if it has one run alone."""
-    step_s = flop / steps / GPU_FLOP_PER_S
+    step_s = flop / steps / GPU_FLOP_PER_S[dtype]
     return step_s / (step_s + STEP_LAUNCH_S)
 
 

@@ -83,13 +83,32 @@ class RunFolder:
         document = self.files.read_json("failure.json")
         return None if document is None else str(document["reason"])
 
-    def begin(self, run: Run, settings: StudySettings, device: torch.device, frames: str) -> None:
-        """Write what the run is made with, before it starts; ``frames`` says where they lie."""
+    def begin(
+        self,
+        run: Run,
+        settings: StudySettings,
+        device: torch.device,
+        dtype: torch.dtype,
+        frames: str,
+    ) -> None:
+        """Write what the run is made with, before it starts.
+
+        Args:
+            run: which.
+            settings: its study's.
+            device: where it trains.
+            dtype: of its forward passes.
+            frames: where they lie, in words.
+        """
         resolved = {"run": {**asdict(run), "name": run.name}, "settings": asdict(settings)}
         # Through JSON, so that tuples are plain lists in the YAML.
         plain = json.loads(json.dumps(resolved))
         self.files.write_text("settings.yaml", yaml.safe_dump(plain, sort_keys=False))
-        self.files.write_json("environment.json", {**environment(device), "frames": frames})
+        made_in = environment(device) | {
+            "forward_passes": str(dtype).removeprefix("torch."),
+            "frames": frames,
+        }
+        self.files.write_json("environment.json", made_in)
 
     def finish(self, run: Run, judgement: Judgement, steps: int, seconds: float) -> None:
         """Write what the run found, its result last; an earlier failure is forgotten."""

@@ -13,6 +13,7 @@ from angioray.augmentation import AugmentationSettings
 from angioray.backbone import PUBLISHED_OR_NONE, grey_resnet
 from angioray.detector import RetinaNetSettings
 from angioray.optimiser import OptimiserSettings
+from angioray.precision import Precision
 from angioray.selection import CohortIndex, Variant
 from angioray.splits import Fold, SplitUnit, split, splits_digest
 from preprocess.cohort import Cohort
@@ -107,8 +108,9 @@ class StudySettings:
     """The view classifier."""
     detector: DetectorTraining = field(default_factory=DetectorTraining)
     """The detectors."""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Arithmetic of the forward pass; weights and losses are always float32."""
+    precision: Precision = "auto"
+    """Arithmetic of the forward pass; weights and losses are always float32. `auto` is bf16 where a
+    run's device computes in it and fp32 elsewhere, so name one for a cluster of unlike machines."""
     compile: bool = False
     """Compile forward pass and losses into one graph, as CUDA graphs on a GPU. Worth its minute or
     two of compiling per lane and shape on a GPU; on a CPU it takes longer and brings little. It

@@ -11,9 +11,9 @@ import torch
 
 from angioray.detector_job import detect_frames
 from angioray.ensemble import EnsembleSettings, Flip, Opinion, flipped_boxes, flipped_images, fuse
-from angioray.execution import PRECISIONS
 from angioray.frames import FrameKey, FrameStore, load_frames
 from angioray.held_out import HeldOut
+from angioray.precision import dtype_here
 from angioray.run_folder import RunFolder
 from angioray.selection import ALL_VIEWS, CohortIndex
 from angioray.study import Run, Study
@@ -110,7 +110,7 @@ class TwoStep:
 
     @property
     def _precision(self) -> torch.dtype:
-        return PRECISIONS[self.study.settings.precision]
+        return dtype_here(self.study.settings.precision, self.device)
 
     def _probabilities(
         self, model: torch.nn.Module, store: FrameStore, keys: Sequence[FrameKey]

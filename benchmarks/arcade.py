@@ -43,6 +43,7 @@ from angioray.evaluate import JudgedFrames, Matched
 from angioray.frames import normalise
 from angioray.measures import Measure, Ratio, value
 from angioray.optimiser import OptimiserSettings
+from angioray.precision import dtype_here
 from angioray.step import TrainingStep, World
 
 STENOSIS = 26
@@ -171,8 +172,8 @@ def our_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tuple
     found: Boxes = {}
     for first in range(0, len(val.pixels), AT_ONCE):
         pixels = val.pixels[first : first + AT_ONCE].to(device)
-        with torch.autocast(device.type, torch.bfloat16):
-            detections = model.detect(normalise(pixels, torch.bfloat16))
+        with forward_passes(device):
+            detections = model.detect(normalise(pixels, dtype_here("auto", device)))
         both = zip(
             detections.boxes_xyxy.double().cpu(), detections.scores.double().cpu(), strict=True
         )
@@ -211,7 +212,9 @@ def our_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[Ratio, f
     model = view_classifier(schedule.backbone, "none", 2)  # type: ignore[arg-type]
     model = model.to(memory_format=torch.channels_last).to(device)
     seconds = run_ours(our_job(model, train, schedule, partial(view_loss, model)), schedule)
-    return accuracy(model, partial(normalise, dtype=torch.bfloat16), val, device), seconds
+    return accuracy(
+        model, partial(normalise, dtype=dtype_here("auto", device)), val, device
+    ), seconds
 
 
 def stock_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[Ratio, float]:
@@ -224,6 +227,12 @@ def stock_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[Ratio,
     step = stock.step(batches, optimiser, gradient_norm=schedule.rule.gradient_norm)
     seconds = run_stock(step, optimiser, schedule)
     return accuracy(stock.model, stock.images, val, device), seconds
+
+
+def forward_passes(device: torch.device) -> torch.autocast:
+    """The arithmetic in which networks are judged."""
+    dtype = dtype_here("auto", device)
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def our_job(
@@ -248,7 +257,7 @@ def our_job(
 def run_ours(job: TensorJob, schedule: Schedule) -> float:
     """Train to the last step; the seconds."""
     job.model.train()
-    stepper = TrainingStep(job, World(schedule.device), torch.bfloat16)
+    stepper = TrainingStep(job, World(schedule.device), dtype_here("auto", schedule.device))
 
     def step(number: int, rate: float) -> None:
         stepper.take(number, rate)
@@ -314,7 +323,7 @@ def accuracy(
     model.eval()
     right: list[Tensor] = []
     for pixels, labels in zip(val.pixels.split(64), val.targets.split(64), strict=True):
-        with torch.autocast(device.type, torch.bfloat16):
+        with forward_passes(device):
             named = model(prepare(pixels.to(device))).argmax(dim=1).cpu()
         right.append(named == labels)
     hits = torch.cat(right).double().numpy()

@@ -27,6 +27,7 @@ from torch import Tensor
 from angioray.augmentation import AugmentationSettings
 from angioray.backbone import GREY_MEAN, GREY_STD
 from angioray.batches import Batches
+from angioray.precision import dtype_here
 
 CINES, LENGTH, SIZE, BATCH = 10, 40, 512, 32
 WORKERS = 2
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=8, help="timed turns of each")
     options = parser.parse_args()
     device = best_device()
+    dtype = dtype_here("auto", device)
     noise = np.random.default_rng(0)
     frames = noise.integers(0, 256, (CINES, LENGTH, SIZE, SIZE), dtype=np.uint8)
     batches = of_frames(torch.from_numpy(frames).view(-1, 1, SIZE, SIZE), device)
@@ -47,7 +49,7 @@ def main() -> None:
         theirs = loader_batches(stored(frames, Path(folder)), device)
         row = side_by_side(
             f"normalised batches of {BATCH} frames of {SIZE} x {SIZE}",
-            lambda: batches.take(next(numbers), rank=0, ranks=1, dtype=torch.bfloat16),
+            lambda: batches.take(next(numbers), rank=0, ranks=1, dtype=dtype),
             lambda: next(theirs),
             items=BATCH,
             unit="frames/s",

@@ -24,6 +24,7 @@ from measuring.jobs import TensorJob, store_of
 from angioray.augmentation import AugmentationSettings
 from angioray.classifier import set_stage, view_classifier, view_loss
 from angioray.optimiser import OptimiserSettings
+from angioray.precision import dtype_here
 from angioray.step import TrainingStep, World
 
 BATCH, FRAMES, SIZE = 32, 256, 224
@@ -88,7 +89,7 @@ def train(number: int, threads: int, seconds: float, ready: Any, answers: Any) -
         optimiser=OptimiserSettings(name="adam", learning_rate=1e-5, weight_decay=0.0),
         losses=partial(view_loss, model),
     )
-    stepper = TrainingStep(job, World(device), torch.bfloat16)
+    stepper = TrainingStep(job, World(device), dtype_here("auto", device))
     rate = job.optimiser.learning_rate
     numbers = itertools.count()
 

@@ -26,6 +26,7 @@ from angioray.augmentation import AugmentationSettings
 from angioray.classifier import set_stage, view_classifier, view_loss
 from angioray.detector import RetinaNet, RetinaNetSettings
 from angioray.optimiser import OptimiserSettings
+from angioray.precision import dtype_here
 from angioray.schedule import Piece, best_schedule
 from angioray.step import TrainingStep, World
 
@@ -166,7 +167,7 @@ def frames(size: int) -> tuple[Tensor, Tensor]:
 
 def our_step(job: TensorJob, device: torch.device, compiled: bool) -> Step:
     """The training loop's step, one after the other."""
-    stepper = TrainingStep(job, World(device), torch.bfloat16, compiled=compiled)
+    stepper = TrainingStep(job, World(device), dtype_here("auto", device), compiled=compiled)
     number = itertools.count()
     return lambda: stepper.take(next(number), job.optimiser.learning_rate)
 

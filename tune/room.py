@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from angioray.cost import frame_flop
 from angioray.footprint import Footprint
 from angioray.nodes import Node
@@ -64,7 +66,7 @@ def room(
 
     def need(settings: StudySettings) -> int:
         alone = objective.study(settings, folder, cohort.copy.location)
-        return Footprint.of(alone, index, alone.runs[0]).device
+        return Footprint.of(alone, index, alone.runs[0], torch.float32).device
 
     # To the planner it is a study with as many folds as there are trials.
     study = objective.study(max(unlike.values(), key=need), folder, cohort.copy.location, samples)

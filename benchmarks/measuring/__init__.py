@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from angioray.precision import dtype_here
+
 Step = Callable[[], object]
 
 
@@ -111,6 +113,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     return {
         "processor": platform.processor() or platform.machine(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "forward_passes": str(dtype_here("auto", device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }

@@ -21,7 +21,8 @@ from angioray.study import Study, StudySettings
 from preprocess.cohort import Cohort
 
 LAPTOP = [Node("laptop", cpus=8, gpus=0, memory=32_000_000_000)]
-BIG = [Node("big", cpus=64, gpus=8, memory=10**12, gpu_memory=80 * 10**9)]
+CUDA = frozenset({"cuda"})
+BIG = [Node("big", cpus=64, gpus=8, memory=10**12, gpu_memory=80 * 10**9, bfloat16=CUDA)]
 FROZEN = replace(
     TOY, detector=replace(TOY.detector, frozen_batch_norm=True, weights="imagenet", batch_size=8)
 )
@@ -140,6 +141,24 @@ def test_lanes_that_a_cluster_may_grow_to_are_not_refused(toy_cohort: Cohort) ->
         LaneSettings(grow=True)
 
 
+def test_arithmetic_is_what_the_devices_compute_in(toy_cohort: Cohort) -> None:
+    def said(nodes: list[Node], precision: str = "auto", **lanes: object) -> str:
+        settings = replace(TOY, precision=precision)
+        return planned(toy_cohort, nodes, settings, **lanes).notes[-1]
+
+    able = replace(LAPTOP[0], bfloat16=frozenset({"cpu"}))
+    assert said([able]) == "Forward passes in bfloat16, which this hardware computes in."
+    assert said(LAPTOP) == "Forward passes in float32, as this hardware has no bfloat16."
+    assert said([able], "fp32") == "Forward passes in float32, as it is set."
+    assert "only emulates it, many times slower" in said(LAPTOP, "bf16")
+    assert "on the nodes that compute in it and in float32 on the others" in said([able, *LAPTOP])
+    assert "in bfloat16, which" in said(BIG)
+    assert "in float32, as this hardware" in said(BIG, gpus=0.0)
+    assert "in bfloat16, which" in said([*BIG, *LAPTOP]), "a node without GPUs bears no run"
+    slow, fast = (planned(toy_cohort, nodes).makespan_s for nodes in (LAPTOP, [able]))
+    assert slow > 2 * fast
+
+
 def test_two_ranks_never_share_a_gpu() -> None:
     with pytest.raises(ValueError, match="two ranks of one run must not share"):
         LaneSettings(ranks=2, gpus=0.5)
@@ -149,7 +168,9 @@ def test_what_is_kept_on_disk_is_what_is_counted(toy_cohort: Cohort) -> None:
     study = Study.plan(toy_cohort, Path("/tmp/nothing-here"), TOY)
     index = CohortIndex.of(toy_cohort, TOY.view_classes)
     run = study.run("detector-LCA-B-64-fold0")
-    need = Footprint.of(study, index, run)
+    need = Footprint.of(study, index, run, torch.float32)
+    half = Footprint.of(study, index, run, torch.bfloat16)
+    assert half.kept == need.kept and need.training / 2 < half.training < need.training
     from angioray.detector import RetinaNet
 
     state = RetinaNet(TOY.detector, pretrained=False).state_dict()

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from command_processes import Running, Watch, run
+from command_processes import Running, Watch, psutil, run
 from toy_sweep import ACTOR, SAMPLES, ToySweep, ended, half_done, trials
 
 from angioray.execution import Executor
-from angioray.run_folder import alone_in
+from angioray.run_folder import RunFolder, alone_in
 from angioray.step import World
 from angioray.study import settings_from_dict
 from preprocess.cohort import Cohort
+from preprocess.storage import open_storage
 from tune.objective import Objective
 
 pytestmark = pytest.mark.slow
@@ -125,14 +126,33 @@ def test_a_lost_node_costs_no_trial(
 ) -> None:
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     out = tmp_path / "sweep"
+    trial = RunFolder(open_storage(out / "trials") / "000")
     command = toy_sweep.command(out, "--address", cluster.address)
     with watch.running(tmp_path, *command) as sweep:
-        sweep.wait_until(lambda: len(half_done(out)) == 2)
-        cluster.remove_node(nodes[0], allow_graceful=False)
+        sweep.wait_until(lambda: "000" in half_done(out))
+        # At its next rung the trial is kept from whichever lane takes it, which waits for the lock.
+        with trial.locked():
+            sweep.wait_until(lambda: bool(waiting_for(out / "trials" / "000")))
+            (lane,) = waiting_for(out / "trials" / "000")
+            raylet = " ".join(lane.parent().cmdline())
+            (lost,) = (node for node in nodes if node.raylet_socket_name in raylet)
+            cluster.remove_node(lost, allow_graceful=False)
+            sweep.wait_until(lambda: "trial 000 lost its process" in sweep.ended().err)
         end = sweep.finish()
     assert end.code == 0, end.err
-    assert "lost its process, and goes on in another" in end.err
+    assert "trial 000 lost its process, and goes on in another" in end.err
     assert trials(out) == trials(toy_sweep.out)
+
+
+def waiting_for(folder: Path) -> list[Any]:
+    """The workers among this process's descendants that have a file of a locked folder open."""
+    descendants = psutil.Process().children(recursive=True)
+    workers = [each for each in descendants if ACTOR in " ".join(each.cmdline())]
+    return [
+        worker
+        for worker in workers
+        if any(Path(file.path).parent == folder for file in worker.open_files())
+    ]
 
 
 def test_nested_sweeps_judge_each_fold_by_what_none_has_seen(
