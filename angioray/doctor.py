@@ -59,15 +59,23 @@ def doctor(address: str | None = None) -> None:
 def _machine() -> list[Finding]:
     import torch
 
+    from angioray.precision import able_here
+
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    able = sorted(able_here())
     slow = "" if gpus else "enough for the demo; the published study wants a GPU"
     return [
         Finding("Python", platform.python_version()),
         Finding("CPU", f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"),
         Finding("memory", f"{memory:.0f} GiB"),
         Finding("GPU", ", ".join(gpus) or "none", slow),
+        Finding(
+            "bfloat16",
+            f"computed in by {' and '.join(able)}" if able else "not computed in",
+            "" if able else "training is in float32; `make demo FOLDS=0` trains one fold of five",
+        ),
         Finding(
             "free disk here",
             f"{free:.0f} GiB",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import tarfile
 import time
@@ -111,44 +112,43 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=3e-4, help="AdamW's learning rate")
     options = parser.parse_args()
     schedule = Schedule(options.backbone, options.batch, options.steps, options.rate, device)
-    rows = [*detectors(options.data, options.size, schedule), *views(options.data, schedule)]
     settings = {name: value for name, value in vars(options).items() if name not in ("data", "out")}
+    rows: list[dict[str, Any]] = []
     document = {"machine": {**machine(device), **settings}, "rows": rows}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    parts = detectors(options.data, options.size, schedule), views(options.data, schedule)
+    for each in itertools.chain(*parts):  # stopped early, it leaves what it has measured
+        rows.append(each)
+        options.out.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     print(f"Wrote {options.out}.")
 
 
-def detectors(data: Path, size: int, schedule: Schedule) -> list[dict[str, Any]]:
+def detectors(data: Path, size: int, schedule: Schedule) -> Iterator[dict[str, Any]]:
     """Ours and the peer's, at equal steps and at equal time."""
     train, val = (stenoses(data, part, size) for part in ("train", "val"))
     found, seconds = our_detector(train, val, size, schedule)
     ours = judged(val, found)
-    rows: list[dict[str, Any]] = []
     peer_schedule = schedule
     for words in ("steps", "time"):
         found, peer_s = stock_detector(train, val, size, peer_schedule)
         peer = judged(val, found)
         where = f"detector, equal {words} ({schedule.steps} and {peer_schedule.steps} steps)"
-        rows += compared(where, ours, peer, len(val.targets))
-        rows.append(row(f"{where}: training", seconds, peer_s, unit="s", higher_is_better=False))
+        yield from compared(where, ours, peer, len(val.targets))
+        yield row(f"{where}: training", seconds, peer_s, unit="s", higher_is_better=False)
         peer_schedule = schedule.of_seconds(seconds, peer_s)
-    return rows
 
 
-def views(data: Path, schedule: Schedule) -> list[dict[str, Any]]:
+def views(data: Path, schedule: Schedule) -> Iterator[dict[str, Any]]:
     """Accuracy of naming the view, at equal steps and at equal time."""
     train, val = (named_views(data, part) for part in ("train", "val"))
     ours, seconds = our_classifier(train, val, schedule)
-    rows: list[dict[str, Any]] = []
     peer_schedule = schedule
     for words in ("steps", "time"):
         peer, peer_s = stock_classifier(train, val, peer_schedule)
         where = f"view, equal {words} ({schedule.steps} and {peer_schedule.steps} steps)"
-        rows += compared(where, {"accuracy": ours}, {"accuracy": peer}, len(val.targets))
-        rows.append(row(f"{where}: training", seconds, peer_s, unit="s", higher_is_better=False))
+        yield from compared(where, {"accuracy": ours}, {"accuracy": peer}, len(val.targets))
+        yield row(f"{where}: training", seconds, peer_s, unit="s", higher_is_better=False)
         peer_schedule = schedule.of_seconds(seconds, peer_s)
-    return rows
 
 
 def our_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tuple[Boxes, float]:
