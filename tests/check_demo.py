@@ -1,7 +1,7 @@
 """Whether a demo report shows that the demo learned.
 
-    python tests/check_demo.py report.json all
-    python tests/check_demo.py report.json 0      after `make demo FOLDS=0`
+python tests/check_demo.py report.json all
+python tests/check_demo.py report.json 0      after `make demo FOLDS=0`
 """
 
 from __future__ import annotations

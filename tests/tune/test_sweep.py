@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -146,13 +147,13 @@ def test_a_lost_node_costs_no_trial(
 
 def waiting_for(folder: Path) -> list[Any]:
     """The workers among this process's descendants that have a file of a locked folder open."""
-    descendants = psutil.Process().children(recursive=True)
-    workers = [each for each in descendants if ACTOR in " ".join(each.cmdline())]
-    return [
-        worker
-        for worker in workers
-        if any(Path(file.path).parent == folder for file in worker.open_files())
-    ]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            open_in = {Path(file.path).parent for file in process.open_files()}
+            if folder in open_in and ACTOR in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def test_nested_sweeps_judge_each_fold_by_what_none_has_seen(
