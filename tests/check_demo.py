@@ -19,9 +19,9 @@ def problems(report: Path, folds: str) -> list[str]:
     """What the report lacks, in words; empty if the demo learned."""
     document = json.loads(report.read_text(encoding="utf-8"))
     found = [
-        f"missing: {run}"
+        f"missing: {run['name']} ({run['reason']})"
         for run in document["missing"]
-        if folds == "all" or run.endswith(f"-fold{folds}")
+        if folds == "all" or str(run["fold"]) == folds
     ]
     means = {(m["task"], m["view"], m["metric"]): m["mean"] for m in document["metrics"]}
     accuracy = means["view", "", "accuracy"]
