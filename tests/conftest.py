@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 # Ray reads it as it is imported, which some tests do before the product can say so.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+# What a script starts in the background ignores Ctrl-C, and so would every command under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine that does other things meanwhile is no reason to fail.
 hypothesis.settings.register_profile("patient", deadline=None)
