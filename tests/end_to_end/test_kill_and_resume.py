@@ -12,7 +12,6 @@ from road import Road
 from run_folders import half_done, history, predictions, results
 
 from angioray.report.runs import ReportedStudy
-from angioray.run_folder import alone_in
 from angioray.selection import CohortIndex
 from angioray.study import StudySettings
 from preprocess.cohort import Cohort
@@ -29,12 +28,12 @@ def test_stopped_and_killed_it_ends_as_if_undisturbed(
     road: Road, watch: Watch, runs: Path, tmp_path: Path
 ) -> None:
     study = road.study(runs)
-    with alone_in(runs):
-        second = run(*study, cwd=tmp_path)
-    assert second.returncode == 2
-    assert f"Another process is running the study in {runs}." in second.stderr
-    assert "Traceback" not in second.stderr
     with watch.running(tmp_path, *study) as first:
+        first.wait_until((runs / "study.json").exists)
+        second = run(*study, cwd=tmp_path)
+        assert second.returncode == 2
+        assert f"Another process is running the study in {runs}." in second.stderr
+        assert "Traceback" not in second.stderr
         first.wait_until(lambda: bool(results(runs) and half_done(runs, least_steps=10)))
         stopped = first.interrupt()
     assert stopped.code == 130
