@@ -85,7 +85,8 @@ class FrameStore:
 
     def _gathered(self, rows: NDArray[np.int64]) -> Tensor:
         index = torch.from_numpy(rows)
-        if self.pixels.device == self.device:
+        # By type: `cuda` and `cuda:0` are one device and compare as two.
+        if self.pixels.device.type == self.device.type:
             return self.pixels.index_select(0, sent(index, self.device))
         # A fresh page-locked buffer each time: torch reuses one once its copy is through.
         staged = torch.empty((len(rows), *self.pixels.shape[1:]), dtype=torch.uint8).pin_memory()

@@ -1,5 +1,6 @@
 """Frames: as the cohort holds them, wherever they are kept, and normalised by definition."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,10 @@ def test_half_precision_is_float32_rounded_once() -> None:
     rounded = normalise(pixels, torch.bfloat16)
     assert torch.equal(rounded, normalise(pixels).to(torch.bfloat16))
     assert rounded.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_device_named_without_its_number_is_the_same_device() -> None:
+    """PyTorch keeps tensors on ``cuda:0`` where a run was sent to ``cuda``."""
+    pixels = torch.randint(0, 256, (3, 1, 16, 16), dtype=torch.uint8)
+    store = replace(store_of(pixels), device=torch.device("cpu", 0))
+    assert torch.equal(store.images(np.array([2, 0])), normalise(pixels[[2, 0]]))
