@@ -20,6 +20,9 @@ Backbone = Literal["resnet18", "resnet34", "resnet50"]
 PUBLISHED_OR_NONE = ("imagenet", "none")
 """Values of a `weights` setting that are no path."""
 
+BACKBONE_PREFIX = "backbone."
+"""Of the ResNet's tensors in a file that `angioray.pretrain` wrote."""
+
 GREY_MEAN = 0.449
 GREY_STD = 0.226
 """ImageNet's mean and standard deviation over its three channels, for pixels from 0 to 1."""
@@ -35,7 +38,8 @@ def grey_resnet(
 
     Args:
         name: which ResNet.
-        weights: ``imagenet``, ``none``, or the path of a state dict (``.pth`` or ``.safetensors``).
+        weights: ``imagenet``, ``none``, or the path of a state dict (``.pth`` or ``.safetensors``):
+            torchvision's, or what ``angioray.pretrain`` writes.
         norm_layer: builds the normalisation of a given number of channels.
 
     Raises:
@@ -43,7 +47,7 @@ def grey_resnet(
     """
     model = get_model(name, weights=None, norm_layer=norm_layer)
     assert isinstance(model, ResNet)
-    state = None if weights == "none" else _state_dict(name, weights)
+    state = None if weights == "none" else backbone_part(_state_dict(name, weights))
     stem = model.conv1
     model.conv1 = nn.Conv2d(1, stem.out_channels, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -99,6 +103,30 @@ def fold_frozen_norms(model: nn.Module) -> None:
                 setattr(parent, norm_name, nn.Identity())
 
 
+def backbone_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The ResNet of a state dict, under torchvision's names."""
+    part = {
+        key.removeprefix(BACKBONE_PREFIX): value
+        for key, value in state.items()
+        if key.startswith(BACKBONE_PREFIX)
+    }
+    return part or state
+
+
+def detector_part(weights: str) -> dict[str, Tensor]:
+    """The pyramid and sub-networks in a file of weights; empty if it holds a ResNet alone.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    if weights in PUBLISHED_OR_NONE:
+        return {}
+    state = read_state_dict(Path(weights))
+    if not any(key.startswith(BACKBONE_PREFIX) for key in state):
+        return {}
+    return {key: value for key, value in state.items() if not key.startswith(BACKBONE_PREFIX)}
+
+
 def _state_dict(name: Backbone, weights: str) -> dict[str, Tensor]:
     if weights == "imagenet":
         published = get_model_weights(name)["IMAGENET1K_V1"]
@@ -110,31 +138,40 @@ def _state_dict(name: Backbone, weights: str) -> dict[str, Tensor]:
                 f"({problem}). Download that file where there is a network and give its path as "
                 "`weights`, or start from random weights with `weights: none`."
             ) from problem
-    path = Path(weights)
+    return read_state_dict(Path(weights))
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.pth`` or ``.safetensors`` file.
+
+    Raises:
+        ValueError: there is no such file, or it is damaged.
+    """
+    expected = (
+        "Expected `imagenet`, `none`, or the path of a torchvision state dict (.pth or "
+        ".safetensors) or of what `angioray.pretrain` wrote."
+    )
     if not path.is_file():
-        raise ValueError(
-            f"There are no weights at {path}. Expected `imagenet`, `none` or the path of a "
-            f"torchvision {name} state dict (.pth or .safetensors)."
-        )
+        raise ValueError(f"There are no weights at {path}. {expected}")
     try:
-        return _read_state_dict(path)
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
     except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as problem:
         raise ValueError(
             f"{path} is no state dict of tensors, or is damaged ({type(problem).__name__}). "
-            f"Expected a torchvision {name} state dict (.pth or .safetensors)."
+            f"{expected}"
         ) from problem
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
-        try:
-            return load_file(path)
-        except SafetensorError as problem:
-            raise ValueError(str(problem)) from problem
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
+    try:
+        return load_file(path)
+    except SafetensorError as problem:
+        raise ValueError(str(problem)) from problem
 
 
 def _load(model: ResNet, state: dict[str, Tensor], source: str) -> None:

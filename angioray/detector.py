@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import ResNet
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, batched_nms
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from angioray.backbone import Backbone, fold_frozen_norms, grey_resnet
+from angioray.backbone import Backbone, detector_part, fold_frozen_norms, grey_resnet
 from angioray.boxes import AnchorSettings, decode, pyramid_anchors
 from angioray.detection_loss import (
     DetectionLossSettings,
@@ -33,7 +34,8 @@ class RetinaNetSettings(DetectionLossSettings):
     backbone: Backbone = "resnet50"
     """The ResNet under the pyramid."""
     weights: str = "imagenet"
-    """`imagenet`, `none`, or the path of a state dict of the backbone."""
+    """`imagenet`, `none`, or the path of a state dict of the backbone, or of a whole detector
+    that `angioray.pretrain` wrote."""
     frozen_batch_norm: bool = True
     """Keep the statistics that came with the weights; needs weights."""
     levels: tuple[int, int] = (3, 7)
@@ -66,16 +68,27 @@ class RetinaNet(nn.Module):
 
     anchors: Tensor
 
-    def __init__(self, settings: RetinaNetSettings, *, pretrained: bool = True) -> None:
-        """Build the network; ``pretrained=False`` leaves the settings' weights alone, as when a
-        checkpoint is about to fill it.
+    def __init__(
+        self,
+        settings: RetinaNetSettings,
+        *,
+        pretrained: bool = True,
+        resnet: ResNet | None = None,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            settings: its architecture and weights.
+            pretrained: False leaves the settings' weights alone, as when a checkpoint is about to
+                fill it.
+            resnet: takes this backbone instead of one with the settings' weights.
         """
         super().__init__()
         _check(settings)
         self.settings = settings
         norm = FrozenBatchNorm2d if settings.frozen_batch_norm else nn.BatchNorm2d
         weights = settings.weights if pretrained else "none"
-        resnet = grey_resnet(settings.backbone, weights, norm)
+        resnet = resnet or grey_resnet(settings.backbone, weights, norm)
         fold_frozen_norms(resnet)
         first, last = settings.levels
         self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
@@ -97,6 +110,24 @@ class RetinaNet(nn.Module):
         self.register_buffer("anchors", anchors, persistent=False)
         reach = len(self.head.regression_head.conv) + 1
         self.tiles = LesionTiles(cells, reach, settings.anchors.per_cell)
+        if pretrained and (state := detector_part(settings.weights)):
+            self._load(state)
+
+    def _load(self, state: dict[str, Tensor]) -> None:
+        """Take over pyramid and sub-networks; the backbone has its weights already."""
+        own = {
+            key: value
+            for key, value in self.state_dict().items()
+            if key.startswith(("pyramid.", "head."))
+        }
+        unlike = [key for key in own if key not in state or state[key].shape != own[key].shape]
+        if unlike or state.keys() - own.keys():
+            raise ValueError(
+                f"The detector in {self.settings.weights} has another architecture "
+                f"({next(iter(unlike), 'more levels')} differs). Set `levels`, `channels` and "
+                "`anchors` as it was pretrained with, or pretrain one with these settings."
+            )
+        self.load_state_dict(state, strict=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Score and place every anchor.
@@ -107,19 +138,27 @@ class RetinaNet(nn.Module):
         Returns:
             Logits (float[B, A]) and offsets from the anchors (float[B, A, 4]).
         """
-        answers = self.head(self._maps(images))
+        return self.answers(self.features(images))
+
+    def answers(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The same of images that went through the backbone."""
+        answers = self.head(self._maps(features))
         return answers["cls_logits"].squeeze(-1), answers["bbox_regression"]
 
-    def _maps(self, images: Tensor) -> list[Tensor]:
-        """The pyramid over images: float[B, C, side, side] of each level."""
-        first, last = self.settings.levels
-        features: dict[str, Tensor] = {}
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What each stage of the backbone makes of images: float[B, C, S / 4, S / 4] and on."""
+        found = []
         x = self.stem(images)
-        for level, stage in enumerate(self.stages, start=2):
+        for stage in self.stages:
             x = stage(x)
-            if level >= first:
-                features[str(level)] = x
-        return list(self.pyramid(features).values())[: last - first + 1]
+            found.append(x)
+        return found
+
+    def _maps(self, features: list[Tensor]) -> list[Tensor]:
+        """The pyramid over the backbone's stages: float[B, C, side, side] of each level."""
+        first, last = self.settings.levels
+        used = {str(level): features[level - 2] for level in range(first, len(features) + 2)}
+        return list(self.pyramid(used).values())[: last - first + 1]
 
     def loss(self, images: Tensor, boxes: Tensor, tiles: int | None = None) -> dict[str, Tensor]:
         """Losses of one batch: ``classification_loss`` and ``box_loss``, in float32.
@@ -130,7 +169,13 @@ class RetinaNet(nn.Module):
             tiles: compute boxes only on so many tiles, at least as many as have a lesion anchor in
                 this batch; None computes them everywhere, for the same losses.
         """
-        maps = self._maps(images)
+        return self.loss_of(self.features(images), boxes, tiles)
+
+    def loss_of(
+        self, features: list[Tensor], boxes: Tensor, tiles: int | None = None
+    ) -> dict[str, Tensor]:
+        """The same of a batch that went through the backbone."""
+        maps = self._maps(features)
         logits = self.head.classification_head(maps).squeeze(-1)
         match = match_anchors(self.anchors, boxes, self.settings)
         if tiles is None:

@@ -19,6 +19,7 @@ from angioray.frame_index import FrameIndex
 from angioray.frames import FrameKey, FrameStore
 from angioray.matching import Predictions
 from angioray.optimiser import Plateau
+from angioray.precision import forward_passes
 from angioray.run_folder import Judgement
 from angioray.selection import CohortIndex
 from angioray.step import World
@@ -130,7 +131,7 @@ def detect_frames(
     for start in range(0, len(keys), JUDGING_BATCH):
         batch = keys[start : start + JUDGING_BATCH]
         images = store.images(store.rows_of(batch), dtype=precision)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        with forward_passes(device, precision):
             detections = model.detect(images)
         scales = [store.scales[sequence_id] for sequence_id, _ in batch]
         found.update(zip(batch, in_stored_pixels(detections, scales), strict=True))

@@ -155,7 +155,7 @@ def load_frames(
         cine = torch.from_numpy(cohort.cine_8bit(sequence_id)[indices])
         scales[sequence_id] = (size / cine.shape[2], size / cine.shape[1])
         part = slice(len(rows), len(rows) + len(indices))
-        frames = _resize(cine[:, None], size)
+        frames = resize(cine[:, None], size)
         means[part] = mean_grey(frames)
         pixels[part] = frames.to(pixels.device)
         rows.update({(sequence_id, t): part.start + i for i, t in enumerate(indices)})
@@ -168,7 +168,8 @@ def mean_grey(frames: Tensor) -> Tensor:
     return torch.from_numpy((sums / (frames.shape[-1] * frames.shape[-2])).astype(np.float32))
 
 
-def _resize(frames: Tensor, size: int) -> Tensor:
+def resize(frames: Tensor, size: int) -> Tensor:
+    """uint8[N, 1, H, W] as networks of one input size take them: uint8[N, 1, size, size]."""
     if frames.shape[-2:] == (size, size):
         return frames
     resized: Tensor = transforms.resize(frames, [size, size], antialias=True)

@@ -45,6 +45,11 @@ def dtype_here(precision: Precision, device: torch.device) -> torch.dtype:
     return forward_dtype(precision, device.type, able_here())
 
 
+def forward_passes(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """A context in which networks on a device compute in ``dtype``."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
 def precision_in_words(precision: Precision, device: str, able: Collection[str]) -> str:
     """The choice and its reason, as a sentence."""
     dtype = forward_dtype(precision, device, able)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from angioray.batches import Batches
+from angioray.frames import FrameKey
 from angioray.optimiser import OptimiserSettings, Plateau
+from angioray.precision import forward_passes
 from angioray.residence import Share
 
 
@@ -36,7 +37,24 @@ class World:
         return self.rank == 0
 
 
-class Job(Protocol):
+Targets = TypeVar("Targets")
+"""What a task's losses compare its answers with."""
+
+
+class StepFrames(Protocol):
+    """Which frames each step takes."""
+
+    @property
+    def batch_size(self) -> int:
+        """Frames of one step, over all ranks."""
+        ...
+
+    def keys_of(self, step: int) -> list[FrameKey]:
+        """The frames of a step, over all ranks."""
+        ...
+
+
+class Job(Protocol[Targets]):
     """What a task brings to the step."""
 
     @property
@@ -44,8 +62,12 @@ class Job(Protocol):
         """Already on the device."""
         ...
 
+    @property
+    def batches(self) -> StepFrames:
+        """Which frames each step takes."""
+        ...
+
     steps: int
-    batches: Batches
     optimiser: OptimiserSettings
     plateau: Plateau | None
 
@@ -53,11 +75,11 @@ class Job(Protocol):
         """Set the model up for this step: which layers train."""
         ...
 
-    def batch(self, step: int, world: World, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int, world: World, dtype: torch.dtype) -> tuple[Tensor, Targets]:
         """This rank's share of a step's images and targets."""
         ...
 
-    def losses(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
         """A batch through the model: named losses to be added up, float32."""
         ...
 
@@ -67,7 +89,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        job: Job,
+        job: Job[Any],
         world: World,
         precision: torch.dtype,
         *,
@@ -113,8 +135,7 @@ class TrainingStep:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         images, targets = job.batch(step, world, self._precision)
-        mixed = self._precision != torch.float32
-        with torch.autocast(world.device.type, self._precision, enabled=mixed):
+        with forward_passes(world.device, self._precision):
             losses = self._losses(images, targets)
         total = torch.stack(list(losses.values())).sum()
         # Noted on the device: asking for the number here would make the host wait at each step.
@@ -130,7 +151,7 @@ class TrainingStep:
         return {"loss": total.detach(), **{name: v.detach() for name, v in losses.items()}}
 
 
-def _compiled(job: Job, world: World, backend: str) -> Callable[..., dict[str, Tensor]]:
+def _compiled(job: Job[Any], world: World, backend: str) -> Callable[..., dict[str, Tensor]]:
     """The job's losses as one graph; on a GPU replayed as a CUDA graph, free of launch costs.
 
     Each training stage (other layers frozen) is compiled once.
@@ -139,7 +160,7 @@ def _compiled(job: Job, world: World, backend: str) -> Callable[..., dict[str, T
     mode = "reduce-overhead" if on_gpu else None
     losses = torch.compile(job.losses, fullgraph=True, dynamic=False, backend=backend, mode=mode)
 
-    def compiled(images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def compiled(images: Tensor, targets: Any) -> dict[str, Tensor]:
         # What the last step's graph returned may be overwritten from here on.
         torch.compiler.cudagraph_mark_step_begin()
         return {name: loss.clone() for name, loss in losses(images, targets).items()}

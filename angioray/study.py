@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from angioray.augmentation import AugmentationSettings
 from angioray.backbone import PUBLISHED_OR_NONE, grey_resnet
-from angioray.detector import RetinaNetSettings
+from angioray.detector import RetinaNet, RetinaNetSettings
 from angioray.optimiser import OptimiserSettings
 from angioray.precision import Precision
 from angioray.selection import CohortIndex, Variant
@@ -272,6 +272,8 @@ class Study:
         }
         for backbone, weights in {wanted[task] for task in self.settings.tasks}:
             grey_resnet(backbone, weights)
+        if "detector" in self.settings.tasks and detector.weights not in PUBLISHED_OR_NONE:
+            RetinaNet(detector)  # which may take over its pyramid and sub-networks as well
 
     @classmethod
     def open(cls, location: Location) -> Study:

@@ -24,7 +24,7 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 
 def train(
-    job: Job,
+    job: Job[Any],
     folder: RunFolder,
     world: World,
     *,
@@ -87,7 +87,9 @@ def train(
     return time.perf_counter() - began
 
 
-def _restore(job: Job, folder: RunFolder, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+def _restore(
+    job: Job[Any], folder: RunFolder, optimiser: torch.optim.Optimizer
+) -> tuple[int, float]:
     """Steps taken and seconds spent; model, optimiser and schedule become what they were then."""
     state = read_state(folder.checkpoint)
     if state is None:
@@ -101,7 +103,7 @@ def _restore(job: Job, folder: RunFolder, optimiser: torch.optim.Optimizer) -> t
 
 
 def _save(
-    job: Job,
+    job: Job[Any],
     folder: RunFolder,
     optimiser: torch.optim.Optimizer | None,
     step: int,
@@ -113,7 +115,7 @@ def _save(
     save_checkpoint(folder.checkpoint, job.model, optimiser, step=step, state=state)
 
 
-def _learning_rate(job: Job, step: int) -> float:
+def _learning_rate(job: Job[Any], step: int) -> float:
     scale = job.plateau.scale if job.plateau is not None else 1.0
     return job.optimiser.rate(step, job.steps) * scale
 
@@ -127,7 +129,9 @@ def _mean_over_ranks(steps: list[dict[str, Tensor]], world: World) -> list[dict[
     return [dict(zip(steps[0], row, strict=True)) for row in values.tolist()]
 
 
-def _refuse_if_not_finite(first_bad: Tensor, job: Job, world: World, folder: RunFolder) -> None:
+def _refuse_if_not_finite(
+    first_bad: Tensor, job: Job[Any], world: World, folder: RunFolder
+) -> None:
     """Stop all ranks together if any has seen a loss that is no number, naming the first such."""
     if world.size > 1:
         first_bad = first_bad.clone()
@@ -142,7 +146,7 @@ def _refuse_if_not_finite(first_bad: Tensor, job: Job, world: World, folder: Run
         )
 
 
-def _refuse_weights_not_finite(job: Job, folder: RunFolder, done: int) -> None:
+def _refuse_weights_not_finite(job: Job[Any], folder: RunFolder, done: int) -> None:
     """A loss may be the last finite one: weights that are no numbers never become a checkpoint."""
     sound = torch.stack([p.detach().isfinite().all() for p in job.model.parameters()]).all()
     if not sound:

@@ -13,6 +13,7 @@ from angioray.batches import Batches
 from angioray.classifier import set_stage, view_classifier, view_loss
 from angioray.frames import FrameKey, FrameStore
 from angioray.optimiser import Plateau
+from angioray.precision import forward_passes
 from angioray.run_folder import Judgement
 from angioray.selection import CohortIndex
 from angioray.step import World
@@ -101,7 +102,7 @@ def view_probabilities(
     answers = []
     for start in range(0, len(keys), JUDGING_BATCH):
         rows = store.rows_of(keys[start : start + JUDGING_BATCH])
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        with forward_passes(device, precision):
             logits = model(store.images(rows, dtype=precision))
         answers.append(logits.double().softmax(dim=1).cpu())
     return torch.cat(answers).numpy()

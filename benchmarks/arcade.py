@@ -44,7 +44,7 @@ from angioray.evaluate import JudgedFrames, Matched
 from angioray.frames import normalise
 from angioray.measures import Measure, Ratio, value
 from angioray.optimiser import OptimiserSettings
-from angioray.precision import dtype_here
+from angioray.precision import dtype_here, forward_passes
 from angioray.step import TrainingStep, World
 
 STENOSIS = 26
@@ -172,7 +172,7 @@ def our_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tuple
     found: Boxes = {}
     for first in range(0, len(val.pixels), AT_ONCE):
         pixels = val.pixels[first : first + AT_ONCE].to(device)
-        with forward_passes(device):
+        with forward_passes(device, dtype_here("auto", device)):
             detections = model.detect(normalise(pixels, dtype_here("auto", device)))
         both = zip(
             detections.boxes_xyxy.double().cpu(), detections.scores.double().cpu(), strict=True
@@ -227,12 +227,6 @@ def stock_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[Ratio,
     step = stock.step(batches, optimiser, gradient_norm=schedule.rule.gradient_norm)
     seconds = run_stock(step, optimiser, schedule)
     return accuracy(stock.model, stock.images, val, device), seconds
-
-
-def forward_passes(device: torch.device) -> torch.autocast:
-    """The arithmetic in which networks are judged."""
-    dtype = dtype_here("auto", device)
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def our_job(
@@ -323,7 +317,7 @@ def accuracy(
     model.eval()
     right: list[Tensor] = []
     for pixels, labels in zip(val.pixels.split(64), val.targets.split(64), strict=True):
-        with forward_passes(device):
+        with forward_passes(device, dtype_here("auto", device)):
             named = model(prepare(pixels.to(device))).argmax(dim=1).cpu()
         right.append(named == labels)
     hits = torch.cat(right).double().numpy()

@@ -16,18 +16,24 @@ APART_MM = 24.0
 
 def with_lesions(tree: Tree, count: int, rng: np.random.Generator) -> Tree:
     """The same artery, diseased; where ``count`` lesions find no room it gets fewer, never none."""
-    lesions: list[Lesion] = []
-    branches = dict(tree.branches)
+    diseased = tree
     for _ in range(40):
-        lesion = _propose(tree, len(lesions) + 1, rng)
-        place = tree.branches[lesion.branch].centres_mm[lesion.centre]
-        taken = [tree.branches[other.branch].centres_mm[other.centre] for other in lesions]
-        if all(np.linalg.norm(place - other) > APART_MM for other in taken):
-            lesions.append(lesion)
-            branches[lesion.branch] = _narrow(branches[lesion.branch], lesion, rng)
-        if len(lesions) == count:
+        diseased = with_another_lesion(diseased, tree, rng) or diseased
+        if len(diseased.lesions) == count:
             break
-    return Tree(branches=branches, lesions=tuple(lesions))
+    return diseased
+
+
+def with_another_lesion(diseased: Tree, healthy: Tree, rng: np.random.Generator) -> Tree | None:
+    """The diseased artery with one lesion more, or None if that fell too near to another."""
+    lesion = _propose(healthy, len(diseased.lesions) + 1, rng)
+    place = healthy.branches[lesion.branch].centres_mm[lesion.centre]
+    taken = [healthy.branches[other.branch].centres_mm[other.centre] for other in diseased.lesions]
+    if not all(np.linalg.norm(place - other) > APART_MM for other in taken):
+        return None
+    narrowed = _narrow(diseased.branches[lesion.branch], lesion, rng)
+    branches = {**diseased.branches, lesion.branch: narrowed}
+    return Tree(branches=branches, lesions=(*diseased.lesions, lesion))
 
 
 def _propose(tree: Tree, lesion_id: int, rng: np.random.Generator) -> Lesion:

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.phantom import catheter, chest, detector, devices
+from preprocess.phantom import catheter, detector, devices
 from preprocess.phantom.carm import Floats
+from preprocess.phantom.chest import Chest
+from preprocess.phantom.chest import build as build_chest
 from preprocess.phantom.heart import RADIAL_SHORTENING
 from preprocess.phantom.plan import generator
 from preprocess.phantom.scene import BREATH_OF_HEART, Scene
@@ -23,9 +25,15 @@ RESIDUE = 0.14
 
 
 class Film:
-    """The frames of a scene, one after another."""
+    """The frames of a scene, one after another.
 
-    def __init__(self, scene: Scene) -> None:
+    Args:
+        scene: what is filmed.
+        chest: what lies around the heart; the scene's own if not given. It is most of the work
+            before the first frame.
+    """
+
+    def __init__(self, scene: Scene, chest: Chest | None = None) -> None:
         self.scene = scene
         plan = scene.plan
         rng = generator(scene.seed, "film", plan.number)
@@ -36,8 +44,10 @@ class Film:
         self._catheter = inserted.seen_by(scene.carm, scene.table_mm(0))
         self._spill = catheter.Spill.random(plan.artery, rng)
         self._in_heart, self._in_chest = _foreign_bodies(scene, rng)
-        body = generator(scene.seed, "chest", plan.patient.number)
-        self._chest = chest.build(scene.carm, scene.pose, scene.table_mm(0), body, rng)
+        if chest is None:
+            body = generator(scene.seed, "chest", plan.patient.number)
+            chest = build_chest(scene.carm, scene.pose, scene.table_mm(0), body, rng)
+        self.chest = chest
         self._blush = self._muscle_blush()
         self._chain = detector.Chain(
             detector.Detector.random(plan.patient.room, rng),
@@ -49,7 +59,11 @@ class Film:
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """Every frame in order (uint8[H, W])."""
         for i in range(self.scene.plan.frames):
-            yield self._chain.expose(self._background(i) + self.contrast(i))
+            yield self.frame(i)
+
+    def frame(self, frame_index: int) -> NDArray[np.uint8]:
+        """A frame (uint8[H, W]) that shows an afterglow of whichever was asked for before it."""
+        return self._chain.expose(self._background(frame_index) + self.contrast(frame_index))
 
     def contrast(self, frame_index: int) -> Floats:
         """Attenuation of catheter, contrast and devices in a frame (float32[H, W])."""
@@ -94,7 +108,7 @@ class Film:
         scale = scene.carm.px_per_mm
         table_px = (float(pan @ right) * scale, -float(pan @ top) * scale)
         down = scene.beat.breath(scene.time_s(frame_index)) * scale * float(top[2])
-        return self._chest.attenuation(
+        return self.chest.attenuation(
             table_px, (0.0, down), self._outline_motion(frame_index, table_px, down)
         )
 

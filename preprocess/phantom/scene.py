@@ -33,10 +33,10 @@ class Scene:
     """How far the operator moves the table until the last frame (float32[3])."""
 
     @classmethod
-    def of(cls, plan: Plan, seed: int) -> Scene:
-        """The scene of a planned sequence."""
+    def of(cls, plan: Plan, seed: int, study: Study | None = None) -> Scene:
+        """The scene of a planned sequence; of a given study instead of the one that is planned."""
         rng = generator(seed, "scene", plan.number)
-        study = examine(plan, seed)
+        study = study or examine(plan, seed)
         right, top, _ = study.positions[plan.angle].axes()
         across, along = rng.normal(0, 7, 2) * (rng.random() < 0.25)
         return cls(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 FRAME_SIZE_PX = 512
 FRAME_TIME_MS = 1000 / 15
+SEEDS = 1 << 62
+"""Archives have seeds below this number; what networks are pretrained on has those above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +59,8 @@ class PhantomSettings:
                 f"frames_min and frames_max are {self.frames_min} and {self.frames_max}, "
                 "expected 8 <= frames_min <= frames_max"
             )
-        if self.seed < 0:
-            problems.append(f"seed is {self.seed}, expected 0 or more")
+        if not 0 <= self.seed < SEEDS:
+            problems.append(f"seed is {self.seed}, expected 0 or more, below 2^62")
         if self.processes is not None and self.processes < 1:
             problems.append(f"processes is {self.processes}, expected 1 or more")
         for name, value in vars(self).items():

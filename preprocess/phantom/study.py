@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from preprocess.phantom.carm import CArm, Floats
-from preprocess.phantom.disease import with_lesions
+from preprocess.phantom.disease import with_another_lesion, with_lesions
 from preprocess.phantom.heart import Pose
 from preprocess.phantom.plan import Plan, generator
 from preprocess.phantom.settings import FRAME_SIZE_PX
@@ -79,6 +79,30 @@ def examine(plan: Plan, seed: int) -> Study:
     return Study(tree=tree, pose=pose, positions=positions, tables_mm=tables)
 
 
+def examine_densely(plan: Plan, seed: int, background: Study | None = None) -> Study:
+    """A study from one position with as many lesions as it shows, up to the plan's number.
+
+    An archive's patients have few lesions, for patients do; a network learns faster from many.
+
+    Args:
+        plan: whose artery.
+        seed: of the random numbers.
+        background: pose, position and table are taken from here, so that both have one chest.
+    """
+    rng = generator(seed, "dense", plan.number)
+    pose = background.pose if background else Pose.random(rng)
+    healthy = tree = grow(plan.artery, rng)
+    carm = background.positions[0] if background else _positions(plan, rng)[0]
+    table = background.tables_mm[0] if background else _table(healthy, pose, carm)
+    for _ in range(10 * plan.lesions):
+        if len(tree.lesions) == plan.lesions:
+            break
+        diseased = with_another_lesion(tree, healthy, rng)
+        if diseased and _shows(diseased, pose, carm, diseased.lesions[-1], table):
+            tree = diseased
+    return Study(tree=tree, pose=pose, positions=(carm,), tables_mm=(table,))
+
+
 def _positions(plan: Plan, rng: np.random.Generator) -> list[CArm]:
     """Every usual position in a random order, each as far off as a hand sets it."""
     usual = POSITIONS_DEG[plan.artery]
@@ -106,9 +130,11 @@ def _table(tree: Tree, pose: Pose, carm: CArm) -> Floats:
     return shift
 
 
-def _shows(tree: Tree, pose: Pose, carm: CArm, lesion: Lesion) -> bool:
+def _shows(
+    tree: Tree, pose: Pose, carm: CArm, lesion: Lesion, table_mm: Floats | None = None
+) -> bool:
     """Whether a reader would see a lesion: long enough, inside the frame and not behind others."""
-    table = _table(tree, pose, carm)[:, None]
+    table = (_table(tree, pose, carm) if table_mm is None else table_mm)[:, None]
     branch = tree.branches[lesion.branch]
     half = round(lesion.length_mm / 2 / STEP_MM)
     own = slice(lesion.centre - half, lesion.centre + half + 1)
