@@ -28,6 +28,8 @@ TAIL_BYTES = 8192
 LAST_LINES = 12
 FINISHED_BEFORE = 0.1
 """A command that takes less than this share of its expected time found its work done."""
+TELLING_S = 20.0
+"""A command that is expected to take less says more of Python's start than of the machine."""
 
 _COUNTED = re.compile(r"[A-Za-z][\w ]* \d+/\d+")
 _RUNS = re.compile(r"(\d+) done, (\d+) running, (\d+) waiting, (\d+) failed")
@@ -59,16 +61,16 @@ def stages(out: Path) -> tuple[Stage, ...]:
     key = ("--key", f"{archive}/phantom.key")
     study = ("--config", STUDY, "--runs", runs)
     return (
-        Stage("archive", (_module(90, "preprocess", "phantom", archive, "--config", PHANTOM),)),
+        Stage("archive", (_module(75, "preprocess", "phantom", archive, "--config", PHANTOM),)),
         Stage(
             "cohort",
             (
                 _module(
-                    *(20, "preprocess", "ingest", f"{archive}/dicom"),
+                    *(5, "preprocess", "ingest", f"{archive}/dicom"),
                     *(*labels, *key, "--out", cohort),
                 ),
-                _module(20, "preprocess", "propagate", cohort),
-                _module(20, "preprocess", "summary", cohort),
+                _module(30, "preprocess", "propagate", cohort),
+                _module(5, "preprocess", "summary", cohort),
             ),
         ),
         # Pretraining comes here: Stage("pretraining", (_module(..., "angioray.pretrain", ...),)),
@@ -176,10 +178,10 @@ class _Line:
 
     def end(self) -> None:
         """The command has ended; how long it took says how fast this machine is."""
-        took = time.monotonic() - self._start
-        if took >= FINISHED_BEFORE * self._command.seconds:
+        took, expected = time.monotonic() - self._start, self._command.seconds
+        if expected >= TELLING_S and took >= FINISHED_BEFORE * expected:
             self._took += took
-            self._expected += self._command.seconds
+            self._expected += expected
 
     def show(self, output: list[str]) -> None:
         """Bring the line up to date with the last lines that the command has written."""

@@ -75,12 +75,19 @@ def test_one_line_tells_stage_progress_and_time_left(
 
 
 def test_a_slow_machine_is_told_more_time(
-    tmp_path: Path, eager: None, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    eager: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(demo, "TELLING_S", 0.01)
+    too_short = printing(seconds=0.001)
     first = printing(seconds=0.01)  # it takes at least thirty times as long as expected
     done_before = printing(seconds=10_000)  # and this says nothing of the machine
     last = printing(seconds=10)
-    carry_out([Stage("a", (first, done_before)), Stage("b", (last,))], tmp_path / "demo.log")
+    carry_out(
+        [Stage("a", (too_short, first, done_before)), Stage("b", (last,))], tmp_path / "demo.log"
+    )
     said = [line for line in capsys.readouterr().err.splitlines() if "demo 2/2 b" in line]
     minutes = int(said[0].partition("about ")[2].split()[0])
     assert said[0].endswith("min left") and minutes >= 5
