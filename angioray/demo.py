@@ -41,7 +41,7 @@ class Command:
     """One command of the demo."""
 
     seconds: float
-    """How long it takes on two cores: its share of the whole, for the time left."""
+    """About how long it takes on two cores that do nothing else: its share of the time left."""
     words: tuple[str, ...]
     """What follows ``python``."""
 
