@@ -15,15 +15,17 @@ from pathlib import Path
 import pytest
 from synthetic_study import write_cohort, write_study
 
-from angioray import demo
-from angioray.demo import Command, Stage, carry_out, outcome
+from angioray import demo, demo_progress
+from angioray.demo import carry_out, outcome
+from angioray.demo_progress import Command, Stage
 from angioray.report import write_report
 
 PATIENCE_S = 120.0
 SCRIPT = """\
 import sys
 from pathlib import Path
-from angioray.demo import Command, Stage, carry_out
+from angioray.demo import carry_out
+from angioray.demo_progress import Command, Stage
 from preprocess.command_line import run
 
 def stages() -> None:
@@ -52,7 +54,7 @@ def printing(*lines: str, seconds: float = 10, code: int = 0) -> Command:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line for every look, without a terminal."""
-    monkeypatch.setattr(demo, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(demo_progress, "LINE_EVERY_S", 0.0)
     monkeypatch.setattr(demo, "LOOK_EVERY_S", 0.05)
 
 
@@ -80,7 +82,7 @@ def test_a_slow_machine_is_told_more_time(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(demo, "TELLING_S", 0.01)
+    monkeypatch.setattr(demo_progress, "TELLING_S", 0.01)
     too_short = printing(seconds=0.001)
     first = printing(seconds=0.01)  # it takes at least thirty times as long as expected
     done_before = printing(seconds=10_000)  # and this says nothing of the machine
