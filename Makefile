@@ -12,17 +12,12 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 DEMO := demo
-ARCHIVE := $(DEMO)/archive
-COHORT := $(DEMO)/cohort
-RUNS := $(DEMO)/runs
-# `make demo FOLDS=0` trains fold 0 alone, and `make demo` afterwards the others.
-FOLDS ?= all
 BY_HAND := benchmarks/soak.py benchmarks/arcade.py
 
 .PHONY: help setup demo test test-cluster lint bench bench-gpu clean lock
 
 help:
-	@echo "make demo    a phantom archive, preprocessed, trained over all folds, reported; FOLDS=0: over one"
+	@echo "make demo    a phantom archive, preprocessed, trained over all folds, reported"
 	@echo "make test    lint, types and tests"
 	@echo "make test-cluster  the tests that make hosts on this machine and break them"
 	@echo "make lint    ruff and mypy alone"
@@ -45,13 +40,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "The environment is ready in $(VENV)."
 
 demo: setup
-	$(PY) -m preprocess phantom $(ARCHIVE) --config configs/demo-phantom.yaml
-	$(PY) -m preprocess ingest $(ARCHIVE)/dicom --labels $(ARCHIVE)/labels/sequences.csv \
-	  --rois $(ARCHIVE)/labels/rois --key $(ARCHIVE)/phantom.key --out $(COHORT)
-	$(PY) -m preprocess propagate $(COHORT)
-	$(PY) -m preprocess summary $(COHORT)
-	$(PY) -m angioray.cv $(COHORT) $(if $(filter all,$(FOLDS)),--all-folds) --config configs/demo.yaml --runs $(RUNS)
-	$(PY) -m angioray.report $(RUNS)
+	$(PY) -m angioray.demo --out $(DEMO)
 
 lint: setup
 	$(PY) -m ruff check .

@@ -16,7 +16,7 @@ from angioray.optimiser import OptimiserSettings
 from angioray.precision import Precision
 from angioray.selection import CohortIndex, Variant
 from angioray.splits import Fold, SplitUnit, split, splits_digest
-from preprocess.cohort import Cohort
+from preprocess.cohort import Cohort, count_phantoms
 from preprocess.storage import Location, Storage, absolute, open_storage
 
 SCHEMA_VERSION = 1
@@ -249,6 +249,8 @@ class Study:
             kept = read_study(self.folder)
             # The same cohort may lie elsewhere today; its digest says that it is the same.
             kept["cohort"]["folder"] = document["cohort"]["folder"]
+            # A study that was begun before phantoms were counted goes on all the same.
+            kept["cohort"].setdefault("phantoms", document["cohort"]["phantoms"])
             if different := differences(kept, document):
                 words = "; ".join(_in_words(*difference) for difference in different[:5])
                 raise ValueError(
@@ -305,6 +307,7 @@ class Study:
                 "folder": self.cohort_folder,
                 "digest": cohort.digest,
                 "sequences": len(cohort.sequences),
+                "phantoms": count_phantoms(cohort.sequences.values()),
                 "patients": len({s.patient_id for s in cohort.sequences.values()}),
             },
             "settings": asdict(self.settings),

@@ -42,6 +42,7 @@ TECHNICAL = [
     *("PositionerPrimaryAngle", "PositionerSecondaryAngle", "FrameTime", "FrameTimeVector"),
     *("CineRate", "RecommendedDisplayFrameRate", "ImagerPixelSpacing"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    "QualityControlImage",
 ]
 OFFSETS = ["ExtendedOffsetTable"]
 PIXEL_DATA = (0x7FE0, 0x0010)
@@ -63,7 +64,7 @@ class Acquisition:
     """What the header says about a cine, and may be kept.
 
     Angles are (0018,1510) and (0018,1511); ``imager_pixel_spacing_mm`` (rows, columns) is at the
-    detector (0018,1164).
+    detector (0018,1164); ``quality_control_image`` says that (0028,0300) is YES.
     """
 
     bits_stored: int
@@ -73,6 +74,7 @@ class Acquisition:
     secondary_angle_deg: float | None
     frame_time_ms: float | None
     imager_pixel_spacing_mm: tuple[float, float] | None
+    quality_control_image: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,6 +133,7 @@ class Header:
                 secondary_angle_deg=self._number("PositionerSecondaryAngle"),
                 frame_time_ms=self._frame_time_ms(),
                 imager_pixel_spacing_mm=self._spacing_mm(),
+                quality_control_image=self._is_quality_control(),
             )
 
     def _pixel_data(self, content: bytes) -> memoryview:
@@ -168,6 +171,11 @@ class Header:
         except (TypeError, ValueError):
             return None
         return number if np.isfinite(number) else None
+
+    def _is_quality_control(self) -> bool:
+        """Whether (0028,0300) says YES; BOTH, a patient beside a phantom, is no phantom here."""
+        said = value_of(self._dataset, "QualityControlImage")
+        return str(said or "").strip("\0 ").upper() == "YES"
 
     def _frame_time_ms(self) -> float | None:
         """(0018,1063), the mean of (0018,1065), or the inverse of a rate in frames per second."""

@@ -11,7 +11,7 @@ from angioray.cost import run_steps
 from angioray.plan import LaneGroup
 from angioray.selection import CohortIndex
 from angioray.study import StudySettings, Task
-from preprocess.cohort import Cohort
+from preprocess.cohort import Cohort, count_phantoms
 from preprocess.storage import Storage, absolute
 from tune.candidates import FirstTrials
 from tune.objective import Objective
@@ -163,9 +163,11 @@ class FoldSweep:
     def document(self, at_once: int) -> dict[str, Any]:
         """``sweep.json``."""
         run, together = self.objective.run, self.order.search == "pbt"
+        sequences = self.cohort.sequences.values()
         return {
             "schema_version": SCHEMA_VERSION,
             "cohort_digest": self.cohort.digest,
+            "cohort": {"sequences": len(sequences), "phantoms": count_phantoms(sequences)},
             "task": run.task,
             "view": run.view,
             "variant": run.variant,

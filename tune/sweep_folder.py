@@ -21,8 +21,9 @@ SWEEP_FILE = "sweep.json"
 TRIALS_FILE = "trials.json"
 TABLE_FILE = "trials.csv"
 BEST_FILE = "best.yaml"
-MAY_CHANGE = {"samples", "at_once"}
-"""A sweep that goes on may be given more trials, and keeps how many it began with at once."""
+MAY_CHANGE = {"samples", "at_once", "cohort"}
+"""A sweep that goes on may be given more trials, and keeps how many it began with at once. The
+cohort is known by its digest; an older sweep has not counted its sequences."""
 
 
 @dataclass(frozen=True)

@@ -31,17 +31,16 @@ def report(runs: str, against: str | None = None) -> None:
       python -m angioray.report runs other-runs
     """
     console = Console()
-    if against is None:
-        html, tables = write_report_and_tables(runs)
-    else:
-        html, tables = write_comparison(runs, against)
-    for table in tables:
+    written = write_comparison(runs, against) if against else write_report_and_tables(runs)
+    if written.banner:
+        console.print(written.banner, style="bold", highlight=False, soft_wrap=True)
+    for table in written.tables:
         console.print(_grid(table), "")
     console.print(
         f"Tables as CSV, and all of it as JSON and Markdown, lie in {runs} under report.",
         soft_wrap=True,
     )
-    console.print(f"Open in a browser: {html}", soft_wrap=True)
+    console.print(f"Open in a browser: {written.html}", soft_wrap=True)
 
 
 def arguments(argv: Sequence[str]) -> list[str]:

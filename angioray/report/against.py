@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 from angioray.report.comparisons import (
     COMPARED_OF_DETECTORS,
@@ -20,7 +19,7 @@ from angioray.report.page import Block, Page, Section, Text, plain_table
 from angioray.report.results import HEADINGS
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.tables import Row, Table, Value
-from angioray.report.writing import here
+from angioray.report.writing import Written, here
 from angioray.study import differences
 from preprocess.storage import FolderStorage, Location, Storage, open_storage
 
@@ -28,11 +27,8 @@ SCHEMA_VERSION = 1
 _Key = tuple[str, str, str, int]
 
 
-def write_comparison(runs: Location, against: Location) -> tuple[Path, list[Table]]:
+def write_comparison(runs: Location, against: Location) -> Written:
     """Compare two studies and write the page into the first one's ``report`` folder.
-
-    Returns:
-        The path of the page, and its tables.
 
     Raises:
         ValueError: one of them is no runs folder, or they are one and the same, or they have no
@@ -66,6 +62,7 @@ def write_comparison(runs: Location, against: Location) -> tuple[Path, list[Tabl
             Section(anchor="differences", title="Results", blocks=tuple(tables)),
             Section(anchor="settings", title="Settings", blocks=(_settings(studies, names),)),
         ),
+        banner=_banner(studies, names),
     )
     folder = folders[0] / "report" / f"against-{folders[1].name}"
     folder.write_json(
@@ -82,7 +79,7 @@ def write_comparison(runs: Location, against: Location) -> tuple[Path, list[Tabl
         folder.write_text(f"{table.name}.csv", table.csv())
     folder.write_text("comparison.md", page.markdown())
     folder.write_text("comparison.html", page.html())
-    return here(folder, "comparison.html"), tables
+    return Written(html=here(folder, "comparison.html"), tables=tables, banner=page.banner)
 
 
 def _resolved(location: Location) -> Storage:
@@ -147,6 +144,15 @@ def _headline(
             f"{names[0]} and {names[1]} were made on different cohorts: their values stand side by "
             "side, and differences between them are not differences between methods alone."
         )
+
+
+def _banner(studies: Iterable[ReportedStudy], names: tuple[str, str]) -> str:
+    """Once where it is the same of both studies, else by study."""
+    one, other = (study.banner for study in studies)
+    if one == other:
+        return one
+    said = zip(names, (one, other), strict=True)
+    return " ".join(f"{name}: {banner}" for name, banner in said if banner)
 
 
 def _settings(studies: Iterable[ReportedStudy], names: tuple[str, str]) -> Block:

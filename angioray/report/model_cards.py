@@ -58,6 +58,7 @@ def model_card(
         "schema_version": SCHEMA_VERSION,
         "name": first.name.rpartition("-fold")[0],
         "model": group.title,
+        "phantom_data": study.banner,
         "task": group.task,
         "view": group.view,
         "variant": group.variant,
@@ -117,6 +118,7 @@ def _markdown(card: Mapping[str, Any]) -> str:
     lines = [
         f"# {card['model']}",
         "",
+        *([f"> **{card['phantom_data']}**", ""] if card["phantom_data"] else []),
         f"Fold models: {len(card['members'])} of {card['folds_planned']} "
         f"({', '.join(card['members'])}). Input: {card['input_px']} x {card['input_px']} px, grey.",
         *("", "## Intended use", "", card["intended_use"], ""),

@@ -54,6 +54,8 @@ class Page:
     notices: tuple[str, ...]
     """What failed, is missing, or must be known before any number is read."""
     sections: tuple[Section, ...]
+    banner: str = ""
+    """What stands above all, where the pictures show phantoms; else empty."""
 
     def html(self) -> str:
         """One file that needs no network."""
@@ -70,7 +72,8 @@ class Page:
 
     def markdown(self) -> str:
         """The words and tables; figures and pictures are in the HTML."""
-        lines = [f"# {self.title}", "", self.subtitle, ""]
+        lines = [f"> **{self.banner}**", ""] if self.banner else []
+        lines += [f"# {self.title}", "", self.subtitle, ""]
         lines += [f"> **Note.** {notice}\n" for notice in self.notices]
         lines += [f"- {sentence}" for sentence in self.headline]
         for section in self.sections:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from angioray.study import read_study
-from preprocess.cohort import Cohort
+from preprocess.cohort import Cohort, phantom_notice
 from preprocess.storage import Location, Storage, StorageError, open_storage
 
 State = Literal["finished", "failed", "unfinished"]
@@ -156,6 +156,12 @@ class ReportedStudy:
     def missing(self) -> tuple[ReportedRun, ...]:
         """The runs without a result."""
         return tuple(run for run in self.runs if run.state != "finished")
+
+    @property
+    def banner(self) -> str:
+        """What every page of the study begins with, where its cohort shows phantoms; else empty."""
+        facts = self.document["cohort"]
+        return phantom_notice(facts.get("phantoms", 0), facts["sequences"])
 
     @property
     def view_class(self) -> dict[str, str]:

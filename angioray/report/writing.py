@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ from preprocess.storage import Location, Storage
 SCHEMA_VERSION = 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A page that was written, and what the terminal shows of it."""
+
+    html: Path
+    """Of one in an object store, a copy on this machine."""
+    tables: list[Table]
+    banner: str
+
+
 def write_report(runs: Location) -> Path:
     """Write the report of a runs folder into its ``report`` folder, finished or not.
 
@@ -42,11 +53,10 @@ def write_report(runs: Location) -> Path:
     Raises:
         ValueError: ``runs`` is no runs folder.
     """
-    html, _ = write_report_and_tables(runs)
-    return html
+    return write_report_and_tables(runs).html
 
 
-def write_report_and_tables(runs: Location) -> tuple[Path, list[Table]]:
+def write_report_and_tables(runs: Location) -> Written:
     """:func:`write_report`, and the tables of results for the terminal."""
     study = ReportedStudy.open(runs)
     cohort, problem = study.cohort()
@@ -68,6 +78,7 @@ def write_report_and_tables(runs: Location) -> tuple[Path, list[Table]]:
         headline=headline(study, findings.scored),
         notices=notices(study, cohort, problem),
         sections=tuple(section for section in sections if section is not None),
+        banner=study.banner,
     )
     folder = study.folder / "report"
     write_model_cards(folder / "model_cards", study, findings.scored, page.notices)
@@ -78,7 +89,8 @@ def write_report_and_tables(runs: Location) -> tuple[Path, list[Table]]:
     folder.write_text("report.md", page.markdown())
     folder.write_text("report.html", page.html())
     results = (view_table(findings.scored), detector_table(findings.scored))
-    return here(folder, "report.html"), [table for table in results if table is not None]
+    tables = [table for table in results if table is not None]
+    return Written(html=here(folder, "report.html"), tables=tables, banner=page.banner)
 
 
 def here(folder: Storage, page: str) -> Path:

@@ -19,6 +19,7 @@ from preprocess.cohort.cines import (
 )
 from preprocess.cohort.manifest import ManifestRow, read_manifest, write_manifest
 from preprocess.cohort.opened import Cohort
+from preprocess.cohort.phantoms import count_phantoms, phantom_notice
 from preprocess.cohort.records import Box, BoxSource, Phase, Sequence, Verdict
 from preprocess.cohort.shards import frames_digest
 
@@ -34,7 +35,9 @@ __all__ = [
     "Sequence",
     "Verdict",
     "cine_is_stored",
+    "count_phantoms",
     "frames_digest",
+    "phantom_notice",
     "read_manifest",
     "store_cine",
     "stored_sequence",

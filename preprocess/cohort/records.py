@@ -68,6 +68,9 @@ class Sequence:
     None all the same, no contrast was found, or too few frames to tell."""
     reference_proposed: bool = False
     """Whether the reference frame was proposed from the pixels, not chosen by a reader."""
+    quality_control_image: bool = False
+    """Whether it shows a phantom, by DICOM's (0028,0300). A cohort that was written before this was
+    read does not have it, and says False."""
 
     def phase(self, frame_index: int) -> Phase | None:
         """The interval that a frame lies in, or None where the bounds are unknown."""

@@ -85,6 +85,8 @@ def _identity(scene: Scene) -> Dataset:
     dataset.AcquisitionNumber = plan.acquisition
     dataset.InstanceNumber = plan.acquisition
     dataset.PatientOrientation = ""
+    # A quality control or phantom image: whoever gets the file can tell that it shows no patient.
+    dataset.QualityControlImage = "YES"
     return dataset
 
 

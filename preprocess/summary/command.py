@@ -65,6 +65,8 @@ def summary(cohort: Path, settings: SummarySettings) -> None:
     tally = Tally.of(opened, read_manifest(cohort), ifr_threshold=settings.ifr_threshold)
     console = Console()
     console.width = max(console.width, PRINTED_WIDTH)
+    if tally.banner:
+        print(tally.banner)
     console.print(_printed(tally.table_1))
     if tally.rejected:
         print(

@@ -6,7 +6,15 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from preprocess.cohort import Box, BoxSource, Cohort, ManifestRow, Verdict
+from preprocess.cohort import (
+    Box,
+    BoxSource,
+    Cohort,
+    ManifestRow,
+    Verdict,
+    count_phantoms,
+    phantom_notice,
+)
 from preprocess.summary.anchors import AnchorFit, box_sides
 from preprocess.summary.findings import Finding, findings
 from preprocess.summary.table_1 import (
@@ -36,6 +44,8 @@ class Tally:
     """What a cohort holds, in numbers."""
 
     sequences: int
+    phantoms: int
+    """Sequences that are marked as phantom images."""
     patients: int
     files: int
     """Source files, accepted or not; 0 where the cohort has no manifest."""
@@ -69,6 +79,7 @@ class Tally:
         }
         return cls(
             sequences=len(cohort.sequences),
+            phantoms=count_phantoms(cohort.sequences.values()),
             patients=len({sequence.patient_id for sequence in cohort.sequences.values()}),
             files=len(manifest),
             proposed_intervals=sum(
@@ -97,6 +108,11 @@ class Tally:
         }
 
     @property
+    def banner(self) -> str:
+        """What the page and the terminal begin with, where phantoms are shown; else empty."""
+        return phantom_notice(self.phantoms, self.sequences)
+
+    @property
     def doubted(self) -> set[str]:
         """Sequences with a finding."""
         return {name for finding in self.findings for name in finding.sequences}
@@ -111,6 +127,7 @@ class Tally:
         return {
             "schema_version": SCHEMA_VERSION,
             "sequences": self.sequences,
+            "phantoms": self.phantoms,
             "patients": self.patients,
             "proposed_intervals": self.proposed_intervals,
             "proposed_references": self.proposed_references,

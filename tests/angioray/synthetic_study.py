@@ -19,6 +19,7 @@ from preprocess.cohort import (
     Cohort,
     ManifestRow,
     Sequence,
+    count_phantoms,
     frames_digest,
     store_cine,
     write_annotations,
@@ -31,8 +32,13 @@ CLASSES = ("LCA", "RCA")
 PLACES = {"RCA": [(40, 40), (52, 84)], "LCA": [(70, 45), (88, 70), (60, 92)]}
 
 
-def write_cohort(folder: Path, *, patients: int = 10, stills: bool = False) -> Cohort:
-    """Two cines of each patient, one per view; or as many stills that name no patient."""
+def write_cohort(
+    folder: Path, *, patients: int = 10, stills: bool = False, phantoms: int = 0
+) -> Cohort:
+    """Two cines of each patient, one per view; or as many stills that name no patient.
+
+    The first ``phantoms`` sequences are marked as phantoms.
+    """
     random = np.random.default_rng(0)
     sequences, boxes, rows = [], [], []
     for patient in range(patients):
@@ -55,6 +61,7 @@ def write_cohort(folder: Path, *, patients: int = 10, stills: bool = False) -> C
                 frames_digest=frames_digest(frames),
                 reference_frame=0 if stills else REFERENCE,
                 ifr=(0.85,),
+                quality_control_image=number < phantoms,
                 **({} if stills else bounds),
             )
             store_cine(folder, sequence, frames)
@@ -117,6 +124,7 @@ def write_study(
             "folder": str(cohort.folder),
             "digest": cohort.digest,
             "sequences": len(cohort.sequences),
+            "phantoms": count_phantoms(cohort.sequences.values()),
             "patients": len({s.patient_id for s in cohort.sequences.values()}),
         },
         "settings": {"seed": 0, "folds": FOLDS, "detector": {"steps": 3500, "batch_size": 32}},

@@ -25,7 +25,7 @@ from angioray.report.attention import sanity
 from angioray.report.curves import free_response, precision_recall
 from angioray.report.published import published_detector, published_view
 from angioray.report.tables import Value
-from preprocess.cohort import Cohort
+from preprocess.cohort import Cohort, phantom_notice
 from preprocess.command_line import run as run_command
 
 FIGURES = (
@@ -506,3 +506,38 @@ def test_differences_have_signs_and_nothing_is_minus_nothing() -> None:
     assert Value(mean=-0.001, signed=True).main == "0.00"
     assert Value(mean=0.5, std=0.1, ci95=(0.4, 0.6)).main == "0.50 ± 0.10"
     assert Value(mean=None, signed=True).main == "–"
+
+
+@pytest.mark.parametrize("phantoms", [0, 3, 12])
+def test_phantoms_are_said_above_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], phantoms: int
+) -> None:
+    cohort = write_cohort(tmp_path / "cohort", patients=6, phantoms=phantoms)
+    runs = write_study(tmp_path / "runs", cohort, variants=("B",), sizes=(64,))
+    shutil.rmtree(cohort.folder)  # what the study has written down is enough
+    run_command(report, prog="python -m angioray.report", argv=[str(runs)])
+    banner = phantom_notice(phantoms, 12)
+    assert read(runs)["study"]["cohort"]["phantoms"] == phantoms
+    texts = {
+        "terminal": capsys.readouterr().out.replace("\n", " "),
+        "page": html_of(runs),
+        "markdown": (runs / "report" / "report.md").read_text(),
+        "card": (runs / "report" / "model_cards" / "view-64.md").read_text(),
+        "card as data": (runs / "report" / "model_cards" / "view-64.json").read_text(),
+    }
+    for name, text in texts.items():
+        assert ("Phantom data" in text) is bool(phantoms), name
+        assert banner in text, name
+    body = texts["page"].partition("</a>")[2].strip()
+    assert body.startswith('<p class="phantom"' if phantoms else "<header>")
+
+
+def test_a_comparison_says_which_study_has_phantoms(runs: Path, tmp_path: Path) -> None:
+    for name, phantoms, expected in (
+        ("simulated", 12, f"simulated: {phantom_notice(12, 12)}"),
+        ("real", 0, ""),
+    ):
+        cohort = write_cohort(tmp_path / f"cohort-{name}", patients=6, phantoms=phantoms)
+        other = write_study(tmp_path / name, cohort, variants=("B",), sizes=(64,))
+        html, _ = compared(runs, other)
+        assert expected in html and ("Phantom data" in html) is bool(expected)

@@ -57,6 +57,18 @@ def test_a_frozen_study_reads_back_as_it_was(toy_cohort: Cohort, tmp_path: Path)
     assert Study.open(tmp_path) == study
 
 
+def test_a_study_from_before_phantoms_were_counted_goes_on(
+    toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    study = Study.plan(toy_cohort, tmp_path, TOY)
+    study.freeze(toy_cohort)
+    document = json.loads((tmp_path / "study.json").read_text())
+    assert document["cohort"].pop("phantoms") == 0
+    (tmp_path / "study.json").write_text(json.dumps(document))
+    study.freeze(toy_cohort)
+    assert json.loads((tmp_path / "study.json").read_text())["cohort"]["phantoms"] == 0
+
+
 def test_another_study_in_the_same_folder_is_refused(toy_cohort: Cohort, tmp_path: Path) -> None:
     Study.plan(toy_cohort, tmp_path, TOY).freeze(toy_cohort)
     other = replace(TOY, detector=replace(TOY.detector, focal_alpha=0.5))

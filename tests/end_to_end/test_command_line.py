@@ -15,11 +15,12 @@ import pytest
 import yaml
 from command_processes import REPOSITORY, run
 
+from angioray.demo import stages
 from preprocess.cohort import Cohort
 
 COMMANDS = [
     *(f"preprocess {name}" for name in ("phantom", "ingest", "propagate", "summary", "import")),
-    *(f"angioray.{name}" for name in ("cv", "train", "report", "predict", "doctor")),
+    *(f"angioray.{name}" for name in ("cv", "train", "report", "predict", "doctor", "demo")),
 ]
 TOY = {
     "folds": 2,
@@ -253,14 +254,35 @@ def test_what_the_readme_names_exists(
     assert call(monkeypatch, *command.split(), "--help") == 0
 
 
-def test_the_makefile_goes_the_same_road() -> None:
-    """``make demo`` gives the commands that the end-to-end test gives, in the same order."""
-    environment = {**os.environ, "MAKEFLAGS": ""}
-    said = subprocess.run(
-        ["make", "-n", "demo"], cwd=REPOSITORY, env=environment, capture_output=True, text=True
-    )
-    modules = re.findall(r"-m ((?:preprocess \w+)|angioray\.\w+)", said.stdout)
+def test_the_demo_goes_the_same_road() -> None:
+    """The demo gives the commands that the end-to-end test gives, in the same order."""
+    words = [command.words for stage in stages(Path("demo")) for command in stage.commands]
+    modules = re.findall(r"-m ((?:preprocess \w+)|angioray\.\w+)", "\n".join(map(" ".join, words)))
     assert modules == [
         *("preprocess phantom", "preprocess ingest", "preprocess propagate"),
         *("preprocess summary", "angioray.cv", "angioray.report"),
     ]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [command.words for stage in stages(Path("demo")) for command in stage.commands],
+    ids=lambda words: " ".join(words[1:3]),
+)
+def test_what_the_demo_gives_can_be_typed(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(
+        "preprocess.command_line._call",
+        lambda command, parser, values, prog: parser.instantiate(values),
+    )
+    assert call(monkeypatch, *command[1:]) == 0, capsys.readouterr().err
+
+
+def test_make_demo_is_the_demo() -> None:
+    environment = {**os.environ, "MAKEFLAGS": ""}
+    said = subprocess.run(
+        ["make", "-n", "demo"], cwd=REPOSITORY, env=environment, capture_output=True, text=True
+    )
+    assert said.stdout.splitlines()[-1] == ".venv/bin/python -m angioray.demo --out demo"

@@ -21,6 +21,7 @@ from preprocess.cohort import (
     Verdict,
     cine_is_stored,
     frames_digest,
+    phantom_notice,
     read_manifest,
     store_cine,
     stored_sequence,
@@ -221,3 +222,28 @@ def test_the_manifest_comes_back(tmp_path: Path) -> None:
     write_manifest(tmp_path, rows)
     assert read_manifest(tmp_path) == rows
     assert read_manifest(tmp_path / "nowhere") == []
+
+
+def test_a_cohort_from_before_phantoms_were_marked_opens(folder: Path) -> None:
+    update_attributes(folder, replace(SEQUENCE, quality_control_image=True))
+    assert Cohort.open(folder).sequences["S1"].quality_control_image
+    path = folder / "frames.zarr" / "S1" / "zarr.json"
+    document = json.loads(path.read_text())
+    del document["attributes"]["quality_control_image"]
+    path.write_text(json.dumps(document))
+    assert Cohort.open(folder).sequences == {"S1": SEQUENCE}
+
+
+@pytest.mark.parametrize(
+    ("phantoms", "sequences", "expected"),
+    [
+        (0, 0, ""),
+        (0, 3, ""),
+        (3, 3, "Phantom data. No real patient is shown: all 3 sequences are marked"),
+        (1, 3, "Phantom data in part: 1 of 3 sequences is marked as phantom images"),
+        (2, 3, "Phantom data in part: 2 of 3 sequences are marked as phantom images"),
+    ],
+)
+def test_phantoms_are_said(phantoms: int, sequences: int, expected: str) -> None:
+    said = phantom_notice(phantoms, sequences)
+    assert said.startswith(expected) and bool(said) is bool(expected)

@@ -132,6 +132,28 @@ def test_attributes(tmp_path: Path) -> None:
     assert "PAT-1" not in repr(cine.identity)
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ({}, False),
+        ("YES", True),
+        ("yes ", True),
+        ("NO", False),
+        ("BOTH", False),
+        (["A", "B"], False),
+    ],
+    ids=str,
+)
+def test_a_phantom_is_told_by_quality_control_image(
+    tmp_path: Path, written: Any, expected: bool
+) -> None:
+    attributes = {"QualityControlImage": written} if written else {}
+    with parsing.parsing():  # as the reader does: odd values pass
+        write_cine(tmp_path / "a", noise(), **attributes)
+    cine = read_cine(tmp_path / "a", size=SIZE)
+    assert cine.acquisition.quality_control_image is expected
+
+
 ACCEPTED: dict[str, dict[str, Any]] = {
     "no spacing, angles, window": {
         "without": ("PositionerPrimaryAngle", "FrameTime", "WindowCenter", "WindowWidth")

@@ -98,6 +98,7 @@ def test_danilov_becomes_cines_of_patients(
     np.testing.assert_array_equal(cohort.cine(first.sequence_id), noise(3, SIZE))
     assert first.frames_in(Phase.OPTIMAL) == range(3)
     assert (first.reference_frame, second.reference_frame) == (1, 0)
+    assert not any(sequence.quality_control_image for sequence in (first, second))
     assert [(b.frame_index, b.box_xyxy, b.instance_id) for b in cohort.boxes] == [
         (0, (4, 4, 10, 10), 1),
         (1, (9, 4, 15, 10), 1),

@@ -20,7 +20,14 @@ from pydicom._dicom_dict import DicomDictionary
 from pydicom.dataset import Dataset
 from tiny_archive import SIZE, SLOWLY, Archive, noise
 
-from preprocess.cohort import Box, BoxSource, Cohort, read_manifest, write_annotations
+from preprocess.cohort import (
+    Box,
+    BoxSource,
+    Cohort,
+    phantom_notice,
+    read_manifest,
+    write_annotations,
+)
 from preprocess.dicom import TECHNICAL
 from preprocess.ingest import IngestSettings, ingest
 from preprocess.journal import Journal, Record
@@ -500,3 +507,24 @@ def test_a_file_that_moved_away_and_back_is_not_counted_twice(archive: Archive) 
     aside.rename(archive.src / "a.dcm")
     rows = read_manifest(run(archive))
     assert [row.status for row in rows] == ["accepted", "rejected"]
+
+
+@pytest.mark.parametrize("phantoms", [0, 1, 2])
+def test_phantoms_are_marked_and_the_summary_says_so(
+    archive: Archive, capsys: pytest.CaptureFixture[str], phantoms: int
+) -> None:
+    for number in range(2):
+        mark = {"QualityControlImage": "YES"} if number < phantoms else {}
+        archive.add(f"{number}.dcm", frames=noise(seed=number), **mark)
+    out = run(archive)
+    sequences = Cohort.open(out).sequences.values()
+    assert sum(sequence.quality_control_image for sequence in sequences) == phantoms
+    summary(out, SummarySettings())
+    said, page = capsys.readouterr().out, (out / "summary.html").read_text()
+    notice = phantom_notice(phantoms, 2)
+    assert ("Phantom data" in said) is ("Phantom data" in page) is bool(phantoms)
+    assert notice in said and notice in page
+    # Above everything that the page shows.
+    body = page.partition("</a>")[2]
+    assert body.strip().startswith("<header>" if not phantoms else '<p class="phantom"')
+    assert json.loads((out / "summary.json").read_text())["phantoms"] == phantoms

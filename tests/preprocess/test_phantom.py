@@ -144,6 +144,7 @@ def test_headers_hold_what_the_xa_object_requires(
         assert dataset.PatientID == truth.patient_id
         for name in REQUIRED:
             assert dataset[name].value not in ("", None), name
+        assert dataset.QualityControlImage == "YES"
 
 
 def test_lossless_jpeg_decodes_alike_in_two_codecs(

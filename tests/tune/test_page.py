@@ -20,6 +20,7 @@ from synthetic_sweep import (
 )
 
 from angioray.report.page import plain_table
+from preprocess.cohort import phantom_notice
 from tune.page import write_page
 from tune.page.importance import importance
 from tune.page.parameters import parameters, shown
@@ -264,3 +265,14 @@ def test_what_is_no_sweep_is_refused_in_words(tmp_path: Path) -> None:
 def test_numbers_with_powers_of_ten_stand_flush_right() -> None:
     table = plain_table("t", "T", ("a", "b"), [("2.42 × 10⁻⁵", "1"), ("0.001", "1 × x")])
     assert table.is_right == (True, False)
+
+
+def test_a_sweep_over_phantoms_says_so(tmp_path: Path) -> None:
+    document = detector_document(4)
+    assert "Phantom data" not in _html(write_sweep(tmp_path / "unknown", document, []))
+    document["cohort"] = {"sequences": 143, "phantoms": 143}
+    assert phantom_notice(143, 143) in _html(write_sweep(tmp_path / "known", document, []))
+
+
+def _html(folder: Path) -> str:
+    return Path(write_page(folder)).read_text()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from preprocess.cohort import phantom_notice
 from preprocess.storage import Location, Storage, open_storage
 from tune.search import State, Trial, best_of
 from tune.sweep_folder import SCHEMA_VERSION, SWEEP_FILE, TRIALS_FILE
@@ -66,6 +67,12 @@ class Sweep:
         if self.is_detector:
             return f"the {self.document['view']} detector, variant {self.document['variant']}"
         return "the view classifier"
+
+    @property
+    def banner(self) -> str:
+        """What its page begins with, where the cohort shows phantoms; else empty."""
+        counts = self.document.get("cohort", {"phantoms": 0, "sequences": 0})
+        return phantom_notice(counts["phantoms"], counts["sequences"])
 
     @property
     def metric(self) -> str:

@@ -30,6 +30,7 @@ def write_page(location: Location) -> str:
         headline=headline(sweep, searched),
         notices=notices(sweep),
         sections=sections(sweep, searched),
+        banner=sweep.banner,
     )
     folder.write_text(PAGE_FILE, page.html())
     return str(folder / PAGE_FILE)
