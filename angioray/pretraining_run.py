@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -181,6 +182,8 @@ def _rank(
     settings: StudySettings,
     pretraining: PretrainingSettings,
 ) -> None:
+    # PyTorch ends a rank whose parent died by this signal, which a script's background jobs ignore.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     gpu = torch.cuda.is_available()
     if gpu:
         torch.cuda.set_device(rank)
