@@ -11,14 +11,18 @@ from typing import Literal
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.models import ResNet, get_model, get_model_weights
 from torchvision.ops import FrozenBatchNorm2d
 
+from angioray.convolution import conv2d, with_fast_gradients
+
 Backbone = Literal["resnet18", "resnet34", "resnet50"]
 
-PUBLISHED_OR_NONE = ("imagenet", "none")
+NAMED_WEIGHTS = ("imagenet", "phantom", "none")
 """Values of a `weights` setting that are no path."""
+
+PHANTOM_WEIGHTS = Path(__file__).parent / "weights" / "phantom.safetensors"
+"""What `phantom` stands for: the demo's detector, pretrained by `make weights`."""
 
 BACKBONE_PREFIX = "backbone."
 """Of the ResNet's tensors in a file that `angioray.pretrain` wrote."""
@@ -29,7 +33,11 @@ GREY_STD = 0.226
 
 
 def grey_resnet(
-    name: Backbone, weights: str, norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d
+    name: Backbone,
+    weights: str,
+    norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    *,
+    stages: int = 4,
 ) -> ResNet:
     """Build a torchvision ResNet that takes float[N, 1, H, W], normalised by grey mean and std.
 
@@ -38,9 +46,10 @@ def grey_resnet(
 
     Args:
         name: which ResNet.
-        weights: ``imagenet``, ``none``, or the path of a state dict (``.pth`` or ``.safetensors``):
-            torchvision's, or what ``angioray.pretrain`` writes.
+        weights: ``imagenet``, ``phantom``, ``none``, or the path of a state dict (``.pth`` or
+            ``.safetensors``): torchvision's, or what ``angioray.pretrain`` writes.
         norm_layer: builds the normalisation of a given number of channels.
+        stages: how many of its four are used; the weights may lack the others.
 
     Raises:
         ValueError: the weights cannot be had, or do not fit the network.
@@ -52,7 +61,8 @@ def grey_resnet(
     model.conv1 = nn.Conv2d(1, stem.out_channels, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     if state is not None:
-        _load(model, state, weights)
+        _load(model, state, weights, stages)
+    with_fast_gradients(model)
     return model
 
 
@@ -71,14 +81,13 @@ class FrozenNormConv2d(nn.Conv2d):
     def __init__(self, conv: nn.Conv2d, norm: FrozenBatchNorm2d) -> None:
         """Take over the convolution's weight and the norm's statistics."""
         assert conv.bias is None and conv.padding_mode == "zeros"
+        assert conv.groups == 1 and conv.dilation == (1, 1)
         super().__init__(
             conv.in_channels,
             conv.out_channels,
             conv.kernel_size,  # type: ignore[arg-type]
             conv.stride,  # type: ignore[arg-type]
             conv.padding,  # type: ignore[arg-type]
-            conv.dilation,  # type: ignore[arg-type]
-            conv.groups,
             bias=False,
         )
         self.weight = conv.weight
@@ -89,9 +98,7 @@ class FrozenNormConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """The normalised convolution of float[N, C, H, W]."""
         weight = self.weight * self.scale[:, None, None, None]
-        return F.conv2d(
-            input, weight, self.shift, self.stride, self.padding, self.dilation, self.groups
-        )
+        return conv2d(input, weight, self.shift, self.stride, self.padding)  # type: ignore[arg-type]
 
 
 def fold_frozen_norms(model: nn.Module) -> None:
@@ -119,9 +126,9 @@ def detector_part(weights: str) -> dict[str, Tensor]:
     Raises:
         ValueError: the file cannot be read.
     """
-    if weights in PUBLISHED_OR_NONE:
+    if weights in ("imagenet", "none"):
         return {}
-    state = read_state_dict(Path(weights))
+    state = read_state_dict(_path(weights))
     if not any(key.startswith(BACKBONE_PREFIX) for key in state):
         return {}
     return {key: value for key, value in state.items() if not key.startswith(BACKBONE_PREFIX)}
@@ -138,7 +145,11 @@ def _state_dict(name: Backbone, weights: str) -> dict[str, Tensor]:
                 f"({problem}). Download that file where there is a network and give its path as "
                 "`weights`, or start from random weights with `weights: none`."
             ) from problem
-    return read_state_dict(Path(weights))
+    return read_state_dict(_path(weights))
+
+
+def _path(weights: str) -> Path:
+    return PHANTOM_WEIGHTS if weights == "phantom" else Path(weights)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -148,7 +159,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         ValueError: there is no such file, or it is damaged.
     """
     expected = (
-        "Expected `imagenet`, `none`, or the path of a torchvision state dict (.pth or "
+        "Expected `imagenet`, `phantom`, `none`, or the path of a torchvision state dict (.pth or "
         ".safetensors) or of what `angioray.pretrain` wrote."
     )
     if not path.is_file():
@@ -174,7 +185,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(str(problem)) from problem
 
 
-def _load(model: ResNet, state: dict[str, Tensor], source: str) -> None:
+def _load(model: ResNet, state: dict[str, Tensor], source: str, stages: int) -> None:
     if (stem := state.get("conv1.weight")) is not None and stem.shape[1] == 3:
         state["conv1.weight"] = stem.sum(dim=1, keepdim=True)
     # The last layer is replaced by the task's own, whatever the file holds for it.
@@ -184,6 +195,8 @@ def _load(model: ResNet, state: dict[str, Tensor], source: str) -> None:
     except RuntimeError as problem:
         raise ValueError(f"The weights in {source} do not fit the network: {problem}") from problem
     missing = [key for key in outcome.missing_keys if not key.startswith("fc.")]
+    unused = tuple(f"layer{number}." for number in range(stages + 1, 5))
+    missing = [key for key in missing if not key.startswith(unused)]
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     if missing or outcome.unexpected_keys:
         raise ValueError(

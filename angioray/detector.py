@@ -13,6 +13,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from angioray.backbone import Backbone, detector_part, fold_frozen_norms, grey_resnet
 from angioray.boxes import AnchorSettings, decode, pyramid_anchors
+from angioray.convolution import Conv2d, with_fast_gradients
 from angioray.detection_loss import (
     DetectionLossSettings,
     box_loss,
@@ -34,8 +35,8 @@ class RetinaNetSettings(DetectionLossSettings):
     backbone: Backbone = "resnet50"
     """The ResNet under the pyramid."""
     weights: str = "imagenet"
-    """`imagenet`, `none`, or the path of a state dict of the backbone, or of a whole detector
-    that `angioray.pretrain` wrote."""
+    """`imagenet`, `phantom`, `none`, or the path of a state dict of the backbone, or of a whole
+    detector that `angioray.pretrain` wrote."""
     frozen_batch_norm: bool = True
     """Keep the statistics that came with the weights; needs weights."""
     levels: tuple[int, int] = (3, 7)
@@ -88,13 +89,14 @@ class RetinaNet(nn.Module):
         self.settings = settings
         norm = FrozenBatchNorm2d if settings.frozen_batch_norm else nn.BatchNorm2d
         weights = settings.weights if pretrained else "none"
-        resnet = resnet or grey_resnet(settings.backbone, weights, norm)
-        fold_frozen_norms(resnet)
         first, last = settings.levels
-        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
         # layer1 ends at level 2, layer4 at level 5; what no level needs is not built.
+        stages = min(last, 5) - 1
+        resnet = resnet or grey_resnet(settings.backbone, weights, norm, stages=stages)
+        fold_frozen_norms(resnet)
+        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
         self.stages = nn.ModuleList(
-            [resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4][: min(last, 5) - 1]
+            [resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4][:stages]
         )
         widths = [resnet.inplanes // 2 ** (5 - level) for level in range(first, min(last, 5) + 1)]
         self.pyramid = FeaturePyramidNetwork(
@@ -103,6 +105,8 @@ class RetinaNet(nn.Module):
             LastLevelP6P7(settings.channels, settings.channels) if last > 5 else None,
         )
         self.head = RetinaNetHead(settings.channels, settings.anchors.per_cell, num_classes=1)
+        with_fast_gradients(self.pyramid)
+        with_fast_gradients(self.head)
         scoring = self.head.classification_head
         scoring.cls_logits = _Float32Conv2d(scoring.cls_logits)
         cells = [settings.size // 2**level for level in range(first, last + 1)]
@@ -215,7 +219,7 @@ class RetinaNet(nn.Module):
         return Detections(boxes.gather(1, order[..., None].expand(-1, -1, 4)), scores)
 
 
-class _Float32Conv2d(nn.Conv2d):
+class _Float32Conv2d(Conv2d):
     """A convolution that leaves autocast where its model is judged.
 
     bfloat16 has eight bits: half of all scores would equal another and could not be ranked. In

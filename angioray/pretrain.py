@@ -15,8 +15,9 @@ def pretrain(out: str, settings: StudySettings, pretraining: PretrainingSettings
     `view.weights` for its backbone. The same command again continues.
 
     Args:
-        out: the folder to write: `weights.safetensors`, how it was made, and how good it is on
-            phantoms that it has not seen.
+        out: the folder to write: `weights.safetensors`, `detector.safetensors` (the same for
+            detectors alone, small enough to hand on), how they were made, and how good they are
+            on phantoms that they have not seen.
         settings: the study's settings: those of `detector` that make its architecture, its input
             size, and `precision`.
         pretraining: how long, and how.

@@ -35,18 +35,18 @@ Targets = tuple[Tensor, Tensor]
 class PretrainingSettings:
     """How long a network is pretrained, and how."""
 
-    steps: int = 3000
+    steps: int = 2000
     """Optimiser steps."""
-    batch_size: int = 32
+    batch_size: int = 8
     """Frames of one step, over all ranks; each shows another heart."""
     optimiser: OptimiserSettings = field(
         default_factory=lambda: OptimiserSettings(
             name="adamw",
-            learning_rate=1e-3,
+            learning_rate=7e-4,
             weight_decay=1e-2,
-            warmup_steps=50,
+            warmup_steps=100,
             decay="cosine",
-            gradient_norm=10.0,
+            gradient_norm=2.0,
         )
     )
     """How weights follow gradients."""
@@ -104,20 +104,30 @@ class PretrainingNetwork(nn.Module):
         losses = self.detector.loss_of(features, boxes)
         return {**losses, "view_loss": self._view_weight * F.cross_entropy(logits, arteries)}
 
-    def weights(self) -> dict[str, Tensor]:
-        """What `weights` settings take: the ResNet under torchvision's names, and the detector."""
+    def weights(self, *, compact: bool = False) -> dict[str, Tensor]:
+        """What `weights` settings take: the ResNet under torchvision's names, and the detector.
+
+        ``compact`` leaves out the layers that no level of the pyramid needs, and halves the rest
+        to float16; a view classifier needs them all.
+        """
         built = len(self.detector.stages)
         names = {f"stem.{i}": name for i, name in enumerate(STEM)}
         names |= {f"stages.{i}": name for i, name in enumerate(STAGES[:built])}
         deeper = {str(i): name for i, name in enumerate(STAGES[built:])}
         found: dict[str, Tensor] = {}
-        for own, module in ((names, self.detector), (deeper, self.classifier)):
+        parts: list[tuple[dict[str, str], nn.Module]] = [
+            (names, self.detector),
+            (deeper, self.classifier),
+        ]
+        for own, module in parts[:1] if compact else parts:
             for key, value in module.state_dict().items():
                 if place := next((p for p in own if key.startswith(f"{p}.")), None):
                     found[f"{BACKBONE_PREFIX}{own[place]}{key.removeprefix(place)}"] = value
                 elif module is self.detector:
                     found[key] = value
-        return found
+        if compact:
+            found = {k: v.half() if v.is_floating_point() else v for k, v in found.items()}
+        return {key: value.detach().cpu().contiguous() for key, value in found.items()}
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ from preprocess.phantom.examples import EXAMPLES
 from preprocess.progress import ProgressLine
 
 WEIGHTS = "weights.safetensors"
+COMPACT = "detector.safetensors"
+"""The same for detectors alone, in float16: a sixth of the size or less, to be handed on."""
 CHECKPOINT_EVERY = 100
 HELD_OUT_CHESTS = 8
 MEASURES = (
@@ -142,8 +144,8 @@ class PretrainingRun:
         # Chests are counted through all blocks: these begin after the last that was trained on.
         trained = -(-pretraining.steps // EXAMPLES) * pretraining.batch_size
         block = blocks[-(-trained // HELD_OUT_CHESTS)]
-        tensors = {k: v.detach().cpu().contiguous() for k, v in network.weights().items()}
-        self._folder.files.write(WEIGHTS, save(tensors))
+        self._folder.files.write(WEIGHTS, save(network.weights()))
+        self._folder.files.write(COMPACT, save(network.weights(compact=True)))
         result = {
             "steps": pretraining.steps,
             "seconds": round(seconds, 1),

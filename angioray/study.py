@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from angioray.augmentation import AugmentationSettings
-from angioray.backbone import PUBLISHED_OR_NONE, grey_resnet
+from angioray.backbone import NAMED_WEIGHTS, grey_resnet
 from angioray.detector import RetinaNet, RetinaNetSettings
 from angioray.optimiser import OptimiserSettings
 from angioray.precision import Precision
@@ -268,14 +268,10 @@ class Study:
             ValueError: they cannot.
         """
         view, detector = self.settings.view, self.settings.detector
-        wanted = {
-            "view": (view.backbone, view.weights),
-            "detector": (detector.backbone, detector.weights),
-        }
-        for backbone, weights in {wanted[task] for task in self.settings.tasks}:
-            grey_resnet(backbone, weights)
-        if "detector" in self.settings.tasks and detector.weights not in PUBLISHED_OR_NONE:
-            RetinaNet(detector)  # which may take over its pyramid and sub-networks as well
+        if "view" in self.settings.tasks:
+            grey_resnet(view.backbone, view.weights)
+        if "detector" in self.settings.tasks:
+            RetinaNet(detector)
 
     @classmethod
     def open(cls, location: Location) -> Study:
@@ -383,7 +379,7 @@ def _with_absolute_weights(settings: StudySettings) -> StudySettings:
 
 
 def _absolute(weights: str) -> str:
-    return weights if weights in PUBLISHED_OR_NONE else str(Path(weights).absolute())
+    return weights if weights in NAMED_WEIGHTS else str(Path(weights).absolute())
 
 
 def _view_splits(index: CohortIndex, settings: StudySettings) -> tuple[Fold, ...]:

@@ -61,7 +61,8 @@ def examples(seed: int, chest: int) -> list[Example]:
     around: Chest | None = None
     for heart in range(HEARTS):
         rng = generator(seed, "example", chest, heart)
-        plan = _plan(chest, heart, lesions=int(rng.integers(0, MOST_LESIONS + 1)))
+        # A frame without a lesion would outweigh the others: losses are per lesion of a frame.
+        plan = _plan(chest, heart, lesions=int(rng.integers(1, MOST_LESIONS + 1)))
         study = examine_densely(plan, seed, study)
         scene = Scene.of(plan, seed, study)
         film = Film(scene, around)

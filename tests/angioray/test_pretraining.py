@@ -64,7 +64,7 @@ def test_no_archive_has_the_seed_of_an_example() -> None:
 
 def written(network: PretrainingNetwork, path: Path) -> str:
     """The network's weights as a file."""
-    save_file({k: v.detach().contiguous() for k, v in network.weights().items()}, path)
+    save_file(network.weights(), path)
     return str(path)
 
 
@@ -88,6 +88,20 @@ def test_a_study_starts_from_the_very_detector(
     images = torch.randn(2, 1, 64, 64)
     for ours, theirs in zip(detector(images), trained.detector(images), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_half_the_precision_gives_nearly_the_same_detector(
+    trained: PretrainingNetwork, tmp_path: Path
+) -> None:
+    path = tmp_path / "detector.safetensors"
+    save_file(trained.weights(compact=True), path)
+    detector = RetinaNet(replace(SMALL, weights=str(path), frozen_batch_norm=True)).eval()
+    images = torch.randn(2, 1, 64, 64)
+    torch.testing.assert_close(
+        detector(images)[0].sigmoid(), trained.detector(images)[0].sigmoid(), rtol=0, atol=0.01
+    )
+    with pytest.raises(ValueError, match=r"do not fit the network: \d+ tensors are missing"):
+        view_classifier("resnet18", str(path), 2)
 
 
 def test_a_classifier_starts_from_the_very_backbone(
