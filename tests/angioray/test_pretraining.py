@@ -50,11 +50,13 @@ def test_a_block_shows_one_frame_of_every_chest_in_each_step(block: Block) -> No
     assert len({frame.numpy().tobytes() for frame in block.pixels.flatten(0, 1)}) == 2 * EXAMPLES
 
 
-def test_ranks_share_a_block(block: Block) -> None:
-    right = Blocks(seed=0, chests=2, size=64, rank=1, ranks=2)[0]
-    assert torch.equal(right.pixels, block.pixels[:, 1:])
-    assert torch.equal(right.boxes, block.boxes[:, 1:])
-    assert right.arteries.tolist() == [1]
+def test_ranks_share_a_block_and_each_sees_both_arteries(block: Block) -> None:
+    first = Blocks(seed=0, chests=4, size=64, rank=0, ranks=2)[0]
+    assert torch.equal(first.pixels, block.pixels)
+    assert torch.equal(first.boxes, block.boxes)
+    second = Blocks(seed=0, chests=4, size=64, rank=1, ranks=2)[0]
+    assert second.arteries.tolist() == [0, 1]
+    assert torch.equal(second.pixels, Blocks(seed=0, chests=2, size=64, rank=0, ranks=1)[1].pixels)
 
 
 def test_no_archive_has_the_seed_of_an_example() -> None:
