@@ -121,7 +121,6 @@ def test_killed_and_stopped_it_ends_as_if_undisturbed(
     assert other.returncode == 2 and "seed was 0 and is now 1" in other.stderr
 
 
-@pytest.mark.cluster
 def test_a_lost_node_costs_no_trial(
     cluster: Any, toy_sweep: ToySweep, watch: Watch, tmp_path: Path
 ) -> None:
