@@ -164,7 +164,7 @@ def test_nested_sweeps_judge_each_fold_by_what_none_has_seen(
     words = ("--cohort", toy_cohort.folder, "--config", toy_sweep.folder / "toy.yaml")
     said = run(
         *("tune.sweep", *words, "--task", "view", "--space", tmp_path / "view.yaml"),
-        *("--samples", 3, "--nested", "--out", tmp_path / "nested"),
+        *("--samples", 3, "--nested", "--lanes.lanes", 1, "--out", tmp_path / "nested"),
         cwd=tmp_path,
     )
     assert said.returncode == 0, said.stderr
