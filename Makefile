@@ -1,4 +1,4 @@
-# setup demo test test-cluster lint bench bench-gpu clean: `make demo` goes from a fresh machine to a report.
+# setup demo test test-all coverage lint bench bench-gpu clean: `make demo` goes from a fresh machine to a report.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -14,12 +14,13 @@ INSTALLED := $(VENV)/.installed
 DEMO := demo
 BY_HAND := benchmarks/soak.py benchmarks/arcade.py
 
-.PHONY: help setup demo test test-cluster lint bench bench-gpu clean lock
+.PHONY: help setup demo test test-all coverage lint bench bench-gpu clean lock
 
 help:
 	@echo "make demo    a phantom archive, preprocessed, trained over all folds, reported"
-	@echo "make test    lint, types and tests"
-	@echo "make test-cluster  the tests that make hosts on this machine and break them"
+	@echo "make test    lint, types and tests, up to a report by the commands themselves"
+	@echo "make test-all  the tests that take longer: kills, hosts, clusters, browsers, sweeps"
+	@echo "make coverage  the tests of make test, and which lines they run"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make bench   every benchmark but the two by hand, results under benchmarks/results"
 	@echo "make bench-gpu PYTHON=python3  what is measured on a GPU, by a Python that has torch and torchvision"
@@ -47,11 +48,17 @@ lint: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-test: lint
-	$(PY) -m pytest -m "not cluster"
+# Two at a time, for most tests use one core or wait; those of a file share what was made for them.
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile
 
-test-cluster: setup
-	$(PY) -m pytest -m cluster
+test: lint
+	$(PYTEST) -m "not slow"
+
+test-all: setup
+	$(PYTEST) -m slow
+
+coverage: setup
+	$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered
 
 # By hand: the soak kills a study a hundred times over, which takes most of an hour; ARCADE wants its
 # archives.
@@ -70,7 +77,7 @@ bench-gpu:
 	$(if $(ARCADE),PYTHONPATH=. $(PYTHON) benchmarks/arcade.py --data $(ARCADE) --out $(GPU_RESULTS)/arcade.json)
 
 clean:
-	rm -rf $(DEMO) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 	find angioray preprocess tune tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Needed after a change of the dependencies in pyproject.toml; commit the result.

@@ -10,8 +10,6 @@ from typing import Any
 import ray
 import ray.train.torch
 import torch.distributed
-from ray.train import UserCallback
-from ray.train.v2._internal.execution.callback import ControllerCallback
 
 from angioray.execution import Executor, reason_of, stops_all
 from angioray.lanes import PROGRESS_EVERY_S
@@ -20,32 +18,6 @@ from angioray.run_folder import RunFolder
 from angioray.step import World
 from angioray.study import Run, Study
 from preprocess.cohort import Cohort
-
-
-class LaneWatch(UserCallback):
-    """Tells the queue at once that a lane has died, so that another may take its run."""
-
-    def __init__(self, lane: int, queue: Any) -> None:
-        self._lane, self._queue = lane, queue
-
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Called by the lane's controller before it starts new workers."""
-        problem = next(iter(worker_exceptions.values()))
-        first_line = str(problem).strip().partition("\n")[0]
-        why = f"its worker died ({type(problem).__name__}: {first_line})"
-        ray.get(self._queue.lose.remote(self._lane, why))
-
-
-class LaneControl(ControllerCallback):
-    """Tells the queue who controls a lane: a lane without room ends only if its controller does."""
-
-    def __init__(self, lane: int, queue: Any) -> None:
-        self._lane, self._queue = lane, queue
-
-    def after_controller_start(self, train_run_context: Any) -> None:
-        """Called by the controller before it asks for room."""
-        controller = ray.get_runtime_context().current_actor
-        ray.get(self._queue.control.remote(self._lane, controller))
 
 
 def work(config: dict[str, Any]) -> None:

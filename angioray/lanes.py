@@ -164,7 +164,7 @@ class _Lane(threading.Thread):
         from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
-        from angioray.lane_worker import LaneControl, LaneWatch, work
+        from angioray.lane_control import LaneControl, LaneWatch, work
 
         callbacks: Any = [kind(self._number, self._queue) for kind in (LaneWatch, LaneControl)]
         resources = {"CPU": self._group.cpus}

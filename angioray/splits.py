@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
 SplitUnit = Literal["sequence", "patient"]
 
 
@@ -46,6 +44,9 @@ def split(
     Raises:
         ValueError: there are too few units for so many folds.
     """
+    # Here, for every process that trains or predicts reads folds, and none of them cuts any.
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
     members = sorted(members, key=lambda member: member.sequence_id)
     groups = [m.patient_id if unit == "patient" else m.sequence_id for m in members]
     name = what[0].upper() + what[1:]

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Ray reads it as it is imported, which some tests do before the product can say so.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
+# Ray's workers stand behind everything else on a machine, and so behind the tests beside them.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 # What a script starts in the background ignores Ctrl-C, and so would every command under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -28,6 +28,7 @@ def required_by(distribution: str) -> set[str]:
     return {re.split(r"[^\w.-]", name)[0].lower().replace("_", "-") for name in names}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_script_starts_without_the_other_dependencies(script: str) -> None:
     bare = set(BARE).union(*(required_by(name) for name in BARE))

@@ -14,10 +14,13 @@ from synthetic_study import write_cohort, write_study
 from angioray.report import write_report
 
 CHROMIUM = browser.installed()
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None,
-    reason="there is no Chromium on this machine; on Debian: apt-get install chromium",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="there is no Chromium on this machine; on Debian: apt-get install chromium",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

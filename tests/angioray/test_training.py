@@ -41,6 +41,13 @@ def execute(
     return folder / name
 
 
+@pytest.fixture(scope="module")
+def finished(toy_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs that nothing disturbed, by name; only to be read."""
+    folder = tmp_path_factory.mktemp("finished")
+    return {name: execute(toy_cohort, folder / name, name) for name in RUNS}
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     state = json.loads((run / "checkpoint" / "state.json").read_text())
     return load_file(run / "checkpoint" / state["files"]["weights"])
@@ -49,15 +56,15 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("stop_at", [3, 7])
 def test_a_stopped_run_ends_with_the_same_bits(
-    toy_cohort: Cohort, tmp_path: Path, name: str, stop_at: int
+    toy_cohort: Cohort, finished: dict[str, Path], tmp_path: Path, name: str, stop_at: int
 ) -> None:
-    undisturbed = execute(toy_cohort, tmp_path / "a", name)
+    undisturbed = finished[name]
     # Progress is told at checkpoints (every 4 steps) and at the classifier's epochs (of 3 steps).
     told = [*range(4, 13, 4), *(range(3, 13, 3) if name.startswith("view") else ())]
     at = min(step for step in told if step > stop_at)
     with pytest.raises(StoppedError):
-        execute(toy_cohort, tmp_path / "b", name, stop_at=at)
-    resumed = execute(toy_cohort, tmp_path / "b", name)
+        execute(toy_cohort, tmp_path, name, stop_at=at)
+    resumed = execute(toy_cohort, tmp_path, name)
     expected, found = weights(undisturbed), weights(resumed)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[key], found[key]) for key in expected)
@@ -67,10 +74,8 @@ def test_a_stopped_run_ends_with_the_same_bits(
     assert steps == sorted(set(steps))
 
 
-def test_a_run_folder_holds_exactly_what_the_design_says(
-    toy_cohort: Cohort, tmp_path: Path
-) -> None:
-    run = execute(toy_cohort, tmp_path, RUNS[1])
+def test_a_run_folder_holds_exactly_what_the_design_says(finished: dict[str, Path]) -> None:
+    run = finished[RUNS[1]]
     files = sorted(str(p.relative_to(run)) for p in run.rglob("*") if p.is_file())
     assert files == [
         "checkpoint/state.json",
@@ -132,10 +137,10 @@ def test_a_loss_that_is_not_finite_is_a_sentence_and_leaves_no_result(
     assert not RunFolder(tmp_path / RUNS[1]).finished
 
 
-def test_trained_networks_read_back(toy_cohort: Cohort, tmp_path: Path) -> None:
-    classifier = load_classifier(execute(toy_cohort, tmp_path, RUNS[0]))
+def test_trained_networks_read_back(finished: dict[str, Path], tmp_path: Path) -> None:
+    classifier = load_classifier(finished[RUNS[0]])
     assert classifier(torch.zeros(2, 1, 32, 32)).shape == (2, 2)
-    detector = load_detector(execute(toy_cohort, tmp_path, RUNS[1]))
+    detector = load_detector(finished[RUNS[1]])
     detections = detector.detect(torch.zeros(2, 1, 64, 64))
     assert detections.boxes_xyxy.shape == (2, 20, 4)
     with pytest.raises(ValueError, match="no finished run"):

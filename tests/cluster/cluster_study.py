@@ -15,8 +15,8 @@ TRAINING_WORKER = "TrainWorker"
 SETTINGS = replace(
     TOY,
     tasks=("detector",),
-    detector=replace(TOY.detector, steps=120, batch_size=8),
-    checkpoint_every=5,
+    detector=replace(TOY.detector, steps=60, batch_size=8),
+    checkpoint_every=10,
 )
 RUNS = [f"detector-{view}-B-64-fold{fold}" for view in ("LCA", "RCA") for fold in (0, 1)]
 

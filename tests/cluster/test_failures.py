@@ -11,7 +11,7 @@ from cluster_study import RUNS, ToyStudy, fill, training_workers
 from command_processes import Watch
 from run_folders import half_done, predictions, results
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from s3_server import S3
 from angioray.nodes import problem_here
 from preprocess.cohort import Cohort
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = pytest.mark.slow
 
 
 def test_a_lost_node_costs_no_run(

@@ -18,7 +18,7 @@ from cluster_study import RUNS, ToyStudy
 from command_processes import PATIENCE_S, REPOSITORY, run
 from run_folders import half_done, predictions
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = pytest.mark.slow
 
 HOSTS = Path(__file__).with_name("hosts.sh")
 COUNT = 3

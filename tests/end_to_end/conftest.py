@@ -1,13 +1,21 @@
-"""One tiny archive and one undisturbed study of it, made by the commands themselves."""
+"""One tiny archive, and undisturbed studies of it: by the commands, and in this process."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import torch
+import yaml
 from command_processes import run
 from road import Road
+
+from angioray.execution import Executor
+from angioray.step import World
+from angioray.study import Study, settings_from_dict
+from preprocess.cohort import Cohort
 
 TINY = """\
 folds: 2
@@ -58,7 +66,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Road:
 
 @pytest.fixture(scope="session")
 def road(prepared: Road) -> Iterator[Road]:
-    """And on to the report; the undisturbed study that disturbed ones are compared with."""
+    """And on to the report, by the commands."""
     steps = {"cv": prepared.study(prepared.runs), "report": ("angioray.report", prepared.runs)}
     for name, arguments in steps.items():
         said = run(*arguments, cwd=prepared.folder)
@@ -66,3 +74,22 @@ def road(prepared: Road) -> Iterator[Road]:
         prepared.said[name] = said
     yield prepared
     shutil.rmtree(prepared.runs)  # a hundred megabytes of weights
+
+
+@pytest.fixture(scope="session")
+def undisturbed(prepared: Road, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The runs of the same study, carried out one after the other in this process, without Ray.
+
+    Studies that were disturbed are compared with it.
+    """
+    cohort = Cohort.open(prepared.cohort)
+    settings = settings_from_dict(yaml.safe_load(prepared.settings.read_text()))
+    runs = tmp_path_factory.mktemp("undisturbed") / "runs"
+    torch.set_num_threads(1)  # as a lane has it
+    study = Study.plan(cohort, runs, settings)
+    study.freeze(cohort)
+    executor = Executor(study, cohort, World(torch.device("cpu")))
+    for planned in study.runs:
+        executor.execute(planned, lambda *_: None)
+    yield runs
+    shutil.rmtree(runs)

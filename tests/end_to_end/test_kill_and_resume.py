@@ -25,9 +25,9 @@ ALL = ["view-64-fold0", "view-64-fold1", *DETECTORS]
 
 
 def test_stopped_and_killed_it_ends_as_if_undisturbed(
-    road: Road, watch: Watch, runs: Path, tmp_path: Path
+    prepared: Road, undisturbed: Path, watch: Watch, runs: Path, tmp_path: Path
 ) -> None:
-    study = road.study(runs)
+    study = prepared.study(runs)
     with watch.running(tmp_path, *study) as first:
         first.wait_until((runs / "study.json").exists)
         second = run(*study, cwd=tmp_path)
@@ -65,12 +65,14 @@ def test_stopped_and_killed_it_ends_as_if_undisturbed(
         assert history(runs / name)[: len(lines)] == lines, "it resumed, not began anew"
     for name in ALL:
         assert [line["step"] for line in history(runs / name)] == [10, 20, 30]
-    assert predictions(runs, ALL) == predictions(road.runs, ALL)
+    assert predictions(runs, ALL) == predictions(undisturbed, ALL)
     assert not (runs / ".lanes").exists()
 
 
-def test_a_killed_worker_costs_no_run(road: Road, watch: Watch, runs: Path, tmp_path: Path) -> None:
-    study = road.study(runs, "--tasks", "[detector]", "--lanes.lanes", 1)
+def test_a_killed_worker_costs_no_run(
+    prepared: Road, undisturbed: Path, watch: Watch, runs: Path, tmp_path: Path
+) -> None:
+    study = prepared.study(runs, "--tasks", "[detector]", "--lanes.lanes", 1)
     with watch.running(tmp_path, *study) as command:
         command.wait_until(lambda: bool(half_done(runs, least_steps=10)))
         workers = [
@@ -86,14 +88,14 @@ def test_a_killed_worker_costs_no_run(road: Road, watch: Watch, runs: Path, tmp_
     for name in DETECTORS:
         assert [line["step"] for line in history(runs / name)] == [10, 20, 30]
         assert not (runs / name / "failure.json").exists()
-    assert predictions(runs, DETECTORS) == predictions(road.runs, DETECTORS)
+    assert predictions(runs, DETECTORS) == predictions(undisturbed, DETECTORS)
 
 
 def test_a_damaged_cine_fails_only_the_runs_that_read_it(
-    road: Road, watch: Watch, runs: Path, tmp_path: Path
+    prepared: Road, undisturbed: Path, watch: Watch, runs: Path, tmp_path: Path
 ) -> None:
     cohort = tmp_path / "cohort"
-    shutil.copytree(road.cohort, cohort)
+    shutil.copytree(prepared.cohort, cohort)
     index = CohortIndex.of(Cohort.open(cohort), StudySettings().view_classes)
     sequence_id = next(s for s in sorted(index.boxed) if index.view_class[s] == "LCA")
     shard = cohort / "frames.zarr" / sequence_id / "c" / "0" / "0" / "0"
@@ -101,7 +103,7 @@ def test_a_damaged_cine_fails_only_the_runs_that_read_it(
     middle = len(sound) // 2
     shard.write_bytes(sound[:middle] + bytes([sound[middle] ^ 0xFF]) + sound[middle + 1 :])
     study = (
-        *("angioray.cv", cohort, "--config", road.settings, "--all-folds", "--runs", runs),
+        *("angioray.cv", cohort, "--config", prepared.settings, "--all-folds", "--runs", runs),
         *("--tasks", "[detector]", "--lanes.lanes", 1),
     )
     left, right = DETECTORS[:2], DETECTORS[2:]
@@ -129,4 +131,4 @@ def test_a_damaged_cine_fails_only_the_runs_that_read_it(
     after = results(runs)
     assert {name: after[name] for name in right} == before
     assert not list(runs.glob("*/failure.json"))
-    assert predictions(runs, DETECTORS) == predictions(road.runs, DETECTORS)
+    assert predictions(runs, DETECTORS) == predictions(undisturbed, DETECTORS)

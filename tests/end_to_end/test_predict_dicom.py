@@ -8,35 +8,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
-import yaml
 from command_processes import run
 from road import Road
 from test_road import files, identifiers
 
-from angioray.execution import Executor
-from angioray.study import Study, settings_from_dict
-from angioray.training import World
-from preprocess.cohort import Cohort
-
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def studied(prepared: Road, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The runs of a study of the prepared cohort, trained in this process."""
-    cohort = Cohort.open(prepared.cohort)
-    settings = settings_from_dict(yaml.safe_load(prepared.settings.read_text()))
-    runs = tmp_path_factory.mktemp("studied") / "runs"
-    study = Study.plan(cohort, runs, settings)
-    study.freeze(cohort)
-    executor = Executor(study, cohort, World(torch.device("cpu")))
-    for planned in study.runs:
-        executor.execute(planned, lambda *_: None)
-    return runs
-
-
-def test_dicom_goes_in_and_boxes_come_out(prepared: Road, studied: Path, tmp_path: Path) -> None:
+def test_dicom_goes_in_and_boxes_come_out(
+    prepared: Road, undisturbed: Path, tmp_path: Path
+) -> None:
     source = tmp_path / "dicom"
     source.mkdir()
     chosen = files(prepared.archive / "dicom")[:3]
@@ -44,7 +25,7 @@ def test_dicom_goes_in_and_boxes_come_out(prepared: Road, studied: Path, tmp_pat
         shutil.copy(path, source / f"{number}.dcm")
     (source / "notes.txt").write_text("no DICOM")
     out = tmp_path / "predictions"
-    said = run("angioray.predict", source, "--runs", studied, "--out", out, cwd=tmp_path)
+    said = run("angioray.predict", source, "--runs", undisturbed, "--out", out, cwd=tmp_path)
     assert said.returncode == 0, said.stderr
 
     cohort = json.loads((out / "cohort" / "annotations.json").read_text())

@@ -52,7 +52,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     study = ("cohort", "--config", "tiny.yaml", "--all-folds", "--runs", "runs")
     for command in (
         ("preprocess", "import", "arcade", DATA / "arcade_sample", "--out", "cohort"),
-        ("angioray.cv", *study),
+        ("angioray.cv", *study, "--lanes.lanes", "1"),
         ("angioray.report", "runs"),
     ):
         said = run(*command, cwd=folder)

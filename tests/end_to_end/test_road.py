@@ -12,8 +12,6 @@ import pydicom
 import pytest
 from road import Road
 
-pytestmark = pytest.mark.slow
-
 RUNS = {
     *("view-64-fold0", "view-64-fold1"),
     *("detector-LCA-B-64-fold0", "detector-LCA-B-64-fold1"),

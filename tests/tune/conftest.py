@@ -18,9 +18,7 @@ from tune.space import plain
 def toy_sweep(toy_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> ToySweep:
     """Carried out by the command; treat it as read-only."""
     folder = tmp_path_factory.mktemp("sweep")
-    settings = replace(
-        TOY, detector=replace(TOY.detector, steps=90, batch_size=8), checkpoint_every=5
-    )
+    settings = replace(TOY, detector=replace(TOY.detector, steps=90), checkpoint_every=5)
     (folder / "toy.yaml").write_text(yaml.safe_dump(plain(settings)))
     (folder / "space.yaml").write_text(SPACE)
     sweep = ToySweep(folder, toy_cohort.folder)

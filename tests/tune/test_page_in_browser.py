@@ -14,10 +14,13 @@ from synthetic_sweep import detector_sweep, view_sweep
 from tune.page import write_page
 
 CHROMIUM = browser.installed()
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None,
-    reason="there is no Chromium on this machine; on Debian: apt-get install chromium",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="there is no Chromium on this machine; on Debian: apt-get install chromium",
+    ),
+]
 
 # Words of a figure that lie over each other, or outside of it.
 CROWDED = """

@@ -121,7 +121,6 @@ def test_killed_and_stopped_it_ends_as_if_undisturbed(
     assert other.returncode == 2 and "seed was 0 and is now 1" in other.stderr
 
 
-@pytest.mark.cluster
 def test_a_lost_node_costs_no_trial(
     cluster: Any, toy_sweep: ToySweep, watch: Watch, tmp_path: Path
 ) -> None:
@@ -165,7 +164,7 @@ def test_nested_sweeps_judge_each_fold_by_what_none_has_seen(
     words = ("--cohort", toy_cohort.folder, "--config", toy_sweep.folder / "toy.yaml")
     said = run(
         *("tune.sweep", *words, "--task", "view", "--space", tmp_path / "view.yaml"),
-        *("--samples", 3, "--nested", "--out", tmp_path / "nested"),
+        *("--samples", 3, "--nested", "--lanes.lanes", 1, "--out", tmp_path / "nested"),
         cwd=tmp_path,
     )
     assert said.returncode == 0, said.stderr
