@@ -42,7 +42,6 @@ def stages(out: Path) -> tuple[Stage, ...]:
                 _module(5, "preprocess", "summary", cohort),
             ),
         ),
-        # Pretraining comes here: Stage("pretraining", (_module(..., "angioray.pretrain", ...),)),
         Stage("training", (_module(1200, "angioray.cv", cohort, "--all-folds", *study),)),
         Stage("report", (_module(60, "angioray.report", runs),)),
     )

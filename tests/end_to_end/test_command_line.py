@@ -141,6 +141,10 @@ TRAIN = "angioray.train cohort view-32-fold0 --config toy.yaml"
         ("angioray.cv --status", "required: runs"),
         ("angioray.cv --status nowhere", "nowhere holds no study"),
         ("angioray.cv --status torn-study", "study.json is damaged"),
+        (
+            "angioray.pretrain out --config toy.yaml --pretraining.steps 0",
+            "steps is 0, expected 1 or more",
+        ),
         ("angioray.doctor --adress auto", "the nearest that exists is `address`"),
         ("angioray.doctor --address 127.0.0.1:9", "No Ray cluster answers at 127.0.0.1:9"),
     ],
