@@ -30,20 +30,20 @@ def stages(out: Path) -> tuple[Stage, ...]:
     key = ("--key", f"{archive}/phantom.key")
     study = ("--config", STUDY, "--runs", runs)
     return (
-        Stage("archive", (_module(75, "preprocess", "phantom", archive, "--config", PHANTOM),)),
+        Stage("archive", (_module(45, "preprocess", "phantom", archive, "--config", PHANTOM),)),
         Stage(
             "cohort",
             (
                 _module(
-                    *(5, "preprocess", "ingest", f"{archive}/dicom"),
+                    *(6, "preprocess", "ingest", f"{archive}/dicom"),
                     *(*labels, *key, "--out", cohort),
                 ),
-                _module(30, "preprocess", "propagate", cohort),
-                _module(5, "preprocess", "summary", cohort),
+                _module(15, "preprocess", "propagate", cohort),
+                _module(6, "preprocess", "summary", cohort),
             ),
         ),
-        Stage("training", (_module(1200, "angioray.cv", cohort, "--all-folds", *study),)),
-        Stage("report", (_module(60, "angioray.report", runs),)),
+        Stage("training", (_module(75, "angioray.cv", cohort, "--all-folds", *study),)),
+        Stage("report", (_module(40, "angioray.report", runs),)),
     )
 
 
