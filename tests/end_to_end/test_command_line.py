@@ -287,6 +287,10 @@ def test_what_the_demo_gives_can_be_typed(
 def test_make_demo_is_the_demo() -> None:
     environment = {**os.environ, "MAKEFLAGS": ""}
     said = subprocess.run(
-        ["make", "-n", "demo"], cwd=REPOSITORY, env=environment, capture_output=True, text=True
+        ["make", "-n", "--no-print-directory", "demo"],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert said.stdout.splitlines()[-1] == ".venv/bin/python -m angioray.demo --out demo"
