@@ -39,6 +39,8 @@ WEIGHTS = "weights.safetensors"
 COMPACT = "detector.safetensors"
 """The same for detectors alone, in float16: a sixth of the size or less, to be handed on."""
 CHECKPOINT_EVERY = 100
+LEAST_FRAMES = 4
+"""Of a rank in a step: its batch norms see these alone."""
 HELD_OUT_CHESTS = 8
 MEASURES = (
     "AP@IoU0.20",
@@ -170,10 +172,11 @@ class PretrainingRun:
 def ranks_here(batch_size: int) -> int:
     """Processes that train together: one for each GPU, or else for each core.
 
-    No more than share a batch evenly.
+    No more than share a batch evenly, with frames enough for each rank's batch norms.
     """
     most = torch.cuda.device_count() or os.cpu_count() or 1
-    return max(ranks for ranks in range(1, most + 1) if batch_size % ranks == 0)
+    even = (ranks for ranks in range(2, most + 1) if batch_size % ranks == 0)
+    return max((ranks for ranks in even if batch_size // ranks >= LEAST_FRAMES), default=1)
 
 
 def _rank(
