@@ -13,6 +13,8 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 ANSWER_WITHIN_S = 10.0
+LOCAL_STARTS = 3
+"""Ray gives a node 30 s to start, which a machine with other work may not keep; then again."""
 QUEUED_PER_CORE = 2
 TOKEN = Path("~/.ray/auth_token")
 """Where Ray keeps the secret that lets a process join a cluster."""
@@ -37,10 +39,14 @@ def start_ray(address: str | None) -> dict[str, float]:
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     _expect_an_answer(where)
     own: dict[str, Any] = {"include_dashboard": False} if where == "local" else {}
-    try:
-        ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except Exception as problem:  # Ray raises a bare one where a node starts slowly
-        raise _no_cluster(where, problem) from problem
+    for tries_left in reversed(range(LOCAL_STARTS if where == "local" else 1)):
+        try:
+            ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **own)
+            break
+        except Exception as problem:  # Ray raises a bare one where a node starts slowly
+            if not tries_left:
+                raise _no_cluster(where, problem) from problem
+            ray.shutdown()
     if (token := TOKEN.expanduser()).is_file():
         token.chmod(0o600)  # Ray makes it readable for everyone, and it opens the cluster
     return dict(ray.cluster_resources())

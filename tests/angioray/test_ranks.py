@@ -46,7 +46,7 @@ def test_two_ranks_give_the_losses_of_one(toy_cohort: Cohort, tmp_path: Path) ->
         TOY,
         precision="fp32",
         checkpoint_every=1,
-        detector=replace(TOY.detector, weights=str(weights), frozen_batch_norm=True, steps=10),
+        detector=replace(TOY.detector, weights=str(weights), frozen_batch_norm=True, steps=20),
     )
     losses = []
     for size in (1, 2):

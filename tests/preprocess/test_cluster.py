@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_archive import SIZE, Archive, noise
@@ -54,6 +55,24 @@ def test_nodes_without_the_package_are_said(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PYTHONPATH", "")
     with pytest.raises(ValueError, match="Install the same version of angioray on every node"):
         list(map_unordered(fail, range(2), processes=0, died=died, cluster="local"))
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_node_that_starts_too_slowly_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    start, tries = ray.init, []
+
+    def slow_at_first(**options: Any) -> object:
+        tries.append(options["address"])
+        if len(tries) == 1:
+            raise Exception("The current node timed out during startup.")
+        return start(**options)
+
+    monkeypatch.setattr(ray, "init", slow_at_first)
+    results = map_unordered(double_or_die, range(2), processes=0, died=died, cluster="local")
+    assert sorted(results) == [0, 2]
+    assert tries == ["local", "local"]
 
 
 def test_nobody_at_the_address_is_said() -> None:
