@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 from preprocess.progress import LINE_EVERY_S, duration
 
@@ -53,12 +52,7 @@ class DemoLine:
     def __enter__(self) -> DemoLine:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 

@@ -197,7 +197,11 @@ class RetinaNet(nn.Module):
     @torch.no_grad()
     def detect(self, images: Tensor) -> Detections:
         """The best boxes of each image after non-maximum suppression, whatever their score."""
-        logits, offsets = self(images)
+        return self.best_boxes(*self(images))
+
+    @torch.no_grad()
+    def best_boxes(self, logits: Tensor, offsets: Tensor) -> Detections:
+        """The same of what the network answered: float[B, A] and float[B, A, 4]."""
         scores, best = logits.float().sigmoid().topk(min(NMS_CANDIDATES, logits.shape[1]))
         index = best[..., None].expand(-1, -1, 4)
         boxes = decode(offsets.float().gather(1, index), self.anchors[best])

@@ -215,8 +215,8 @@ def judge(
     for step, (pixels, boxes) in enumerate(zip(block.pixels, block.boxes, strict=True)):
         images = normalise(pixels.to(device), precision)
         with forward_passes(device, precision):
-            detections = network.detector.detect(images)
-            logits = network.classifier(network.detector.features(images)[-1])
+            scores_of_anchors, offsets, logits = network(images)
+            detections = network.detector.best_boxes(scores_of_anchors, offsets)
         right.append((logits.argmax(dim=1).cpu() == block.arteries).double())
         each = zip(boxes, detections.boxes_xyxy.cpu(), detections.scores.cpu(), strict=True)
         for chest, (true, predicted, scores) in enumerate(each):
