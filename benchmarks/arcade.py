@@ -168,18 +168,24 @@ def our_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tuple
     )
     job.losses = partial(model.loss, tiles=tiles)
     seconds = run_ours(job, schedule)
+    return boxes_on(val, model, device), seconds
+
+
+def boxes_on(val: Part, model: RetinaNet, device: torch.device) -> Boxes:
+    """What our detector finds on a part."""
     model.eval()
+    dtype = dtype_here("auto", device)
     found: Boxes = {}
     for first in range(0, len(val.pixels), AT_ONCE):
         pixels = val.pixels[first : first + AT_ONCE].to(device)
-        with forward_passes(device, dtype_here("auto", device)):
-            detections = model.detect(normalise(pixels, dtype_here("auto", device)))
+        with forward_passes(device, dtype):
+            detections = model.detect(normalise(pixels, dtype))
         both = zip(
             detections.boxes_xyxy.double().cpu(), detections.scores.double().cpu(), strict=True
         )
         for i, (boxes, scores) in enumerate(both, start=first):
             found[i] = (boxes[scores >= 0].numpy(), scores[scores >= 0].numpy())
-    return found, seconds
+    return found
 
 
 def stock_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tuple[Boxes, float]:

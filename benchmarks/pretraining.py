@@ -22,15 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from arcade import Boxes, Part, Schedule, judged, our_job, row, run_ours, stenoses
+from arcade import Boxes, Part, Schedule, boxes_on, judged, our_job, row, run_ours, stenoses
 from measuring import best_device, machine
 
 from angioray.bootstrap import Resampling
 from angioray.boxes import AnchorSettings
 from angioray.detector import RetinaNet, RetinaNetSettings
-from angioray.frames import normalise
 from angioray.measures import MeanOf, Measure, value
-from angioray.precision import dtype_here, forward_passes
 
 DEMO = RetinaNetSettings(
     size=192,
@@ -44,7 +42,6 @@ DEMO = RetinaNetSettings(
     frozen_batch_norm=False,
 )
 """The architecture of configs/demo.yaml."""
-AT_ONCE = 50
 
 
 def main() -> None:
@@ -93,18 +90,7 @@ def trained(
     )
     job.losses = partial(model.loss, tiles=tiles)
     seconds = run_ours(job, schedule)
-    model.eval()
-    dtype = dtype_here("auto", schedule.device)
-    found: Boxes = {}
-    for first in range(0, len(val.pixels), AT_ONCE):
-        pixels = val.pixels[first : first + AT_ONCE].to(schedule.device)
-        with forward_passes(schedule.device, dtype):
-            detections = model.detect(normalise(pixels, dtype))
-        both = zip(detections.boxes_xyxy.cpu(), detections.scores.cpu(), strict=True)
-        for i, (boxes, scores) in enumerate(both, start=first):
-            kept = scores >= 0
-            found[i] = boxes[kept].double().numpy(), scores[kept].double().numpy()
-    return found, seconds
+    return boxes_on(val, model, schedule.device), seconds
 
 
 def compared(
