@@ -21,7 +21,7 @@ help:
 	@echo "make test    lint, types and tests, up to a report by the commands themselves"
 	@echo "make test-all  the tests that take longer: kills, hosts, clusters, browsers, sweeps"
 	@echo "make coverage  the tests of make test, and which lines they run"
-	@echo "make lint    ruff and mypy alone"
+	@echo "make lint    ruff, mypy, and which room may import which"
 	@echo "make bench   every benchmark but the two by hand, results under benchmarks/results"
 	@echo "make bench-gpu PYTHON=python3  what is measured on a GPU, by a Python that has torch and torchvision"
 	@echo "make weights what the demo's detectors start from, pretrained anew on simulated frames"
@@ -47,13 +47,14 @@ demo: setup
 # What `weights: phantom` stands for; half an hour on two cores. The same command continues.
 weights: setup
 	$(PY) -m angioray.pretrain pretrained --config configs/demo.yaml
-	cp pretrained/detector.safetensors angioray/weights/phantom.safetensors
-	cp pretrained/result.json angioray/weights/phantom.json
+	cp pretrained/detector.safetensors angioray/models/weights/phantom.safetensors
+	cp pretrained/result.json angioray/models/weights/phantom.json
 
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
 
 # Two at a time, for most tests use one core or wait; those of a file share what was made for them.
 PYTEST := $(PY) -m pytest -n 2 --dist loadfile

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from angioray.plan import LaneSettings
-from angioray.study import Study, StudySettings
-from preprocess.command_line import run as run_command
+from angioray.cluster.lane_settings import LaneSettings
+from angioray.study.settings import StudySettings
+from angioray.study.study import Study
+from preprocess.console.command_line import run as run_command
 
 if TYPE_CHECKING:
-    from angioray.plan import Plan
+    from angioray.cluster.plan import Plan
 
 
 STATUS = "--status"
@@ -48,11 +49,11 @@ def cv(
       python -m angioray.cv --status runs
       python -m angioray.cv cohort --all-folds --detector.variants '[B, NL]' --lanes.gpus 0.5
     """
-    from angioray.nodes import nodes_for
-    from angioray.plan import make_plan
-    from angioray.run_folder import RunFolder, alone_in
-    from angioray.selection import CohortIndex
-    from angioray.study_progress import print_plan
+    from angioray.cluster.nodes import nodes_for
+    from angioray.cluster.plan import make_plan
+    from angioray.cluster.progress import print_plan
+    from angioray.study.run_folder import RunFolder, alone_in
+    from angioray.study.selection import CohortIndex
     from preprocess.cohort import Cohort
     from preprocess.storage import absolute
 
@@ -85,9 +86,9 @@ def cv(
 
 def _carry_out(study: Study, plan: Plan, digest: str, stuck_after_s: float) -> dict[str, str]:
     """Run what is to do; the reasons of the runs that failed."""
-    from angioray.lanes import run_lanes
-    from angioray.run_folder import RunFolder
-    from angioray.study_progress import StudyProgress
+    from angioray.cluster.lanes import run_lanes
+    from angioray.cluster.progress import StudyProgress
+    from angioray.study.run_folder import RunFolder
 
     with StudyProgress(plan) as progress:
         failed = run_lanes(study, plan, digest, progress.show, stuck_after_s=stuck_after_s).failed
@@ -100,7 +101,7 @@ def _carry_out(study: Study, plan: Plan, digest: str, stuck_after_s: float) -> d
 
 if __name__ == "__main__":
     if STATUS in sys.argv:  # a question about a study, not an order to carry one out
-        from angioray.status import status
+        from angioray.study.status import status
 
         words = [word for word in sys.argv[1:] if word != STATUS]
         run_command(status, prog=f"python -m angioray.cv {STATUS}", argv=words)

@@ -10,8 +10,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.cluster import TOKEN
-from preprocess.command_line import run as run_command
+from preprocess.console.cluster import TOKEN
+from preprocess.console.command_line import run as run_command
 
 PACKAGES = (
     "torch", "torchvision", "ray", "zarr", "pydicom", "imagecodecs", "python-gdcm",
@@ -59,7 +59,7 @@ def doctor(address: str | None = None) -> None:
 def _machine() -> list[Finding]:
     import torch
 
-    from angioray.precision import able_here
+    from angioray.training.precision import able_here
 
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -98,7 +98,7 @@ def _decoders() -> list[Finding]:
     """Who decodes each transfer syntax of XA images, in the order of how usual it is."""
     from pydicom.uid import UID
 
-    from preprocess.decoders import COMPRESSED, NATIVE, decoder_name
+    from preprocess.dicom.decoders import COMPRESSED, NATIVE, decoder_name
 
     findings = []
     for syntax in (*COMPRESSED, *NATIVE):
@@ -120,7 +120,7 @@ def _token() -> list[Finding]:
 
 
 def _cluster(address: str) -> list[Finding]:
-    from preprocess.cluster import start_ray
+    from preprocess.console.cluster import start_ray
 
     resources = start_ray(address)
     nodes = sum(key.startswith("node:") and key != "node:__internal_head__" for key in resources)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from angioray.prediction import PredictSettings, carry_out, write_predictions
-from preprocess.command_line import run as run_command
+from angioray.inference.prediction import PredictSettings, carry_out, write_predictions
+from preprocess.console.command_line import run as run_command
 
 if TYPE_CHECKING:
     from preprocess.cohort import Cohort
@@ -42,10 +42,10 @@ def predict(
     """
     import torch
 
-    from angioray.held_out import HeldOut
+    from angioray.inference.two_step import TwoStep
     from angioray.report.runs import ReportedStudy
-    from angioray.study import Study
-    from angioray.two_step import TwoStep
+    from angioray.study.held_out import HeldOut
+    from angioray.study.study import Study
 
     study = Study.open(runs)
     cohort = _cohort(src, out)
@@ -67,7 +67,7 @@ def predict(
 
 def _cohort(src: str, out: Path) -> Cohort:
     from preprocess.cohort import Cohort
-    from preprocess.ingest import IngestSettings, ingest
+    from preprocess.ingest.command import IngestSettings, ingest
     from preprocess.storage import FolderStorage, open_storage
 
     given = open_storage(src)

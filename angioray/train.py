@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from angioray.study import StudySettings
-from preprocess.command_line import run as run_command
+from angioray.study.settings import StudySettings
+from preprocess.console.command_line import run as run_command
 
 
 def train(cohort: str, run: str, settings: StudySettings, runs: str = "runs") -> None:
@@ -20,12 +20,12 @@ def train(cohort: str, run: str, settings: StudySettings, runs: str = "runs") ->
       python -m angioray.train demo/cohort view-96-fold0 --config configs/demo.yaml --runs runs
       python -m angioray.train cohort detector-RCA-B-512-fold0 --config configs/paper.yaml
     """
-    from angioray.execution import Executor
-    from angioray.run_folder import RunFolder
-    from angioray.step import World
-    from angioray.study import Study
+    from angioray.study.executor import Executor
+    from angioray.study.run_folder import RunFolder
+    from angioray.study.study import Study
+    from angioray.training.step import World
     from preprocess.cohort import Cohort
-    from preprocess.progress import ProgressLine
+    from preprocess.console.progress import ProgressLine
     from preprocess.storage import absolute
 
     opened = Cohort.open(cohort)

@@ -36,16 +36,16 @@ from torch import Tensor, nn
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional as transforms
 
-from angioray.augmentation import AugmentationSettings
-from angioray.bootstrap import Resampling
-from angioray.classifier import view_classifier, view_loss
-from angioray.detector import RetinaNet, RetinaNetSettings
-from angioray.evaluate import JudgedFrames, Matched
-from angioray.frames import normalise
-from angioray.measures import Measure, Ratio, value
-from angioray.optimiser import OptimiserSettings
-from angioray.precision import dtype_here, forward_passes
-from angioray.step import TrainingStep, World
+from angioray.evaluation.bootstrap import Resampling
+from angioray.evaluation.detection import JudgedFrames, Matched
+from angioray.evaluation.measures import Measure, Ratio, value
+from angioray.models.classifier import view_classifier, view_loss
+from angioray.models.retinanet import RetinaNet, RetinaNetSettings
+from angioray.training.augmentation import AugmentationSettings
+from angioray.training.frames import normalise
+from angioray.training.optimiser import OptimiserSettings
+from angioray.training.precision import dtype_here, forward_passes
+from angioray.training.step import TrainingStep, World
 
 STENOSIS = 26
 SIDE, VIEW_SIDE = 512, 224
@@ -163,9 +163,8 @@ def our_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tuple
     device = schedule.device
     model = RetinaNet(settings).to(memory_format=torch.channels_last).to(device)
     job = our_job(model, train, schedule, model.loss)
-    tiles = model.tiles.most_in_a_batch(
-        model.anchors, train.targets.to(device), settings, job.batches, schedule.steps
-    )
+    counts = model.lesion_tiles(train.targets.to(device))
+    tiles = job.batches.most_in_a_batch(counts, schedule.steps)
     job.losses = partial(model.loss, tiles=tiles)
     seconds = run_ours(job, schedule)
     return boxes_on(val, model, device), seconds

@@ -24,10 +24,10 @@ from measuring.jobs import store_of
 from numpy.typing import NDArray
 from torch import Tensor
 
-from angioray.augmentation import AugmentationSettings
-from angioray.backbone import GREY_MEAN, GREY_STD
-from angioray.batches import Batches
-from angioray.precision import dtype_here
+from angioray.models.backbone import GREY_MEAN, GREY_STD
+from angioray.training.augmentation import AugmentationSettings
+from angioray.training.batches import Batches
+from angioray.training.precision import dtype_here
 
 CINES, LENGTH, SIZE, BATCH = 10, 40, 512, 32
 WORKERS = 2

@@ -25,9 +25,9 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from angioray.bootstrap import RESAMPLES, Resampling
-from angioray.evaluate import COCO_IOUS, JudgedFrames, Matched, detector_metrics
-from angioray.matching import FloatArray, Predictions
+from angioray.evaluation.bootstrap import RESAMPLES, Resampling
+from angioray.evaluation.detection import COCO_IOUS, JudgedFrames, Matched, detector_metrics
+from angioray.evaluation.matching import FloatArray, Predictions
 
 FRAMES = 2000
 BOXES = 20

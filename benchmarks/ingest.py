@@ -31,8 +31,8 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 
-from preprocess.decoders import decoder_name
-from preprocess.ingest import IngestSettings, ingest
+from preprocess.dicom.decoders import decoder_name
+from preprocess.ingest.command import IngestSettings, ingest
 
 FRAMES, SIZE = 60, 512
 NAIVE_CINES, FEW_CINES = 2, 4

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path += [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "angioray")]
+sys.path.append(str(ROOT))
 LANES = 2
 
 
@@ -69,10 +69,9 @@ class Course:
 
 def measure(folder: Path, runs: int, peer_runs: int, steps: int) -> tuple[Course, Course]:
     """The lanes, then the peer on a cluster that is already up for both."""
-    from conftest import write_toy_cohort
-    from settings import TOY
-
-    from preprocess.cluster import start_ray
+    from preprocess.console.cluster import start_ray
+    from tests.angioray.settings import TOY
+    from tests.toy_cohort import write_toy_cohort
 
     cohort = write_toy_cohort(folder / "cohort", patients=max(runs, peer_runs), views=("RCA",))
     detector = replace(TOY.detector, steps=steps, batch_size=8)
@@ -116,7 +115,7 @@ def trainers(cohort: Any, folder: Path, settings: Any, count: int) -> Course:
 
 def frozen(cohort: Any, folder: Path, settings: Any) -> Any:
     """The study, in a folder of its own."""
-    from angioray.study import Study
+    from angioray.study.study import Study
 
     study = Study.plan(cohort, folder, settings)
     study.freeze(cohort)
@@ -125,10 +124,10 @@ def frozen(cohort: Any, folder: Path, settings: Any) -> Any:
 
 def carry_out(study: Any, cohort: Any, runs: Any, count: int) -> None:
     """Some runs of a study over so many lanes."""
-    from angioray.cost import Rates
-    from angioray.lanes import run_lanes
-    from angioray.plan import LaneGroup, Plan
-    from angioray.queue import Entry
+    from angioray.cluster.flops import Rates
+    from angioray.cluster.lanes import run_lanes
+    from angioray.cluster.plan import LaneGroup, Plan
+    from angioray.cluster.queue import Entry
 
     entries = tuple(Entry(run.name, run.frames_key, 10.0) for run in runs)
     plan = Plan((LaneGroup(count, 1, 1.0, 0.0),), entries, Rates({}, 1.0, "none"), 0.0, 0, 0, ())

@@ -25,9 +25,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.contrast import phase_bounds, quiet_frame
-from preprocess.dicom import read_cine
-from preprocess.filling import measure_filling
+from preprocess.contrast.filling import measure_filling
+from preprocess.contrast.phases import phase_bounds, quiet_frame
+from preprocess.dicom.reader import read_cine
 from preprocess.phantom import PhantomSettings, SequenceTruth, read_truth, write_archive
 
 NAMES = ("introducing_start", "optimal_start", "vanishing_start", "reference_frame")

@@ -17,8 +17,15 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from angioray.queue import Entry, RunQueue
-from angioray.schedule import LANE_START_S, Piece, Schedule, best_schedule, lower_bound, on_ranks
+from angioray.cluster.queue import Entry, RunQueue
+from angioray.cluster.schedule import (
+    LANE_START_S,
+    Piece,
+    Schedule,
+    best_schedule,
+    lower_bound,
+    on_ranks,
+)
 
 RUNS = (50, 100, 200, 500, 1000, 2000, 5000)
 GPUS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)

@@ -25,10 +25,10 @@ import torch
 from arcade import Boxes, Part, Schedule, boxes_on, judged, our_job, row, run_ours, stenoses
 from measuring import best_device, machine
 
-from angioray.bootstrap import Resampling
-from angioray.boxes import AnchorSettings
-from angioray.detector import RetinaNet, RetinaNetSettings
-from angioray.measures import MeanOf, Measure, value
+from angioray.evaluation.bootstrap import Resampling
+from angioray.evaluation.measures import MeanOf, Measure, value
+from angioray.models.anchors import AnchorSettings
+from angioray.models.retinanet import RetinaNet, RetinaNetSettings
 
 DEMO = RetinaNetSettings(
     size=192,
@@ -85,9 +85,8 @@ def trained(
     model = RetinaNet(settings).to(memory_format=torch.channels_last).to(schedule.device)
     job = our_job(model, train, schedule, model.loss)
     job.batches = replace(job.batches, seed=seed)
-    tiles = model.tiles.most_in_a_batch(
-        model.anchors, train.targets.to(schedule.device), settings, job.batches, schedule.steps
-    )
+    counts = model.lesion_tiles(train.targets.to(schedule.device))
+    tiles = job.batches.most_in_a_batch(counts, schedule.steps)
     job.losses = partial(model.loss, tiles=tiles)
     seconds = run_ours(job, schedule)
     return boxes_on(val, model, schedule.device), seconds

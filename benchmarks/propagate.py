@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.cohort import BoxSource, Cohort, Verdict
-from preprocess.dicom import read_cine
+from preprocess.dicom.reader import read_cine
 from preprocess.phantom import PhantomSettings, read_truth, write_archive
-from preprocess.propagate import PropagateSettings
 from preprocess.tracking import TRACKERS, KeyBox
 from preprocess.tracking.boxes import BoxXyxy, overlap
+from preprocess.tracking.propagate import PropagateSettings
 
 SEED = 11
 MISSED, FOUND = 0.2, 0.5

@@ -21,11 +21,11 @@ import torch.multiprocessing as processes
 from measuring import Row, best_device, show, write
 from measuring.jobs import TensorJob, store_of
 
-from angioray.augmentation import AugmentationSettings
-from angioray.classifier import set_stage, view_classifier, view_loss
-from angioray.optimiser import OptimiserSettings
-from angioray.precision import dtype_here
-from angioray.step import TrainingStep, World
+from angioray.models.classifier import set_stage, view_classifier, view_loss
+from angioray.training.augmentation import AugmentationSettings
+from angioray.training.optimiser import OptimiserSettings
+from angioray.training.precision import dtype_here
+from angioray.training.step import TrainingStep, World
 
 BATCH, FRAMES, SIZE = 32, 256, 224
 WARM_UP = 3

@@ -31,7 +31,7 @@ os.environ["RAY_AUTH_MODE"] = "disabled"  # the nodes speak over this machine's 
 from ray.cluster_utils import Cluster
 
 ROOT = Path(__file__).parents[1]
-sys.path += [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "angioray")]
+sys.path.append(str(ROOT))
 KINDS = ("worker", "node", "driver")
 QUIET_S = (4.0, 25.0)
 """Between two kills."""
@@ -81,12 +81,13 @@ class Disturbed:
         """Write cohort and settings, and carry the study out in this process."""
         import torch
         import yaml
-        from conftest import write_toy_cohort
-        from settings import TOY
 
-        from angioray.execution import Executor
-        from angioray.step import World
-        from angioray.study import Study, settings_from_dict
+        from angioray.study.executor import Executor
+        from angioray.study.settings import settings_from_dict
+        from angioray.study.study import Study
+        from angioray.training.step import World
+        from tests.angioray.settings import TOY
+        from tests.toy_cohort import write_toy_cohort
 
         cohort = write_toy_cohort(folder / "cohort")
         plain = json.loads(json.dumps(asdict(TOY)))

@@ -25,12 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path += [
-    str(ROOT),
-    str(ROOT / "tests"),
-    str(ROOT / "tests" / "angioray"),
-    str(ROOT / "tests" / "end_to_end"),
-]
+sys.path.append(str(ROOT))
 LANES = 2
 SPACE = """\
 view.optimiser.learning_rate: {low: 1.0e-8, high: 1.0e-1, log: true}
@@ -55,7 +50,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="angioray-sweep-"))
     os.environ["PYTHONPATH"] = str(ROOT)
     try:
-        from preprocess.cluster import start_ray
+        from preprocess.console.cluster import start_ray
 
         start_ray(None)
         rows = overhead(folder, options.trials, options.steps)
@@ -90,10 +85,10 @@ class Swept:
 
 def sweep(folder: Path, cohort: Any, **words: Any) -> Swept:
     """Carry one out on the cluster that is there."""
-    from angioray.plan import LaneSettings
+    from angioray.cluster.lane_settings import LaneSettings
     from preprocess.storage import open_storage
-    from tune.fold_sweep import FoldSweep
-    from tune.order import Order
+    from tune.search.fold_sweep import FoldSweep
+    from tune.search.order import Order
 
     order = Order(lanes=LaneSettings(lanes=LANES), **words)
     planned = FoldSweep.plan(open_storage(folder), cohort, order, 0)
@@ -111,10 +106,9 @@ def sweep(folder: Path, cohort: Any, **words: Any) -> Swept:
 
 def overhead(folder: Path, trials: int, steps: int) -> list[dict[str, Any]]:
     """Equal trials without halving: the makespan against the trials' own seconds."""
-    from conftest import write_toy_cohort
-    from settings import TOY
-
-    from tune.halving import HalvingSettings
+    from tests.angioray.settings import TOY
+    from tests.toy_cohort import write_toy_cohort
+    from tune.search.halving import HalvingSettings
 
     cohort = write_toy_cohort(folder / "toy", patients=12, views=("RCA",))
     detector = replace(TOY.detector, steps=steps, batch_size=8)
@@ -141,7 +135,7 @@ def overhead(folder: Path, trials: int, steps: int) -> list[dict[str, Any]]:
 
 def search(folder: Path, trials: int, patients: int, epochs: int) -> list[dict[str, Any]]:
     """TPE and random draws side by side, and TPE a second time."""
-    from angioray.study import StudySettings, ViewTraining
+    from angioray.study.settings import StudySettings, ViewTraining
 
     cohort = phantom(folder / "phantom", patients)
     space = folder / "space.yaml"
@@ -184,7 +178,7 @@ def search(folder: Path, trials: int, patients: int, epochs: int) -> list[dict[s
 
 def phantom(folder: Path, patients: int) -> Any:
     """A cohort of synthetic arteries, made by the commands."""
-    from command_processes import run
+    from tests.end_to_end.command_processes import run
 
     cohort = folder / "cohort"
     size = ("--patients", patients, "--sequences", 2 * patients)

@@ -22,13 +22,13 @@ from measuring.jobs import TensorJob, store_of
 from measuring.stock import StockClassifier, detector_step, loader, retinanet
 from torch import Tensor
 
-from angioray.augmentation import AugmentationSettings
-from angioray.classifier import set_stage, view_classifier, view_loss
-from angioray.detector import RetinaNet, RetinaNetSettings
-from angioray.optimiser import OptimiserSettings
-from angioray.precision import dtype_here
-from angioray.schedule import Piece, best_schedule
-from angioray.step import TrainingStep, World
+from angioray.cluster.schedule import Piece, best_schedule
+from angioray.models.classifier import set_stage, view_classifier, view_loss
+from angioray.models.retinanet import RetinaNet, RetinaNetSettings
+from angioray.training.augmentation import AugmentationSettings
+from angioray.training.optimiser import OptimiserSettings
+from angioray.training.precision import dtype_here
+from angioray.training.step import TrainingStep, World
 
 PAPER = AugmentationSettings(brightness=0.2, contrast=0.2)
 STILL = AugmentationSettings(brightness=0.0, contrast=0.0)
@@ -80,9 +80,7 @@ def detector_row(batch: int, frozen: bool, compiled: bool, turn: dict[str, objec
         optimiser=rule,
         losses=model.loss,
     )
-    tiles = model.tiles.most_in_a_batch(
-        model.anchors, boxes.to(device), settings, job.batches, job.steps
-    )
+    tiles = job.batches.most_in_a_batch(model.lesion_tiles(boxes.to(device)), job.steps)
     job.losses = partial(model.loss, tiles=tiles)
     peer = retinanet(settings.anchors, 512, frozen_batch_norm=frozen).to(device)
     optimiser = torch.optim.SGD(peer.parameters(), 1e-4, momentum=0.9, weight_decay=4e-4)

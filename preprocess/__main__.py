@@ -7,12 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from preprocess.command_line import Command, run_one_of
+from preprocess.console.command_line import Command, run_one_of
 from preprocess.importers.annotated_folder import GroupBy
-from preprocess.ingest import ingest
+from preprocess.ingest.command import ingest
 from preprocess.phantom.settings import PhantomSettings
-from preprocess.propagate import propagate
 from preprocess.summary import summary
+from preprocess.tracking.propagate import propagate
 
 PROG = "python -m preprocess"
 

@@ -6,16 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from angioray.evaluate import aggregate
-from angioray.plan import LaneGroup
-from angioray.run_folder import RunFolder
-from angioray.study import Study, StudySettings
+from angioray.cluster.plan import LaneGroup
+from angioray.evaluation.detection import aggregate
+from angioray.study.run_folder import RunFolder
+from angioray.study.settings import StudySettings
+from angioray.study.study import Study
 from preprocess.cohort import Cohort
 from preprocess.storage import Storage
-from tune.fold_sweep import FoldSweep
-from tune.halving import BASE
-from tune.order import Order
-from tune.search import Trial, best_of
+from tune.search.fold_sweep import FoldSweep
+from tune.search.halving import BASE
+from tune.search.order import Order
+from tune.trials import Trial, best_of
 
 SCHEMA_VERSION = 1
 RETRIES = 5
@@ -206,9 +207,9 @@ def _judge(runs: str, name: str, digest: str, cpus: float, gpus: float) -> str:
 
     import torch
 
-    from angioray.execution import Executor, reason_of
-    from angioray.nodes import problem_here, share_here
-    from angioray.step import World
+    from angioray.cluster.nodes import problem_here, share_here
+    from angioray.study.executor import Executor, reason_of
+    from angioray.training.step import World
 
     torch.set_num_threads(max(1, int(cpus)))
     study = Study.open(runs)

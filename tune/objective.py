@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from angioray.evaluate import ap_name
-from angioray.selection import CohortIndex, Variant
-from angioray.splits import Fold, split
-from angioray.study import Run, Study, StudySettings, Task
+from angioray.evaluation.detection import ap_name
+from angioray.study.matrix import Run
+from angioray.study.selection import CohortIndex, Variant
+from angioray.study.settings import StudySettings, Task
+from angioray.study.splits import Fold, split
+from angioray.study.study import Study
 from preprocess.cohort import Cohort
 from preprocess.storage import Location, open_storage
 

@@ -6,17 +6,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from angioray.plan import LaneSettings
-from angioray.selection import Variant
-from angioray.study import StudySettings
-from preprocess.command_line import run as run_command
-from tune.halving import HalvingSettings
-from tune.population import PopulationSettings
-from tune.samplers import Search
+from angioray.cluster.lane_settings import LaneSettings
+from angioray.study.selection import Variant
+from angioray.study.settings import StudySettings
+from preprocess.console.command_line import run as run_command
+from tune.search.halving import HalvingSettings
+from tune.search.population import PopulationSettings
+from tune.search.samplers import Search
 
 if TYPE_CHECKING:
-    from tune.fold_sweep import FoldSweep
-    from tune.search import Trial
+    from tune.search.fold_sweep import FoldSweep
+    from tune.trials import Trial
 
 
 def sweep(
@@ -75,13 +75,13 @@ def sweep(
       python -m tune.sweep --cohort cohort --config configs/paper.yaml --view RCA --nested --out n
       python -m tune.sweep --cohort cohort --view LCA --search pbt --samples 8 --out course
     """
-    from angioray.run_folder import alone_in
+    from angioray.study.run_folder import alone_in
     from preprocess.cohort import Cohort
     from preprocess.storage import absolute, open_storage
-    from tune.fold_sweep import FoldSweep
     from tune.nested import judge_folds, plan_nested, write_nested
-    from tune.order import Order
-    from tune.sweep_folder import SWEEP_FILE
+    from tune.results import SWEEP_FILE
+    from tune.search.fold_sweep import FoldSweep
+    from tune.search.order import Order
 
     if task == "view" and view:
         raise ValueError("The classifier is one for all views: leave out `--view`, or `--task`.")
@@ -125,8 +125,8 @@ def sweep(
 
 
 def _carry_out(planned: FoldSweep, cohort: str) -> list[Trial]:
-    from tune.ending import write_ending
-    from tune.sweep_progress import SweepProgress
+    from tune.search.ending import write_ending
+    from tune.search.progress import SweepProgress
 
     _say(f"Fold {planned.fold}, in {planned.folder.files}:")
     progress = SweepProgress(planned.order.samples, planned.rungs, planned.objective.metric)

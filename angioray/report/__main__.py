@@ -9,10 +9,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as Grid
 
-from angioray.report.against import write_comparison
+from angioray.report.study_comparison import write_comparison
 from angioray.report.tables import Cell, Table, is_number
 from angioray.report.writing import write_report_and_tables
-from preprocess.command_line import run
+from preprocess.console.command_line import run
 
 _STYLES = {"": "", "published": "dim", "baseline": "italic", "missing": "red"}
 

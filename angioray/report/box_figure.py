@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from angioray.matching import FloatArray
-from preprocess.drawing import COLOURS, INK, Figure, draw, panels
+from angioray.evaluation.matching import FloatArray
+from preprocess.console.drawing import COLOURS, INK, Figure, draw, panels
 
 FOREGROUND_IOU = 0.5
 _MANY = 2000

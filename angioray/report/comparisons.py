@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from angioray.bootstrap import Difference, Resampling
-from angioray.evaluate import Matched
-from angioray.measures import Measure
+from angioray.evaluation.bootstrap import Difference, Resampling
+from angioray.evaluation.detection import Matched
+from angioray.evaluation.measures import Measure
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.published import DETECTOR_METRICS, VIEW_METRICS
 from angioray.report.results import HEADINGS

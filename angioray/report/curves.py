@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from angioray.evaluate import PAPER
-from angioray.matching import FloatArray, Matches
+from angioray.evaluation.detection import PAPER
+from angioray.evaluation.matching import FloatArray, Matches
 
 _FEWEST_FALSE, _MOST_FALSE = 0.1, 8.0
 """False boxes per frame between which FROC curves are drawn, on a logarithmic scale."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from angioray.evaluate import PAPER
-from angioray.ranking import FALSE_PER_FRAME
+from angioray.evaluation.average_precision import FALSE_PER_FRAME
+from angioray.evaluation.detection import PAPER
+from angioray.evaluation.subgroups import SUBGROUPS
 from angioray.report.estimates import Estimate
-from angioray.report.operating import CHOSEN_SCORE
+from angioray.report.operating_points import CHOSEN_SCORE
 from angioray.report.results import Scored, folds_of
 from angioray.report.runs import Group
 from angioray.report.tables import Row, Table, Value
-from angioray.subgroups import SUBGROUPS
 
 RECALL = PAPER.name("recall", boxes=5)
 _AT_CHOSEN = ("at_least_one", "recall/max5", "precision/max5", "F1/max5")

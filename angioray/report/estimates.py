@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from angioray.bootstrap import Interval, Resampling
-from angioray.evaluate import aggregate
-from angioray.measures import Measure
+from angioray.evaluation.bootstrap import Interval, Resampling
+from angioray.evaluation.detection import aggregate
+from angioray.evaluation.measures import Measure
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.runs import Group
 

@@ -9,12 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
-from angioray.evaluate import Matched, fixed_predictions
-from angioray.frame_index import FrameIndex
-from angioray.matching import FloatArray, Matches, Truth
-from angioray.measures import Measure
+from angioray.evaluation.detection import Matched, fixed_predictions
+from angioray.evaluation.matching import FloatArray, Matches, Truth
+from angioray.evaluation.measures import Measure
+from angioray.evaluation.views import view_measures
 from angioray.report.runs import Group, ReportedRun
-from angioray.view_metrics import view_measures
+from angioray.study.frame_index import FrameIndex
 
 BoxesAndScores = dict[int, tuple[FloatArray, FloatArray]]
 

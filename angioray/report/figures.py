@@ -9,14 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from angioray.calibration import Reliability
-from angioray.matching import FloatArray
-from angioray.ranking import FALSE_PER_FRAME
+from angioray.evaluation.average_precision import FALSE_PER_FRAME
+from angioray.evaluation.calibration import Reliability
+from angioray.evaluation.matching import FloatArray
+from angioray.evaluation.views import confusion_matrix
 from angioray.report.curves import Band, free_response, operating_point, precision_recall
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.runs import Group
-from angioray.view_metrics import confusion_matrix
-from preprocess.drawing import COLOURS, GREY, INK, LINES, Figure, draw, panels
+from preprocess.console.drawing import COLOURS, GREY, INK, LINES, Figure, draw, panels
 
 _CURVE_POINTS = 150
 

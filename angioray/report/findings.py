@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from angioray.bootstrap import Interval
-from angioray.frame_index import FrameIndex
+from angioray.evaluation.bootstrap import Interval
 from angioray.report.comparisons import Comparison, compare_sizes, compare_variants
 from angioray.report.estimates import Estimate, detector_intervals, estimates, view_intervals
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
-from angioray.report.operating import chosen_estimates
+from angioray.report.operating_points import chosen_estimates
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.two_steps import TwoStepResult, two_step_results
+from angioray.study.frame_index import FrameIndex
 from preprocess.cohort import Cohort
-from preprocess.progress import track
+from preprocess.console.progress import track
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from angioray.report.pictures import Gallery
 from angioray.report.tables import Row, Table, Value
-from preprocess.drawing import Figure, page_style
+from preprocess.console.drawing import Figure, page_style
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from angioray.evaluate import PAPER
-from angioray.matching import FloatArray, iou_matrix
+from angioray.evaluation.detection import PAPER
+from angioray.evaluation.matching import FloatArray, iou_matrix
 from angioray.report.evidence import DetectorEvidence
 
 SHOWN = 4

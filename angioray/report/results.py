@@ -15,7 +15,7 @@ from angioray.report.published import (
 )
 from angioray.report.runs import Group, ReportedRun
 from angioray.report.tables import NOTHING, Cell, Row, Table, Value
-from preprocess.progress import duration
+from preprocess.console.progress import duration
 
 ALL_BOXES = "recall@IoU0.20/score0.00/max5"
 BASELINE = f"baseline/{ALL_BOXES}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from angioray.study import read_study
+from angioray.study.study import read_study
 from preprocess.cohort import Cohort, phantom_notice
 from preprocess.storage import Location, Storage, StorageError, open_storage
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from angioray.calibration import Reliability
-from angioray.matching import FloatArray
-from angioray.report.attention import attention
+from angioray.evaluation.calibration import Reliability
+from angioray.evaluation.matching import FloatArray
 from angioray.report.balance import balance_table, patients_are_unknown, shared_patients
 from angioray.report.box_figure import anchor_sides, box_sizes
 from angioray.report.comparisons import (
@@ -24,6 +23,7 @@ from angioray.report.details import (
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.figures import calibration, confusion, detector_curves, learning_curves
 from angioray.report.findings import Findings
+from angioray.report.gradcam import attention
 from angioray.report.page import Block, Section, Text, plain_table
 from angioray.report.pictures import galleries
 from angioray.report.results import detector_table, fold_tables, view_table

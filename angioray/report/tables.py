@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from angioray.bootstrap import Interval
+from angioray.evaluation.bootstrap import Interval
 from angioray.report.published import Published
 
 NOTHING = "\N{EN DASH}"

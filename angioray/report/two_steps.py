@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from angioray.end_to_end import EndToEnd
+from angioray.evaluation.end_to_end import EndToEnd
 from angioray.report.evidence import BoxesAndScores, DetectorEvidence, ViewEvidence
 from angioray.report.published import DETECTOR_METRICS
 from angioray.report.results import HEADINGS
@@ -162,10 +162,10 @@ def _other_detectors(
     # Imported here: only this part of the report runs detectors.
     import torch
 
-    from angioray.ensemble import EnsembleSettings
-    from angioray.held_out import HeldOut
-    from angioray.study import Study
-    from angioray.two_step import TwoStep
+    from angioray.inference.ensemble import EnsembleSettings
+    from angioray.inference.two_step import TwoStep
+    from angioray.study.held_out import HeldOut
+    from angioray.study.study import Study
 
     cohort = seen.frames.cohort
     keys = {seen.frames.frame(image_id): image_id for image_id in image_ids}

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from angioray.report.again import (
+from angioray.report.findings import Findings
+from angioray.report.headline import headline, notices
+from angioray.report.model_cards import write_model_cards
+from angioray.report.page import Page, Section
+from angioray.report.reproducibility import (
     SETTINGS_FILE,
     again_section,
     definitions_section,
     settings_yaml,
 )
-from angioray.report.findings import Findings
-from angioray.report.headline import headline, notices
-from angioray.report.model_cards import write_model_cards
-from angioray.report.page import Page, Section
 from angioray.report.results import detector_table, view_table
 from angioray.report.runs import ReportedRun, ReportedStudy
 from angioray.report.sections import (

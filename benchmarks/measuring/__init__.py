@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from angioray.precision import dtype_here
+from angioray.training.precision import dtype_here
 
 Step = Callable[[], object]
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from angioray.augmentation import AugmentationSettings
-from angioray.batches import Batches
-from angioray.frames import FrameStore, mean_grey
-from angioray.optimiser import OptimiserSettings
-from angioray.residence import Residence
-from angioray.step import World
+from angioray.training.augmentation import AugmentationSettings
+from angioray.training.batches import Batches
+from angioray.training.frame_placement import Residence
+from angioray.training.frames import FrameStore, mean_grey
+from angioray.training.optimiser import OptimiserSettings
+from angioray.training.step import World
 
 Losses = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
@@ -30,7 +30,7 @@ def store_of(pixels: Tensor, device: torch.device) -> FrameStore:
 
 
 class TensorJob:
-    """What :class:`angioray.step.Job` asks for, over a store and a target per frame."""
+    """What :class:`angioray.training.step.Job` asks for, over a store and a target per frame."""
 
     plateau = None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from preprocess.annotations.mismatches import Kind
 from preprocess.annotations.regions import Place
-from preprocess.mismatches import Kind
 
 
 class CineNames:

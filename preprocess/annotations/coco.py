@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import (
     BoxXyxy,
     Place,
@@ -22,7 +23,6 @@ from preprocess.annotations.regions import (
 )
 from preprocess.annotations.source_lines import JsonObject, parse_json
 from preprocess.cohort import BoxSource
-from preprocess.mismatches import Kind, Mismatch
 
 FARTHEST = 1e9
 """Pixels; what is written farther off is no place in any picture, nor is what is no number."""

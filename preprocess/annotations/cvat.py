@@ -12,9 +12,9 @@ import math
 import re
 from collections.abc import Iterator
 
+from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import Place, Region, from_corners, without_ending
 from preprocess.annotations.source_lines import XmlElement, parse_xml
-from preprocess.mismatches import Kind, Mismatch
 
 CORNERS = ("xtl", "ytl", "xbr", "ybr")
 FRAME = re.compile(r"\d{1,9}")

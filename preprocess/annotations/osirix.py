@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import Place, Region, from_corners
 from preprocess.annotations.source_lines import JsonObject, XmlElement, parse_json, parse_xml
-from preprocess.mismatches import Kind, Mismatch
 
 POINT = re.compile(r"[({\[]\s*([-+.\deE]+)\s*[,;]\s*([-+.\deE]+)\s*[)}\]]")
 ROI_DEPTH = 5

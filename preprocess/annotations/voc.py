@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import Place, Region, from_corners, picture_places
 from preprocess.annotations.source_lines import XmlElement, parse_xml
-from preprocess.mismatches import Kind, Mismatch
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 

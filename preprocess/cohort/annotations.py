@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from preprocess.atomic import write_text
 from preprocess.cohort.records import Box, BoxSource, Sequence, Verdict
+from preprocess.storage.atomic import write_text
 
 ANNOTATIONS = "annotations.json"
 SCHEMA_VERSION = 2

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.atomic import PARTIAL, write_json
 from preprocess.cohort.records import Sequence
 from preprocess.cohort.shards import SHARD, ArrayWriter, frames_digest, read_array
+from preprocess.storage.atomic import PARTIAL, write_json
 
 STORE = "frames.zarr"
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from preprocess.atomic import write_text
+from preprocess.storage.atomic import write_text
 
 MANIFEST = "manifest.csv"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from preprocess.display import Display
+from preprocess.cohort.display import Display
 
 
 class Phase(StrEnum):

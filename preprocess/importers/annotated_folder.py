@@ -15,13 +15,13 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from preprocess.annotations.cines import CineNames
+from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import FRAME_NUMBER, Place, without_ending
-from preprocess.atomic import write_text
+from preprocess.dicom.pseudonyms import Pseudonyms, read_key
 from preprocess.importers.image_cine import Frame, ImageCine
 from preprocess.importers.images import images_below, import_images
-from preprocess.journal import OWNER_ONLY, Journal
-from preprocess.mismatches import Kind, Mismatch
-from preprocess.pseudonyms import Pseudonyms, read_key
+from preprocess.ingest.journal import OWNER_ONLY, Journal
+from preprocess.storage.atomic import write_text
 
 
 class GroupBy(StrEnum):

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from preprocess.annotations import coco
+from preprocess.annotations.mismatches import Mismatch
 from preprocess.annotations.regions import Region
 from preprocess.importers.image_cine import Frame, ImageCine
 from preprocess.importers.images import import_images
-from preprocess.mismatches import Mismatch
 
 TASKS = ("stenosis", "syntax")
 SPLITS = ("train", "val", "test")

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import Region, from_corners
 from preprocess.importers.image_cine import Frame, ImageCine
 from preprocess.importers.images import images_below, import_images
-from preprocess.mismatches import Kind, Mismatch
 
 VIDEOS = "selectedVideos"
 LISTS = {"lesionVideos.txt": False, "nonlesionVideos.txt": True}

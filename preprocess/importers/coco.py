@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.annotations import coco
+from preprocess.annotations.mismatches import Kind, Mismatch
+from preprocess.annotations.region_matching import of_lesions
 from preprocess.annotations.regions import Region
 from preprocess.importers.annotated_folder import AnnotatedFolder, Found, GroupBy, import_found
 from preprocess.importers.image_cine import Frame
-from preprocess.mismatches import Kind, Mismatch
-from preprocess.placing import of_lesions
 
 
 @dataclass(kw_only=True)

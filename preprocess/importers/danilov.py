@@ -18,11 +18,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from preprocess.annotations import read_regions
+from preprocess.annotations.mismatches import Kind, Mismatch
+from preprocess.annotations.region_files import read_regions
 from preprocess.annotations.regions import Region, from_corners
 from preprocess.importers.image_cine import Frame, ImageCine
 from preprocess.importers.images import images_below, import_images
-from preprocess.mismatches import Kind, Mismatch
 
 NAME = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)")
 COLUMNS = ("filename", "xmin", "ymin", "xmax", "ymax")

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess import cohort
+from preprocess.annotations.lesions import follow
+from preprocess.annotations.mismatches import Mismatch
+from preprocess.annotations.region_matching import fitted
 from preprocess.annotations.regions import BoxXyxy, Region
 from preprocess.cohort import Box, ManifestRow
-from preprocess.display import Display
-from preprocess.lesions import follow
-from preprocess.mismatches import Mismatch
-from preprocess.placing import fitted
+from preprocess.cohort.display import Display
 
 NO_IMAGE = "the annotations name it, but there is no such image"
 UNREADABLE = "not readable as an 8-bit image"

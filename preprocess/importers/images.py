@@ -13,12 +13,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from preprocess.atomic import remove_partials
+from preprocess.annotations.mismatches import Mismatch, write_mismatches
 from preprocess.cohort import Box, Cohort, read_manifest, write_annotations, write_manifest
+from preprocess.console.progress import track
+from preprocess.console.workers import map_unordered
 from preprocess.importers.image_cine import ImageCine, Imported, crashed, import_cine
-from preprocess.mismatches import Mismatch, write_mismatches
-from preprocess.progress import track
-from preprocess.workers import map_unordered
+from preprocess.storage.atomic import remove_partials
 
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 

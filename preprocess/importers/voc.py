@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from preprocess.annotations import read_regions, voc
+from preprocess.annotations import voc
+from preprocess.annotations.mismatches import Kind, Mismatch
+from preprocess.annotations.region_files import read_regions
+from preprocess.annotations.region_matching import of_lesions
 from preprocess.annotations.regions import Region
 from preprocess.annotations.source_lines import parse_xml
 from preprocess.importers.annotated_folder import AnnotatedFolder, Found, GroupBy, import_found
 from preprocess.importers.image_cine import Frame
-from preprocess.mismatches import Kind, Mismatch
-from preprocess.placing import of_lesions
 
 
 def import_voc(

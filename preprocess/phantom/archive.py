@@ -15,14 +15,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from preprocess.atomic import write_bytes, write_json, write_text
+from preprocess.console.progress import track
 from preprocess.phantom import dicom_file, labels, reader
 from preprocess.phantom.film import Film
 from preprocess.phantom.plan import Plan, make
 from preprocess.phantom.scene import Scene
 from preprocess.phantom.settings import PhantomSettings
 from preprocess.phantom.truth import SequenceTruth, write_truth
-from preprocess.progress import track
+from preprocess.storage.atomic import write_bytes, write_json, write_text
 
 SCHEMA_VERSION = 1
 FINISHED = "phantom.json"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from preprocess.atomic import write_json
+from preprocess.storage.atomic import write_json
 
 SCHEMA_VERSION = 1
 

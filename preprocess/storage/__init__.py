@@ -1,4 +1,4 @@
-"""Where cohorts and runs lie: a folder, or a prefix of an object store such as S3.
+"""Where cohorts and runs are stored: a folder, or a prefix of an object store such as S3.
 
 Both are the same few operations by name, so that nothing else has to know which it is. The rule
 of both: a file is there whole or not at all, and in the order in which files were written.

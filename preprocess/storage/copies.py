@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from preprocess.atomic import write_bytes
+from preprocess.storage.atomic import write_bytes
 from preprocess.storage.interface import LocalCopy, StorageError
 from preprocess.storage.store import ObjectStore, Stored
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.atomic import write_bytes
+from preprocess.storage.atomic import write_bytes
 from preprocess.storage.interface import LOCK, LocalCopy, Storage
 
 

@@ -11,8 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from preprocess.atomic import write_json, write_text
 from preprocess.cohort import Cohort, read_manifest
+from preprocess.storage.atomic import write_json, write_text
 from preprocess.summary.table_1 import COLUMNS, IFR_THRESHOLD, TableRow
 from preprocess.summary.tally import Tally
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from preprocess.cohort import Sequence
-from preprocess.drawing import COLOURS, GREY, INK, Figure, draw
+from preprocess.console.drawing import COLOURS, GREY, INK, Figure, draw
 from preprocess.summary.anchors import (
     BACKGROUND_IOU,
     FOREGROUND_IOU,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from preprocess.cohort import Phase, Sequence
-from preprocess.drawing import Figure, draw, panels
+from preprocess.console.drawing import Figure, draw, panels
 
 POSITIONS = 100
 """Steps from a cine's first frame to its last."""

@@ -10,8 +10,8 @@ import jinja2
 from markupsafe import Markup
 
 from preprocess.cohort import BoxSource, Cohort, Verdict
-from preprocess.drawing import Figure, page_style
-from preprocess.progress import track
+from preprocess.console.drawing import Figure, page_style
+from preprocess.console.progress import track
 from preprocess.summary.anchors import box_sides
 from preprocess.summary.contact_sheet import ContactSheet, contact_sheet, kind
 from preprocess.summary.figures import angle_scatter, box_sizes, ifr_split

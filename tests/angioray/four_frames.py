@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from angioray.evaluate import JudgedFrames, Matched
-from angioray.matching import FloatArray
+from angioray.evaluation.detection import JudgedFrames, Matched
+from angioray.evaluation.matching import FloatArray
 
 A = (0.0, 0.0, 10.0, 10.0)
 B = (50.0, 50.0, 60.0, 60.0)

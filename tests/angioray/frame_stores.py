@@ -4,8 +4,8 @@ from typing import Literal
 
 import torch
 
-from angioray.frames import FrameStore, mean_grey
-from angioray.residence import Residence
+from angioray.training.frame_placement import Residence
+from angioray.training.frames import FrameStore, mean_grey
 
 CPU = torch.device("cpu")
 

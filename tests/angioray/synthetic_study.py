@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from angioray.detector_job import coco_results
-from angioray.evaluate import detector_metrics, fixed_predictions
-from angioray.fixed_boxes import best_fixed_boxes
-from angioray.frame_index import FrameIndex
-from angioray.view_metrics import view_metrics
+from angioray.evaluation.detection import detector_metrics, fixed_predictions
+from angioray.evaluation.fixed_boxes import best_fixed_boxes
+from angioray.evaluation.views import view_metrics
+from angioray.study.detector_task import coco_results
+from angioray.study.frame_index import FrameIndex
 from preprocess.cohort import (
     Box,
     Cohort,
@@ -25,7 +25,7 @@ from preprocess.cohort import (
     write_annotations,
     write_manifest,
 )
-from preprocess.display import Display
+from preprocess.cohort.display import Display
 
 SIDE, LENGTH, REFERENCE, FOLDS = 128, 12, 6, 5
 CLASSES = ("LCA", "RCA")

@@ -13,20 +13,21 @@ import time
 from pathlib import Path
 
 import pytest
-from synthetic_study import write_cohort, write_study
 
-from angioray import demo, demo_progress
-from angioray.demo import carry_out, outcome
-from angioray.demo_progress import Command, Stage
+from angioray.demo import __main__ as demo
+from angioray.demo import progress as demo_progress
+from angioray.demo.__main__ import carry_out, outcome
+from angioray.demo.progress import Command, Stage
 from angioray.report import write_report
+from tests.angioray.synthetic_study import write_cohort, write_study
 
 PATIENCE_S = 120.0
 SCRIPT = """\
 import sys
 from pathlib import Path
-from angioray.demo import carry_out
-from angioray.demo_progress import Command, Stage
-from preprocess.command_line import run
+from angioray.demo.__main__ import carry_out
+from angioray.demo.progress import Command, Stage
+from preprocess.console.command_line import run
 
 def stages() -> None:
     child = Command(5, ("-c", sys.argv[1]))
@@ -113,7 +114,7 @@ def on_a_terminal(tmp_path: Path) -> tuple[subprocess.Popen[bytes], int]:
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, SLEEPER],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(demo.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(demo.__file__).parents[2])},
         stderr=theirs,
         start_new_session=True,
     )

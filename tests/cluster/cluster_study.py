@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from command_processes import Running
-from settings import TOY
+from tests.angioray.settings import TOY
+from tests.end_to_end.command_processes import Running
 
 TRAINING_WORKER = "TrainWorker"
 """In the title of a Ray process that trains."""

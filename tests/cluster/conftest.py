@@ -8,12 +8,12 @@ from dataclasses import asdict
 import pytest
 import torch
 import yaml
-from cluster_study import RUNS, SETTINGS, ToyStudy
 
-from angioray.execution import Executor
-from angioray.step import World
-from angioray.study import Study
+from angioray.study.executor import Executor
+from angioray.study.study import Study
+from angioray.training.step import World
 from preprocess.cohort import Cohort
+from tests.cluster.cluster_study import RUNS, SETTINGS, ToyStudy
 
 
 @pytest.fixture(scope="session")

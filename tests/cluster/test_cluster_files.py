@@ -7,8 +7,9 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from command_processes import REPOSITORY
 from ray.autoscaler._private.util import prepare_config, validate_config
+
+from tests.end_to_end.command_processes import REPOSITORY
 
 FILES = ["cluster.yaml", "cluster-onprem.yaml"]
 

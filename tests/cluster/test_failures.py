@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_study import RUNS, ToyStudy, fill, training_workers
-from command_processes import Watch
-from run_folders import half_done, predictions, results
+
+from tests.cluster.cluster_study import RUNS, ToyStudy, fill, training_workers
+from tests.end_to_end.command_processes import Watch
+from tests.end_to_end.run_folders import half_done, predictions, results
 
 pytestmark = pytest.mark.slow
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_study import RUNS, ToyStudy
-from command_processes import PATIENCE_S, Watch
-from run_folders import half_done, predictions
-from s3_server import S3
 
-from angioray.nodes import problem_here
+from angioray.cluster.nodes import problem_here
 from preprocess.cohort import Cohort
+from tests.cluster.cluster_study import RUNS, ToyStudy
+from tests.end_to_end.command_processes import PATIENCE_S, Watch
+from tests.end_to_end.run_folders import half_done, predictions
+from tests.s3_server import S3
 
 pytestmark = pytest.mark.slow
 

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_study import RUNS, ToyStudy
-from command_processes import Watch
 from moto.core.authorization import enable_iam_authentication
-from s3_server import S3
 
 from angioray.cv import cv
 from angioray.report import write_report
 from angioray.report.__main__ import report
-from angioray.status import status
-from preprocess.command_line import run as run_command
+from angioray.study.status import status
+from preprocess.console.command_line import run as run_command
 from preprocess.storage import open_storage
+from tests.cluster.cluster_study import RUNS, ToyStudy
+from tests.end_to_end.command_processes import Watch
+from tests.s3_server import S3
 
 pytestmark = pytest.mark.slow
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster_study import RUNS, ToyStudy
-from command_processes import PATIENCE_S, REPOSITORY, run
-from run_folders import half_done, predictions
+
+from tests.cluster.cluster_study import RUNS, ToyStudy
+from tests.end_to_end.command_processes import PATIENCE_S, REPOSITORY, run
+from tests.end_to_end.run_folders import half_done, predictions
 
 pytestmark = pytest.mark.slow
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from command_processes import run
-from road import Road
 
-from angioray.execution import Executor
-from angioray.step import World
-from angioray.study import Study, settings_from_dict
+from angioray.study.executor import Executor
+from angioray.study.settings import settings_from_dict
+from angioray.study.study import Study
+from angioray.training.step import World
 from preprocess.cohort import Cohort
+from tests.end_to_end.command_processes import run
+from tests.end_to_end.road import Road
 
 TINY = """\
 folds: 2

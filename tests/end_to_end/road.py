@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import pydicom
 
 Said = dict[str, subprocess.CompletedProcess[str]]
 
@@ -40,3 +43,23 @@ class Road:
         """The arguments that begin or continue the study in another folder."""
         fixed = ("angioray.cv", self.cohort, "--config", self.settings, "--all-folds")
         return (*fixed, "--runs", runs, *options)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def identifiers(archive: Path) -> Iterator[str]:
+    """Whatever the archive's headers and paths tell of a person, an institution or an exam."""
+    for path in files(archive / "dicom"):
+        yield from (part.partition(".")[0] for part in path.relative_to(archive / "dicom").parts)
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        yield header.PatientID
+        yield str(header.PatientName)
+        yield header.PatientName.family_name
+        for keyword in (
+            *("PatientBirthDate", "StudyDate", "AccessionNumber", "InstitutionName"),
+            *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "StationName"),
+            *("ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName"),
+        ):
+            yield str(header[keyword].value)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command_processes import REPOSITORY, run
 
-from angioray.demo import stages
+from angioray.demo.__main__ import stages
 from preprocess.cohort import Cohort
+from tests.end_to_end.command_processes import REPOSITORY, run
 
 COMMANDS = [
     *(f"preprocess {name}" for name in ("phantom", "ingest", "propagate", "summary", "import")),
@@ -242,7 +242,7 @@ def test_what_the_readme_shows_can_be_typed(
     monkeypatch.chdir(REPOSITORY)  # where its relative paths to settings lead
     # Parsed and checked as ever, and then not carried out.
     monkeypatch.setattr(
-        "preprocess.command_line._call",
+        "preprocess.console.command_line._call",
         lambda command, parser, values, prog: parser.instantiate(values),
     )
     # What a sweep writes takes the place of the settings that it began with.
@@ -278,7 +278,7 @@ def test_what_the_demo_gives_can_be_typed(
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setattr(
-        "preprocess.command_line._call",
+        "preprocess.console.command_line._call",
         lambda command, parser, values, prog: parser.instantiate(values),
     )
     assert call(monkeypatch, *command[1:]) == 0, capsys.readouterr().err

@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_processes import Watch, run
-from road import Road
-from run_folders import half_done, history, predictions, results
 
 from angioray.report.runs import ReportedStudy
-from angioray.selection import CohortIndex
-from angioray.study import StudySettings
+from angioray.study.selection import CohortIndex
+from angioray.study.settings import StudySettings
 from preprocess.cohort import Cohort
+from tests.end_to_end.command_processes import Watch, run
+from tests.end_to_end.road import Road
+from tests.end_to_end.run_folders import half_done, history, predictions, results
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_processes import run
-from road import Road
-from test_road import files, identifiers
+
+from tests.end_to_end.command_processes import run
+from tests.end_to_end.road import Road, files, identifiers
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_processes import run
+
+from tests.end_to_end.command_processes import run
 
 DATA = Path(os.environ.get("ANGIORAY_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 

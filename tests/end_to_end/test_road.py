@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 
-import pydicom
 import pytest
-from road import Road
+
+from tests.end_to_end.road import Road, files, identifiers
 
 RUNS = {
     *("view-64-fold0", "view-64-fold1"),
@@ -27,10 +25,6 @@ RUN_FILES = {
         "weights-000030.safetensors",
     ),
 }
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize(
@@ -99,22 +93,6 @@ def test_what_is_private_is_for_its_owner_alone(road: Road) -> None:
     private = road.folder / "cohort.private.jsonl"
     assert private.stat().st_mode & 0o077 == 0
     assert not private.is_relative_to(road.cohort)
-
-
-def identifiers(archive: Path) -> Iterator[str]:
-    """Whatever the archive's headers and paths tell of a person, an institution or an exam."""
-    for path in files(archive / "dicom"):
-        yield from (part.partition(".")[0] for part in path.relative_to(archive / "dicom").parts)
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-        yield header.PatientID
-        yield str(header.PatientName)
-        yield header.PatientName.family_name
-        for keyword in (
-            *("PatientBirthDate", "StudyDate", "AccessionNumber", "InstitutionName"),
-            *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "StationName"),
-            *("ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName"),
-        ):
-            yield str(header[keyword].value)
 
 
 def test_nobody_is_named_in_any_byte(road: Road) -> None:

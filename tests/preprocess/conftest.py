@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_archive import Archive
+
+from tests.preprocess.tiny_archive import Archive
 
 
 @pytest.fixture

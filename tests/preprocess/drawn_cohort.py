@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tiny_archive import SIZE, noise
-
 from preprocess.cohort import (
     Box,
     BoxSource,
@@ -19,7 +17,8 @@ from preprocess.cohort import (
     write_annotations,
     write_manifest,
 )
-from preprocess.display import Display
+from preprocess.cohort.display import Display
+from tests.preprocess.tiny_archive import SIZE, noise
 
 
 def sequence(name: str, patient: str, view: str | None, *, healthy: bool = False) -> Sequence:

@@ -18,7 +18,7 @@ SIZE = 32
 SLOWLY = """
 import time
 from preprocess.__main__ import main
-from preprocess.journal import Journal
+from preprocess.ingest.journal import Journal
 
 append = Journal.append
 

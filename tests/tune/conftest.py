@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from command_processes import run
-from settings import TOY
-from toy_sweep import SPACE, ToySweep
 
 from preprocess.cohort import Cohort
-from tune.space import plain
+from tests.angioray.settings import TOY
+from tests.end_to_end.command_processes import run
+from tests.tune.toy_sweep import SPACE, ToySweep
+from tune.space.space import plain
 
 
 @pytest.fixture(scope="session")

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from settings import TOY
 
-from angioray.run_folder import MetricsLog
-from angioray.selection import CohortIndex
-from angioray.step import World
-from angioray.study import Study, StudySettings, Task
+from angioray.study.selection import CohortIndex
+from angioray.study.settings import StudySettings, Task
+from angioray.study.study import Study
+from angioray.training.metrics_log import MetricsLog
+from angioray.training.step import World
 from preprocess.cohort import Cohort
+from tests.angioray.settings import TOY
 from tune.objective import Objective
-from tune.search import BY_BASE, Trial
-from tune.trial import TrialWorker, Workplace, end_trial
+from tune.search.trial import TrialWorker, Workplace, end_trial
+from tune.trials import BY_BASE, Trial
 
 torch.set_num_threads(1)  # as a worker has it
 CASES: list[tuple[Task, str]] = [("detector", "RCA"), ("view", "")]
@@ -60,7 +61,7 @@ def trained(cohort: Cohort, objective: Objective, folder: Path) -> tuple[Any, An
     for rung in range(len(rungs)):
         trial = worker.advance(trial, objective.base, rung, lambda *_: None)
     assert trial.reason is None, trial.reason
-    lines = [line["loss"] for line in MetricsLog.lines(place.folder(0))]
+    lines = [line["loss"] for line in MetricsLog.lines(place.folder(0).files)]
     return trial.curve, lines
 
 

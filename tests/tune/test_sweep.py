@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from command_processes import Running, Watch, psutil, run
-from toy_sweep import ACTOR, SAMPLES, ToySweep, ended, half_done, trials
 
-from angioray.execution import Executor
-from angioray.run_folder import RunFolder, alone_in
-from angioray.step import World
-from angioray.study import settings_from_dict
+from angioray.study.executor import Executor
+from angioray.study.run_folder import RunFolder, alone_in
+from angioray.study.settings import settings_from_dict
+from angioray.training.step import World
 from preprocess.cohort import Cohort
 from preprocess.storage import open_storage
+from tests.end_to_end.command_processes import Running, Watch, psutil, run
+from tests.tune.toy_sweep import ACTOR, SAMPLES, ToySweep, ended, half_done, trials
 from tune.objective import Objective
 
 pytestmark = pytest.mark.slow

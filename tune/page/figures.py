@@ -11,9 +11,9 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from preprocess.drawing import COLOURS, GREY, INK, Figure, draw, panels
+from preprocess.console.drawing import COLOURS, GREY, INK, Figure, draw, panels
 from tune.page.sweep import STATES, Sweep
-from tune.search import State, Trial
+from tune.trials import State, Trial
 
 BEST, BASE = COLOURS[0], COLOURS[1]
 MARKERS: Mapping[State, Mapping[str, Any]] = {

@@ -13,7 +13,7 @@ from optuna.distributions import (
 
 from tune.page.parameters import Parameter, shown
 from tune.page.sweep import Sweep
-from tune.search import Trial
+from tune.trials import Trial
 
 FEWEST = 10
 """Trials judged at one rung, below which shares would be noise."""

@@ -8,12 +8,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from preprocess.drawing import INK, Figure, draw
+from preprocess.console.drawing import INK, Figure, draw
 from tune.page.figures import BASE, base_name
 from tune.page.parameters import Parameter, shown
 from tune.page.score_colours import Colour, ScoreColours
 from tune.page.sweep import Sweep
-from tune.search import Trial
+from tune.trials import Trial
 
 _JITTER = 0.012
 _NOT_SET = -0.14

@@ -8,12 +8,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from preprocess.drawing import COLOURS, INK, Figure, draw
+from preprocess.console.drawing import COLOURS, INK, Figure, draw
 from tune.page.figures import BASE, MARKERS
 from tune.page.parameters import Parameter
 from tune.page.score_colours import ScoreColours
 from tune.page.sweep import STATES, Sweep
-from tune.search import Trial
+from tune.trials import Trial
 
 ALPHA, GAMMA = "detector.focal_alpha", "detector.focal_gamma"
 _AREAS = {"finished": 75, "stopped": 48, "running": 42, "failed": 48}

@@ -10,7 +10,7 @@ from typing import Any
 
 from angioray.report.tables import NOTHING
 from tune.page.sweep import Sweep
-from tune.search import Trial
+from tune.trials import Trial
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

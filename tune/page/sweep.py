@@ -8,8 +8,8 @@ from typing import Any
 
 from preprocess.cohort import phantom_notice
 from preprocess.storage import Location, Storage, open_storage
-from tune.search import State, Trial, best_of
-from tune.sweep_folder import SCHEMA_VERSION, SWEEP_FILE, TRIALS_FILE
+from tune.results import SCHEMA_VERSION, SWEEP_FILE, TRIALS_FILE
+from tune.trials import State, Trial, best_of
 
 STATES: tuple[State, ...] = ("finished", "stopped", "running", "failed")
 """In the order in which they are shown."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from angioray.report.page import plain_table
 from angioray.report.tables import NOTHING, Row, Table
-from preprocess.progress import duration
+from preprocess.console.progress import duration
 from tune.page.parameters import Parameter, shown
 from tune.page.sweep import STATES, Sweep
-from tune.search import Trial
+from tune.trials import Trial
 
 
 def space_table(sweep: Sweep, parameters: Sequence[Parameter]) -> Table:

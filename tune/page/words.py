@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from preprocess.progress import duration
+from preprocess.console.progress import duration
 from tune.page.parameters import Parameter
 from tune.page.sweep import Sweep
 

@@ -1,0 +1,142 @@
+"""What the nodes bear: lanes by cores, GPUs and memory, shares of a GPU, and disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from angioray.cluster.flops import GPU_FLOP_PER_S
+from angioray.cluster.footprint import DEVICE_BYTES, PROCESS_BYTES, Footprint
+from angioray.cluster.lane_settings import LaneSettings
+from angioray.cluster.nodes import Node
+from angioray.study.matrix import Run
+from angioray.study.study import Study
+from angioray.training.precision import Precision, forward_dtype, precision_in_words
+from preprocess.storage import FolderStorage, LocalCopy
+
+STEP_LAUNCH_S = 0.02
+"""Assumed time per step in which a GPU waits for the host: what makes sharing it worth while."""
+MOST_PER_GPU = 8
+DISK_SPARE = 1.1
+GIGA = 1e9
+
+
+def device_of(nodes: Sequence[Node], settings: LaneSettings) -> str:
+    """The type of those that runs train on."""
+    some = settings.grow or any(node.gpus for node in nodes)
+    return "cuda" if some and settings.gpus != 0 else "cpu"
+
+
+def arithmetic_of(
+    precision: Precision, nodes: Sequence[Node], device: str
+) -> tuple[torch.dtype, str]:
+    """What forward passes compute in on every node, the costlier where they differ; in words."""
+    able = [device in node.bfloat16 for node in nodes if device == "cpu" or node.gpus]
+    on_all = {device} if all(able) else set()
+    words = precision_in_words(precision, device, on_all)
+    if precision == "auto" and any(able) and not all(able):
+        words = (
+            "Forward passes in bfloat16 on the nodes that compute in it and in float32 on the "
+            "others; for the same in all runs give `--precision fp32`."
+        )
+    return forward_dtype(precision, device, on_all), words
+
+
+def lanes_that_fit(
+    nodes: Sequence[Node], settings: LaneSettings, gpus: float, most_bytes: int, least_bytes: int
+) -> tuple[int, str]:
+    """How many lanes of one rank fit, and what limits them. Every process must fit into a node.
+
+    A run takes ``most_bytes`` where its frames are at hand; it can do with ``least_bytes``, its
+    frames elsewhere (:mod:`angioray.training.frame_placement`).
+    """
+    if settings.grow:
+        return (settings.lanes or 1) * (settings.ranks or 1), "as many as the cluster may grow to"
+    fit, limits = 0, set()
+    for node in nodes:
+        counts = {"CPU cores": int(node.cpus // settings.cpus)}
+        if gpus:
+            per_gpu = int(1 // gpus) if gpus < 1 else 0
+            counts["GPUs"] = int(node.gpus) * per_gpu if per_gpu else int(node.gpus // gpus)
+        host = PROCESS_BYTES + (0 if gpus else most_bytes)
+        if node.memory and settings.lanes is None:
+            alone = node.memory >= PROCESS_BYTES + (0 if gpus else least_bytes)
+            counts["memory"] = max(node.memory // host, int(alone))
+        fit += min(counts.values())
+        limits.add(min(counts, key=lambda name: counts[name]))
+    ranks = settings.ranks or 1
+    if fit < ranks:
+        kinds = sorted({describe_node(node) for node in nodes})
+        has = "; ".join(kinds) or "no node that takes work"
+        raise ValueError(
+            f"The cluster has {has}, but one run needs {ranks} x ({gpus:g} GPUs, "
+            f"{settings.cpus:g} CPU cores, {(PROCESS_BYTES + least_bytes) / GIGA:.1f} GB of "
+            "memory), each within one node. Lower `--lanes.cpus`, `--lanes.gpus` or "
+            "`--lanes.ranks`, or the batch size, or start a larger cluster."
+        )
+    smallest = min((node.gpu_memory for node in nodes if node.gpu_memory), default=0)
+    if gpus and smallest and least_bytes + DEVICE_BYTES > smallest * max(1.0, gpus):
+        raise ValueError(
+            f"One run needs about {(least_bytes + DEVICE_BYTES) / GIGA:.1f} GB on its GPU, but "
+            f"the smallest has {smallest / GIGA:.1f} GB. Lower the batch size or the frames' size, "
+            "or use nodes with larger GPUs."
+        )
+    return fit, f"limited by {' and '.join(sorted(limits))}"
+
+
+def gpu_share(
+    runs: int, busy: float, device_bytes: int, nodes: Sequence[Node], settings: LaneSettings
+) -> float:
+    """GPUs of one process: a fraction where one run alone would leave the GPU idle."""
+    gpus = sum(node.gpus for node in nodes)
+    memory = min((node.gpu_memory for node in nodes if node.gpus), default=0)
+    if runs <= gpus or not memory or (settings.ranks or 1) > 1:
+        return 1.0
+    cores = min(node.cpus / node.gpus / settings.cpus for node in nodes if node.gpus)
+    fits = memory // (device_bytes + DEVICE_BYTES)
+    most = min(MOST_PER_GPU, int(1 / busy), fits, int(cores), math.ceil(runs / gpus))
+    return 1 / max(1, most)
+
+
+def busy_share(flop: float, steps: int, dtype: torch.dtype) -> float:
+    """The share of its time that a GPU computes, if it has one run alone."""
+    step_s = flop / steps / GPU_FLOP_PER_S[dtype]
+    return step_s / (step_s + STEP_LAUNCH_S)
+
+
+def most_ranks(study: Study, run: Run) -> int:
+    """Ranks that leave a run's numbers alone, up to rounding.
+
+    Batch statistics are of a rank's share of the batch; only frozen norms are the same.
+    """
+    if run.task != "detector" or not study.settings.detector.frozen_batch_norm:
+        return 1
+    return math.gcd(study.settings.detector.batch_size, 8)
+
+
+def disk_bytes(needs: Sequence[Footprint], lanes: int) -> int:
+    """Every run keeps its weights; each lane holds two checkpoints while one replaces the other."""
+    peaks = sorted((need.peak for need in needs), reverse=True)[:lanes]
+    return int(DISK_SPARE * (sum(need.kept for need in needs) + sum(peaks)))
+
+
+def refuse_without_room(copy: LocalCopy) -> None:
+    """Frames of a cohort in an object store are copied to where they are read."""
+    missing, free = copy.missing_bytes(), FolderStorage(copy.path).free_bytes()
+    if free is not None and missing > free:
+        raise ValueError(
+            f"Copying the cohort from {copy.location} needs {missing / GIGA:.1f} GB in "
+            f"{copy.path.parent} on each node, but {free / GIGA:.1f} GB are free here. Make room, "
+            "or name another folder in the environment variable ANGIORAY_CACHE."
+        )
+
+
+def describe_node(node: Node) -> str:
+    words = [f"{node.gpus:g} GPUs", f"{node.cpus:g} CPU cores"]
+    if node.gpu_memory:
+        words[0] += f" of {node.gpu_memory / GIGA:.0f} GB"
+    if node.memory:
+        words.append(f"{node.memory / GIGA:.0f} GB of memory")
+    return ", ".join(words)

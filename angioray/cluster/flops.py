@@ -1,0 +1,145 @@
+"""What a run costs: counted operations, and the time they take at a measured or assumed rate."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from angioray.models.backbone import Backbone
+from angioray.models.classifier import view_classifier
+from angioray.models.retinanet import RetinaNet, RetinaNetSettings
+from angioray.study.matrix import Run
+from angioray.study.run_folder import RunFolder
+from angioray.study.selection import CohortIndex
+from angioray.study.settings import StudySettings
+from angioray.study.study import Study
+
+Kind = tuple[str, int]
+"""A run's task and input size."""
+
+TRAINING_PASSES = 3
+"""A training step costs the forward pass and about twice that for the gradients."""
+
+CPU_CORE_FLOP_PER_S = {torch.bfloat16: 1.2e11, torch.float32: 5e10}
+"""Assumed until a run has finished: one core with bfloat16 units, and one with AVX2."""
+GPU_FLOP_PER_S = {torch.bfloat16: 2.0e14, torch.float32: 2.0e13}
+"""Assumed until a run has finished: a quarter of an H100's dense bfloat16 peak, and less than half
+of its peak in float32."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Operations per second of one lane.
+
+    Attributes:
+        measured: by kind of run, where one of the kind has finished: networks and sizes differ in
+            how near they come to what the hardware can do.
+        otherwise: for the kinds of which none has.
+        source: where the numbers come from, in words.
+    """
+
+    measured: Mapping[Kind, float]
+    otherwise: float
+    source: str
+
+    def of(self, run: Run) -> float:
+        """The rate expected of a run."""
+        return self.measured.get(_kind(run), self.otherwise)
+
+
+def run_flop(study: Study, index: CohortIndex, run: Run) -> float:
+    """Floating-point operations of a run's training."""
+    if run.task == "detector":
+        frames = study.settings.detector.steps * study.settings.detector.batch_size
+    else:
+        view = study.settings.view
+        sequences = study.fold(run).train
+        frames = view.epochs * len(index.view_frames(sequences, view.frames_per_sequence))
+    return frames * frame_flop(study.settings, run)
+
+
+def frame_flop(settings: StudySettings, run: Run) -> float:
+    """Floating-point operations of training on one frame, on the average of a run."""
+    if run.task == "detector":
+        return TRAINING_PASSES * _detector_flop(_architecture(settings.detector))
+    view = settings.view
+    # In the frozen stage gradients stop at layer4; a third of the passes is a fair account of it.
+    frozen = view.frozen_epochs / view.epochs if view.epochs else 0
+    return _view_flop(view.backbone, run.size) * (TRAINING_PASSES - frozen)
+
+
+def lane_rates(
+    study: Study, index: CohortIndex, *, gpus_per_lane: float, cpus: float, dtype: torch.dtype
+) -> Rates:
+    """The rates of this study's finished runs, or an assumption where none is finished."""
+    flop: defaultdict[Kind, float] = defaultdict(float)
+    seconds: defaultdict[Kind, float] = defaultdict(float)
+    finished = 0
+    for run in study.runs:
+        folder = RunFolder.of(study.folder, run)
+        if folder.finished:
+            finished += 1
+            flop[_kind(run)] += run_flop(study, index, run)
+            seconds[_kind(run)] += folder.result()["seconds"]
+    if took := sum(seconds.values()):
+        return Rates(
+            {kind: flop[kind] / seconds[kind] for kind in flop if seconds[kind]},
+            sum(flop.values()) / took,
+            f"measured on {finished} finished run{'s' if finished > 1 else ''}",
+        )
+    if gpus_per_lane:
+        assumed = GPU_FLOP_PER_S[dtype] * gpus_per_lane
+        return Rates({}, assumed, "assumed for a recent data-centre GPU")
+    return Rates({}, CPU_CORE_FLOP_PER_S[dtype] * cpus, "assumed for recent CPU cores")
+
+
+def _kind(run: Run) -> Kind:
+    return (run.task, run.size)
+
+
+def run_steps(study: Study, index: CohortIndex, run: Run) -> int:
+    """Optimiser steps of a run."""
+    if run.task == "detector":
+        return study.settings.detector.steps
+    view = study.settings.view
+    frames = len(index.view_frames(study.fold(run).train, view.frames_per_sequence))
+    return view.epochs * -(-frames // view.batch_size)
+
+
+def _architecture(settings: RetinaNetSettings) -> RetinaNetSettings:
+    """The settings that operations depend on, so that they are counted once for all others."""
+    return RetinaNetSettings(
+        size=settings.size,
+        backbone=settings.backbone,
+        weights=settings.weights,
+        frozen_batch_norm=settings.frozen_batch_norm,
+        levels=settings.levels,
+        channels=settings.channels,
+        anchors=settings.anchors,
+    )
+
+
+@lru_cache
+def _detector_flop(settings: RetinaNetSettings) -> float:
+    with torch.device("meta"):
+        return _forward_flop(RetinaNet(settings, pretrained=False), settings.size)
+
+
+@lru_cache
+def _view_flop(backbone: Backbone, size: int) -> float:
+    with torch.device("meta"):
+        return _forward_flop(view_classifier(backbone, "none", 2), size)
+
+
+def _forward_flop(model: nn.Module, size: int) -> float:
+    model.eval()  # batch norms refuse to learn from a single value per channel
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model(torch.empty(1, 1, size, size, device="meta"))
+    return float(counter.get_total_flops())

@@ -1,0 +1,108 @@
+"""What a lane's processes do: runs from the queue, one after the other, until none is left."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import ray
+import ray.train.torch
+import torch.distributed
+
+from angioray.cluster.nodes import share_here
+from angioray.cluster.queue import PROGRESS_EVERY_S
+from angioray.study.executor import Executor, reason_of, stops_all
+from angioray.study.matrix import Run
+from angioray.study.run_folder import RunFolder
+from angioray.study.study import Study
+from angioray.training.step import World
+from preprocess.cohort import Cohort
+
+
+def work(config: dict[str, Any]) -> None:
+    """A lane's rank, from its start to the end of the queue."""
+    context = ray.train.get_context()
+    world = World(
+        ray.train.torch.get_device(),
+        context.get_world_rank(),
+        context.get_world_size(),
+        share_here(config["cpus"], config["gpus"]),
+    )
+    queue, lane = config["queue"], config["lane"]
+    node = ray.util.get_node_ip_address()
+    ray.get(queue.join.remote(lane, ray.get_runtime_context().current_actor))
+    try:
+        study = Study.open(config["runs"])
+        cohort = Cohort.open(config["cohort"])
+    except (ValueError, OSError) as problem:
+        ray.get(queue.reject.remote(lane, f"node {node} does not see the study: {problem}"))
+        return
+    if cohort.digest != config["digest"]:
+        ray.get(
+            queue.reject.remote(
+                lane, f"another cohort lies in {cohort.copy.location} on node {node}"
+            )
+        )
+        return
+    worker = _Worker(Executor(study, cohort, world), study, queue, lane, world)
+    while (name := _next_run(queue, lane, world, wide=config["wide"], node=node)) is not None:
+        worker.carry_out(study.run(name))
+
+
+def _next_run(queue: Any, lane: int, world: World, *, wide: bool, node: str) -> str | None:
+    """The lead rank asks the queue; all ranks of the lane do the same run."""
+    name = [ray.get(queue.take.remote(lane, wide=wide, node=node)) if world.leads else None]
+    if world.size > 1:
+        torch.distributed.broadcast_object_list(name)
+    return name[0]
+
+
+class _Worker:
+    """One rank of a lane with what it needs for a run."""
+
+    def __init__(
+        self, executor: Executor, study: Study, queue: Any, lane: int, world: World
+    ) -> None:
+        self._executor, self._study = executor, study
+        self._queue, self._lane, self._world = queue, lane, world
+        self._told = 0.0
+
+    def carry_out(self, run: Run) -> None:
+        """Execute a run and tell the queue how it ended."""
+        folder = RunFolder.of(self._study.folder, run)
+        try:
+            with ExitStack() as held:
+                if self._world.leads:
+                    held.enter_context(folder.locked())
+                if self._world.size > 1:
+                    # No rank reads a checkpoint that another process may still replace.
+                    torch.distributed.barrier()
+                metrics = self._executor.execute(run, self._progress_of(run))
+        except Exception as problem:  # noqa: BLE001 - one run's failure must not end the lane
+            self._fail(run, folder, problem)
+        else:
+            if self._world.leads:
+                ray.get(self._queue.finish.remote(self._lane, run.name, metrics))
+
+    def _progress_of(self, run: Run) -> Any:
+        def progress(done: int, steps: int, values: dict[str, float]) -> None:
+            now = time.monotonic()
+            if self._world.leads and (done == steps or now - self._told > PROGRESS_EVERY_S):
+                self._told = now
+                self._queue.progress.remote(self._lane, run.name, done, steps, values)
+
+        return progress
+
+    def _fail(self, run: Run, folder: RunFolder, problem: Exception) -> None:
+        reason = reason_of(problem)
+        with suppress(OSError):  # the disk may be what failed; the queue knows the reason too
+            folder.fail(reason, traceback.format_exc())
+        if stops_all(problem):
+            ray.get(self._queue.halt.remote(reason.rstrip(".")))
+        ray.get(self._queue.fail.remote(self._lane, run.name, reason))
+        self._executor.release()
+        if self._world.size > 1:
+            # The other ranks may wait in an exchange for this one: only an end frees them.
+            raise problem

@@ -1,0 +1,193 @@
+"""The plan of a study: what runs where, in which order and for how long, before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from angioray.cluster.capacity import (
+    GIGA,
+    arithmetic_of,
+    busy_share,
+    describe_node,
+    device_of,
+    disk_bytes,
+    gpu_share,
+    lanes_that_fit,
+    most_ranks,
+    refuse_without_room,
+)
+from angioray.cluster.flops import Rates, lane_rates, run_flop, run_steps
+from angioray.cluster.footprint import Footprint
+from angioray.cluster.lane_settings import LaneSettings
+from angioray.cluster.nodes import Node
+from angioray.cluster.queue import Entry
+from angioray.cluster.schedule import Piece, Schedule, best_schedule
+from angioray.study.matrix import Run
+from angioray.study.selection import CohortIndex
+from angioray.study.study import Study
+
+
+@dataclass(frozen=True)
+class LaneGroup:
+    """Lanes of one kind.
+
+    Attributes:
+        lanes: how many there are.
+        ranks: processes of each.
+        cpus: cores of a process.
+        gpus: GPUs of a process.
+        wide: whether they do the queue's wide runs.
+    """
+
+    lanes: int
+    ranks: int
+    cpus: float
+    gpus: float
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was decided, and why.
+
+    Attributes:
+        groups: the lanes; those of several ranks start as narrow ones end.
+        entries: the runs, in the order they should start.
+        rates: operations per second that the times rest on.
+        makespan_s: until the last run ends, without the lanes' start.
+        disk_bytes: needed at most, beyond what is there.
+        free_bytes: there are; None where the runs folder has no bounds.
+        notes: sentences that say what was found and decided.
+    """
+
+    groups: tuple[LaneGroup, ...]
+    entries: tuple[Entry, ...]
+    rates: Rates
+    makespan_s: float
+    disk_bytes: int
+    free_bytes: int | None
+    notes: tuple[str, ...]
+
+    @property
+    def at_once(self) -> int:
+        """Runs at once."""
+        return max((group.lanes for group in self.groups), default=0)
+
+
+def make_plan(
+    study: Study,
+    index: CohortIndex,
+    todo: Sequence[Run],
+    settings: LaneSettings,
+    nodes: Sequence[Node],
+) -> Plan:
+    """Cut the nodes into lanes and put the runs in order.
+
+    Args:
+        study: whose runs they are.
+        index: its cohort.
+        todo: the runs that are to be done.
+        settings: what one process needs.
+        nodes: what there is.
+
+    Raises:
+        ValueError: not even one lane fits, or the disk is too small; with numbers.
+    """
+    device = device_of(nodes, settings)
+    dtype, arithmetic = arithmetic_of(study.settings.precision, nodes, device)
+    flop = {run.name: run_flop(study, index, run) for run in todo}
+    needs: dict[object, Footprint] = {}
+    for run in todo:
+        if run.frames_key not in needs:
+            needs[run.frames_key] = Footprint.of(study, index, run, dtype)
+    most = max((need.device for need in needs.values()), default=0)
+    least = max((need.training for need in needs.values()), default=0)
+    gpus = settings.gpus
+    if gpus is None:
+        steps = {run.name: run_steps(study, index, run) for run in todo}
+        busy = max((busy_share(flop[name], steps[name], dtype) for name in flop), default=1.0)
+        gpus = gpu_share(len(todo), busy, most, nodes, settings)
+    gpus = gpus if device == "cuda" else 0.0
+    slots, limit = lanes_that_fit(nodes, settings, gpus, most, least)
+    rates = lane_rates(study, index, gpus_per_lane=gpus, cpus=settings.cpus, dtype=dtype)
+    pieces = [
+        Piece(run.name, flop[run.name] / rates.of(run), most_ranks(study, run)) for run in todo
+    ]
+    lanes = min(slots, settings.lanes or slots)
+    schedule = _schedule(pieces, lanes, settings, gpus, nodes)
+    groups = _groups(schedule, lanes, settings, gpus)
+    disk = disk_bytes([needs[run.frames_key] for run in todo], sum(group.lanes for group in groups))
+    free = study.folder.free_bytes()
+    if todo and free is not None and disk > free:
+        raise ValueError(
+            f"The study needs {disk / GIGA:.1f} GB for weights and checkpoints in {study.folder}, "
+            f"but {free / GIGA:.1f} GB are free there. Make room, or give another `--runs`."
+        )
+    if todo:
+        refuse_without_room(index.cohort.copy)
+    entries = _entries(todo, pieces, schedule)
+    notes = (*_notes(nodes, groups, len(todo), limit), arithmetic)
+    return Plan(groups, entries, rates, schedule.makespan_s, disk, free, notes)
+
+
+def _schedule(
+    pieces: Sequence[Piece],
+    lanes: int,
+    settings: LaneSettings,
+    gpus: float,
+    nodes: Sequence[Node],
+) -> Schedule:
+    if settings.ranks is None:
+        node_gpus = int(max((node.gpus for node in nodes), default=0))
+        may_widen = gpus == 1.0 and not settings.grow and settings.lanes is None
+        return best_schedule(pieces, lanes, widest=node_gpus if may_widen else 1)
+    plain = best_schedule(pieces, max(1, lanes // settings.ranks))
+    if settings.ranks == 1:
+        return plain
+    return Schedule((), plain.narrow, settings.ranks, plain.makespan_s / settings.ranks)
+
+
+def _groups(
+    schedule: Schedule, slots: int, settings: LaneSettings, gpus: float
+) -> tuple[LaneGroup, ...]:
+    groups = []
+    if schedule.narrow:
+        lanes = min(slots, len(schedule.narrow))
+        groups.append(LaneGroup(lanes, 1, settings.cpus, gpus))
+    if schedule.wide:
+        most = settings.lanes if settings.ranks and settings.lanes else slots // schedule.ranks
+        lanes = max(1, min(most, len(schedule.wide)))
+        groups.append(LaneGroup(lanes, schedule.ranks, settings.cpus, gpus, wide=True))
+    return tuple(groups)
+
+
+def _entries(todo: Sequence[Run], pieces: Sequence[Piece], schedule: Schedule) -> tuple[Entry, ...]:
+    frames = {run.name: run.frames_key for run in todo}
+    seconds = {piece.name: piece.seconds for piece in pieces}
+    wide = set(schedule.wide)
+    return tuple(
+        Entry(name, frames[name], seconds[name], name in wide)
+        for name in (*schedule.narrow, *schedule.wide)
+    )
+
+
+def _notes(
+    nodes: Sequence[Node], groups: Sequence[LaneGroup], runs: int, limit: str
+) -> tuple[str, ...]:
+    kinds: dict[str, int] = {}
+    for node in nodes:
+        kinds[describe_node(node)] = kinds.get(describe_node(node), 0) + 1
+    found = "; ".join(f"{count} x {has}" if count > 1 else has for has, count in kinds.items())
+    notes = [f"Found {found or 'no node yet'}."]
+    for group in groups:
+        share = f"{group.gpus:g} GPUs, {group.cpus:g} CPU cores"
+        if group.wide and len(groups) > 1:
+            notes.append(
+                f"Then {group.lanes} at once on {group.ranks} GPUs each, so that none stands idle."
+            )
+        else:
+            notes.append(
+                f"{group.lanes} of {runs} runs at once ({limit}), each {group.ranks} x ({share})."
+            )
+    return tuple(notes)

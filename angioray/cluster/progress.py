@@ -1,0 +1,156 @@
+"""The study on the screen: the plan before it starts, and one live table while it runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from angioray.cluster.capacity import GIGA
+from angioray.cluster.plan import Plan
+from angioray.cluster.queue import Snapshot
+from angioray.study.matrix import Run
+from angioray.study.run_folder import RunFolder
+from angioray.study.study import Study
+from preprocess.console.progress import LINE_EVERY_S, duration
+
+MOST_ROWS = 24
+
+
+def print_plan(study: Study, runs: list[Run], plan: Plan) -> None:
+    """The matrix, what is done of it, the lanes, and the expected time and disk."""
+    entries = {entry.name: entry for entry in plan.entries}
+    ranks = {group.wide: group.ranks for group in plan.groups}
+    columns = ("run", "train", "validation", "state", "ranks", "time on one rank")
+    table = Table(*columns, caption="train and validation in sequences")
+    for run in runs:
+        fold = study.fold(run)
+        if entry := entries.get(run.name):
+            words = ("to do", str(ranks[entry.wide]), f"about {duration(entry.seconds)}")
+        else:
+            took = RunFolder.of(study.folder, run).result()["seconds"]
+            words = ("finished", "", f"took {duration(took)}")
+        table.add_row(run.name, str(len(fold.train)), str(len(fold.validation)), *words)
+    Console().print(table)
+    print(*plan.notes, sep="\n")
+    rates = sorted({plan.rates.of(run) / 1e12 for run in runs if run.name in entries})
+    at = " to ".join(dict.fromkeys(f"{rate:.2f}" for rate in (*rates[:1], *rates[-1:])))
+    print(
+        f"{len(entries)} of {len(runs)} runs to do, about {duration(plan.makespan_s)}"
+        + (f" at {at} TFLOP/s per process ({plan.rates.source})." if rates else ".")
+    )
+    free = "" if plan.free_bytes is None else f"; {plan.free_bytes / GIGA:.1f} GB are free"
+    print(
+        f"They need {plan.disk_bytes / GIGA:.1f} GB in {study.folder} at most{free}. "
+        "Nothing was started."
+    )
+
+
+class StudyProgress:
+    """A live table on a terminal; in a file or a pipe the same in lines, now and then."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Each run's expected time weighs what is done against what is left."""
+        self._seconds = {entry.name: entry.seconds for entry in plan.entries}
+        self._plan = plan
+        console = Console(stderr=True)
+        self._live = Live(console=console, auto_refresh=False) if sys.stderr.isatty() else None
+        self._start: tuple[float, float] | None = None
+        self._said: set[str] = set()
+        self._losses = 0
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> StudyProgress:
+        _say(*self._plan.notes)
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Bring the screen up to date."""
+        said = {f"{name} finished" for name in snapshot.finished}
+        said |= {f"{name} failed: {reason}" for name, reason in snapshot.failed.items()}
+        said |= {f"lane {lane} cannot work: {why}" for lane, why in snapshot.unfit.items()}
+        news = [*snapshot.losses[self._losses :], *sorted(said - self._said)]
+        self._said |= said
+        self._losses = len(snapshot.losses)
+        summary = self._summary(snapshot)
+        if self._live:
+            for line in news:
+                self._live.console.print(line, markup=False, highlight=False)
+            self._live.update(_table(snapshot, summary), refresh=True)
+            return
+        _say(*news)
+        if news or time.monotonic() - self._last_line > LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            _say(summary, *("  " + "  ".join(row) for row in _rows(snapshot)))
+
+    def _summary(self, snapshot: Snapshot) -> str:
+        if not (snapshot.running or snapshot.finished or snapshot.failed):
+            return f"starting workers, {len(snapshot.waiting)} runs waiting"
+        text = (
+            f"{len(snapshot.finished)} done, {len(snapshot.running)} running, "
+            f"{len(snapshot.waiting)} waiting, {len(snapshot.failed)} failed"
+        )
+        left = self._seconds_left(snapshot)
+        return text if left is None else f"{text}, about {duration(left)} left"
+
+    def _seconds_left(self, snapshot: Snapshot) -> float | None:
+        """From the work done since the first step was seen; a resumed run's earlier steps aside."""
+        ended = snapshot.finished.keys() | snapshot.failed.keys()
+        done = sum(self._seconds[name] for name in ended) + sum(
+            self._seconds[current.run] * current.done / current.steps
+            for current in snapshot.running.values()
+            if current.steps
+        )
+        if self._start is None and done:
+            self._start = (time.monotonic(), done)
+        if self._start is None or done <= self._start[1]:
+            return None
+        pace = (time.monotonic() - self._start[0]) / (done - self._start[1])
+        return pace * (sum(self._seconds.values()) - done)
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _table(snapshot: Snapshot, summary: str) -> Table:
+    columns = ("running", "on", "step", "loss", "frames/s", "left")
+    table = Table(*columns, title=summary, title_justify="left")
+    for row in _rows(snapshot):
+        table.add_row(*row)
+    return table
+
+
+def _rows(snapshot: Snapshot) -> list[list[str]]:
+    rows = []
+    for _, current in sorted(snapshot.running.items())[:MOST_ROWS]:
+        left, values = current.seconds_left, current.values
+        rows.append(
+            [
+                current.run,
+                current.node,
+                f"{current.done}/{current.steps}" if current.steps else "loading",
+                f"loss {values['loss']:.3f}" if values else "",
+                f"{values['frames_per_s']:.0f} frames/s" if values else "",
+                f"{duration(left)} left" if left is not None else "",
+            ]
+        )
+    if more := len(snapshot.running) - len(rows):
+        rows.append([f"and {more} more", "", "", "", "", ""])
+    return rows

@@ -1,0 +1,1 @@
+"""The demo: the public commands one after the other, from nothing to a report."""

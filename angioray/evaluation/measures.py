@@ -1,0 +1,106 @@
+"""What a measure is: a reduction of sums over frames, so that patients can be drawn anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from angioray.evaluation.matching import FloatArray, IntArray
+
+Metrics = dict[str, float | None]
+"""Values by name; None where a metric is undefined, which never enters a mean."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Draws:
+    """N frames in G groups, and how often each group counts in each of R draws.
+
+    Sums over frames are taken once per group and then for all draws in one product of matrices.
+    """
+
+    group: IntArray
+    """int[N], 0 to G - 1."""
+    weights: FloatArray
+    """float[R, G]."""
+
+    @classmethod
+    def once(cls, frames: int) -> Draws:
+        """One draw in which every frame counts once."""
+        return cls(group=np.zeros(frames, dtype=np.int64), weights=np.ones((1, 1)))
+
+    def sums(self, per_frame: FloatArray) -> FloatArray:
+        """float[R]: the sum over frames of ``per_frame`` (float[N]) in each draw."""
+        groups = self.weights.shape[1]
+        total: FloatArray = self.weights @ np.bincount(self.group, per_frame, minlength=groups)
+        return total
+
+    def table(
+        self, frame: IntArray, column: IntArray, columns: int, amount: FloatArray | None = None
+    ) -> FloatArray:
+        """float[R, columns]: what M events add up to in each column of each draw.
+
+        Args:
+            frame: int[M], the position of each event's frame, 0 to N - 1.
+            column: int[M].
+            columns: how many there are.
+            amount: float[M]; 1 each if None.
+        """
+        groups = self.weights.shape[1]
+        cell = self.group[frame] * columns + column
+        flat = np.bincount(cell, amount, minlength=groups * columns).astype(float)
+        total: FloatArray = self.weights @ flat.reshape(groups, columns)
+        return total
+
+
+class Measure(Protocol):
+    """A metric whose value depends on sums over frames alone."""
+
+    def values(self, draws: Draws) -> FloatArray:
+        """float[R]: the metric in each draw; NaN where it is undefined."""
+        ...
+
+
+def value(measure: Measure, frames: int) -> float | None:
+    """A measure over all of its frames, each counted once; None where it is undefined."""
+    (found,) = measure.values(Draws.once(frames))
+    return None if np.isnan(found) else float(found)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ratio:
+    """One count over another; undefined where there is nothing to divide by."""
+
+    numerator: FloatArray
+    """float[N], one per frame."""
+    denominator: FloatArray
+    """float[N]."""
+
+    @property
+    def value(self) -> float | None:
+        """The ratio over all frames; None where there is nothing to divide by."""
+        return value(self, len(self.numerator))
+
+    def values(self, draws: Draws) -> FloatArray:
+        """Numerator over denominator."""
+        return divided(draws.sums(self.numerator), draws.sums(self.denominator))
+
+
+@dataclass(frozen=True, eq=False)
+class MeanOf:
+    """The mean of several measures of the same frames; undefined where one of them is."""
+
+    parts: Sequence[Measure]
+
+    def values(self, draws: Draws) -> FloatArray:
+        """The mean of the parts' values."""
+        means: FloatArray = np.mean([part.values(draws) for part in self.parts], axis=0)
+        return means
+
+
+def divided(above: FloatArray, below: FloatArray) -> FloatArray:
+    """``above / below``, NaN where there is nothing to divide by."""
+    quotient: FloatArray = np.where(below > 0, above / np.where(below > 0, below, 1.0), np.nan)
+    return quotient

@@ -1,0 +1,81 @@
+"""Several opinions about a frame made one: test-time flips, and weighted fusion of boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from angioray.evaluation.matching import FloatArray, iou_matrix
+
+Flip = Literal["horizontal", "vertical"]
+Opinion = tuple[FloatArray, FloatArray]
+"""Boxes (float[D, 4], xyxy) and scores (float[D]) of one member."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleSettings:
+    """How the answers of several detectors, or of one to flipped frames, become one."""
+
+    flips: tuple[Flip, ...] = ()
+    """Also look at each frame mirrored so; every flip is one more opinion of every detector. Views
+    are never named from mirrored frames: a mirrored artery is another one."""
+    fusion_iou: float = 0.5
+    """Boxes of several opinions that overlap by more than this IoU are of one lesion, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fusion_iou < 1:
+            raise ValueError(f"fusion_iou is {self.fusion_iou}, expected a number between 0 and 1.")
+        if len(set(self.flips)) < len(self.flips):
+            raise ValueError("flips names one flip twice; name each once.")
+
+
+def flipped_images(images: Tensor, flip: Flip) -> Tensor:
+    """Frames (float[N, 1, H, W]) mirrored left to right, or upside down."""
+    return images.flip(-1 if flip == "horizontal" else -2)
+
+
+def flipped_boxes(boxes_xyxy: FloatArray, flip: Flip, size: float) -> FloatArray:
+    """Boxes (float[D, 4]) of a frame whose width, or height, is ``size``, mirrored likewise."""
+    low, high = (0, 2) if flip == "horizontal" else (1, 3)
+    mirrored = boxes_xyxy.copy()
+    mirrored[:, low], mirrored[:, high] = size - boxes_xyxy[:, high], size - boxes_xyxy[:, low]
+    return mirrored
+
+
+def fuse(opinions: Sequence[Opinion], *, iou: float, most: int) -> Opinion:
+    """Weighted box fusion (Solovyev et al. 2021, doi:10.1016/j.imavis.2021.104117).
+
+    Boxes go, in falling order of score, to the fused box that they overlap most, if by more than
+    ``iou``, and become the score-weighted mean of it; a fused box's score is the mean of its
+    members', times the share of opinions that found it: one opinion in five counts a fifth.
+
+    Args:
+        opinions: what each member says of one frame; one alone is returned as it is.
+        iou: 0 to 1.
+        most: fused boxes that are kept, best first.
+    """
+    if len(opinions) == 1:
+        return opinions[0][0][:most], opinions[0][1][:most]
+    boxes = np.concatenate([np.empty((0, 4)), *(boxes for boxes, _ in opinions)])
+    scores = np.concatenate([np.empty(0), *(scores for _, scores in opinions)])
+    fused = np.empty((0, 4))
+    members: list[list[int]] = []
+    for i in np.argsort(-scores, kind="stable").tolist():
+        overlaps = iou_matrix(boxes[i : i + 1], fused)[0]
+        if len(fused) and overlaps.max() > iou:
+            cluster = int(overlaps.argmax())
+            members[cluster].append(i)
+            weights = scores[members[cluster]]
+            fused[cluster] = weights @ boxes[members[cluster]] / weights.sum()
+        else:
+            members.append([i])
+            fused = np.vstack([fused, boxes[i]])
+    share = [min(len(of), len(opinions)) / len(opinions) for of in members]
+    means = [float(scores[of].mean()) for of in members]
+    final = np.array(share) * np.array(means) if members else np.empty(0)
+    order = np.argsort(-final, kind="stable")[:most]
+    return fused[order], final[order]

@@ -1,0 +1,206 @@
+"""ResNets for grey images: one channel in, weights from ImageNet, a file or nowhere."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models import ResNet, get_model, get_model_weights
+from torchvision.ops import FrozenBatchNorm2d
+
+from angioray.models.convolution import conv2d, with_fast_gradients
+
+Backbone = Literal["resnet18", "resnet34", "resnet50"]
+
+NAMED_WEIGHTS = ("imagenet", "phantom", "none")
+"""Values of a `weights` setting that are no path."""
+
+PHANTOM_WEIGHTS = Path(__file__).parent / "weights" / "phantom.safetensors"
+"""What `phantom` stands for: the demo's detector, pretrained by `make weights`."""
+
+BACKBONE_PREFIX = "backbone."
+"""Of the ResNet's tensors in a file that `angioray.pretrain` wrote."""
+
+GREY_MEAN = 0.449
+GREY_STD = 0.226
+"""ImageNet's mean and standard deviation over its three channels, for pixels from 0 to 1."""
+
+
+def grey_resnet(
+    name: Backbone,
+    weights: str,
+    norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    *,
+    stages: int = 4,
+) -> ResNet:
+    """Build a torchvision ResNet that takes float[N, 1, H, W], normalised by grey mean and std.
+
+    A grey image is three equal channels, so the stem's three kernels can be summed into one: the
+    same numbers at a third of the stem's cost, exact because mean and std are one number each.
+
+    Args:
+        name: which ResNet.
+        weights: ``imagenet``, ``phantom``, ``none``, or the path of a state dict (``.pth`` or
+            ``.safetensors``): torchvision's, or what ``angioray.pretrain`` writes.
+        norm_layer: builds the normalisation of a given number of channels.
+        stages: how many of its four are used; the weights may lack the others.
+
+    Raises:
+        ValueError: the weights cannot be had, or do not fit the network.
+    """
+    model = get_model(name, weights=None, norm_layer=norm_layer)
+    assert isinstance(model, ResNet)
+    state = None if weights == "none" else backbone_part(_state_dict(name, weights))
+    stem = model.conv1
+    model.conv1 = nn.Conv2d(1, stem.out_channels, kernel_size=7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    if state is not None:
+        _load(model, state, weights, stages)
+    with_fast_gradients(model)
+    return model
+
+
+class FrozenNormConv2d(nn.Conv2d):
+    """A convolution and the frozen batch norm behind it, in one operation.
+
+    ``weight`` stays the convolution's own and is scaled anew in each forward pass: it gets the
+    gradients, weight decay and learning rate that it would get with the norm apart from it. Were
+    the scale absorbed once and for all, training would take another course. Under autocast the
+    norm apart would also turn each activation into float32 and back.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, conv: nn.Conv2d, norm: FrozenBatchNorm2d) -> None:
+        """Take over the convolution's weight and the norm's statistics."""
+        assert conv.bias is None and conv.padding_mode == "zeros"
+        assert conv.groups == 1 and conv.dilation == (1, 1)
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            conv.stride,  # type: ignore[arg-type]
+            conv.padding,  # type: ignore[arg-type]
+            bias=False,
+        )
+        self.weight = conv.weight
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", norm.bias - norm.running_mean * scale)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The normalised convolution of float[N, C, H, W]."""
+        weight = self.weight * self.scale[:, None, None, None]
+        return conv2d(input, weight, self.shift, self.stride, self.padding)  # type: ignore[arg-type]
+
+
+def fold_frozen_norms(model: nn.Module) -> None:
+    """Join every convolution with the frozen batch norm that follows it, in place."""
+    for parent in list(model.modules()):
+        for (name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, FrozenBatchNorm2d):
+                setattr(parent, name, FrozenNormConv2d(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
+
+
+def backbone_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The ResNet of a state dict, under torchvision's names."""
+    part = {
+        key.removeprefix(BACKBONE_PREFIX): value
+        for key, value in state.items()
+        if key.startswith(BACKBONE_PREFIX)
+    }
+    return part or state
+
+
+def detector_part(weights: str) -> dict[str, Tensor]:
+    """The pyramid and sub-networks in a file of weights; empty if it holds a ResNet alone.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    if weights in ("imagenet", "none"):
+        return {}
+    state = read_state_dict(_path(weights))
+    if not any(key.startswith(BACKBONE_PREFIX) for key in state):
+        return {}
+    return {key: value for key, value in state.items() if not key.startswith(BACKBONE_PREFIX)}
+
+
+def _state_dict(name: Backbone, weights: str) -> dict[str, Tensor]:
+    if weights == "imagenet":
+        published = get_model_weights(name)["IMAGENET1K_V1"]
+        try:
+            return dict(published.get_state_dict(progress=False, check_hash=True))
+        except OSError as problem:
+            raise ValueError(
+                f"The ImageNet weights of {name} could not be downloaded from {published.url} "
+                f"({problem}). Download that file where there is a network and give its path as "
+                "`weights`, or start from random weights with `weights: none`."
+            ) from problem
+    return read_state_dict(_path(weights))
+
+
+def _path(weights: str) -> Path:
+    return PHANTOM_WEIGHTS if weights == "phantom" else Path(weights)
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.pth`` or ``.safetensors`` file.
+
+    Raises:
+        ValueError: there is no such file, or it is damaged.
+    """
+    expected = (
+        "Expected `imagenet`, `phantom`, `none`, or the path of a torchvision state dict (.pth or "
+        ".safetensors) or of what `angioray.pretrain` wrote."
+    )
+    if not path.is_file():
+        raise ValueError(f"There are no weights at {path}. {expected}")
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as problem:
+        raise ValueError(
+            f"{path} is no state dict of tensors, or is damaged ({type(problem).__name__}). "
+            f"{expected}"
+        ) from problem
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as problem:
+        raise ValueError(str(problem)) from problem
+
+
+def _load(model: ResNet, state: dict[str, Tensor], source: str, stages: int) -> None:
+    if (stem := state.get("conv1.weight")) is not None and stem.shape[1] == 3:
+        state["conv1.weight"] = stem.sum(dim=1, keepdim=True)
+    # The last layer is replaced by the task's own, whatever the file holds for it.
+    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    try:
+        outcome = model.load_state_dict(state, strict=False)
+    except RuntimeError as problem:
+        raise ValueError(f"The weights in {source} do not fit the network: {problem}") from problem
+    missing = [key for key in outcome.missing_keys if not key.startswith("fc.")]
+    unused = tuple(f"layer{number}." for number in range(stages + 1, 5))
+    missing = [key for key in missing if not key.startswith(unused)]
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    if missing or outcome.unexpected_keys:
+        raise ValueError(
+            f"The weights in {source} do not fit the network: {len(missing)} tensors are missing "
+            f"and {len(outcome.unexpected_keys)} are not known (torchvision "
+            f"{torchvision.__version__} names them)."
+        )

@@ -1,0 +1,280 @@
+"""RetinaNet on a ResNet pyramid, for one class: stenosis (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision.models import ResNet
+from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, batched_nms
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from angioray.models.anchors import AnchorSettings, decode, pyramid_anchors
+from angioray.models.backbone import Backbone, detector_part, fold_frozen_norms, grey_resnet
+from angioray.models.convolution import Conv2d, with_fast_gradients
+from angioray.models.lesion_tiles import LesionTiles
+from angioray.models.losses import (
+    DetectionLossSettings,
+    box_loss,
+    classification_loss,
+    match_anchors,
+)
+
+NMS_CANDIDATES = 300
+"""Best boxes of an image that enter non-maximum suppression."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetinaNetSettings(DetectionLossSettings):
+    """The detector's architecture, what it is taught and what it answers."""
+
+    size: int = 512
+    """Side of the square input in pixels, a multiple of the coarsest stride."""
+    backbone: Backbone = "resnet50"
+    """The ResNet under the pyramid."""
+    weights: str = "imagenet"
+    """`imagenet`, `phantom`, `none`, or the path of a state dict of the backbone, or of a whole
+    detector that `angioray.pretrain` wrote."""
+    frozen_batch_norm: bool = True
+    """Keep the statistics that came with the weights; needs weights."""
+    levels: tuple[int, int] = (3, 7)
+    """First and last pyramid level; level l has a stride of 2^l pixels, 2 to 7."""
+    channels: int = 256
+    """Channels of the pyramid and of both sub-networks."""
+    anchors: AnchorSettings = field(default_factory=AnchorSettings)
+    """Shapes of the anchors."""
+    nms_iou: float = 0.5
+    """Of two boxes overlapping by more than this IoU the better one stays, 0 to 1."""
+    max_predictions: int = 20
+    """Boxes kept per frame in predictions.json; the metrics use the best 1 and 5 of them."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes of many frames, best first, padded to the same number.
+
+    Attributes:
+        boxes_xyxy: float32[N, D, 4] in network pixels.
+        scores: float32[N, D]; padding has score -1.
+    """
+
+    boxes_xyxy: Tensor
+    scores: Tensor
+
+
+class RetinaNet(nn.Module):
+    """A backbone, a feature pyramid and two sub-networks, with the anchors of one image size."""
+
+    anchors: Tensor
+
+    def __init__(
+        self,
+        settings: RetinaNetSettings,
+        *,
+        pretrained: bool = True,
+        resnet: ResNet | None = None,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            settings: its architecture and weights.
+            pretrained: False leaves the settings' weights alone, as when a checkpoint is about to
+                fill it.
+            resnet: takes this backbone instead of one with the settings' weights.
+        """
+        super().__init__()
+        _check(settings)
+        self.settings = settings
+        norm = FrozenBatchNorm2d if settings.frozen_batch_norm else nn.BatchNorm2d
+        weights = settings.weights if pretrained else "none"
+        first, last = settings.levels
+        # layer1 ends at level 2, layer4 at level 5; what no level needs is not built.
+        stages = min(last, 5) - 1
+        resnet = resnet or grey_resnet(settings.backbone, weights, norm, stages=stages)
+        fold_frozen_norms(resnet)
+        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
+        self.stages = nn.ModuleList(
+            [resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4][:stages]
+        )
+        widths = [resnet.inplanes // 2 ** (5 - level) for level in range(first, min(last, 5) + 1)]
+        self.pyramid = FeaturePyramidNetwork(
+            widths,
+            settings.channels,
+            LastLevelP6P7(settings.channels, settings.channels) if last > 5 else None,
+        )
+        self.head = RetinaNetHead(settings.channels, settings.anchors.per_cell, num_classes=1)
+        with_fast_gradients(self.pyramid)
+        with_fast_gradients(self.head)
+        scoring = self.head.classification_head
+        scoring.cls_logits = _Float32Conv2d(scoring.cls_logits)
+        cells = [settings.size // 2**level for level in range(first, last + 1)]
+        anchors = pyramid_anchors(settings.anchors, cells, settings.size)
+        self.register_buffer("anchors", anchors, persistent=False)
+        reach = len(self.head.regression_head.conv) + 1
+        self.tiles = LesionTiles(cells, reach, settings.anchors.per_cell)
+        if pretrained and (state := detector_part(settings.weights)):
+            self._load(state)
+
+    def _load(self, state: dict[str, Tensor]) -> None:
+        """Take over pyramid and sub-networks; the backbone has its weights already."""
+        own = {
+            key: value
+            for key, value in self.state_dict().items()
+            if key.startswith(("pyramid.", "head."))
+        }
+        unlike = [key for key in own if key not in state or state[key].shape != own[key].shape]
+        if unlike or state.keys() - own.keys():
+            raise ValueError(
+                f"The detector in {self.settings.weights} has another architecture "
+                f"({next(iter(unlike), 'more levels')} differs). Set `levels`, `channels` and "
+                "`anchors` as it was pretrained with, or pretrain one with these settings."
+            )
+        self.load_state_dict(state, strict=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and place every anchor.
+
+        Args:
+            images: float[B, 1, S, S], normalised.
+
+        Returns:
+            Logits (float[B, A]) and offsets from the anchors (float[B, A, 4]).
+        """
+        return self.answers(self.features(images))
+
+    def answers(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The same of images that went through the backbone."""
+        answers = self.head(self._maps(features))
+        return answers["cls_logits"].squeeze(-1), answers["bbox_regression"]
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What each stage of the backbone makes of images: float[B, C, S / 4, S / 4] and on."""
+        found = []
+        x = self.stem(images)
+        for stage in self.stages:
+            x = stage(x)
+            found.append(x)
+        return found
+
+    def _maps(self, features: list[Tensor]) -> list[Tensor]:
+        """The pyramid over the backbone's stages: float[B, C, side, side] of each level."""
+        first, last = self.settings.levels
+        used = {str(level): features[level - 2] for level in range(first, len(features) + 2)}
+        return list(self.pyramid(used).values())[: last - first + 1]
+
+    def lesion_tiles(self, boxes: Tensor) -> NDArray[np.int64]:
+        """How many tiles of each frame have a lesion anchor (int64[N]), for ``loss``.
+
+        Args:
+            boxes: float[N, G, 4] xyxy in network pixels, padded with boxes of no area.
+        """
+        counts = self.tiles.count(self.anchors, boxes, self.settings)
+        found: NDArray[np.int64] = counts.cpu().numpy()
+        return found
+
+    def loss(self, images: Tensor, boxes: Tensor, tiles: int | None = None) -> dict[str, Tensor]:
+        """Losses of one batch: ``classification_loss`` and ``box_loss``, in float32.
+
+        Args:
+            images: float[B, 1, S, S], normalised.
+            boxes: float32[B, G, 4] xyxy in network pixels, padded with boxes of no area.
+            tiles: compute boxes only on so many tiles, at least as many as have a lesion anchor in
+                this batch; None computes them everywhere, for the same losses.
+        """
+        return self.loss_of(self.features(images), boxes, tiles)
+
+    def loss_of(
+        self, features: list[Tensor], boxes: Tensor, tiles: int | None = None
+    ) -> dict[str, Tensor]:
+        """The same of a batch that went through the backbone."""
+        maps = self._maps(features)
+        logits = self.head.classification_head(maps).squeeze(-1)
+        match = match_anchors(self.anchors, boxes, self.settings)
+        if tiles is None:
+            at = torch.arange(match.foreground.numel(), device=boxes.device)
+            offsets = self.head.regression_head(maps).flatten(0, 1)
+        else:
+            chosen = self.tiles.choose(match, tiles)
+            at = self.tiles.anchors(chosen)
+            offsets = self.tiles.offsets(self.head.regression_head, maps, chosen)
+        return {
+            "classification_loss": classification_loss(logits.float(), match, self.settings),
+            "box_loss": box_loss(offsets.float(), at, self.anchors, boxes, match, self.settings),
+        }
+
+    @torch.no_grad()
+    def detect(self, images: Tensor) -> Detections:
+        """The best boxes of each image after non-maximum suppression, whatever their score."""
+        return self.best_boxes(*self(images))
+
+    @torch.no_grad()
+    def best_boxes(self, logits: Tensor, offsets: Tensor) -> Detections:
+        """The same of what the network answered: float[B, A] and float[B, A, 4]."""
+        scores, best = logits.float().sigmoid().topk(min(NMS_CANDIDATES, logits.shape[1]))
+        index = best[..., None].expand(-1, -1, 4)
+        boxes = decode(offsets.float().gather(1, index), self.anchors[best])
+        boxes = boxes.clamp(0, self.settings.size)
+        return self._suppress(boxes, scores)
+
+    def _suppress(self, boxes: Tensor, scores: Tensor) -> Detections:
+        N, D = scores.shape
+        image = torch.arange(N, device=scores.device).repeat_interleave(D)
+        # A box clamped away to nothing is no box.
+        solid = (boxes[..., 2:] - boxes[..., :2]).amin(dim=-1) >= 1
+        kept = batched_nms(
+            boxes.flatten(0, 1).float(), scores.flatten(), image, self.settings.nms_iou
+        )
+        survives = torch.zeros(N * D, dtype=torch.bool, device=scores.device)
+        survives[kept] = True
+        scores = torch.where(survives.view(N, D) & solid, scores, -1.0)
+        scores, order = scores.topk(min(self.settings.max_predictions, D))
+        return Detections(boxes.gather(1, order[..., None].expand(-1, -1, 4)), scores)
+
+
+class _Float32Conv2d(Conv2d):
+    """A convolution that leaves autocast where its model is judged.
+
+    bfloat16 has eight bits: half of all scores would equal another and could not be ranked. In
+    training it is rounding like any other.
+    """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        """Take over a layer's weight and bias."""
+        super().__init__(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,  # type: ignore[arg-type]
+            padding=layer.padding,  # type: ignore[arg-type]
+            device="meta",
+        )
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, input: Tensor) -> Tensor:
+        device = input.device.type
+        # Networks on no device at all, whose operations are counted, know no autocast.
+        if self.training or not torch.amp.is_autocast_available(device):
+            return super().forward(input)
+        with torch.autocast(device, enabled=False):
+            return super().forward(input.float())
+
+
+def _check(settings: RetinaNetSettings) -> None:
+    first, last = settings.levels
+    if not 2 <= first <= last <= 7:
+        raise ValueError(f"detector levels {settings.levels} must lie within 2 to 7, in order.")
+    if last > 5 and first > 5:
+        raise ValueError(f"detector levels {settings.levels} must begin at 5 or below.")
+    if settings.size % 2**last:
+        raise ValueError(
+            f"The detector's size {settings.size} is no multiple of {2**last}, the stride of "
+            f"level {last}. Take {settings.size // 2**last * 2**last} or fewer levels."
+        )
+    if settings.frozen_batch_norm and settings.weights == "none":
+        raise ValueError(
+            "frozen_batch_norm keeps the statistics of pretrained weights, but weights are `none`. "
+            "Set frozen_batch_norm to false, or give weights."
+        )

@@ -1,0 +1,1 @@
+"""Weights for studies to start from, learned on simulated frames of phantoms."""

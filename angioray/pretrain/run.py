@@ -1,0 +1,231 @@
+"""Pretraining carried out: one process for each GPU, or for each core, and a folder of results."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+import yaml
+from safetensors.torch import save
+from torch.multiprocessing.spawn import ProcessRaisedException, spawn
+
+from angioray.evaluation.detection import JudgedFrames, Matched
+from angioray.evaluation.measures import Metrics, value
+from angioray.pretrain.task import (
+    Block,
+    Blocks,
+    PretrainingJob,
+    PretrainingNetwork,
+    PretrainingSettings,
+)
+from angioray.study.differences import differences
+from angioray.study.run_folder import RunFolder, alone_in, environment
+from angioray.study.settings import StudySettings
+from angioray.training.frames import normalise
+from angioray.training.loop import train
+from angioray.training.precision import dtype_here, forward_passes
+from angioray.training.step import World
+from preprocess.console.progress import ProgressLine
+from preprocess.phantom.examples import EXAMPLES
+
+WEIGHTS = "weights.safetensors"
+COMPACT = "detector.safetensors"
+"""The same for detectors alone, in float16: a sixth of the size or less, to be handed on."""
+CHECKPOINT_EVERY = 100
+LEAST_FRAMES = 4
+"""Of a rank in a step: its batch norms see these alone."""
+HELD_OUT_CHESTS = 8
+MEASURES = (
+    "AP@IoU0.20",
+    "recall@IoU0.20/score0.00/max5",
+    "recall@IoU0.20/score0.50/max5",
+    "precision@IoU0.20/score0.50/max5",
+)
+
+
+class PretrainingRun:
+    """A folder of pretrained weights, and how it comes to hold them."""
+
+    def __init__(
+        self, location: str, settings: StudySettings, pretraining: PretrainingSettings
+    ) -> None:
+        """``location`` is the folder; the detector's settings give the architecture.
+
+        Raises:
+            ValueError: the folder holds weights that were made otherwise.
+        """
+        self._location, self._settings, self._pretraining = location, settings, pretraining
+        self._folder = RunFolder(location)
+        kept = self._folder.files.read_text("settings.yaml")
+        if kept is not None and (different := differences(yaml.safe_load(kept), self._document())):
+            name, was, now = different[0]
+            raise ValueError(
+                f"{location} holds weights that are made with other settings: {name} was {was!r} "
+                f"and is now {now!r}. Give the same ones to continue it, or name another folder."
+            )
+
+    def result(self) -> dict[str, Any] | None:
+        """What became of it; None while it is not finished."""
+        return self._folder.result() if self._folder.finished else None
+
+    def carry_out(self) -> dict[str, Any]:
+        """Pretrain, from the checkpoint if there is one.
+
+        Raises:
+            ValueError: another process is at it.
+            FloatingPointError: training diverged.
+        """
+        ranks = ranks_here(self._pretraining.batch_size)
+        with alone_in(self._folder.files, what="pretraining"):
+            self._folder.files.write_text(
+                "settings.yaml", yaml.safe_dump(self._document(), sort_keys=False)
+            )
+            if ranks == 1:
+                self._train(World.alone())
+            else:
+                self._train_on(ranks)
+        found = self.result()
+        assert found is not None
+        return found
+
+    def _train_on(self, ranks: int) -> None:
+        with tempfile.TemporaryDirectory() as meeting:
+            arguments = (ranks, f"file://{meeting}/ranks", self._location)
+            try:
+                spawn(_rank, (*arguments, self._settings, self._pretraining), nprocs=ranks)
+            except ProcessRaisedException as problem:
+                raise FloatingPointError(str(problem).strip().rpartition("\n")[2]) from problem
+
+    def _train(self, world: World) -> None:
+        """Train as one rank; the first writes the files."""
+        settings, pretraining = self._settings, self._pretraining
+        precision = dtype_here(settings.precision, world.device)
+        workers = max(1, (os.cpu_count() or 1) // world.size)
+        job = PretrainingJob(settings.detector, pretraining, world.device, workers)
+        if world.leads:
+            made_in = environment(world.device) | {
+                "forward_passes": str(precision).removeprefix("torch."),
+                "ranks": world.size,
+            }
+            self._folder.files.write_json("environment.json", made_in)
+        with ProgressLine("pretraining step") as line:
+
+            def show(done: int, steps: int, values: Mapping[str, float]) -> None:
+                if world.leads:
+                    line.show(done, steps, f"loss {values['loss']:.3f}")
+
+            seconds = train(
+                job,
+                self._folder.files,
+                world,
+                precision=precision,
+                checkpoint_every=CHECKPOINT_EVERY,
+                progress=show,
+                compiled=settings.compile,
+            )
+        if world.leads:
+            self._finish(job.model, precision, world.device, seconds)
+
+    def _finish(
+        self,
+        network: PretrainingNetwork,
+        precision: torch.dtype,
+        device: torch.device,
+        seconds: float,
+    ) -> None:
+        """Judge the network on new phantoms, and write its weights; the result comes last."""
+        pretraining, size = self._pretraining, self._settings.detector.size
+        blocks = Blocks(pretraining.seed, HELD_OUT_CHESTS, size, rank=0, ranks=1)
+        # Chests are counted through all blocks: these begin after the last that was trained on.
+        trained = -(-pretraining.steps // EXAMPLES) * pretraining.batch_size
+        block = blocks[-(-trained // HELD_OUT_CHESTS)]
+        self._folder.files.write(WEIGHTS, save(network.weights()))
+        self._folder.files.write(COMPACT, save(network.weights(compact=True)))
+        result = {
+            "steps": pretraining.steps,
+            "seconds": round(seconds, 1),
+            "held_out_frames": HELD_OUT_CHESTS * EXAMPLES,
+            "metrics": judge(network, block, precision, device),
+        }
+        self._folder.files.write_json("result.json", result)
+
+    def _document(self) -> dict[str, Any]:
+        detector = asdict(self._settings.detector)
+        architecture = ("size", "backbone", "levels", "channels", "anchors")
+        losses = ("focal_alpha", "focal_gamma", "smooth_l1_beta", "box_weight")
+        matches = ("foreground_iou", "background_iou")
+        document = {
+            "detector": {name: detector[name] for name in (*architecture, *losses, *matches)},
+            "pretraining": asdict(self._pretraining),
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(document))
+        return plain
+
+
+def ranks_here(batch_size: int) -> int:
+    """Processes that train together: one for each GPU, or else for each core.
+
+    No more than share a batch evenly, with frames enough for each rank's batch norms.
+    """
+    most = torch.cuda.device_count() or os.cpu_count() or 1
+    even = (ranks for ranks in range(2, most + 1) if batch_size % ranks == 0)
+    return max((ranks for ranks in even if batch_size // ranks >= LEAST_FRAMES), default=1)
+
+
+def _rank(
+    rank: int,
+    ranks: int,
+    meeting: str,
+    location: str,
+    settings: StudySettings,
+    pretraining: PretrainingSettings,
+) -> None:
+    # PyTorch ends a rank whose parent died by this signal, which a script's background jobs ignore.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    gpu = torch.cuda.is_available()
+    if gpu:
+        torch.cuda.set_device(rank)
+    else:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // ranks))
+    torch.distributed.init_process_group(
+        "nccl" if gpu else "gloo", init_method=meeting, rank=rank, world_size=ranks
+    )
+    device = torch.device("cuda", rank) if gpu else torch.device("cpu")
+    try:
+        PretrainingRun(location, settings, pretraining)._train(World(device, rank, ranks))
+        torch.distributed.barrier()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@torch.no_grad()
+def judge(
+    network: PretrainingNetwork, block: Block, precision: torch.dtype, device: torch.device
+) -> Metrics:
+    """How good a network is on a block of examples."""
+    network.eval()
+    found, truth, right = {}, {}, []
+    for step, (pixels, boxes) in enumerate(zip(block.pixels, block.boxes, strict=True)):
+        images = normalise(pixels.to(device), precision)
+        with forward_passes(device, precision):
+            scores_of_anchors, offsets, logits = network(images)
+            detections = network.detector.best_boxes(scores_of_anchors, offsets)
+        right.append((logits.argmax(dim=1).cpu() == block.arteries).double())
+        each = zip(boxes, detections.boxes_xyxy.cpu(), detections.scores.cpu(), strict=True)
+        for chest, (true, predicted, scores) in enumerate(each):
+            image = step * len(pixels) + chest
+            truth[image] = true[(true[:, 2:] > true[:, :2]).all(dim=1)].double().numpy()
+            kept = scores >= 0
+            found[image] = predicted[kept].double().numpy(), scores[kept].double().numpy()
+    sequence = {image: str(image % block.pixels.shape[1]) for image in truth}
+    measures = Matched.of(JudgedFrames(sequence=sequence, truth=truth), found).measures()
+    metrics: Metrics = {name: value(measures[name], len(truth)) for name in MEASURES}
+    return {**metrics, "view_accuracy": float(np.mean(torch.cat(right).numpy()))}

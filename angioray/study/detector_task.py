@@ -1,0 +1,167 @@
+"""Training and judging one detector (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from angioray.evaluation.detection import detector_metrics, fixed_predictions
+from angioray.evaluation.fixed_boxes import best_fixed_boxes
+from angioray.evaluation.matching import Predictions
+from angioray.models.retinanet import Detections, RetinaNet
+from angioray.study.frame_index import FrameIndex
+from angioray.study.matrix import Run
+from angioray.study.run_folder import Judgement
+from angioray.study.selection import CohortIndex
+from angioray.study.study import Study
+from angioray.training.augmentation import move_boxes
+from angioray.training.batches import Batches
+from angioray.training.frames import FrameKey, FrameStore
+from angioray.training.optimiser import Plateau
+from angioray.training.precision import forward_passes
+from angioray.training.step import World
+from preprocess.cohort import CATEGORY, Box
+
+JUDGING_BATCH = 32
+BOXES_ROUNDED_TO = 4
+"""Folds differ by a box: rounded up, they share a compiled step."""
+
+Found = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Boxes (float64[D, 4] xyxy in stored-frame pixels) and scores (float64[D]), best first."""
+
+
+class DetectorJob:
+    """A RetinaNet, its training frames and boxes, and which batch each step takes."""
+
+    plateau: Plateau | None = None
+
+    def __init__(
+        self, study: Study, index: CohortIndex, run: Run, store: FrameStore, device: torch.device
+    ) -> None:
+        torch.manual_seed(run.seed)
+        settings = study.settings.detector
+        self._settings = settings
+        self._index = index
+        self._fold = study.fold(run)
+        network = RetinaNet(settings).to(memory_format=torch.channels_last)
+        self.model: RetinaNet = network.to(device)
+        self.steps = settings.steps
+        self.optimiser = settings.optimiser
+        keys = index.detector_frames(self._fold.train, run.variant)
+        if not keys:
+            raise ValueError(
+                f"{run.name} has no frame to train on: no sequence of its training folds has a "
+                "box. Run `python -m preprocess propagate` on the cohort, or use fewer folds."
+            )
+        self.batches = Batches(
+            store, keys, store.rows_of(keys), settings.batch_size, settings.augmentation, run.seed
+        )
+        self._boxes = padded_boxes(keys, index.cohort.boxes_by_frame, store).to(device)
+        tiles = self.model.lesion_tiles(self._boxes)
+        self._tiles = self.batches.most_in_a_batch(tiles, self.steps)
+
+    @staticmethod
+    def frames(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
+        """Every frame that any fold of the run's view and variant trains on or is judged on."""
+        fold = study.fold(run)
+        sequences = [*fold.train, *fold.validation]
+        which = study.settings.detector.judged_frames
+        return index.detector_frames(sequences, run.variant) + index.judged_frames(sequences, which)
+
+    def enter(self, step: int) -> None:
+        """All layers train all the time."""
+        self.model.train()
+
+    def batch(self, step: int, world: World, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """This rank's share of the step's frames (dtype[B, 1, S, S]) and boxes ([B, G, 4])."""
+        batch = self.batches.take(step, rank=world.rank, ranks=world.size, dtype=dtype)
+        boxes = self._boxes.index_select(0, batch.positions)
+        if batch.movement is not None:
+            boxes = move_boxes(boxes, batch.movement, batch.images.shape[-1])
+        return batch.images, boxes
+
+    def losses(self, images: Tensor, boxes: Tensor) -> dict[str, Tensor]:
+        """Classification and box loss of a batch."""
+        return self.model.loss(images, boxes, self._tiles)
+
+    def judge(self, precision: torch.dtype) -> Judgement:
+        """Boxes on the validation part's judged frames, and the paper's measures of them."""
+        which = self._settings.judged_frames
+        keys = self._index.judged_frames(self._fold.validation, which)
+        found = self._by_image(detect_frames(self.model, self.batches.store, keys, precision))
+        cohort = self._index.cohort
+        frames = FrameIndex(cohort=cohort)
+        training = self._index.judged_frames(self._fold.train, which)
+        fixed = best_fixed_boxes(frames.truth(cohort.image_id(*key) for key in training))
+        metrics = detector_metrics(
+            frames.judged(found), found, baseline=fixed_predictions(fixed, found)
+        )
+        details = {"fixed_boxes": [_xywh(box) for box in fixed]}
+        return Judgement(coco_results(found), list(found), metrics, details)
+
+    def _by_image(self, values: Mapping[FrameKey, Any]) -> dict[int, Any]:
+        return {self._index.cohort.image_id(*key): value for key, value in values.items()}
+
+
+def padded_boxes(
+    keys: Sequence[FrameKey], boxes: Mapping[FrameKey, Sequence[Box]], store: FrameStore
+) -> Tensor:
+    """The boxes of each frame in network pixels, padded with empty ones (float32[N, G >= 1, 4])."""
+    most = max([1, *(len(boxes.get(key, ())) for key in keys)])
+    padded = torch.zeros(len(keys), -(-most // BOXES_ROUNDED_TO) * BOXES_ROUNDED_TO, 4)
+    for i, key in enumerate(keys):
+        x, y = store.scales[key[0]]
+        for j, box in enumerate(boxes.get(key, ())):
+            padded[i, j] = torch.tensor(box.box_xyxy) * torch.tensor([x, y, x, y])
+    return padded
+
+
+def detect_frames(
+    model: RetinaNet, store: FrameStore, keys: Sequence[FrameKey], precision: torch.dtype
+) -> dict[FrameKey, Found]:
+    """The model's boxes on frames of a store, in large batches."""
+    model.eval()
+    device = store.device
+    found: dict[FrameKey, Found] = {}
+    for start in range(0, len(keys), JUDGING_BATCH):
+        batch = keys[start : start + JUDGING_BATCH]
+        images = store.images(store.rows_of(batch), dtype=precision)
+        with forward_passes(device, precision):
+            detections = model.detect(images)
+        scales = [store.scales[sequence_id] for sequence_id, _ in batch]
+        found.update(zip(batch, in_stored_pixels(detections, scales), strict=True))
+    return found
+
+
+def in_stored_pixels(detections: Detections, scales: Sequence[tuple[float, float]]) -> list[Found]:
+    """Each frame's real boxes, taken back from network to stored pixels by its scale (x, y)."""
+    boxes = detections.boxes_xyxy.double().cpu().numpy()
+    scores = detections.scores.double().cpu().numpy()
+    return [
+        (frame_boxes[frame_scores >= 0] / np.array([x, y, x, y]), frame_scores[frame_scores >= 0])
+        for frame_boxes, frame_scores, (x, y) in zip(boxes, scores, scales, strict=True)
+    ]
+
+
+def coco_results(found: Predictions) -> list[dict[str, Any]]:
+    """Detections by image id as COCO results, best first within a frame."""
+    return [
+        {
+            "image_id": image_id,
+            "category_id": CATEGORY["id"],
+            "bbox": _xywh(box),
+            "score": round(float(score), 6),
+        }
+        for image_id, (boxes, scores) in found.items()
+        for box, score in zip(boxes, scores, strict=True)
+    ]
+
+
+def _xywh(box_xyxy: NDArray[np.floating[Any]]) -> list[float]:
+    x1, y1, x2, y2 = box_xyxy.tolist()
+    return [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]

@@ -1,0 +1,157 @@
+"""Carrying out one run: frames, training, judging, result. The same in a lane and without Ray."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+
+import torch
+
+from angioray.evaluation.measures import Metrics
+from angioray.study.detector_task import DetectorJob
+from angioray.study.matrix import Run
+from angioray.study.run_folder import RunFolder
+from angioray.study.selection import CohortIndex
+from angioray.study.study import Study
+from angioray.study.view_task import ViewJob
+from angioray.training.frames import FrameStore, load_frames
+from angioray.training.loop import Progress, train
+from angioray.training.precision import able_here, dtype_here, precision_in_words
+from angioray.training.step import World
+from preprocess.cohort import Cohort
+from preprocess.storage import StorageError
+
+JOBS: dict[str, type[ViewJob] | type[DetectorJob]] = {"view": ViewJob, "detector": DetectorJob}
+NO_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}
+
+
+class Executor:
+    """Carries out runs in one process, keeping the frames that the next may share."""
+
+    def __init__(
+        self,
+        study: Study,
+        cohort: Cohort,
+        world: World,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """Get ready.
+
+        Args:
+            study: whose runs.
+            cohort: what they learn from.
+            world: where this process trains.
+            say: is told, in words, what was decided.
+        """
+        self._study = study
+        self._say = say
+        self._world = world
+        self._index = CohortIndex.of(cohort, study.settings.view_classes)
+        precision, device = study.settings.precision, world.device
+        self._precision = dtype_here(precision, device)
+        if say is not None:
+            say(precision_in_words(precision, device.type, able_here()))
+        self._kept: tuple[tuple[str, str, str, int], FrameStore] | None = None
+
+    def turn_to(self, study: Study) -> None:
+        """Go on with another study of the same cohort, folds and frames."""
+        self._study = study
+        self._precision = dtype_here(study.settings.precision, self._world.device)
+
+    def execute(self, run: Run, progress: Progress) -> Metrics:
+        """Train, judge and write one run, continuing whatever is there of it.
+
+        Raises:
+            ValueError: the run has nothing to train on, or its weights cannot be had.
+            FloatingPointError: training diverged.
+        """
+        folder = RunFolder.of(self._study.folder, run)
+        if folder.finished:
+            return dict(folder.result()["metrics"])
+        return self.advance(run, folder, progress)
+
+    def advance(
+        self, run: Run, folder: RunFolder, progress: Progress, *, until: int | None = None
+    ) -> Metrics:
+        """Train a run up to a step and judge it there; it is finished at its last step alone.
+
+        Args:
+            run: which.
+            folder: its own, which may lie anywhere.
+            progress: is told now and then.
+            until: the step; the last one if None.
+
+        Raises:
+            ValueError: the run has nothing to train on, or its weights cannot be had.
+            FloatingPointError: training diverged.
+        """
+        settings = self._study.settings
+        started = time.perf_counter()
+        store = self._frames(run)
+        if self._world.leads:
+            folder.begin(run, settings, self._world.device, self._precision, store.residence.reason)
+        job = JOBS[run.task](self._study, self._index, run, store, self._world.device)
+        loaded = time.perf_counter()
+        trained_s = train(
+            job,
+            folder.files,
+            self._world,
+            precision=self._precision,
+            checkpoint_every=settings.checkpoint_every,
+            progress=progress,
+            compiled=settings.compile,
+            until=until,
+        )
+        trained = time.perf_counter()
+        judgement = job.judge(self._precision)
+        if self._world.leads and (until is None or until >= job.steps):
+            # Training counts all attempts; loading and judging this one.
+            seconds = loaded - started + trained_s + time.perf_counter() - trained
+            folder.finish(run, judgement, job.steps, seconds)
+        return judgement.metrics
+
+    def release(self) -> None:
+        """Let go of what the last run held on the device; it may have failed for want of room."""
+        self._kept = None
+        if self._world.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _frames(self, run: Run) -> FrameStore:
+        """The frames of a run; the last run's where both share them."""
+        if self._kept is None or self._kept[0] != run.frames_key:
+            self._kept = None  # frees the device before the next frames arrive
+            keys = JOBS[run.task].frames(self._study, self._index, run)
+            store = load_frames(
+                self._index.cohort,
+                keys,
+                size=run.size,
+                device=self._world.device,
+                share=self._world.share,
+            )
+            self._kept = (run.frames_key, store)
+            if self._say is not None:
+                self._say(store.residence.reason)
+        return self._kept[1]
+
+
+def stops_all(problem: Exception) -> bool:
+    """Whether the next run would meet it as well: no room on the disk, or no way to the files."""
+    return isinstance(problem, StorageError) or (
+        isinstance(problem, OSError) and problem.errno in NO_STORAGE
+    )
+
+
+def reason_of(problem: Exception) -> str:
+    """Why a run failed, as a sentence that says what to do about it."""
+    if isinstance(problem, torch.OutOfMemoryError):
+        first_line = str(problem).partition("\n")[0]
+        return (
+            f"the GPU's memory is too small for it ({first_line}). Give each run a whole GPU "
+            "(`--lanes.gpus 1`) or several (`--lanes.ranks 2`), or lower its batch size."
+        )
+    if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
+        return f"the disk is full ({problem.filename or 'while writing'}). Make room."
+    if isinstance(problem, StorageError):
+        return str(problem)
+    return f"{type(problem).__name__}: {problem}"

@@ -1,0 +1,58 @@
+"""A cohort's frames by COCO image id: whose they are, and what is true of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from angioray.evaluation.detection import JudgedFrames
+from angioray.evaluation.matching import FloatArray
+from angioray.training.frames import FrameKey
+from preprocess.cohort import Cohort
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameIndex:
+    """The cohort's frames by COCO image id."""
+
+    cohort: Cohort
+
+    @cached_property
+    def _frames(self) -> dict[int, FrameKey]:
+        return {
+            first + t: (sequence_id, t)
+            for sequence_id, first in self.cohort.first_image_id.items()
+            for t in range(self.cohort.sequences[sequence_id].length)
+        }
+
+    def frame(self, image_id: int) -> FrameKey:
+        """The sequence and the 0-based index of a frame."""
+        return self._frames[image_id]
+
+    def patients(self, image_ids: Iterable[int]) -> list[str]:
+        """The patient of each frame."""
+        sequences = self.cohort.sequences
+        return [sequences[self._frames[image_id][0]].patient_id for image_id in image_ids]
+
+    def truth(self, image_ids: Iterable[int]) -> dict[int, FloatArray]:
+        """The lesions of each frame that has any (float64[G, 4], xyxy in stored pixels)."""
+        boxes = self.cohort.boxes_by_frame
+        found = ((image_id, boxes.get(self._frames[image_id], [])) for image_id in image_ids)
+        return {
+            image_id: np.array([box.box_xyxy for box in lesions], dtype=np.float64)
+            for image_id, lesions in found
+            if lesions
+        }
+
+    def judged(self, image_ids: Iterable[int]) -> JudgedFrames:
+        """All that the evaluation needs to know of these frames."""
+        sequence = {image_id: self._frames[image_id][0] for image_id in image_ids}
+        values = {i: self.cohort.sequences[s].ifr for i, s in sequence.items()}
+        return JudgedFrames(
+            sequence=sequence,
+            truth=self.truth(sequence),
+            ifr={image_id: min(ifr) for image_id, ifr in values.items() if ifr},
+        )

@@ -1,0 +1,105 @@
+"""The matrix of runs: task x view x variant x size x fold, and the folds that they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from angioray.study.selection import CohortIndex
+from angioray.study.settings import StudySettings, Task
+from angioray.study.splits import Fold, split
+
+Splits = dict[str, tuple[Fold, ...]]
+"""Folds by split key: ``view``, ``detector/RCA``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training: a task on one view, variant, input size and fold, with its own seed."""
+
+    task: Task
+    view: str = ""
+    """The detector's view class; empty for the classifier."""
+    variant: str = ""
+    """The detector's variant; empty for the classifier."""
+    size: int
+    fold: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The run's folder name, such as ``detector-RCA-B-512-fold0``."""
+        words = [self.task, self.view, self.variant, str(self.size), f"fold{self.fold}"]
+        return "-".join(word for word in words if word)
+
+    @property
+    def split_key(self) -> str:
+        """Which of the study's splits the run belongs to."""
+        return "view" if self.task == "view" else f"detector/{self.view}"
+
+    @property
+    def frames_key(self) -> tuple[str, str, str, int]:
+        """Runs that share this see nearly the same frames at the same size."""
+        return (self.task, self.view, self.variant, self.size)
+
+
+def lay_out(index: CohortIndex, settings: StudySettings) -> tuple[Splits, tuple[Run, ...]]:
+    """The folds and the runs of a study, in the order of the report.
+
+    Raises:
+        ValueError: the cohort is too small for the folds, or gives a task nothing to do.
+    """
+    splits: Splits = {}
+    runs: list[Run] = []
+    folds = range(settings.folds)
+    if "view" in settings.tasks:
+        splits["view"] = _view_splits(index, settings)
+        sizes = settings.view.sizes
+        runs += [_run(settings, task="view", size=s, fold=f) for s in sizes for f in folds]
+    if "detector" in settings.tasks:
+        detector = settings.detector
+        for view in _detector_views(index):
+            splits[f"detector/{view}"] = split(
+                index.detector_members(view),
+                folds=settings.folds,
+                unit="patient",
+                seed=settings.seed,
+                what=f"the {view} detector",
+            )
+            runs += [
+                _run(settings, task="detector", view=view, variant=v, size=detector.size, fold=f)
+                for v in detector.variants
+                for f in folds
+            ]
+    return splits, tuple(runs)
+
+
+def _view_splits(index: CohortIndex, settings: StudySettings) -> tuple[Fold, ...]:
+    members = index.view_members()
+    classes = sorted({member.stratum for member in members})
+    if len(classes) < 2:
+        found = classes[0] if classes else "none"
+        raise ValueError(
+            f"A view classifier needs at least two view classes; the cohort has {found}. "
+            "Label views in sequences.csv, or leave the step out with `--tasks '[detector]'`."
+        )
+    return split(
+        members,
+        folds=settings.folds,
+        unit=settings.view.split_unit,
+        seed=settings.seed,
+        what="the view classifier",
+    )
+
+
+def _detector_views(index: CohortIndex) -> list[str]:
+    if not index.detector_views:
+        raise ValueError(
+            "The cohort has no box on any reference frame, so there is nothing to detect. Ingest "
+            "it with `--rois`, or leave the step out with `--tasks '[view]'`."
+        )
+    return index.detector_views
+
+
+def _run(settings: StudySettings, *, task: Task, size: int, fold: int, **names: str) -> Run:
+    # Folds differ in their seed, and nothing else does: variants are compared on equal terms.
+    return Run(task=task, size=size, fold=fold, seed=settings.seed + fold, **names)

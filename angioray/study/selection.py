@@ -1,0 +1,166 @@
+"""Which frames of a cohort a run trains on and is judged on (paper, sections 3 and 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from angioray.study.splits import Member
+from angioray.training.frames import FrameKey
+from preprocess.cohort import Cohort, Phase, Sequence, Verdict
+
+Variant = Literal["B", "BG", "NL", "BGNL"]
+"""B: optimal frames with boxes. BG: and frames without contrast. NL: and healthy sequences."""
+
+ALL_VIEWS = "all"
+"""The detector view of a cohort whose boxes carry no view."""
+
+
+@dataclass(frozen=True)
+class CohortIndex:
+    """A cohort seen through the study's view classes.
+
+    Attributes:
+        cohort: the cohort.
+        view_class: the class of each sequence that has a view.
+        boxed: sequences with a box on their reference frame.
+        healthy: sequences that a reader found free of lesions.
+    """
+
+    cohort: Cohort
+    view_class: dict[str, str]
+    boxed: frozenset[str]
+    healthy: frozenset[str]
+
+    @classmethod
+    def of(cls, cohort: Cohort, classes: Mapping[str, str]) -> CohortIndex:
+        """Index a cohort.
+
+        Raises:
+            ValueError: a view name of the labels has no class.
+        """
+        views = {s.sequence_id: s.view for s in cohort.sequences.values() if s.view}
+        if unknown := sorted(set(views.values()) - set(classes)):
+            raise ValueError(
+                f"The cohort names views without a class: {', '.join(unknown)}. Known are "
+                f"{', '.join(classes)}. Map each in the setting `view_classes`, such as "
+                f"`--view_classes '{{{unknown[0]}: LCA}}'`."
+            )
+        reference = {
+            key for key in cohort.boxes_by_frame if is_reference(cohort.sequences[key[0]], key[1])
+        }
+        return cls(
+            cohort,
+            {sequence_id: classes[view] for sequence_id, view in views.items()},
+            frozenset(sequence_id for sequence_id, _ in reference),
+            frozenset(s.sequence_id for s in cohort.sequences.values() if s.no_lesion),
+        )
+
+    @property
+    def classes(self) -> list[str]:
+        """The view classes that the cohort has sequences of, in alphabetical order."""
+        return sorted(set(self.view_class.values()))
+
+    @property
+    def detector_views(self) -> list[str]:
+        """The views that get a detector: each class with boxes, or `all` if no box has a view."""
+        views = sorted({self.view_class[s] for s in self.boxed if s in self.view_class})
+        return views or ([ALL_VIEWS] if self.boxed else [])
+
+    def view_members(self) -> list[Member]:
+        """The sequences of the view classifier, balanced by class."""
+        sequences = self.cohort.sequences
+        return [
+            Member(sequence_id, sequences[sequence_id].patient_id, view)
+            for sequence_id, view in self.view_class.items()
+        ]
+
+    def detector_members(self, view: str) -> list[Member]:
+        """The sequences of one view's detectors, balanced by lesions per frame and health."""
+        members = []
+        for sequence_id in sorted(self.boxed | self.healthy):
+            if view not in (ALL_VIEWS, self.view_class.get(sequence_id)):
+                continue
+            sequence = self.cohort.sequences[sequence_id]
+            lesions = min(len(self._reference_boxes(sequence)), 2)
+            members.append(Member(sequence_id, sequence.patient_id, f"{lesions} lesions"))
+        return members
+
+    def view_frames(
+        self, sequence_ids: Iterable[str], per_sequence: int | None
+    ) -> list[tuple[FrameKey, str]]:
+        """Frames to learn views from, with their class: optimal ones, evenly thinned if asked."""
+        return [
+            ((sequence_id, t), self.view_class[sequence_id])
+            for sequence_id in sequence_ids
+            for t in _thinned(_contrast_frames(self.cohort.sequences[sequence_id]), per_sequence)
+        ]
+
+    def view_frame(self, sequence_id: str) -> FrameKey:
+        """The one frame a sequence's view is judged on: reference, or the middle optimal one."""
+        sequence = self.cohort.sequences[sequence_id]
+        if sequence.reference_frame is not None:
+            return sequence_id, sequence.reference_frame
+        optimal = _contrast_frames(sequence)
+        return sequence_id, optimal[len(optimal) // 2]
+
+    def detector_frames(self, sequence_ids: Iterable[str], variant: str) -> list[FrameKey]:
+        """Frames to learn lesions from; those where the tracker lost one are left out."""
+        lost = {
+            (box.sequence_id, box.frame_index)
+            for box in self.cohort.boxes
+            if box.verdict is Verdict.LOST
+        }
+        frames: list[FrameKey] = []
+        for sequence_id in sequence_ids:
+            sequence = self.cohort.sequences[sequence_id]
+            if sequence_id in self.boxed:
+                frames += [
+                    key
+                    for t in _contrast_frames(sequence)
+                    if (key := (sequence_id, t)) in self.cohort.boxes_by_frame and key not in lost
+                ]
+                if "BG" in variant:
+                    frames += [(sequence_id, t) for t in sequence.frames_in(Phase.NO_CONTRAST)]
+            elif sequence_id in self.healthy and "NL" in variant:
+                frames += [(sequence_id, t) for t in _contrast_frames(sequence)]
+        return frames
+
+    def contrast_frames(self, sequence_id: str) -> range:
+        """A sequence's optimal interval; all its frames where nobody labelled intervals."""
+        return _contrast_frames(self.cohort.sequences[sequence_id])
+
+    def judged_frames(
+        self, sequence_ids: Iterable[str], which: Literal["reference", "optimal"]
+    ) -> list[FrameKey]:
+        """Frames a detector is judged on: those with boxes, of sequences with lesions."""
+        return [
+            key
+            for sequence_id in sequence_ids
+            if sequence_id in self.boxed
+            for key in self.detector_frames([sequence_id], "B")
+            if which == "optimal" or is_reference(self.cohort.sequences[sequence_id], key[1])
+        ]
+
+    def _reference_boxes(self, sequence: Sequence) -> list[object]:
+        if sequence.reference_frame is None:
+            return []
+        key = (sequence.sequence_id, sequence.reference_frame)
+        return list(self.cohort.boxes_by_frame.get(key, []))
+
+
+def is_reference(sequence: Sequence, frame_index: int) -> bool:
+    """Whether a frame is its sequence's reference frame."""
+    return sequence.reference_frame == frame_index
+
+
+def _contrast_frames(sequence: Sequence) -> range:
+    """The optimal interval; all frames where nobody labelled intervals."""
+    return sequence.frames_in(Phase.OPTIMAL) or range(sequence.length)
+
+
+def _thinned(frames: range, at_most: int | None) -> list[int]:
+    if at_most is None or len(frames) <= at_most:
+        return list(frames)
+    return [frames[(2 * i + 1) * len(frames) // (2 * at_most)] for i in range(at_most)]

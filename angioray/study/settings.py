@@ -1,0 +1,156 @@
+"""The settings of a study: all that decides its numbers. ``configs/paper.yaml`` has the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from angioray.models.backbone import NAMED_WEIGHTS
+from angioray.models.retinanet import RetinaNetSettings
+from angioray.study.selection import Variant
+from angioray.study.splits import SplitUnit
+from angioray.training.augmentation import AugmentationSettings
+from angioray.training.optimiser import OptimiserSettings
+from angioray.training.precision import Precision
+
+Task = Literal["view", "detector"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewTraining:
+    """Step 1 of the paper: naming the view (section 3.1)."""
+
+    sizes: tuple[int, ...] = (512, 224)
+    """Sides of the square inputs that are compared, in pixels."""
+    split_unit: SplitUnit = "sequence"
+    """What stays on one side of a fold: `sequence` as in the paper, or `patient`."""
+    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
+    """The network."""
+    weights: str = "imagenet"
+    """`imagenet`, `none`, or the path of a state dict."""
+    epochs: int = 30
+    """Passes over the training frames."""
+    frozen_epochs: int = 15
+    """The first so many train only layer4 and the last layer."""
+    frames_per_sequence: int | None = None
+    """Optimal frames of each sequence to train on, evenly spaced; all of them if null."""
+    batch_size: int = 32
+    """Frames of one step, over all ranks."""
+    optimiser: OptimiserSettings = field(
+        default_factory=lambda: OptimiserSettings(name="adam", learning_rate=1e-5, weight_decay=0.0)
+    )
+    """How weights follow gradients."""
+    plateau_factor: float = 0.2
+    """The learning rate is multiplied by this when the training loss stops falling."""
+    plateau_patience: int = 2
+    """Epochs without a new best that are put up with first."""
+    augmentation: AugmentationSettings = field(
+        default_factory=lambda: AugmentationSettings(brightness=0.0, contrast=0.0)
+    )
+    """Random changes of training frames."""
+
+    def __post_init__(self) -> None:
+        problems = _too_small(self, epochs=1, batch_size=1, frozen_epochs=0, plateau_patience=0)
+        if not self.sizes or min(self.sizes) < 32:
+            problems.append(f"sizes is {list(self.sizes)}, expected sides of 32 or more")
+        if self.frames_per_sequence is not None:
+            problems += _too_small(self, frames_per_sequence=1)
+        _refuse("the view classifier", problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorTraining(RetinaNetSettings):
+    """Step 2 of the paper: finding the stenoses, one detector per view (section 3.2)."""
+
+    variants: tuple[Variant, ...] = ("B", "BG", "NL", "BGNL")
+    """Training frames: B boxes; BG and frames without contrast; NL and healthy sequences; both."""
+    steps: int = 3500
+    """Optimiser steps."""
+    batch_size: int = 32
+    """Frames of one step, over all ranks."""
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    """How weights follow gradients."""
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    """Random changes of training frames."""
+    judged_frames: Literal["reference", "optimal"] = "reference"
+    """Frames of the validation part that predictions are made on and judged by."""
+
+    def __post_init__(self) -> None:
+        problems = _too_small(self, steps=1, batch_size=1, size=32, channels=1)
+        if not self.variants:
+            problems.append("variants is empty, expected at least one")
+        _refuse("the detectors", problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySettings:
+    """Everything that decides a study's numbers; `configs/paper.yaml` is the paper's."""
+
+    seed: int = 0
+    """Of splits, initial weights, sampling and augmentation."""
+    folds: int = 5
+    """Folds of the cross-validation."""
+    tasks: tuple[Task, ...] = ("view", "detector")
+    """Which steps of the paper to run."""
+    view_classes: dict[str, str] = field(
+        default_factory=lambda: {"RCA": "RCA", "LCA": "LCA", "LCx/LAD": "LCA", "LAD/LCx": "LCA"}
+    )
+    """The class of each view name in the labels."""
+    view: ViewTraining = field(default_factory=ViewTraining)
+    """The view classifier."""
+    detector: DetectorTraining = field(default_factory=DetectorTraining)
+    """The detectors."""
+    precision: Precision = "auto"
+    """Arithmetic of the forward pass; weights and losses are always float32. `auto` is bf16 where a
+    run's device computes in it and fp32 elsewhere, so name one for a cluster of unlike machines."""
+    compile: bool = False
+    """Compile forward pass and losses into one graph, as CUDA graphs on a GPU. Worth its minute or
+    two of compiling per lane and shape on a GPU; on a CPU it takes longer and brings little. It
+    changes rounding, so a study keeps it from its first run to its last."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints: the most that a crash can cost."""
+
+    def __post_init__(self) -> None:
+        problems = _too_small(self, folds=2, checkpoint_every=1, seed=0)
+        if not self.tasks:
+            problems.append("tasks is empty, expected view, detector or both")
+        _refuse("the study", problems)
+
+
+def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
+    """Resolved settings back from JSON or YAML, checked as on the command line."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(StudySettings, None)
+    parsed = parser.instantiate(parser.parse_object(dict(values))).as_dict()
+    return StudySettings(**parsed)
+
+
+def with_absolute_weights(settings: StudySettings) -> StudySettings:
+    """Ray's workers have a working directory of their own; a relative path would not be found."""
+    return replace(
+        settings,
+        view=replace(settings.view, weights=_absolute(settings.view.weights)),
+        detector=replace(settings.detector, weights=_absolute(settings.detector.weights)),
+    )
+
+
+def _absolute(weights: str) -> str:
+    return weights if weights in NAMED_WEIGHTS else str(Path(weights).absolute())
+
+
+def _too_small(settings: object, **least: int) -> list[str]:
+    """The settings that lie below the least that works, in words."""
+    return [
+        f"{name} is {value}, expected {smallest} or more"
+        for name, smallest in least.items()
+        if (value := getattr(settings, name)) < smallest
+    ]
+
+
+def _refuse(whose: str, problems: list[str]) -> None:
+    if problems:
+        raise ValueError(f"The settings of {whose} cannot work: {'; '.join(problems)}.")

@@ -1,0 +1,114 @@
+"""How far a study is, read from its folder alone: from any machine that sees the storage."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from angioray.study.run_folder import RunFolder
+from angioray.study.study import Study
+from angioray.training.checkpoint import read_state
+from angioray.training.metrics_log import MetricsLog
+from preprocess.console.progress import duration
+from preprocess.storage import LOCK
+
+State = Literal["running", "failed", "stopped", "waiting", "done"]
+ASKED_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Where a run stands.
+
+    Attributes:
+        name: of the run.
+        state: running, failed for now, stopped on the way, waiting, or done.
+        step: the last one that was logged or kept.
+        steps: of the whole run; 0 until its first checkpoint.
+        line: the last one of its metrics.
+        quiet_s: since it last wrote anything; None if it never has.
+        reason: why it failed.
+    """
+
+    name: str
+    state: State
+    step: int
+    steps: int
+    line: dict[str, float]
+    quiet_s: float | None
+    reason: str = ""
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> RunStatus:
+        """Read it from the run's folder."""
+        lines = list(MetricsLog.lines(folder.files))
+        line = lines[-1] if lines else {}
+        state = read_state(folder.checkpoint) or {"step": 0, "steps": 0}
+        step = max(int(state["step"]), int(line.get("step", 0)))
+        word: State = "done"
+        if not folder.finished:
+            if folder.files.is_locked():
+                word = "running"
+            elif folder.failure():
+                word = "failed"
+            else:
+                word = "stopped" if step else "waiting"
+        return cls(
+            folder.name,
+            word,
+            step,
+            int(state.get("steps", 0)),
+            line,
+            _quiet_s(folder),
+            folder.failure() or "",
+        )
+
+
+def status(runs: str) -> None:
+    """Show how far a study is, without Ray, from any machine that sees its folder.
+
+    Args:
+        runs: the study's runs folder, also in an object store.
+
+    Examples:
+      python -m angioray.cv --status runs
+      python -m angioray.cv --status s3://bucket/runs
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    study = Study.open(runs)
+    folders = [RunFolder.of(study.folder, run) for run in study.runs]
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as threads:  # a store takes its time for each question
+        found = list(threads.map(RunStatus.of, folders))
+    table = Table("run", "state", "step", "loss", "frames/s", "last sign")
+    for run in found:
+        table.add_row(
+            run.name,
+            run.state,
+            f"{run.step}/{run.steps}" if run.steps else str(run.step or ""),
+            f"{run.line['loss']:.3f}" if run.line else "",
+            f"{run.line['frames_per_s']:.0f}" if run.line else "",
+            f"{duration(run.quiet_s)} ago" if run.quiet_s is not None else "",
+        )
+    Console().print(table)
+    for run in found:
+        if run.state == "failed":
+            print(f"{run.name} failed: {run.reason}")
+    counts = Counter(run.state for run in found)
+    words: tuple[State, ...] = ("done", "running", "waiting", "stopped", "failed")
+    print(", ".join(f"{counts[word]} {word}" for word in words))
+    if counts["running"]:
+        print(f"Next: python -m angioray.report {runs}, also while it runs")
+    elif counts["done"] == len(found):
+        print(f"Next: python -m angioray.report {runs}")
+    else:
+        print("Nobody is working on it. Next: the same `python -m angioray.cv` command again")
+
+
+def _quiet_s(folder: RunFolder) -> float | None:
+    times = [when for name, when in folder.files.files().items() if name != LOCK]
+    return max(0.0, time.time() - max(times)) if times else None

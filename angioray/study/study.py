@@ -1,0 +1,195 @@
+"""A study, frozen in ``study.json`` before the first run starts: settings, folds and runs."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from angioray.models.backbone import grey_resnet
+from angioray.models.retinanet import RetinaNet
+from angioray.study.differences import describe_difference, differences
+from angioray.study.matrix import Run, Splits, lay_out
+from angioray.study.selection import CohortIndex
+from angioray.study.settings import StudySettings, settings_from_dict, with_absolute_weights
+from angioray.study.splits import Fold, splits_digest
+from preprocess.cohort import Cohort, count_phantoms
+from preprocess.storage import Location, Storage, absolute, open_storage
+
+SCHEMA_VERSION = 1
+STUDY_FILE = "study.json"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A frozen study.
+
+    Attributes:
+        folder: the runs folder.
+        cohort_folder: where the cohort lay when the study was made.
+        settings: what it runs with.
+        splits: folds by split key (``view``, ``detector/RCA``).
+        runs: the whole matrix.
+    """
+
+    folder: Storage
+    cohort_folder: str
+    settings: StudySettings
+    splits: Splits
+    runs: tuple[Run, ...]
+
+    def run(self, name: str) -> Run:
+        """The run of that name.
+
+        Raises:
+            ValueError: the study has no such run.
+        """
+        for run in self.runs:
+            if run.name == name:
+                return run
+        near = difflib.get_close_matches(name, [run.name for run in self.runs], 1, 0.3)
+        raise ValueError(
+            f"The study in {self.folder} has no run {name!r}"
+            + (f"; the nearest is {near[0]}." if near else ".")
+        )
+
+    def fold(self, run: Run) -> Fold:
+        """The two sides of a run's fold."""
+        return self.splits[run.split_key][run.fold]
+
+    @classmethod
+    def plan(cls, cohort: Cohort, runs_folder: Location, settings: StudySettings) -> Study:
+        """Lay out folds and runs without writing anything.
+
+        Raises:
+            ValueError: the cohort is too small for the folds, or gives a task nothing to do.
+        """
+        settings = with_absolute_weights(settings)
+        splits, runs = lay_out(CohortIndex.of(cohort, settings.view_classes), settings)
+        location = absolute(cohort.copy.location)
+        return cls(open_storage(runs_folder), location, settings, splits, runs)
+
+    def freeze(self, cohort: Cohort) -> None:
+        """Write ``study.json``, or check that the one there is this study.
+
+        Before the first, the networks' weights are looked for: a study whose every run would fail
+        for want of them is not begun.
+
+        Raises:
+            ValueError: the folder holds another study; the differences are named. Or its
+                ``study.json`` is damaged, or the weights cannot be had.
+        """
+        document = self._document(cohort)
+        if self.folder.exists(STUDY_FILE):
+            kept = read_study(self.folder)
+            # The same cohort may lie elsewhere today; its digest says that it is the same.
+            kept["cohort"]["folder"] = document["cohort"]["folder"]
+            # A study that was begun before phantoms were counted goes on all the same.
+            kept["cohort"].setdefault("phantoms", document["cohort"]["phantoms"])
+            if different := differences(kept, document):
+                words = "; ".join(describe_difference(*difference) for difference in different[:5])
+                raise ValueError(
+                    f"{self.folder / STUDY_FILE} was made with other inputs: {words}. "
+                    "Give the same ones to continue it, or another runs folder for a new study."
+                )
+        else:
+            self.look_for_weights()
+        self.folder.write_json(STUDY_FILE, document)
+
+    def look_for_weights(self) -> None:
+        """Refuse a study whose networks' weights cannot be had.
+
+        Raises:
+            ValueError: they cannot.
+        """
+        view, detector = self.settings.view, self.settings.detector
+        if "view" in self.settings.tasks:
+            grey_resnet(view.backbone, view.weights)
+        if "detector" in self.settings.tasks:
+            RetinaNet(detector)
+
+    @classmethod
+    def open(cls, location: Location) -> Study:
+        """Read a frozen study.
+
+        Raises:
+            ValueError: there is none.
+        """
+        folder = open_storage(location)
+        document = read_study(folder)
+        return cls(
+            folder,
+            document["cohort"]["folder"],
+            settings_from_dict(document["settings"]),
+            {
+                key: tuple(
+                    Fold(tuple(fold["train"]), tuple(fold["validation"])) for fold in cut["folds"]
+                )
+                for key, cut in document["splits"].items()
+            },
+            tuple(Run(**{f.name: run[f.name] for f in fields(Run)}) for run in document["runs"]),
+        )
+
+    def _document(self, cohort: Cohort) -> dict[str, Any]:
+        unit = {"view": self.settings.view.split_unit}
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "cohort": {
+                "folder": self.cohort_folder,
+                "digest": cohort.digest,
+                "sequences": len(cohort.sequences),
+                "phantoms": count_phantoms(cohort.sequences.values()),
+                "patients": len({s.patient_id for s in cohort.sequences.values()}),
+            },
+            "settings": asdict(self.settings),
+            "view_classes": self.settings.view_classes,
+            "splits_sha256": splits_digest(self.splits),
+            "splits": {
+                key: {
+                    "unit": unit.get(key, "patient"),
+                    "folds": [asdict(fold) for fold in cut],
+                }
+                for key, cut in self.splits.items()
+            },
+            "runs": [{**asdict(run), "name": run.name} for run in self.runs],
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(document))
+        return plain
+
+
+def read_study(folder: Storage) -> dict[str, Any]:
+    """``study.json`` as it stands.
+
+    Raises:
+        ValueError: the folder holds no study of this schema version, or a damaged one.
+    """
+    path = folder / STUDY_FILE
+    text = folder.read(STUDY_FILE)
+    if text is None:
+        raise ValueError(
+            f"{folder} holds no study: it has no {STUDY_FILE}. Make one with "
+            f"`python -m angioray.cv COHORT --all-folds --runs {folder}`."
+        )
+    try:
+        document: Any = json.loads(text)
+    except ValueError as problem:
+        raise _damaged(path, str(problem)) from problem
+    if not isinstance(document, dict) or "schema_version" not in document:
+        raise _damaged(path, "it has no schema version")
+    if document["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path} has schema version {document['schema_version']}; this version reads "
+            f"{SCHEMA_VERSION}. Go on with the version that began the study."
+        )
+    if missing := sorted({"cohort", "settings", "splits", "runs"} - document.keys()):
+        raise _damaged(path, f"it lacks {', '.join(missing)}")
+    return document
+
+
+def _damaged(path: Storage, problem: str) -> ValueError:
+    return ValueError(
+        f"{path} is damaged ({problem}). Put it back from a copy, or remove it and give "
+        "`python -m angioray.cv` the same cohort and settings: it writes the same study again "
+        "and keeps the finished runs."
+    )

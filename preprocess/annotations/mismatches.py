@@ -1,0 +1,83 @@
+"""What does not fit together in labels and regions: listed with file and line, told by count.
+
+Names of annotation files may be names of patients. So the list lies beside the cohort, never in
+it, readable by its owner only, and what is printed holds counts alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from preprocess.storage.atomic import write_bytes
+
+OWNER_ONLY = 0o600
+
+
+class Kind(StrEnum):
+    """What can be wrong; ``{n}`` is how often it was."""
+
+    UNREADABLE = "{n} annotation files are damaged or of no known form: nothing of them is used"
+    UNKNOWN_SEQUENCE = "{n} regions name sequences that are not in the archive"
+    AMBIGUOUS = "{n} regions name more than one sequence and are left out"
+    NO_FRAME_NUMBER = "{n} regions do not say their frame and are left out"
+    NO_SUCH_FRAME = "{n} regions lie on frames that the cine does not have"
+    OFF_REFERENCE = (
+        "{n} regions lie off the reference frame and are left out (--other_frames true keeps them)"
+    )
+    OTHER_CATEGORY = "{n} regions are of another category than stenosis and are left out"
+    NO_BOX = "{n} regions are no box and are left out"
+    OUTSIDE = "{n} regions are left out: outside the frame"
+    TOO_SMALL = "{n} regions are left out: smaller than a pixel"
+    TWICE = "{n} regions were drawn twice and count once"
+    CLIPPED = "{n} boxes reached over the edge and were cut there"
+    INVERTED = "{n} boxes were drawn from the far corner and were turned round"
+    NO_FILE = "{n} rows of the labels match no file"
+    TWO_LABELS = "{n} sequences have two labels and are left out"
+    MISFIT = "{n} labels do not fit their cine, which is left out"
+    NO_LESION = "{n} sequences are labelled no_lesion, but bear boxes, and are left out"
+    NO_IMAGE = "{n} images are named by the annotations but are not there"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Mismatch:
+    """One thing that does not fit, and where it is written."""
+
+    file: str
+    line: int
+    """Counted from 1; 0 = the whole file."""
+    kind: Kind
+    said: str = ""
+    """What was found there."""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        kind = self.kind.name.lower().replace("_", " ")
+        return f"{where}: {kind}{': ' if self.said else ''}{self.said}"
+
+
+def mismatches_path(cohort: Path) -> Path:
+    """Where the list of a cohort lies: beside it, never in it."""
+    return cohort.with_name(cohort.name + ".mismatches.private.txt")
+
+
+def write_mismatches(cohort: Path, found: Iterable[Mismatch]) -> list[str]:
+    """Write the whole list, by file and line; where there is none, an earlier one is removed.
+
+    Returns:
+        What may be printed: a sentence for each kind, and where the list lies.
+    """
+    path = mismatches_path(cohort)
+    ordered = sorted(found)
+    if not ordered:
+        path.unlink(missing_ok=True)
+        return []
+    text = "".join(f"{mismatch}\n" for mismatch in ordered)
+    # A file name may be no text in any encoding.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), mode=OWNER_ONLY)
+    counts = Counter(mismatch.kind for mismatch in ordered)
+    told = [kind.format(n=counts[kind]) for kind in Kind if counts[kind]]
+    return [*told, f"each of these with its file and line: {path} (private)"]

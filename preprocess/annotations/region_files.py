@@ -1,0 +1,99 @@
+"""Files of regions, read by whichever format recognises their content."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from preprocess.annotations import coco, cvat, osirix, voc
+from preprocess.annotations.mismatches import Kind, Mismatch
+from preprocess.annotations.regions import Region, without_ending
+
+
+class _Format(Protocol):
+    def recognises(self, content: bytes) -> bool: ...
+
+    def parse(self, content: bytes, name: str) -> Iterator[Region | Mismatch]: ...
+
+
+FORMATS: dict[str, _Format] = {
+    "OsiriX/Horos ROI export (XML or JSON)": osirix,
+    "COCO JSON": coco,
+    "Pascal VOC XML": voc,
+    "CVAT for video 1.1 XML": cvat,
+}
+ENDINGS = (".xml", ".json", ".plist")
+
+
+def region_files(path: Path) -> list[Path]:
+    """The annotation files of a folder and those below it, or the one file itself.
+
+    Raises:
+        ValueError: there is nothing of that name, or nothing in it.
+    """
+    if path.is_file():
+        return [path]
+    files = sorted(_below(path))
+    if not files:
+        found = "has no file that ends with" if path.is_dir() else "does not exist; expected"
+        raise ValueError(f"{path} {found} {', '.join(ENDINGS)}.")
+    return files
+
+
+def read_regions(path: Path, folder: Path | None = None) -> list[Region | Mismatch]:
+    """Every region of one annotation file; a region that cannot be read is a mismatch instead.
+
+    Args:
+        path: the file.
+        folder: what a cine's name may be relative to; the file's own folder if None.
+
+    Raises:
+        ValueError: its content is of no format that is read here, or is damaged as a whole.
+    """
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    for module in FORMATS.values():
+        if module.recognises(content):
+            name = without_ending(path.relative_to(folder or path.parent).as_posix())
+            try:
+                found = list(module.parse(content, name))
+            except ValueError as problem:
+                raise ValueError(f"{path}: {problem}.") from problem
+            return [replace(item, file=str(path)) for item in found]
+    raise ValueError(f"{path} is none of the formats that are read: {', '.join(FORMATS)}.")
+
+
+def read_all_regions(files: Sequence[Path], folder: Path) -> tuple[list[Region], list[Mismatch]]:
+    """The regions of many files, and what in them could not be read.
+
+    Raises:
+        ValueError: none of the files can be read. Their names stay unsaid: they may be patients'.
+    """
+    found: list[Region | Mismatch] = []
+    unreadable = []
+    for path in files:
+        try:
+            found += read_regions(path, folder if folder.is_dir() else None)
+        except ValueError as problem:
+            said = str(problem).removeprefix(str(path)).lstrip(": ")
+            unreadable.append(Mismatch(file=str(path), line=0, kind=Kind.UNREADABLE, said=said))
+        except OSError as problem:
+            said = problem.strerror or "it cannot be opened"
+            unreadable.append(Mismatch(file=str(path), line=0, kind=Kind.UNREADABLE, said=said))
+    if files and len(unreadable) == len(files):
+        raise ValueError(
+            f"None of the {len(files)} annotation files of {folder} can be read; the first: "
+            f"{unreadable[0].said}"
+        )
+    return (
+        [item for item in found if isinstance(item, Region)],
+        [*(item for item in found if isinstance(item, Mismatch)), *unreadable],
+    )
+
+
+def _below(path: Path) -> Iterator[Path]:
+    for found in path.rglob("*"):
+        if found.suffix.lower() in ENDINGS and found.is_file() and found.name[0] != ".":
+            yield found

@@ -1,0 +1,208 @@
+"""Regions put on the frames of the cines that they mean."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from preprocess.annotations.cines import CineNames
+from preprocess.annotations.labels import Label
+from preprocess.annotations.mismatches import Kind, Mismatch
+from preprocess.annotations.regions import BoxXyxy, Region
+from preprocess.cohort import BoxSource, Sequence
+
+Key = TypeVar("Key", bound=Hashable)
+
+LESION_WORDS = ("stenos", "lesion")
+TRACKED_GIVEN_BACK = (
+    '{n} boxes marked as tracked are left out; mark those that you moved as "source": "corrected"'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedBox:
+    """A region that has found its frame; ``lesion`` is what its file calls the lesion, if it does.
+
+    ``box_xyxy`` lies in the frame: 0 <= x1 < x2 <= width.
+    """
+
+    frame_index: int
+    box_xyxy: BoxXyxy
+    source: BoxSource
+    lesion: str = ""
+
+
+class Regions:
+    """All regions that readers drew, by the sequence that they mean.
+
+    Attributes:
+        mismatches: what did not fit so far.
+    """
+
+    def __init__(
+        self,
+        regions: Iterable[Region],
+        mismatches: Iterable[Mismatch] = (),
+        other_frames: bool = False,
+    ):
+        self.mismatches = list(mismatches)
+        self._tracked: set[int] = set()
+        self._off_reference: set[int] = set()
+        self._regions = list(regions)
+        self._other_frames = other_frames
+        self._by_sequence: dict[str, list[tuple[Region, int | None]]] = defaultdict(list)
+
+    def match(self, sequences: Iterable[tuple[str, Iterable[str]]]) -> None:
+        """Find the sequence of every region.
+
+        Args:
+            sequences: each sequence's id, and the names that a region's file may call it by.
+        """
+        names = CineNames()
+        for sequence_id, called in sequences:
+            names.add(sequence_id, called)
+        for region in of_lesions({"": self._regions}, self.mismatches)[""]:
+            place = names.meant(region.places)
+            if isinstance(place, Kind):
+                self._say(region, place, f"it names {region.places[0].name!r}")
+            else:
+                self._by_sequence[place.name].append((region, place.frame_index))
+
+    def drawn(self, sequence_id: str, label: Label | None) -> list[tuple[Region, int | None]]:
+        """The regions of one sequence that count, and their frames (None = it is a still).
+
+        Readers mark the artery and the iFR wire on other frames than the reference frame. So
+        away from it a box counts only where its file says that it is a correction, or one of a
+        lesion that is followed through time, or if all were asked for.
+        """
+        reference = label.reference_frame if label else None
+        kept = []
+        for region, frame_index in self._by_sequence.get(sequence_id, []):
+            at = reference if frame_index is None else frame_index
+            followed = region.lesion or region.source is BoxSource.CORRECTED
+            if region.source is BoxSource.TRACKED:
+                self._tracked.add(id(region))
+            elif reference in (None, at) or followed or self._other_frames:
+                kept.append((region, at))
+            elif id(region) not in self._off_reference:
+                # Said once, though several files of one instance ask for it.
+                self._off_reference.add(id(region))
+                self._say(region, Kind.OFF_REFERENCE, f"frame {at}, reference frame {reference}")
+        return kept
+
+    @property
+    def tracked(self) -> int:
+        """How many boxes of the tracker were given back."""
+        return len(self._tracked)
+
+    def placed(
+        self, drawn: Iterable[tuple[Region, int | None]], sequence: Sequence
+    ) -> list[PlacedBox]:
+        """The regions as boxes inside the frames of their sequence, each once."""
+        found: dict[tuple[float, ...], PlacedBox] = {}
+        also_called: dict[str, str] = {}
+        for region, frame_index in drawn:
+            at = 0 if frame_index is None and sequence.length == 1 else frame_index
+            box = self._fitted(region, at, sequence)
+            if box is None or at is None:
+                continue
+            placed = PlacedBox(
+                frame_index=at,
+                box_xyxy=box,
+                source=_source(region, at, sequence.reference_frame),
+                lesion=also_called.get(region.lesion, region.lesion),
+            )
+            known = found.setdefault(place_key(at, box), placed)
+            if known is not placed:
+                self._say(region, Kind.TWICE, f"frame {at}")
+                if not known.lesion:  # the one that knows its lesion says more
+                    found[place_key(at, box)] = placed
+                elif placed.lesion:
+                    also_called[placed.lesion] = known.lesion
+        return [
+            replace(box, lesion=also_called.get(box.lesion, box.lesion)) for box in found.values()
+        ]
+
+    def _fitted(self, region: Region, at: int | None, sequence: Sequence) -> BoxXyxy | None:
+        """The part of a region in its frame, or None; both are said where anything is wrong."""
+        if at is None:
+            self._say(region, Kind.NO_FRAME_NUMBER, f"the cine has {sequence.length} frames")
+            return None
+        if at >= sequence.length:
+            self._say(region, Kind.NO_SUCH_FRAME, f"frame {at} of {sequence.length} (from 0)")
+            return None
+        box, mismatches = fitted(region, width=sequence.width, height=sequence.height)
+        self.mismatches += mismatches
+        return box
+
+    def _say(self, region: Region, kind: Kind, said: str) -> None:
+        self.mismatches.append(_mismatch(region, kind, said))
+
+
+def fitted(region: Region, *, width: int, height: int) -> tuple[BoxXyxy | None, list[Mismatch]]:
+    """The part of a region that lies in a frame, or None, and what was wrong with it."""
+    written = ", ".join(f"{value:g}" for value in region.box_xyxy)
+    where = f"{written} in a frame of {width} x {height}"
+    box = region.within(width=width, height=height)
+    if box is None:
+        kind = Kind.TOO_SMALL if region.is_thin else Kind.OUTSIDE
+        return None, [_mismatch(region, kind, where)]
+    found = []
+    if box != region.box_xyxy:
+        found.append(_mismatch(region, Kind.CLIPPED, where))
+    if region.inverted:
+        found.append(_mismatch(region, Kind.INVERTED, f"now {written}"))
+    return box, found
+
+
+def of_lesions(
+    groups: Mapping[Key, Iterable[Region]], mismatches: list[Mismatch]
+) -> dict[Key, list[Region]]:
+    """The regions of stenoses: where some categories are of lesions, the others are not.
+
+    Args:
+        groups: regions by what they were drawn on.
+        mismatches: what is left out is added here.
+    """
+    found = {key: list(regions) for key, regions in groups.items()}
+    if not any(_is_lesion(region.category) for regions in found.values() for region in regions):
+        return found
+    for key, regions in found.items():
+        others = [r for r in regions if r.category and not _is_lesion(r.category)]
+        mismatches += [_mismatch(r, Kind.OTHER_CATEGORY, repr(r.category)) for r in others]
+        found[key] = [r for r in regions if not r.category or _is_lesion(r.category)]
+    return found
+
+
+def place_key(frame_index: int, box_xyxy: BoxXyxy) -> tuple[float, ...]:
+    """What two boxes share that were drawn at one place.
+
+    COCO keeps x and width: a box comes back with its far corner off by an ulp.
+    """
+    return (frame_index, *(round(value, 3) for value in box_xyxy))
+
+
+def with_reference(sequence: Sequence, drawn: Iterable[tuple[Region, int | None]]) -> Sequence:
+    """Where the label names no reference frame, the one frame that bears regions is it."""
+    frames = {at for region, at in drawn if region.source is not BoxSource.CORRECTED}
+    only = frames.pop() if len(frames) == 1 else None
+    if sequence.reference_frame is None and only is not None and only < sequence.length:
+        return replace(sequence, reference_frame=only)
+    return sequence
+
+
+def _source(region: Region, at: int, reference_frame: int | None) -> BoxSource:
+    if region.source is BoxSource.CORRECTED:
+        return BoxSource.CORRECTED
+    followed = bool(region.lesion) and reference_frame not in (None, at)
+    return BoxSource.CORRECTED if followed else BoxSource.REFERENCE
+
+
+def _mismatch(region: Region, kind: Kind, said: str) -> Mismatch:
+    return Mismatch(file=region.file, line=region.line, kind=kind, said=said)
+
+
+def _is_lesion(category: str) -> bool:
+    return any(word in category.lower() for word in LESION_WORDS)

@@ -1,0 +1,1 @@
+"""How a command speaks: its arguments, its progress, its processes, and the look of its pages."""

@@ -1,0 +1,224 @@
+"""Compressed or plain pixel data to frames, bit for bit.
+
+:func:`frame_decoders` is the seam: each transfer syntax and the fastest permissively licensed
+function for one of its frames. What it does not name goes to pydicom and its installed plugins.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
+
+from preprocess.dicom.fragments import HEADER_BYTES, Undecodable, compressed_frames
+
+Pixels = NDArray[np.unsignedinteger[Any]]
+FrameDecoder = Callable[[memoryview, Pixels], object]
+"""Decodes a codestream into an array [H, W], and raises where its size or depth is another."""
+
+JPEG_END = b"\xff\xd9"
+JPEG_2000_START = b"\xff\x4f\xff\x51"
+SIZ = struct.Struct(">4x4I16xH")
+"""What follows: length, capabilities, the grid's and the image's corner, tiles, components."""
+NATIVE = (
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+)
+COMPRESSED = (
+    uid.JPEGLosslessSV1,
+    uid.JPEGLossless,
+    uid.JPEGBaseline8Bit,
+    uid.JPEGExtended12Bit,
+    uid.JPEGLSLossless,
+    uid.JPEGLSNearLossless,
+    uid.JPEG2000Lossless,
+    uid.JPEG2000,
+    uid.RLELossless,
+)
+COPYLEFT_PLUGINS = ("pylibjpeg",)
+"""Plugins of pydicom that are never called: pylibjpeg may stand on pylibjpeg-libjpeg (GPL)."""
+
+
+def decoded_frames(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
+    """Yield each frame of a grey-scale image as stored; it is overwritten by the next.
+
+    Args:
+        dataset: with the Image Pixel module; it need not hold the pixel data.
+        pixel_data: the value of PixelData (7FE0,0010).
+        length: the number of frames that the header promises.
+
+    Yields:
+        uint8[H, W] where Bits Allocated (0028,0100) is 8, else uint16[H, W].
+
+    Raises:
+        Undecodable: the data are shorter than promised, damaged, or no decoder reads them.
+    """
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax in NATIVE:
+        yield from _native(dataset, pixel_data, length)
+        return
+    if len(pixel_data) < HEADER_BYTES * length:  # even an empty frame has a header
+        raise Undecodable(f"the pixel data cannot hold {length} frames")
+    if decoder := frame_decoders().get(syntax):
+        yield from _encapsulated(dataset, pixel_data, length, decoder)
+    else:
+        yield from _by_pydicom(dataset, pixel_data, length)
+
+
+def stored_dtype(dataset: Dataset) -> np.dtype[np.unsignedinteger[Any]]:
+    """Of the frames as they are yielded and kept."""
+    return np.dtype(np.uint8 if dataset.BitsAllocated == 8 else np.uint16)
+
+
+def frame_decoders() -> dict[str, FrameDecoder]:
+    """The fast decoder of each transfer syntax, where imagecodecs is installed."""
+    try:
+        import imagecodecs
+    except ImportError:  # pydicom's own plugins do, at a fraction of the speed
+        return {}
+
+    def rle(frame: memoryview, out: Pixels) -> object:
+        flat = out.reshape(-1).view(np.uint8)
+        dtype = out.dtype.newbyteorder("<")
+        return imagecodecs.dicomrle_decode(bytes(frame), dtype, out=flat.data)
+
+    def into(function: Callable[..., object]) -> FrameDecoder:
+        return lambda frame, out: function(frame, out=out)
+
+    # libjpeg-turbo decodes lossless JPEG in 0.6 of the time of the fastest other one.
+    jpeg, jpeg_ls, openjpeg = map(
+        into, (imagecodecs.jpeg8_decode, imagecodecs.jpegls_decode, imagecodecs.jpeg2k_decode)
+    )
+
+    def jpeg_2000(frame: memoryview, out: Pixels) -> object:
+        # OpenJPEG takes memory for whatever size a codestream claims to have.
+        if _jpeg_2000_shape(frame) != out.shape:
+            raise ValueError("the codestream has another size")
+        return openjpeg(frame, out)
+
+    return {
+        uid.JPEGLosslessSV1: jpeg,
+        uid.JPEGLossless: jpeg,
+        uid.JPEGBaseline8Bit: jpeg,
+        uid.JPEGExtended12Bit: jpeg,
+        uid.JPEGLSLossless: jpeg_ls,
+        uid.JPEGLSNearLossless: jpeg_ls,
+        uid.JPEG2000Lossless: jpeg_2000,
+        uid.JPEG2000: jpeg_2000,
+        uid.RLELossless: rle,
+    }
+
+
+def decoder_name(syntax: str) -> str:
+    """Who decodes a transfer syntax here, as ``imagecodecs`` or ``pydicom with gdcm``; or empty."""
+    if syntax in NATIVE:
+        return "numpy"
+    if syntax in frame_decoders():
+        return "imagecodecs"
+    plugins = _permissive_plugins(syntax)
+    return f"pydicom with {plugins[0]}" if plugins else ""
+
+
+def _native(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
+    big = dataset.file_meta.TransferSyntaxUID == uid.ExplicitVRBigEndian
+    dtype = stored_dtype(dataset).newbyteorder(">" if big else "<")
+    pixels = dataset.Rows * dataset.Columns
+    whole = len(pixel_data) // (pixels * dtype.itemsize)
+    if whole < length:
+        raise Undecodable(f"the pixel data end after {whole} of {length} frames")
+    if whole > length:
+        raise Undecodable(f"the pixel data hold {whole} frames, the header says {length}")
+    for index in range(length):
+        offset = index * pixels * dtype.itemsize
+        frame = np.frombuffer(pixel_data, dtype, count=pixels, offset=offset)
+        frame = frame.reshape(dataset.Rows, dataset.Columns)
+        yield frame.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _encapsulated(
+    dataset: Dataset, pixel_data: memoryview, length: int, decoder: FrameDecoder
+) -> Iterator[Pixels]:
+    # pydicom's plugins are no second chance here: on damaged frames gdcm ends the process.
+    frames = compressed_frames(pixel_data, length, dataset.get("ExtendedOffsetTable"))
+    # Some decoders paint over what is missing. The mark cannot occur within coded data, and real
+    # cines have any bytes after it.
+    marked = dataset.file_meta.TransferSyntaxUID != uid.RLELossless
+    for number, frame in enumerate(frames, start=1):
+        if not frame or (marked and not _holds_end(frame)):
+            raise Undecodable(f"frame {number} of {length} is cut short")
+    out: Pixels = np.empty((dataset.Rows, dataset.Columns), stored_dtype(dataset))
+    for number, frame in enumerate(frames, start=1):
+        if not (_decoded(decoder, frame, out) or _widened(decoder, frame, out)):
+            raise Undecodable(f"damaged: frame {number} of {length} does not decode")
+        yield out
+
+
+def _holds_end(frame: memoryview) -> bool:
+    return JPEG_END in bytes(frame[-64:]) or JPEG_END in bytes(frame)
+
+
+def _decoded(decoder: FrameDecoder, frame: memoryview, out: Pixels) -> bool:
+    """Whether the frame could be decoded, to the size and depth of ``out``."""
+    try:
+        decoder(frame, out)
+    except Exception:  # noqa: BLE001 - each codec has an error class of its own
+        return False
+    return True
+
+
+def _jpeg_2000_shape(frame: memoryview) -> tuple[int, int] | None:
+    """Rows and columns of a grey codestream, by its SIZ segment (ISO/IEC 15444-1, A.5.1)."""
+    _, start, segment = bytes(frame).partition(JPEG_2000_START)
+    if not start or len(segment) < SIZ.size:
+        return None
+    right, bottom, left, top, components = SIZ.unpack_from(segment)
+    return (bottom - top, right - left) if components == 1 else None
+
+
+def _widened(decoder: FrameDecoder, frame: memoryview, out: Pixels) -> bool:
+    """Decode a codestream of 8 bits a pixel where the header allocates 16."""
+    narrow = np.empty(out.shape, np.uint8)
+    if out.dtype == np.uint8 or not _decoded(decoder, frame, narrow):
+        return False
+    out[:] = narrow
+    return True
+
+
+def _permissive_plugins(syntax: str) -> list[str]:
+    try:
+        available = get_decoder(syntax).available_plugins
+    except NotImplementedError:  # no pixel data syntax that pydicom knows
+        return []
+    return [name for name in available if name not in COPYLEFT_PLUGINS]
+
+
+def _by_pydicom(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    frames = compressed_frames(pixel_data, length, dataset.get("ExtendedOffsetTable"))
+    dataset.PixelData = encapsulate([bytes(frame) for frame in frames])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    for plugin in _permissive_plugins(syntax):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they may repeat what a header says
+                array, _ = get_decoder(syntax).as_array(dataset, raw=True, decoding_plugin=plugin)
+        except Exception:  # noqa: BLE001 - each plugin has error classes of its own
+            continue
+        decoded: Pixels = np.asarray(array).reshape(-1, dataset.Rows, dataset.Columns)
+        if len(decoded) != length or decoded.dtype != stored_dtype(dataset):
+            raise Undecodable(f"the pixel data hold {len(decoded)} of {length} frames")
+        yield from decoded
+        return
+    name = uid.UID(syntax).keyword or "unknown transfer syntax"
+    raise Undecodable(f"no installed decoder reads its frames ({name})")

@@ -1,0 +1,243 @@
+"""One DICOM file into a :class:`Cine`: technical attributes from an allow-list, frames as stored.
+
+The reader is tolerant and explains: a file that cannot be used raises :class:`Rejection`, whose
+text a person understands and which holds nothing that identifies anybody. Tags that the allow-list
+does not name are skipped in the file and never looked into.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.dataset import Dataset
+
+from preprocess.cohort.display import Display
+from preprocess.dicom.acceptance import (
+    Rejection,
+    check_object,
+    check_pixels,
+    frame_count,
+    value_of,
+)
+from preprocess.dicom.decoders import decoded_frames, stored_dtype
+from preprocess.dicom.fragments import Undecodable
+from preprocess.dicom.grayscale import display_of, sample_of
+from preprocess.dicom.parsing import Source, parsed, parsing
+
+IDENTITY = ["PatientID", "SOPInstanceUID"]
+TECHNICAL = [
+    *("SOPClassUID", "Modality", "ImageType", "BurnedInAnnotation", "NumberOfFrames"),
+    *("Rows", "Columns", "SamplesPerPixel"),
+    *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit"),
+    *("PixelRepresentation", "PixelIntensityRelationship", "ModalityLUTSequence", "RescaleSlope"),
+    *("RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
+    *("PositionerPrimaryAngle", "PositionerSecondaryAngle", "FrameTime", "FrameTimeVector"),
+    *("CineRate", "RecommendedDisplayFrameRate", "ImagerPixelSpacing"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    "QualityControlImage",
+]
+OFFSETS = ["ExtendedOffsetTable"]
+PIXEL_DATA = (0x7FE0, 0x0010)
+PIXEL_VRS = (b"OB", b"OW", b"UN")
+UNDEFINED = 0xFFFFFFFF
+NO_PIXELS = "no pixel data (is the file cut short?)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who and which: never written as it is, never shown."""
+
+    patient_id: str = field(repr=False)
+    sop_instance_uid: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acquisition:
+    """What the header says about a cine, and may be kept.
+
+    Angles are (0018,1510) and (0018,1511); ``imager_pixel_spacing_mm`` (rows, columns) is at the
+    detector (0018,1164); ``quality_control_image`` says that (0028,0300) is YES.
+    """
+
+    bits_stored: int
+    display: Display
+    transfer_syntax_uid: str
+    primary_angle_deg: float | None
+    secondary_angle_deg: float | None
+    frame_time_ms: float | None
+    imager_pixel_spacing_mm: tuple[float, float] | None
+    quality_control_image: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cine:
+    """A decoded cine; ``frames`` is uint8 or uint16 [T, H, W] as stored."""
+
+    identity: Identity
+    frames: NDArray[np.unsignedinteger[Any]]
+    acquisition: Acquisition
+
+
+class Header:
+    """A checked file whose frames are not read yet.
+
+    Attributes:
+        identity: patient and instance.
+        shape: frames, rows and columns.
+        dtype: of the frames, uint8 or uint16.
+    """
+
+    def __init__(self, dataset: Dataset, pixels_at: int, size: int):
+        check_object(dataset)
+        self._dataset = dataset
+        self._pixels_at = pixels_at
+        length = frame_count(dataset)
+        check_pixels(dataset, size)
+        self.identity = _identity(dataset)
+        self.shape = (length, int(dataset.Rows), int(dataset.Columns))
+        self.dtype = stored_dtype(dataset)
+
+    def frames(self, content: bytes) -> Iterator[NDArray[np.unsignedinteger[Any]]]:
+        """Decode frame after frame (uint8 or uint16 [H, W]); each is overwritten by the next.
+
+        Args:
+            content: the whole file.
+
+        Raises:
+            Rejection: the pixel data are cut short, damaged, or in a form nothing here decodes.
+        """
+        with parsing():
+            pixel_data = self._pixel_data(content)
+        try:
+            yield from decoded_frames(self._dataset, pixel_data, self.shape[0])
+        except Undecodable as problem:
+            raise Rejection(str(problem)) from None
+
+    def acquisition(self, sample: NDArray[np.unsignedinteger[Any]]) -> Acquisition:
+        """What the header says; a display window that it lacks is found from a sample."""
+        with parsing():
+            bits_stored = int(self._dataset.BitsStored)
+            return Acquisition(
+                bits_stored=bits_stored,
+                display=display_of(self._find, sample, bits_stored=bits_stored),
+                transfer_syntax_uid=str(self._dataset.file_meta.TransferSyntaxUID),
+                primary_angle_deg=self._number("PositionerPrimaryAngle"),
+                secondary_angle_deg=self._number("PositionerSecondaryAngle"),
+                frame_time_ms=self._frame_time_ms(),
+                imager_pixel_spacing_mm=self._spacing_mm(),
+                quality_control_image=self._is_quality_control(),
+            )
+
+    def _pixel_data(self, content: bytes) -> memoryview:
+        """The value of (7FE0,0010), in place: a copy of a cine costs as much as storing it."""
+        syntax = self._dataset.file_meta.TransferSyntaxUID
+        if syntax == uid.DeflatedExplicitVRLittleEndian:
+            return memoryview(parsed(BytesIO(content), ["PixelData"]).PixelData)
+        order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
+        element = memoryview(content)[self._pixels_at :]
+        if len(element) < 12:
+            raise Rejection(NO_PIXELS)
+        tag, vr = struct.unpack_from(f"{order}HH", element), bytes(element[4:6])
+        if tag != PIXEL_DATA:
+            raise Rejection(NO_PIXELS)
+        begin = 12 if vr in PIXEL_VRS else 8  # explicit, or implicit whatever the syntax says
+        (size,) = struct.unpack_from(f"{order}I", element, begin - 4)
+        if size == 0:
+            raise Rejection(NO_PIXELS)
+        return element[begin:] if size == UNDEFINED else element[begin : begin + size]
+
+    def _find(self, keyword: str) -> Any:
+        """A value at the top, or in the functional groups of an enhanced image."""
+        if (value := value_of(self._dataset, keyword)) is not None:
+            return value
+        for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+            for group in (value_of(self._dataset, groups) or [])[:1]:
+                for macro in (e.value[0] for e in group if e.VR == "SQ" and e.value):
+                    if (value := value_of(macro, keyword)) is not None:
+                        return value
+        return None
+
+    def _number(self, keyword: str) -> float | None:
+        try:
+            number = float(self._find(keyword))
+        except (TypeError, ValueError):
+            return None
+        return number if np.isfinite(number) else None
+
+    def _is_quality_control(self) -> bool:
+        """Whether (0028,0300) says YES; BOTH, a patient beside a phantom, is no phantom here."""
+        said = value_of(self._dataset, "QualityControlImage")
+        return str(said or "").strip("\0 ").upper() == "YES"
+
+    def _frame_time_ms(self) -> float | None:
+        """(0018,1063), the mean of (0018,1065), or the inverse of a rate in frames per second."""
+        if time := self._number("FrameTime"):
+            return time
+        vector = self._find("FrameTimeVector")
+        if isinstance(vector, list | tuple) or hasattr(vector, "__len__"):
+            steps = [float(step) for step in vector[1:]]
+            if steps and sum(steps) > 0:
+                return sum(steps) / len(steps)
+        rate = self._number("CineRate") or self._number("RecommendedDisplayFrameRate")
+        return 1000 / rate if rate else None
+
+    def _spacing_mm(self) -> tuple[float, float] | None:
+        spacing = self._find("ImagerPixelSpacing")
+        try:
+            rows, columns = (float(value) for value in spacing)
+        except (TypeError, ValueError):
+            return None
+        return (rows, columns) if rows > 0 and columns > 0 else None
+
+
+def read_header(path: Path, *, size: int = 512) -> Header:
+    """Read and check one file, leaving its frames where they are.
+
+    Args:
+        path: the file, with any ending.
+        size: rows and columns that are accepted; 0 accepts every size.
+
+    Raises:
+        Rejection: it is no grey-scale XA cine of that size, or names no patient.
+        OSError: it cannot be read at all.
+    """
+    with parsing(), Source(path) as file:
+        dataset = parsed(file, IDENTITY + TECHNICAL + OFFSETS, stop_before_pixels=True)
+        return Header(dataset, file.tell(), size)
+
+
+def read_cine(path: Path, *, size: int = 512) -> Cine:
+    """Read, check and decode one file; raises as :func:`read_header` and :meth:`Header.frames`."""
+    header = read_header(path, size=size)
+    frames = [frame.copy() for frame in header.frames(path.read_bytes())]
+    acquisition = header.acquisition(np.stack([sample_of(frame) for frame in frames]))
+    return Cine(identity=header.identity, frames=np.stack(frames), acquisition=acquisition)
+
+
+def read_identity(path: Path) -> Identity | None:
+    """Patient and instance of a file, quickly, or None where it is no DICOM file that says."""
+    try:
+        with parsing(), Source(path) as file:
+            return _identity(parsed(file, IDENTITY, stop_before_pixels=True))
+    except Rejection:
+        return None
+
+
+def _identity(dataset: Dataset) -> Identity:
+    # Padding differs between exports of one patient: NUL bytes and blanks at either end.
+    patient, instance = (
+        str(value_of(dataset, keyword) or "").strip("\0 \t\r\n") for keyword in IDENTITY
+    )
+    if not patient:
+        raise Rejection("no PatientID")
+    if not instance:
+        raise Rejection("no SOPInstanceUID")
+    return Identity(patient_id=patient, sop_instance_uid=instance)

@@ -1,0 +1,180 @@
+"""An archive of DICOM files, labels and regions into a cohort: resumable and parallel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocess.annotations.labels import Labels, read_labels
+from preprocess.annotations.mismatches import mismatches_path, write_mismatches
+from preprocess.annotations.region_files import read_all_regions, region_files
+from preprocess.annotations.region_matching import Regions
+from preprocess.cohort import write_annotations, write_manifest
+from preprocess.console.progress import track
+from preprocess.contrast.proposals import proposal_remarks, propose_missing
+from preprocess.dicom.pseudonyms import read_key
+from preprocess.ingest.assembly import Assembly, assemble
+from preprocess.ingest.file_discovery import Listing
+from preprocess.ingest.intake import Finder, read_files
+from preprocess.ingest.journal import Journal, Record, journal_path
+from preprocess.ingest.source_file import Reading
+from preprocess.storage.atomic import remove_partials
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestSettings:
+    """How an archive is read."""
+
+    size: int = 512
+    """Rows and columns of the cines that are kept; 0 keeps every size."""
+    other_frames: bool = False
+    """Keep all regions off the reference frame; corrections and followed lesions stay anyway."""
+    processes: int = 0
+    """Processes that decode and propose phases; 0 = one per core."""
+    ray: str | None = None
+    """Address of a Ray cluster that decodes instead of this machine, such as `auto`; all its nodes
+    must see the archive and the cohort under the same paths."""
+
+    def __post_init__(self) -> None:
+        if self.size < 0 or self.processes < 0:
+            raise ValueError("size and processes must be 0 or more.")
+
+
+def ingest(
+    src: Path,
+    *,
+    labels: Path,
+    out: Path,
+    rois: Path | None = None,
+    key: Path | None = None,
+    settings: IngestSettings,
+) -> None:
+    """Read an archive of DICOM XA cines into a cohort.
+
+    The same command again continues where it stopped, and takes up corrected labels and regions
+    without decoding anything twice. Where labels give no phase bounds or no reference frame, they
+    are proposed from the pixels and marked as proposed.
+
+    Args:
+        src: the archive: a folder of DICOM files, with any names, at any depth.
+        labels: sequences.csv, one row per cine.
+        out: the cohort folder to write.
+        rois: regions that readers drew (OsiriX, COCO, Pascal VOC or CVAT for video): one file, or
+            a folder of them.
+        key: reuse the pseudonym key in this file, so that a patient keeps their pseudonym.
+
+    Raises:
+        ValueError: the labels contradict themselves, no annotation file can be read, or no
+            cine could be accepted. A single region that does not fit is told, and stops nothing.
+
+    Examples:
+        python -m preprocess ingest archive --labels sequences.csv --rois rois --out cohort
+        python -m preprocess ingest archive --labels sequences.csv --out cohort --size 0
+        python -m preprocess ingest archive --labels sequences.csv --out cohort --ray auto
+    """
+    if not src.is_dir():
+        raise ValueError(f"{src} is no folder. Give the folder that holds the DICOM files.")
+    rows = read_labels(labels)
+    annotations = region_files(rois) if rois else []
+    drawn = Regions(*read_all_regions(annotations, rois or src), settings.other_frames)
+    reused = read_key(key) if key else None
+    ours = [out, journal_path(out), mismatches_path(out), labels, *annotations]
+    listing = Listing(src, ours + ([key] if key else []))
+    if listing.is_empty():
+        raise ValueError(f"{src} holds no files. Give the folder that holds the DICOM files.")
+    out.mkdir(parents=True, exist_ok=True)
+    with Journal(out, reused) as journal:
+        partials = (out, out / "frames.zarr")
+        remove_partials(*partials)
+        records = _ingest_files(src, listing, rows, out, journal, settings)
+        remove_partials(*partials)
+        result = assemble(records, rows, drawn, out)
+        _tell_missing(src, listing, journal, result)
+        for note in result.notes:
+            journal.note(note)
+        result.remarks += write_mismatches(out, result.mismatches)
+        write_manifest(out, result.manifest)
+        if not result.sequences:
+            raise ValueError(_nothing_accepted(src, result))
+        boxed = {box.sequence_id for box in result.boxes}
+        result.sequences = propose_missing(
+            out, result.sequences, boxed, processes=settings.processes
+        )
+        result.remarks += proposal_remarks(result.sequences)
+        write_annotations(out, result.sequences, result.boxes)
+        _tell(result, out, journal.path)
+
+
+def _ingest_files(
+    src: Path,
+    listing: Listing,
+    labels: Labels,
+    out: Path,
+    journal: Journal,
+    settings: IngestSettings,
+) -> list[Record]:
+    """Bring every file into the journal, and return their records in the order of the listing."""
+    reading = Reading(src=src.absolute(), out=out.absolute(), size=settings.size)
+    finder = Finder(reading, labels, journal)
+    records = read_files(
+        finder.pending(listing),
+        finder,
+        reading,
+        processes=settings.processes,
+        cluster=settings.ray,
+    )
+
+    def total() -> int | None:
+        return len(listing.names) - finder.finished if listing.is_complete else None
+
+    for record in track(records, total=total, label="files"):
+        journal.append(record)
+    if finder.finished:
+        print(f"{finder.finished} of {len(listing.names)} files were finished by an earlier run.")
+    return [journal.records[name] for name in listing.names]
+
+
+def _tell_missing(src: Path, listing: Listing, journal: Journal, result: Assembly) -> None:
+    """What could not be looked into, and what an earlier run saw that is gone."""
+    if listing.closed:
+        result.remarks.append(
+            f"{len(listing.closed)} folders of {src} are links or could not be opened, and were "
+            "not looked into (the private journal says which)"
+        )
+        result.notes += [f"folder {path} was not looked into" for path in listing.closed]
+    gone = [journal.records[name] for name in journal.records.keys() - set(listing.names)]
+    kept = {sequence.sequence_id for sequence in result.sequences}
+    lost = {r.sequence_id for r in gone if r.accepted and r.sequence_id not in kept}
+    if gone:
+        result.remarks.append(
+            f"{len(gone)} files that an earlier run read are gone from {src}, and with them "
+            f"{len(lost)} cines from the cohort (the private journal says which)"
+        )
+        result.notes += sorted(f"file {record.path} is gone" for record in gone)
+
+
+def _rejections(result: Assembly) -> list[str]:
+    reasons = Counter(row.reason for row in result.manifest if row.status == "rejected")
+    return [f"{count:6} {reason}" for reason, count in reasons.most_common()]
+
+
+def _nothing_accepted(src: Path, result: Assembly) -> str:
+    reasons = "\n".join(_rejections(result))
+    return f"no cine in {src} could be accepted; every file was rejected:\n{reasons}"
+
+
+def _tell(result: Assembly, out: Path, journal: Path) -> None:
+    patients = {sequence.patient_id for sequence in result.sequences}
+    frames = sum(sequence.length for sequence in result.sequences)
+    print(
+        f"Accepted {len(result.sequences)} cines of {len(patients)} patients: {frames} frames, "
+        f"{len(result.boxes)} boxes."
+    )
+    if rejections := _rejections(result):
+        print("Rejected files:", *rejections, sep="\n")
+    for remark in result.remarks:
+        print(f"Note: {remark}.")
+    print(f"Wrote {out} (frames.zarr, annotations.json, manifest.csv).")
+    print(f"Private, to be kept and not to be shared: {journal} (key, files and pseudonyms).")
+    print(f"Next: python -m preprocess propagate {out}")

@@ -1,0 +1,139 @@
+"""One source file from the archive into the cohort, in a worker."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from preprocess.annotations.labels import Label
+from preprocess.cohort import CineWriter, Sequence
+from preprocess.dicom.acceptance import Rejection
+from preprocess.dicom.grayscale import sample_of
+from preprocess.dicom.reader import Header, read_header
+from preprocess.ingest.assembly import labelled, objection
+from preprocess.ingest.journal import Record
+
+READER = 2
+"""Raise it when files are accepted that were not before: rejected ones are then read again."""
+UNREADABLE = "cannot be read"
+TOO_LARGE = "too large for this machine's memory"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """One source file on its way, without the patient's identifier and without the key.
+
+    ``skip`` is a reason that is known before it is decoded; the pseudonyms are empty where the
+    file names no patient or instance.
+    """
+
+    path: Path = field(repr=False)
+    relative: str = field(repr=False)
+    size_bytes: int
+    mtime_ns: int
+    sop_instance_uid: str = field(repr=False)
+    sequence_id: str
+    patient_id: str
+    label: Label | None
+    skip: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Where files are read from and stored to, and which size is kept; absolute paths."""
+
+    src: Path
+    out: Path
+    size: int
+
+
+def ingest_file(file: SourceFile, *, reading: Reading) -> Record:
+    """Check, decode and store one file, in a worker."""
+    rejected = partial(rejected_record, file, size=reading.size)
+    try:
+        header = read_header(file.path, size=reading.size)
+        if file.skip:
+            return rejected(reason=file.skip, sha256=_digest(file.path))
+        content = file.path.read_bytes()
+    except Rejection as problem:
+        return rejected(reason=str(problem), sha256=_digest(file.path))
+    except OSError:
+        _check_folders(reading)
+        return rejected(reason=UNREADABLE)
+    except MemoryError:
+        return rejected(reason=TOO_LARGE)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if not file.sequence_id:  # the finder could not read what the worker could
+        return rejected(reason=UNREADABLE, sha256=sha256)
+    try:  # what the disk of the cohort raises ends the run: no other file would fare better
+        _store(header, content, file, reading)
+    except Rejection as problem:
+        return rejected(reason=str(problem), sha256=sha256)
+    except MemoryError:
+        return rejected(reason=TOO_LARGE, sha256=sha256)
+    return replace(rejected(reason="", sha256=sha256), status="accepted")
+
+
+def _store(header: Header, content: bytes, file: SourceFile, reading: Reading) -> None:
+    """Decode a cine into the cohort, one frame in memory."""
+    _check_folders(reading)
+    length, height, width = header.shape
+    samples = []
+    with CineWriter(reading.out, file.sequence_id, (height, width), header.dtype) as cine:
+        for frame in header.frames(content):
+            cine.append(frame)
+            samples.append(sample_of(frame))
+        sequence = Sequence(
+            sequence_id=file.sequence_id,
+            patient_id=file.patient_id,
+            view=None,
+            length=length,
+            height=height,
+            width=width,
+            frames_digest=cine.digest,
+            **vars(header.acquisition(np.stack(samples))),
+        )
+        assert file.label is not None
+        cine.finish(labelled(sequence, file.label))
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file of any size; empty where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _check_folders(reading: Reading) -> None:
+    """Both are shared by every process that reads, on whatever machine."""
+    for folder in (reading.src, reading.out):
+        if not folder.is_dir():
+            raise ValueError(
+                f"{folder} is not there on {socket.gethostname()}. Every machine that takes part "
+                "must see the archive and the cohort under the same paths; mount them, and give "
+                "the same command again."
+            )
+
+
+def rejected_record(file: SourceFile, *, size: int, reason: str, sha256: str = "") -> Record:
+    """A rejected file's record."""
+    return Record(
+        path=file.relative,
+        size_bytes=file.size_bytes,
+        mtime_ns=file.mtime_ns,
+        size=size,
+        skip=objection(file.label),
+        reader=READER,
+        sha256=sha256,
+        reason=reason,
+        sop_instance_uid=file.sop_instance_uid,
+        sequence_id=file.sequence_id,
+        patient_id=file.patient_id,
+    )

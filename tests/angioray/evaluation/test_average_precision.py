@@ -1,0 +1,119 @@
+"""Average precision and FROC against paper, and against COCO."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from angioray.evaluation.average_precision import AveragePrecision, Sensitivity, average_precision
+from angioray.evaluation.matching import FloatArray, match_frames
+from angioray.evaluation.measures import Draws, value
+from tests.angioray.four_frames import FOUND, MATCHED, NOWHERE, TRUTH, A, B
+
+
+def test_average_precision_by_hand() -> None:
+    truth = {1: np.array([A, B])}
+    found = {1: (np.array([A, NOWHERE, B]), np.array([0.9, 0.8, 0.7]))}
+    matches = match_frames(truth, found, [1])
+    # precision 1 up to recall 0.5 (51 points), 2/3 up to 1 (50 points)
+    assert average_precision(matches) == pytest.approx((51 + 50 * 2 / 3) / 101)
+
+
+def test_equal_scores_come_together_whatever_their_order() -> None:
+    # A found in frame 1 and a false box in frame 2, both at 0.9: precision is 1/2, not 1.
+    for right, wrong in ((1, 2), (2, 1)):
+        truth = {right: np.array([A])}
+        found = {i: (np.array([A]), np.array([0.9])) for i in (right, wrong)}
+        matches = match_frames(truth, found, [1, 2])
+        assert average_precision(matches) == pytest.approx(0.5)
+        assert value(Sensitivity(matches, 0.49), 2) == 0
+        assert value(Sensitivity(matches, 0.5), 2) == 1
+
+
+def test_average_precision_is_cocos() -> None:
+    random = np.random.default_rng(3)
+    truth = {i: random_boxes(random, 2) for i in range(1, 31)}
+    found = {i: (random_boxes(random, 6), random.permutation(6) / 7 + i / 999) for i in truth}
+    matches = match_frames(truth, found, truth, max_detections=5)
+    assert average_precision(matches) == pytest.approx(coco_average_precision(truth, found))
+
+
+def test_froc_by_hand() -> None:
+    # By falling score: .95 no, .9 yes, .8 no, .7 no, .6 yes, .4 yes; 4 lesions in 4 frames.
+    # After .9: 1 false, 1/4 found; after .6 and .4: 3 false, 3/4 found.
+    expected = {0.125: 0, 0.249: 0, 0.25: 1 / 4, 0.5: 1 / 4, 0.749: 1 / 4, 0.75: 3 / 4, 8: 3 / 4}
+    for false_per_frame, sensitivity in expected.items():
+        assert value(Sensitivity(MATCHED.every, false_per_frame), 4) == sensitivity
+    assert value(MATCHED.measures()["sensitivity@IoU0.20/mean"], 4) == pytest.approx(
+        (0 + 1 / 4 + 1 / 4 + 4 * 3 / 4) / 7
+    )
+
+
+def test_froc_reaches_beyond_five_boxes() -> None:
+    boxes = np.array([NOWHERE] * 6 + [A])
+    found = {1: (boxes, np.linspace(0.9, 0.3, 7))}
+    matches = match_frames({1: np.array([A])}, found, [1], max_detections=7)
+    assert value(Sensitivity(matches, 4.0), 1) == 0
+    assert value(Sensitivity(matches, 8.0), 1) == 1
+
+
+def test_frames_count_as_often_as_they_were_drawn() -> None:
+    matches = match_frames(TRUTH, FOUND, [1, 2, 3, 4])
+    some = match_frames(TRUTH, FOUND, [1, 4])
+    weights = np.array([[1.0, 0, 0, 1], [2, 0, 0, 2], [0, 0, 0, 0], [1, 1, 1, 1]])
+    draws = Draws(group=np.arange(4), weights=weights)
+    once, twice, nothing, all_of_them = AveragePrecision(matches).values(draws)
+    assert once == twice == average_precision(some)
+    assert np.isnan(nothing)
+    assert all_of_them == average_precision(matches)
+    froc = Sensitivity(matches, 0.5).values(draws)
+    assert froc[0] == froc[1] == value(Sensitivity(some, 0.5), 2)
+    assert np.isnan(froc[2])
+
+
+def random_boxes(random: np.random.Generator, count: int) -> FloatArray:
+    corner = random.uniform(0, 40, (count, 2))
+    return np.hstack([corner, corner + random.uniform(10, 30, (count, 2))])
+
+
+def coco_average_precision(
+    truth: dict[int, FloatArray], found: dict[int, tuple[FloatArray, FloatArray]]
+) -> float:
+    def document(rows: list[dict[str, object]]) -> COCO:
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": i} for i in truth],
+            "categories": [{"id": 1}],
+            "annotations": [
+                {"id": n, "category_id": 1, "iscrowd": 0, "area": 100.0, **row}
+                for n, row in enumerate(rows, start=1)
+            ],
+        }
+        coco.createIndex()
+        return coco
+
+    def xywh(b: FloatArray) -> list[float]:
+        return [float(b[0]), float(b[1]), float(b[2] - b[0]), float(b[3] - b[1])]
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(
+            document([{"image_id": i, "bbox": xywh(b)} for i in truth for b in truth[i]]),
+            document(
+                [
+                    {"image_id": i, "bbox": xywh(b), "score": float(s)}
+                    for i, (rectangles, scores) in found.items()
+                    for b, s in zip(rectangles, scores, strict=True)
+                ]
+            ),
+            "bbox",
+        )
+        evaluation.params.iouThrs = np.array([0.2])
+        evaluation.params.maxDets = [5]
+        evaluation.params.areaRng = [[0, 1e10]]
+        evaluation.params.areaRngLbl = ["all"]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return float(evaluation.eval["precision"][0, :, 0, 0, 0].mean())

@@ -1,0 +1,90 @@
+"""The report in a real browser: nothing in the console, every figure seen, keyboard and paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tests.browser as browser
+from angioray.report import write_report
+from tests.angioray.synthetic_study import write_cohort, write_study
+from tests.browser import FIGURES, TOO_WIDE, Browser
+
+CHROMIUM = browser.installed()
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="there is no Chromium on this machine; on Debian: apt-get install chromium",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("browser")
+    return write_report(write_study(folder / "runs", write_cohort(folder / "cohort")))
+
+
+@pytest.fixture(scope="module")
+def opened(page: Path) -> Iterator[Browser]:
+    with Browser(str(CHROMIUM)) as seen:
+        seen.open(page)
+        yield seen
+
+
+def test_the_console_stays_empty_and_nothing_is_fetched(opened: Browser) -> None:
+    assert opened.evaluate("document.title") == "Coronary angiography: views and stenoses"
+    assert opened.complaints == []
+
+
+def test_the_console_is_listened_to(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text("<script>console.error('heard'); missing()</script><img src='none.png'>")
+    with Browser(str(CHROMIUM)) as seen:
+        seen.open(bad)
+        seen.evaluate("1")
+        said = " ".join(seen.complaints)
+        assert "heard" in said and "missing is not defined" in said
+
+
+def test_every_figure_is_seen(opened: Browser) -> None:
+    figures = json.loads(opened.evaluate(FIGURES))
+    assert len(figures) > 20
+    for name, width, height, ink, visibility in figures:
+        assert width > 100 and height > 80 and visibility == "visible", name
+        assert ink > 0, f"{name} is empty"
+    assert opened.evaluate(
+        "[...document.querySelectorAll('main img')].every(i => i.naturalWidth > 0)"
+    )
+
+
+@pytest.mark.parametrize("width", [380, 800, 1280, 1900])
+def test_no_width_needs_scrolling_sideways(page: Path, width: int) -> None:
+    with Browser(str(CHROMIUM), width=width) as seen:
+        seen.open(page)
+        assert seen.evaluate(TOO_WIDE) == 0
+
+
+def test_the_keyboard_reaches_the_content_and_every_wide_table(opened: Browser, page: Path) -> None:
+    opened.open(page)
+    opened.press("Tab")
+    assert opened.evaluate("document.activeElement.className") == "skip"
+    opened.press("Enter")
+    assert opened.evaluate("location.hash") == "#content"
+    assert opened.evaluate(
+        "[...document.querySelectorAll('.scroll, pre')].every(e => e.tabIndex === 0)"
+    )
+
+
+def test_it_prints_on_paper(opened: Browser, page: Path, tmp_path: Path) -> None:
+    opened.open(page)
+    opened.pdf(tmp_path / "report.pdf")
+    printed = (tmp_path / "report.pdf").read_bytes()
+    assert printed.startswith(b"%PDF-")
+    assert 5 <= printed.count(b"/Type /Page\n") <= 40
+    opened.screenshot(tmp_path / "report.png")
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,60 @@
+"""Which frames a run sees, counted by hand on the toy cohort (ten lesion patients, two healthy)."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from angioray.study.selection import CohortIndex
+from preprocess.cohort import Cohort, Verdict
+from tests.toy_cohort import write_toy_cohort
+
+CLASSES = {"RCA": "RCA", "LCA": "LCA"}
+
+
+def test_variants_add_what_their_letters_say(toy_cohort: Cohort) -> None:
+    index = CohortIndex.of(toy_cohort, CLASSES)
+    ids = [member.sequence_id for member in index.detector_members("RCA")]
+    assert len(ids) == 12
+    counts = {v: len(index.detector_frames(ids, v)) for v in ("B", "BG", "NL", "BGNL")}
+    # 10 sequences x 5 optimal frames; 1 frame without contrast each; 2 healthy x 5 frames.
+    assert counts == {"B": 50, "BG": 60, "NL": 60, "BGNL": 70}
+
+
+def test_a_detector_is_judged_on_reference_frames_of_diseased_sequences(
+    toy_cohort: Cohort,
+) -> None:
+    index = CohortIndex.of(toy_cohort, CLASSES)
+    ids = [member.sequence_id for member in index.detector_members("LCA")]
+    reference = index.judged_frames(ids, "reference")
+    assert len(reference) == 10 and {t for _, t in reference} == {4}
+    assert len(index.judged_frames(ids, "optimal")) == 50
+
+
+def test_a_frame_with_a_lost_box_is_not_trained_on(toy_cohort: Cohort) -> None:
+    lost = toy_cohort.boxes[0]
+    boxes = (replace(lost, verdict=Verdict.LOST), *toy_cohort.boxes[1:])
+    changed = Cohort(toy_cohort.folder, toy_cohort.sequences, boxes)
+    index = CohortIndex.of(changed, CLASSES)
+    frames = index.detector_frames([lost.sequence_id], "B")
+    assert (lost.sequence_id, lost.frame_index) not in frames and len(frames) == 4
+
+
+def test_views_are_learned_from_evenly_spaced_optimal_frames(toy_cohort: Cohort) -> None:
+    index = CohortIndex.of(toy_cohort, CLASSES)
+    assert [t for (_, t), _ in index.view_frames(["S00RCA"], None)] == [2, 3, 4, 5, 6]
+    assert [t for (_, t), _ in index.view_frames(["S00RCA"], 2)] == [3, 5]
+    assert index.view_frame("S00RCA") == ("S00RCA", 4)
+    assert index.view_frame("S11LCA") == ("S11LCA", 4)  # healthy: the middle optimal frame
+
+
+def test_an_unknown_view_is_a_sentence(toy_cohort: Cohort) -> None:
+    with pytest.raises(ValueError, match=r"views without a class: LCA.*view_classes"):
+        CohortIndex.of(toy_cohort, {"RCA": "RCA"})
+
+
+def test_without_views_one_detector_sees_everything(tmp_path: Path) -> None:
+    cohort = write_toy_cohort(tmp_path, patients=3, views=(None,))
+    index = CohortIndex.of(cohort, CLASSES)
+    assert index.detector_views == ["all"] and index.classes == []
+    assert len(index.detector_members("all")) == 5

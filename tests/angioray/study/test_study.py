@@ -1,0 +1,111 @@
+"""The run matrix, and what freezing it refuses."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from angioray.study.settings import StudySettings, settings_from_dict
+from angioray.study.study import Study
+from preprocess.cohort import Cohort
+from tests.angioray.settings import TOY
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+
+
+def test_the_papers_settings_are_the_defaults() -> None:
+    written = yaml.safe_load((CONFIGS / "paper.yaml").read_text())
+    assert settings_from_dict(written) == StudySettings()
+
+
+def test_every_value_of_the_protocol() -> None:
+    paper = settings_from_dict(yaml.safe_load((CONFIGS / "paper.yaml").read_text()))
+    view, detector = paper.view, paper.detector
+    assert (view.sizes, view.epochs, view.frozen_epochs, view.batch_size) == (
+        (512, 224),
+        30,
+        15,
+        32,
+    )
+    assert (view.optimiser.name, view.optimiser.learning_rate) == ("adam", 1e-5)
+    assert (view.plateau_factor, view.split_unit, paper.folds) == (0.2, "sequence", 5)
+    assert detector.anchors.ratios == (1, 0.5, 2, 4) and detector.anchors.per_cell == 12
+    assert (detector.focal_alpha, detector.focal_gamma) == (0.25, 2)
+    assert (detector.steps, detector.batch_size, detector.size) == (3500, 32, 512)
+    rule = detector.optimiser
+    assert (rule.name, rule.learning_rate, rule.momentum, rule.weight_decay) == (
+        "sgd",
+        8e-4,
+        0.9,
+        4e-4,
+    )
+    assert (detector.levels, detector.channels, detector.nms_iou) == ((3, 7), 256, 0.5)
+
+
+def test_the_papers_study_is_50_runs(toy_cohort: Cohort, tmp_path: Path) -> None:
+    study = Study.plan(toy_cohort, tmp_path, StudySettings())
+    assert len(study.runs) == 2 * 5 + 2 * 4 * 5
+    assert len({run.name for run in study.runs}) == 50
+    assert study.run("detector-RCA-BGNL-512-fold3").seed == 3
+
+
+def test_a_frozen_study_reads_back_as_it_was(toy_cohort: Cohort, tmp_path: Path) -> None:
+    study = Study.plan(toy_cohort, tmp_path, TOY)
+    study.freeze(toy_cohort)
+    study.freeze(toy_cohort)  # the same again is no contradiction
+    assert Study.open(tmp_path) == study
+
+
+def test_a_study_from_before_phantoms_were_counted_goes_on(
+    toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    study = Study.plan(toy_cohort, tmp_path, TOY)
+    study.freeze(toy_cohort)
+    document = json.loads((tmp_path / "study.json").read_text())
+    assert document["cohort"].pop("phantoms") == 0
+    (tmp_path / "study.json").write_text(json.dumps(document))
+    study.freeze(toy_cohort)
+    assert json.loads((tmp_path / "study.json").read_text())["cohort"]["phantoms"] == 0
+
+
+def test_another_study_in_the_same_folder_is_refused(toy_cohort: Cohort, tmp_path: Path) -> None:
+    Study.plan(toy_cohort, tmp_path, TOY).freeze(toy_cohort)
+    other = replace(TOY, detector=replace(TOY.detector, focal_alpha=0.5))
+    with pytest.raises(ValueError, match=r"settings\.detector\.focal_alpha was 0\.25 and is now"):
+        Study.plan(toy_cohort, tmp_path, other).freeze(toy_cohort)
+
+
+def test_an_unknown_run_names_the_nearest(toy_cohort: Cohort, tmp_path: Path) -> None:
+    study = Study.plan(toy_cohort, tmp_path, TOY)
+    with pytest.raises(ValueError, match="nearest is view-32-fold1"):
+        study.run("view-32-fold7")
+
+
+def test_splits_of_all_variants_are_the_same(toy_cohort: Cohort, tmp_path: Path) -> None:
+    study = Study.plan(toy_cohort, tmp_path, StudySettings())
+    runs = [run for run in study.runs if run.view == "LCA" and run.fold == 2]
+    assert len(runs) == 4 and len({study.fold(run) for run in runs}) == 1
+
+
+def test_settings_survive_json() -> None:
+    assert settings_from_dict(json.loads(json.dumps(asdict(TOY)))) == TOY
+
+
+def test_a_study_without_its_weights_is_not_begun(toy_cohort: Cohort, tmp_path: Path) -> None:
+    lacking = replace(TOY, view=replace(TOY.view, weights=str(tmp_path / "none.pth")))
+    with pytest.raises(ValueError, match=r"no weights at .*none\.pth"):
+        Study.plan(toy_cohort, tmp_path / "runs", lacking).freeze(toy_cohort)
+    assert not (tmp_path / "runs").exists()
+    Study.plan(toy_cohort, tmp_path / "runs", TOY).freeze(toy_cohort)
+
+
+def test_a_relative_path_of_weights_becomes_absolute(
+    toy_cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = replace(TOY, detector=replace(TOY.detector, weights="here.pth"))
+    study = Study.plan(toy_cohort, tmp_path, given)
+    assert study.settings.detector.weights == str(tmp_path / "here.pth")
+    assert study.settings.view.weights == "none"

@@ -1,0 +1,249 @@
+"""The contract on disk: what goes in comes out, and what contradicts itself is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from preprocess.cohort import (
+    Box,
+    BoxSource,
+    Cohort,
+    ManifestRow,
+    Phase,
+    Sequence,
+    Verdict,
+    cine_is_stored,
+    frames_digest,
+    phantom_notice,
+    read_manifest,
+    store_cine,
+    stored_sequence,
+    update_attributes,
+    write_annotations,
+    write_manifest,
+)
+from preprocess.cohort.display import Display
+from tests.preprocess.tiny_archive import noise
+
+FRAMES = noise(6, 20, bits=12)
+SEQUENCE = Sequence(
+    sequence_id="S1",
+    patient_id="P1",
+    view="LCx/LAD",
+    length=6,
+    height=20,
+    width=20,
+    bits_stored=12,
+    display=Display(lower=10.5, upper=3000, inverted=True, modality_lut=(3, 2, 1)),
+    frames_digest=frames_digest(FRAMES),
+    primary_angle_deg=-30.5,
+    secondary_angle_deg=20.0,
+    frame_time_ms=66.7,
+    imager_pixel_spacing_mm=(0.2, 0.3),
+    transfer_syntax_uid="1.2.840.10008.1.2.4.70",
+    introducing_start=1,
+    optimal_start=2,
+    vanishing_start=5,
+    reference_frame=3,
+    ifr=(0.8, 0.91),
+)
+BOXES = (
+    Box(sequence_id="S1", frame_index=3, box_xyxy=(1.25, 2.5, 7.75, 9.0), instance_id=1),
+    Box(
+        sequence_id="S1",
+        frame_index=4,
+        box_xyxy=(0.0, 0.0, 20.0, 20.0),
+        instance_id=1,
+        source=BoxSource.TRACKED,
+        confidence=0.4,
+        verdict=Verdict.LOST,
+    ),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    store_cine(tmp_path, SEQUENCE, FRAMES)
+    write_annotations(tmp_path, [SEQUENCE], BOXES)
+    return tmp_path
+
+
+def test_round_trip(folder: Path) -> None:
+    cohort = Cohort.open(folder)
+    assert cohort.sequences == {"S1": SEQUENCE}
+    assert cohort.boxes == BOXES
+    np.testing.assert_array_equal(cohort.cine("S1"), FRAMES)
+    assert list(cohort.boxes_by_frame) == [("S1", 3)], "a lost box is not used"
+    assert not (folder / "frames.zarr" / "S1").joinpath("c").is_file()
+
+
+def test_phases_are_intervals(folder: Path) -> None:
+    assert [SEQUENCE.phase(t) for t in range(6)] == [
+        Phase.NO_CONTRAST,
+        Phase.INTRODUCING,
+        *[Phase.OPTIMAL] * 3,
+        Phase.VANISHING,
+    ]
+    assert SEQUENCE.frames_in(Phase.OPTIMAL) == range(2, 5)
+    unknown = replace(SEQUENCE, introducing_start=None, optimal_start=None, vanishing_start=None)
+    assert unknown.phase(2) is None
+    assert unknown.frames_in(Phase.OPTIMAL) == range(0)
+
+
+def test_pycocotools_reads_it_as_it_is(folder: Path) -> None:
+    coco = COCO(folder / "annotations.json")
+    assert len(coco.getImgIds()) == 6
+    (annotation,) = coco.loadAnns(coco.getAnnIds(imgIds=[4]))
+    assert annotation["bbox"] == [1.25, 2.5, 6.5, 6.5]
+    assert min(coco.getAnnIds()) == 1
+
+
+def test_a_cine_is_one_file(folder: Path) -> None:
+    data = [p for p in (folder / "frames.zarr" / "S1").rglob("*") if p.is_file()]
+    assert len(data) == 2, "the attributes and one shard"
+    assert cine_is_stored(folder, "S1")
+    assert not cine_is_stored(folder, "S2")
+
+
+def test_damaged_and_missing_frames_are_no_black_frames(folder: Path) -> None:
+    shard = folder / "frames.zarr" / "S1" / "c" / "0" / "0" / "0"
+    sound = shard.read_bytes()
+    shard.write_bytes(sound[:40] + bytes([sound[40] ^ 1]) + sound[41:])
+    with pytest.raises(ValueError, match=r"frames in .*S1 are damaged \(.*checksum"):
+        Cohort.open(folder).cine("S1")
+    shard.unlink()
+    with pytest.raises(ValueError, match=r"frames in .*S1 are damaged \(c/0/0/0 is not there"):
+        Cohort.open(folder).cine("S1")
+    shard.write_bytes(sound)
+    np.testing.assert_array_equal(Cohort.open(folder).cine("S1"), FRAMES)
+
+
+def test_a_cine_of_nothing_but_black_is_read(tmp_path: Path) -> None:
+    black = np.zeros_like(FRAMES)
+    sequence = replace(SEQUENCE, frames_digest=frames_digest(black))
+    store_cine(tmp_path, sequence, black)
+    write_annotations(tmp_path, [sequence], [])
+    np.testing.assert_array_equal(Cohort.open(tmp_path).cine("S1"), black)
+
+
+def test_attributes_change_without_touching_frames(folder: Path) -> None:
+    changed = replace(SEQUENCE, view="RCA", ifr=())
+    update_attributes(folder, changed)
+    assert stored_sequence(folder, "S1") == changed
+    np.testing.assert_array_equal(Cohort.open(folder).cine("S1"), FRAMES)
+
+
+@pytest.mark.parametrize(
+    "box_xyxy",
+    [(5, 5, 5, 9), (9, 5, 5, 9), (-1, 0, 5, 5), (0, 0, 21, 5), (0, 0, float("nan"), 5)],
+)
+def test_boxes_that_do_not_fit_are_refused(
+    folder: Path, box_xyxy: tuple[float, float, float, float]
+) -> None:
+    before = (folder / "annotations.json").read_bytes()
+    with pytest.raises(ValueError, match="does not fit"):
+        write_annotations(folder, [SEQUENCE], [replace(BOXES[0], box_xyxy=box_xyxy)])
+    assert (folder / "annotations.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"vanishing_start": 7}, "phase bounds"),
+        ({"optimal_start": 0}, "phase bounds"),
+        ({"optimal_start": None}, "phase bounds"),
+        ({"reference_frame": 6}, "reference frame 6 of 6"),
+    ],
+)
+def test_contradictory_sequences_are_refused(
+    folder: Path, change: dict[str, int | None], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        write_annotations(folder, [replace(SEQUENCE, **change)], BOXES)  # type: ignore[arg-type]
+
+
+def test_a_box_of_an_unknown_sequence_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="unknown sequence S9"):
+        write_annotations(folder, [SEQUENCE], [replace(BOXES[0], sequence_id="S9")])
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "is damaged"),
+        ("[1, 2]", "schema version None"),
+        ('{"info": 3}', "schema version None"),
+        ('{"info": {"schema_version": 2}}', "no longer what was written"),
+        (
+            '{"info": {"schema_version": 2}, "videos": [7], "images": [], "annotations": []}',
+            "no longer what was written",
+        ),
+    ],
+)
+def test_annotations_that_hold_something_else_are_said(
+    folder: Path, content: str, expected: str
+) -> None:
+    (folder / "annotations.json").write_text(content)
+    with pytest.raises(ValueError, match=expected):
+        Cohort.open(folder)
+
+
+def test_no_cohort_other_version_missing_frames(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no cohort"):
+        Cohort.open(tmp_path / "nowhere")
+    path = folder / "annotations.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {"info": {"schema_version": 99}}))
+    with pytest.raises(ValueError, match="schema version 99"):
+        Cohort.open(folder)
+    document["videos"].append({**document["videos"][0], "id": 2, "sequence_id": "S2"})
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="1 sequences that frames"):
+        Cohort.open(folder)
+
+
+def test_the_digest_sees_boxes_and_pixels(folder: Path) -> None:
+    first = Cohort.open(folder).digest
+    write_annotations(folder, [SEQUENCE], BOXES[:1])
+    assert Cohort.open(folder).digest != first
+
+
+def test_the_manifest_comes_back(tmp_path: Path) -> None:
+    rows = [
+        ManifestRow(sha256="a", status="accepted", no_lesion=True, ifr="0.8;0.9"),
+        ManifestRow(sha256="b", status="rejected", reason='odd, "quoted"', reference_boxes=3),
+    ]
+    write_manifest(tmp_path, rows)
+    assert read_manifest(tmp_path) == rows
+    assert read_manifest(tmp_path / "nowhere") == []
+
+
+def test_a_cohort_from_before_phantoms_were_marked_opens(folder: Path) -> None:
+    update_attributes(folder, replace(SEQUENCE, quality_control_image=True))
+    assert Cohort.open(folder).sequences["S1"].quality_control_image
+    path = folder / "frames.zarr" / "S1" / "zarr.json"
+    document = json.loads(path.read_text())
+    del document["attributes"]["quality_control_image"]
+    path.write_text(json.dumps(document))
+    assert Cohort.open(folder).sequences == {"S1": SEQUENCE}
+
+
+@pytest.mark.parametrize(
+    ("phantoms", "sequences", "expected"),
+    [
+        (0, 0, ""),
+        (0, 3, ""),
+        (3, 3, "Phantom data. No real patient is shown: all 3 sequences are marked"),
+        (1, 3, "Phantom data in part: 1 of 3 sequences is marked as phantom images"),
+        (2, 3, "Phantom data in part: 2 of 3 sequences are marked as phantom images"),
+    ],
+)
+def test_phantoms_are_said(phantoms: int, sequences: int, expected: str) -> None:
+    said = phantom_notice(phantoms, sequences)
+    assert said.startswith(expected) and bool(said) is bool(expected)

@@ -1,0 +1,497 @@
+"""Sets of image files in the layouts that they are published in, made up and small."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from preprocess import __main__ as commands
+from preprocess.annotations.mismatches import mismatches_path
+from preprocess.cohort import BoxSource, Cohort, Phase, read_manifest
+from preprocess.dicom.pseudonyms import Pseudonyms, read_key
+from preprocess.importers.annotated_folder import GroupBy
+from preprocess.importers.cadica import import_cadica
+from preprocess.importers.coco import import_coco
+from preprocess.importers.danilov import import_danilov
+from preprocess.importers.voc import import_voc
+from tests.preprocess.tiny_archive import noise
+
+SIZE = 32
+
+
+def picture(path: Path, pixels: np.ndarray) -> np.ndarray:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+    return pixels
+
+
+def text(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode())
+
+
+def voc(file_name: str, *boxes: tuple[float, ...], name: str = "Stenosis") -> str:
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin>"
+        f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>\n"
+        for x1, y1, x2, y2 in boxes
+    )
+    return f"<annotation>\n<filename>{file_name}</filename>\n{objects}</annotation>"
+
+
+def listed(out: Path) -> list[str]:
+    """The private list, its files without their folders."""
+    path = mismatches_path(out)
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line.rpartition("/src/")[2] for line in lines]
+
+
+@pytest.fixture
+def src(tmp_path: Path) -> Path:
+    folder = tmp_path / "src"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "cohort"
+
+
+# Danilov
+
+
+@pytest.fixture
+def danilov(src: Path) -> Path:
+    """Two patients; one lesion moves, a second one appears on the last frame; frame 9 is absent."""
+    for t, (number, boxes) in enumerate(
+        ((8, [(4, 4, 10, 10)]), (10, [(9, 4, 15, 10)]), (11, [(24, 24, 40, 30), (10, 5, 16, 11)]))
+    ):
+        stem = f"14_002_5_{number:04d}"
+        picture(src / f"{stem}.bmp", noise(3, SIZE)[t])
+        text(src / f"{stem}.xml", voc(f"{stem}.bmp", *boxes))
+    picture(src / "14_010_1_0001.bmp", noise(1, 24, seed=1)[0])
+    text(src / "14_010_1_0001.xml", voc("wrong.bmp", (20, 9, 2, 3)))
+    return src
+
+
+def test_danilov_becomes_cines_of_patients(
+    danilov: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_danilov(danilov, out, processes=1)
+    cohort = Cohort.open(out)
+    first, second = cohort.sequences.values()
+    assert (first.sequence_id, first.patient_id) == ("danilov_14_002_5", "danilov_14_002")
+    assert (second.sequence_id, second.patient_id) == ("danilov_14_010_1", "danilov_14_010")
+    assert (first.length, first.height, second.length, second.height) == (3, SIZE, 1, 24)
+    np.testing.assert_array_equal(cohort.cine(first.sequence_id), noise(3, SIZE))
+    assert first.frames_in(Phase.OPTIMAL) == range(3)
+    assert (first.reference_frame, second.reference_frame) == (1, 0)
+    assert not any(sequence.quality_control_image for sequence in (first, second))
+    assert [(b.frame_index, b.box_xyxy, b.instance_id) for b in cohort.boxes] == [
+        (0, (4, 4, 10, 10), 1),
+        (1, (9, 4, 15, 10), 1),
+        (2, (10, 5, 16, 11), 1),
+        (2, (24, 24, 32, 30), 2),
+        (0, (2, 3, 20, 9), 3),
+    ]
+    assert {box.source for box in cohort.boxes} == {BoxSource.REFERENCE}
+    assert listed(out) == [
+        "14_002_5_0011.xml:3: clipped: 24, 24, 40, 30 in a frame of 32 x 32",
+        "14_010_1_0001.xml:3: inverted: now 2, 3, 20, 9",
+    ]
+    assert [row.reference_boxes for row in read_manifest(out)] == [1, 1, 2, 1]
+    said = capsys.readouterr().out
+    assert "2 sequences of 2 patients: 4 frames, 5 boxes of 3 lesions" in said
+    assert "1 sequences have gaps, 1 frames in all; none was split" in said
+
+
+def test_danilov_with_one_csv_and_other_images_is_the_same(
+    danilov: Path, out: Path, tmp_path: Path
+) -> None:
+    import_danilov(danilov, tmp_path / "xml", processes=1)
+    rows = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
+    boxes = {
+        "14_002_5_0008": ["4,4,10,10"],
+        "14_002_5_0010": ["9,4,15,10"],
+        "14_002_5_0011": ["24,24,40,30", "10,5,16,11"],
+        "14_010_1_0001": ["20,9,2,3"],
+    }
+    for path in [*danilov.iterdir()]:
+        if path.suffix == ".bmp":
+            picture(path.with_suffix(".png"), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+            rows += [f"{path.name},32,32,Stenosis,{box}" for box in boxes[path.stem]]
+        path.unlink()
+    rows += ["14_002_5_0099.bmp,32,32,Stenosis,1,2,3,4", "14_002_5_0011.bmp,32,32,Stenosis,1,2,3,"]
+    text(danilov / "labels_all.csv", "\r\n".join(rows))
+    text(danilov / "other.csv", "a,b\r\n1,2\r\n")
+    picture(danilov / "14_002_5_0012.png", noise(1, SIZE)[0])
+    import_danilov(danilov, out, processes=1)
+    assert {b.box_xyxy for b in Cohort.open(out).boxes} == {
+        b.box_xyxy for b in Cohort.open(tmp_path / "xml").boxes
+    }
+    np.testing.assert_array_equal(Cohort.open(out).cine("danilov_14_002_5"), noise(3, SIZE))
+    assert [line for line in listed(out) if "no " in line] == [
+        "labels_all.csv:7: no image: 14_002_5_0099",
+        "labels_all.csv:8: no box: no file name of the set, or a corner that is no number",
+    ]
+
+
+def test_frames_that_do_not_fit_are_rejected_and_the_cine_goes_on(danilov: Path, out: Path) -> None:
+    picture(danilov / "14_002_5_0010.bmp", noise(1, 40)[0])
+    (danilov / "14_010_1_0001.bmp").write_bytes(b"BM no picture")
+    import_danilov(danilov, out, processes=1)
+    (sequence,) = Cohort.open(out).sequences.values()
+    assert sequence.length == 2
+    assert [row.reason for row in read_manifest(out)] == [
+        "",
+        "another size than the frames before it",
+        "",
+        "not readable as an 8-bit image",
+    ]
+    first = (out / "annotations.json").read_bytes()
+    import_danilov(danilov, out, processes=1)
+    assert (out / "annotations.json").read_bytes() == first
+
+
+def test_again_nothing_is_decoded_and_more_frames_are_taken_up(
+    danilov: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_danilov(danilov, out, processes=1)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with monkeypatch.context() as patch:
+        patch.setattr("preprocess.importers.image_cine._grey", None)
+        import_danilov(danilov, out, processes=1)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    picture(danilov / "14_002_5_0009.bmp", noise(1, SIZE, seed=5)[0])
+    text(danilov / "14_002_5_0009.xml", voc("", (5, 4, 11, 10)))
+    import_danilov(danilov, out, processes=1)
+    frames = Cohort.open(out).cine("danilov_14_002_5")
+    np.testing.assert_array_equal(frames[1], noise(1, SIZE, seed=5)[0])
+
+
+def test_a_changed_image_is_read_again(danilov: Path, out: Path) -> None:
+    import_danilov(danilov, out, processes=1)
+    picture(danilov / "14_002_5_0010.bmp", noise(1, SIZE, seed=5)[0])
+    import_danilov(danilov, out, processes=1)
+    frames = Cohort.open(out).cine("danilov_14_002_5")
+    np.testing.assert_array_equal(frames[1], noise(1, SIZE, seed=5)[0])
+    np.testing.assert_array_equal(frames[2], noise(3, SIZE)[2])
+
+
+def test_two_processes_write_what_one_writes(danilov: Path, out: Path, tmp_path: Path) -> None:
+    import_danilov(danilov, out, processes=1)
+    import_danilov(danilov, tmp_path / "two", processes=2)
+    for path in out.rglob("*"):
+        if path.is_file():
+            assert (tmp_path / "two" / path.relative_to(out)).read_bytes() == path.read_bytes()
+
+
+def test_killed_in_the_middle_it_continues(src: Path, out: Path, tmp_path: Path) -> None:
+    for patient in range(30):
+        for t, frame in enumerate(noise(8, 256, seed=patient)):
+            stem = f"14_{patient:03d}_1_{t:04d}"
+            picture(src / f"{stem}.bmp", frame)
+            text(src / f"{stem}.xml", voc(f"{stem}.bmp", (4, 4, 10, 10)))
+    command = [sys.executable, "-m", "preprocess", "import", "danilov", str(src), "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len([*out.glob("frames.zarr/danilov_*")]) < 3:
+        assert time.monotonic() < deadline, "nothing was stored"
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "annotations.json").exists()
+    subprocess.run(command, check=True, capture_output=True)
+    import_danilov(src, tmp_path / "undisturbed", processes=1)
+    written = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
+    whole = tmp_path / "undisturbed"
+    assert written == {path.relative_to(whole) for path in whole.rglob("*") if path.is_file()}
+    for path in written:
+        assert (out / path).read_bytes() == (whole / path).read_bytes()
+
+
+# CADICA
+
+
+@pytest.fixture
+def cadica(src: Path) -> Path:
+    """Patient 1: a lesion video of five frames and a healthy one; patient 2: a healthy one."""
+    videos = src / "selectedVideos"
+    text(videos / "p1/lesionVideos.txt", "v3\r\n")
+    text(videos / "p1/nonlesionVideos.txt", "v7\r\n\r\n")
+    text(videos / "p2/nonlesionVideos.txt", "v1\r\nv9\r\n")
+    for t, frame in enumerate(noise(5, SIZE), start=1):
+        picture(videos / f"p1/v3/input/p1_v3_{t:05d}.png", frame)
+    selected = "p1_v3_00002\r\np1_v3_00004\r\np1_v3_00008\r\n"
+    text(videos / "p1/v3/p1_v3_selectedFrames.txt", selected)
+    text(videos / "p1/v3/groundtruth/p1_v3_00002.txt", "4 5 6 7 p50_70\r\n20 20 5 5 p0_20\r\n")
+    text(videos / "p1/v3/groundtruth/p1_v3_00004.txt", "5 6 6 7 p50_70\r\noops\r\n")
+    for name in ("p1/v7", "p2/v1"):
+        patient, video = name.split("/")
+        picture(videos / f"{name}/input/{patient}_{video}_00001.png", noise(1, SIZE, seed=9)[0])
+        text(videos / f"{name}/{patient}_{video}_selectedFrames.txt", f"{patient}_{video}_00001\n")
+    return src
+
+
+def test_cadica_becomes_cines_of_patients(
+    cadica: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_cadica(cadica, out, processes=1)
+    cohort = Cohort.open(out)
+    assert {s: (c.patient_id, c.no_lesion, c.length) for s, c in cohort.sequences.items()} == {
+        "cadica_p1_v3": ("cadica_p1", False, 5),
+        "cadica_p1_v7": ("cadica_p1", True, 1),
+        "cadica_p2_v1": ("cadica_p2", True, 1),
+    }
+    lesion = cohort.sequences["cadica_p1_v3"]
+    assert [lesion.phase(t) for t in range(5)] == [
+        Phase.INTRODUCING,
+        *[Phase.OPTIMAL] * 3,
+        Phase.VANISHING,
+    ]
+    assert [(b.frame_index, b.box_xyxy, b.instance_id) for b in cohort.boxes] == [
+        (1, (4, 5, 10, 12), 1),
+        (1, (20, 20, 25, 25), 2),
+        (3, (5, 6, 11, 13), 3),
+    ]
+    assert lesion.reference_frame == 3
+    np.testing.assert_array_equal(cohort.cine("cadica_p1_v3"), noise(5, SIZE))
+    assert [line.partition("selectedVideos/")[2] for line in listed(out)] == [
+        "p1/v3/groundtruth/p1_v3_00004.txt:2: no box: not x y w h class: 'oops'",
+        "p1/v3/p1_v3_selectedFrames.txt:3: no image: p1_v3_00008",
+        "p2/nonlesionVideos.txt:2: no image: v9",
+    ]
+    said = capsys.readouterr().out
+    assert "1 frames lie between selected ones and were not selected themselves" in said
+
+
+def test_a_video_on_both_lists_is_left_out(cadica: Path, out: Path) -> None:
+    text(cadica / "selectedVideos/p1/nonlesionVideos.txt", "v7\r\nv3\r\n")
+    import_cadica(cadica / "selectedVideos", out, processes=1)
+    assert list(Cohort.open(out).sequences) == ["cadica_p1_v7", "cadica_p2_v1"]
+    assert any(line.endswith("p1/nonlesionVideos.txt:2: two labels: v3") for line in listed(out))
+
+
+# COCO and Pascal VOC
+
+
+def coco(path: Path, images: list[dict[str, Any]], *annotations: Any, **more: Any) -> None:
+    categories = [{"id": 1, "name": "stenosis"}, {"id": 2, "name": "catheter"}]
+    found = [{"category_id": 1, **annotation} for annotation in annotations]
+    document = {"images": images, "annotations": found, "categories": categories, **more}
+    text(path, json.dumps(document, indent=1))
+
+
+def links(out: Path) -> dict[str, dict[str, str]]:
+    """The private table, by name."""
+    path = out.with_name("cohort.links.private.csv")
+    assert path.stat().st_mode & 0o777 == 0o600
+    with path.open(newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def test_coco_stills_and_videos_with_what_they_say(
+    src: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = [picture(src / f"cines/Quimby/{t}.png", noise(3, SIZE)[t]) for t in range(3)]
+    picture(src / "stills/Quimby_still.jpg", np.full((24, 30), 90, np.uint8))
+    picture(src / "a/same.png", frames[0])
+    picture(src / "b/same.png", frames[0])
+    coco(
+        src / "cines.json",
+        [
+            # Listed against the order of time.
+            {"id": 1, "file_name": "Quimby/1.png", "video_id": 4, "frame_id": 7},
+            {"id": 2, "file_name": "Quimby/0.png", "video_id": 4, "frame_id": 3},
+            {"id": 3, "file_name": "Quimby/2.png", "video_id": 4, "frame_id": 9},
+            {"id": 4, "file_name": "Quimby/8.png", "video_id": 4, "frame_id": 9},
+        ],
+        {"image_id": 2, "bbox": [4, 5, 6, 7], "track_id": 12},
+        {"image_id": 1, "bbox": [20, 20, 6, 7], "track_id": 12},
+        {"image_id": 1, "bbox": [1, 1, 9, 9], "category_id": 2},
+        {"image_id": 4, "bbox": [1, 1, 9, 9]},
+        videos=[{"id": 4, "patient_id": "MRN-1", "view": "RCA"}],
+    )
+    coco(
+        src / "stills/all.json",
+        [{"id": 1, "file_name": "Quimby_still.jpg", "patient_id": "MRN-1", "view": "LCA"}],
+        {"image_id": 1, "bbox": [20, 20, -10, -10]},
+        {"image_id": 2, "bbox": [20, 20, -10, -10]},
+    )
+    coco(src / "other/any.json", [{"id": 1, "file_name": "same.png"}])
+    import_coco(src, out, processes=1)
+    cohort = Cohort.open(out)
+    table = links(out)
+    cine = cohort.sequences[table["cines.json 4"]["sequence_id"]]
+    still = cohort.sequences[table["stills/Quimby_still.jpg"]["sequence_id"]]
+    assert (cine.length, cine.view, still.length, still.view) == (3, "RCA", 1, "LCA")
+    np.testing.assert_array_equal(cohort.cine(cine.sequence_id), noise(3, SIZE))
+    key = read_key(out.with_name("cohort.private.jsonl"))
+    assert cine.patient_id == still.patient_id == Pseudonyms(key).patient("MRN-1")
+    boxes = {(b.sequence_id, b.frame_index): b for b in cohort.boxes}
+    first, second = boxes[cine.sequence_id, 0], boxes[cine.sequence_id, 1]
+    (other,) = boxes.keys() - {(cine.sequence_id, 0), (cine.sequence_id, 1)}
+    assert (first.box_xyxy, second.box_xyxy) == ((4, 5, 10, 12), (20, 20, 26, 27))
+    assert (other, boxes[other].box_xyxy) == ((still.sequence_id, 0), (10, 10, 20, 20))
+    assert first.instance_id == second.instance_id != boxes[other].instance_id
+    assert [line.partition(": ")[2] for line in listed(out)] == [
+        "no image: 'Quimby/8.png'",
+        "other category: 'catheter'",
+        "ambiguous: 'same.png'",
+        "inverted: now 10, 10, 20, 20",
+        "unknown sequence: image_id 2 is not among the images",
+    ]
+    said = capsys.readouterr().out
+    for name in ("Quimby", "MRN-1"):
+        assert name not in said
+        assert not any(name in str(path.relative_to(out)) for path in out.rglob("*"))
+        assert not any(name.encode() in p.read_bytes() for p in out.rglob("*") if p.is_file())
+
+
+def test_a_cohort_within_the_folder_is_not_read_as_part_of_it(src: Path) -> None:
+    picture(src / "1.png", noise(1, SIZE)[0])
+    coco(src / "a.json", [{"id": 1, "file_name": "1.png"}], {"image_id": 1, "bbox": [1, 2, 9, 9]})
+    for _ in range(2):
+        import_coco(src, src / "cohort", processes=1)
+    assert len(Cohort.open(src / "cohort").boxes) == 1
+    assert listed(src / "cohort") == []
+
+
+def test_an_image_that_promises_too_much_is_rejected(danilov: Path, out: Path) -> None:
+    content = bytearray((danilov / "14_010_1_0001.bmp").read_bytes())
+    content[18:26] = (2**30).to_bytes(4, "little") * 2
+    (danilov / "14_010_1_0001.bmp").write_bytes(content)
+    import_danilov(danilov, out, processes=1)
+    (row,) = [row for row in read_manifest(out) if row.status == "rejected"]
+    assert row.reason == "not readable as an 8-bit image"
+
+
+def test_coco_images_are_found_where_tools_put_them(src: Path, out: Path) -> None:
+    """The same file names in two parts, each beside its own annotations."""
+    for n, part in enumerate(("train", "val")):
+        picture(src / f"{part}/1.png", noise(2, SIZE)[n])
+        picture(src / f"coco/{part}2017/1.png", noise(2, SIZE, seed=1)[n])
+        coco(src / f"coco/annotations/{part}2017.json", [{"id": 1, "file_name": "1.png"}])
+        coco(src / f"{part}/_annotations.coco.json", [{"id": 1, "file_name": "1.png"}])
+    import_coco(src, out, processes=1)
+    assert set(links(out)) == {
+        "coco/train2017/1.png",
+        "coco/val2017/1.png",
+        "train/1.png",
+        "val/1.png",
+    }
+    assert listed(out) == []
+
+
+@pytest.mark.parametrize(
+    ("group_by", "patients", "said"),
+    [
+        (GroupBy.IMAGE, 4, "each counts as one"),
+        (GroupBy.NAME, 3, "in a trailing number only count as one"),
+        (GroupBy.FOLDER, 2, "those of one folder count as one"),
+    ],
+)
+def test_voc_stills_are_grouped_as_asked_and_it_is_said(
+    src: Path, out: Path, group_by: GroupBy, patients: int, said: str, capsys: Any
+) -> None:
+    names = ["a/cine1_0001", "a/cine1_0002", "a/cine2_0001", "b/cine1_0001"]
+    for n, name in enumerate(names):
+        picture(src / f"{name}.png", noise(4, SIZE)[n])
+        text(src / f"{name}.xml", voc(f"{Path(name).name}.png", (n, 2, 13, 14)))
+    picture(src / "b/bare.png", noise(1, SIZE)[0])
+    import_voc(src, out, group_by=group_by, processes=1)
+    cohort = Cohort.open(out)
+    assert {len(cohort.sequences), len(cohort.boxes)} == {4}
+    assert len({s.patient_id for s in cohort.sequences.values()}) == patients
+    printed = capsys.readouterr().out
+    assert "4 of 4 images or videos name no patient: " in printed
+    assert said in printed
+    assert "1 images have no XML file and are left out" in printed
+    table = links(out)
+    boxes = {box.sequence_id: box.box_xyxy for box in cohort.boxes}
+    for n, name in enumerate(names):
+        assert boxes[table[f"{name}.png"]["sequence_id"]] == (n, 2, 13, 14)
+
+
+def test_voc_files_find_their_image_and_what_does_not_fit_is_listed(src: Path, out: Path) -> None:
+    for name in ("JPEGImages/1.jpg", "2.png", "x/3.png", "y/3.png"):
+        picture(src / name, np.full((24, 30), 90, np.uint8))
+    text(src / "Annotations/1.xml", voc("1.jpg", (1, 2, 13, 14)))
+    text(
+        src / "2.xml", voc(r"C:\elsewhere\renamed.png", (1, 2, 3, 4), (1, 2, 3, 4), name="catheter")
+    )
+    text(src / "3.xml", voc("3.png", (1, 2, 3, 4)))
+    text(src / "4.xml", voc("4.png", (1, 2, 3, 4)))
+    text(src / "else.xml", "<plist/>")
+    import_voc(src, out, processes=1)
+    cohort = Cohort.open(out)
+    assert (len(cohort.sequences), len(cohort.boxes)) == (2, 1)
+    assert listed(out) == [
+        "2.xml:3: other category: 'catheter'",
+        "2.xml:4: other category: 'catheter'",
+        "3.xml: ambiguous: '3.png'",
+        "4.xml: no image: '4.png'",
+    ]
+
+
+def test_the_same_key_gives_the_same_patients(src: Path, out: Path, tmp_path: Path) -> None:
+    picture(src / "1.png", noise(1, SIZE)[0])
+    coco(src / "a.json", [{"id": 1, "file_name": "1.png", "patient_id": "MRN-1"}])
+    import_coco(src, out, processes=1)
+    for name, key in (("again", out.with_name("cohort.private.jsonl")), ("fresh", None)):
+        import_coco(src, tmp_path / name, key=key, processes=1)
+    patients = [
+        next(iter(Cohort.open(folder).sequences.values())).patient_id
+        for folder in (out, tmp_path / "again", tmp_path / "fresh")
+    ]
+    assert patients[0] == patients[1] != patients[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["danilov", "nowhere"], "0 images named 14_PATIENT_SEQUENCE_FRAME"),
+        (["cadica", "nowhere"], "is no CADICA folder"),
+        (["coco", "nowhere"], "0 COCO files and 0 images"),
+        (["voc", "nowhere"], "0 Pascal VOC files and 0 images"),
+        (["arcade", "nowhere", "--key", "k"], "leave --key out"),
+        (["coco", "nowhere", "--group_by", "patient"], "group_by"),
+    ],
+)
+def test_wrong_folders_end_in_a_sentence(
+    arguments: list[str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        commands.main(["import", *arguments, "--out", "c"])
+    assert stop.value.code not in (0, None)
+    assert expected in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_annotation_file_is_named(src: Path, out: Path) -> None:
+    picture(src / "1.png", noise(1, SIZE)[0])
+    text(src / "a.json", '{"images": [], "annotations": 3}')
+    with pytest.raises(ValueError, match=r"a\.json: a COCO file whose 'annotations' is no list"):
+        import_coco(src, out, processes=1)
+    text(src / "a.xml", "<annotation><object></annotation>")
+    with pytest.raises(ValueError, match=r"a\.xml: not well-formed"):
+        import_voc(src, out, processes=1)
+    assert not out.exists()

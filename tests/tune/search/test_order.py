@@ -1,0 +1,100 @@
+"""Orders that cannot be carried out are sentences, before Ray starts or anything is written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from angioray.cluster.lane_settings import LaneSettings
+from preprocess.cohort import Cohort
+from preprocess.storage import open_storage
+from tests.angioray.settings import TOY
+from tests.tune.toy_sweep import SPACE
+from tune.results import SweepFolder
+from tune.search.halving import HalvingSettings
+from tune.search.population import PopulationSettings
+from tune.sweep import sweep
+
+COURSE = replace(TOY.detector.optimiser, changes=((0.5, 0.1),))
+WITH_COURSE = replace(TOY, detector=replace(TOY.detector, optimiser=COURSE))
+CASES: list[tuple[dict[str, Any], str]] = [
+    ({"view": "RCX"}, "no detector of view 'RCX', but of LCA, RCA"),
+    ({"search": "grid"}, "A grid needs `points` or `step` for each range"),
+    ({"samples": 0}, "samples is 0, expected 1 or more"),
+    ({"lanes": LaneSettings(ranks=2)}, "a trial is one process"),
+    ({"task": "view"}, "leave out `--view`"),
+    ({"fold": 5}, "There is no fold 5"),
+    ({"cohort": "nowhere"}, "nowhere is no cohort"),
+    (
+        {"config": replace(TOY, detector=replace(TOY.detector, weights="nowhere.pth"))},
+        "nowhere.pth",
+    ),
+    ({"config": WITH_COURSE}, "the settings already have a course of learning rates"),
+    ({"search": "pbt"}, "A population changes learning rates while it trains, and nothing else"),
+]
+
+
+def order(toy: Cohort, folder: Path, **changed: Any) -> None:
+    (folder / "space.yaml").write_text(SPACE)
+    words = {
+        "config": TOY,
+        "lanes": LaneSettings(),
+        "halving": HalvingSettings(),
+        "population": PopulationSettings(),
+        "cohort": str(toy.folder),
+        "view": "RCA",
+        "space": folder / "space.yaml",
+        "out": str(folder / "out"),
+    }
+    sweep(**{**words, **changed})
+
+
+@pytest.mark.parametrize(("changed", "sentence"), CASES, ids=[said for _, said in CASES])
+def test_what_cannot_be_is_refused_before_ray_starts(
+    toy_cohort: Cohort, tmp_path: Path, changed: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        order(toy_cohort, tmp_path, **changed)
+    assert not ray.is_initialized()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_cannot_be_is_refused_with_the_space(
+    toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("detector.size: {choices: [64, 72]}\n")
+    with pytest.raises(ValueError, match=r"detector.size 72: .* is no multiple of 16"):
+        order(toy_cohort, tmp_path, space=path)
+
+
+@pytest.mark.parametrize("where", ["out/sweep.json", "out/fold0/sweep.json"])
+def test_a_folder_with_a_sweep_wants_to_be_resumed(
+    toy_cohort: Cohort, tmp_path: Path, where: str
+) -> None:
+    (tmp_path / where).parent.mkdir(parents=True)
+    (tmp_path / where).write_text("{}")
+    with pytest.raises(ValueError, match="the same command with --resume"):
+        order(toy_cohort, tmp_path)
+
+
+def test_another_sweep_in_the_folder_is_named(tmp_path: Path) -> None:
+    folder = SweepFolder(open_storage(tmp_path))
+    counts = {"seed": 0, "samples": 8, "at_once": 2}
+    document = {"schema_version": 1, **counts, "population": None, "space": {"a": 1}}
+    folder.freeze(document)
+    folder.freeze({**document, "samples": 12, "at_once": 4})
+    assert json.loads((tmp_path / "sweep.json").read_text())["samples"] == 12
+    with pytest.raises(ValueError, match=r"seed was 0 and is now 1; space\.a was 1 and is now 2"):
+        folder.freeze({**document, "seed": 1, "space": {"a": 2}})
+    (tmp_path / "sweep.json").write_text('{"schema_version": 1')
+    with pytest.raises(ValueError, match="is damaged"):
+        folder.begun()
+    (tmp_path / "sweep.json").write_text('{"schema_version": 7}')
+    with pytest.raises(ValueError, match="has schema version 7"):
+        folder.begun()

@@ -1,0 +1,197 @@
+"""Spaces: every mistake of a file at once, conditions, wholes, and the settings that come out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from angioray.models.anchors import AnchorSettings
+from angioray.study.settings import StudySettings
+from tests.angioray.settings import TOY
+from tune.space.space import AS_CONFIGURED, Space
+from tune.space.space_file import SPACES, read_space, refusals
+
+
+def space_of(tmp_path: Path, text: str, base: StudySettings = TOY, task: str = "detector") -> Space:
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    return read_space(path, base, task)
+
+
+def problems(tmp_path: Path, text: str, task: str = "detector") -> list[str]:
+    with pytest.raises(ValueError, match="cannot be searched") as caught:
+        space_of(tmp_path, text, task=task)
+    return str(caught.value).split("\n  - ")[1:]
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    said = problems(
+        tmp_path,
+        """\
+detector.focal_alhpa: {low: 0, high: 1}
+detector.focal_gamma: {low: 3, high: 1}
+detector.optimiser.learning_rate: {low: 0, high: 1e-2, log: true}
+detector.optimiser.momentum: {low: 0.8, high: 0.9, when: {detector.optimiser.nam: sgd}}
+detector.optimiser.name: {choices: [sgd, adam]}
+detector.optimiser.warmup_steps: {low: 0.5, high: 10}
+detector.optimiser.weight_decay: {low: 0, high: 1, steps: 3}
+detector.steps: {low: 1, high: 4}
+detector.judged_frames: {choices: [reference, optimal]}
+detector.smooth_l1_beta: 0.5
+detector.box_weight: {choices: [1.0]}
+view.frozen_epochs: {low: 0, high: 3}
+detector.anchors: {choices: {a: {ratios: [1.0]}, b: {ratios: [2.0]}}}
+detector.anchors.base_size_strides: {low: 2.0, high: 4.0}
+""",
+    )
+    assert said == [
+        "detector.focal_alhpa: there is no such setting; the nearest is detector.focal_alpha",
+        "detector.focal_gamma: low is 3, expected less than high, which is 1",
+        "detector.optimiser.learning_rate: low is 0, expected more than 0 for a log scale",
+        "detector.optimiser.warmup_steps: the setting is a whole number, expected whole low, high "
+        "and step",
+        "detector.optimiser.weight_decay: unknown steps; known are choices, when, high, log, low, "
+        "points, step",
+        "detector.steps: it sets what a trial may cost, which is the same for all; set it in "
+        "--config",
+        "detector.judged_frames: it decides what trials are judged on, which is the same for all",
+        "detector.smooth_l1_beta: found 0.5, expected {low: .., high: ..} or {choices: [..]}",
+        "detector.box_weight: choices are [1.0], expected two or more",
+        "view.frozen_epochs: it changes nothing here: only settings under detector. make a "
+        "difference",
+        "detector.anchors.base_size_strides: it is part of detector.anchors, which is searched as "
+        "a whole; leave one of them out",
+        "detector.optimiser.momentum: its condition names detector.optimiser.nam, which is not "
+        "searched; the nearest is detector.optimiser.name",
+    ]
+
+
+def test_conditions_that_cannot_be(tmp_path: Path) -> None:
+    circle = """\
+detector.optimiser.name: {choices: [sgd, adam], when: {detector.optimiser.decay: none}}
+detector.optimiser.decay: {choices: [none, cosine], when: {detector.optimiser.name: sgd}}
+"""
+    assert "conditions go in a circle" in problems(tmp_path, circle)[0]
+    said = problems(
+        tmp_path,
+        """\
+detector.optimiser.name: {choices: [sgd, adam], when: [detector.focal_alpha]}
+detector.optimiser.momentum: {low: 0.8, high: 0.9, when: {detector.optimiser.name: sdg}}
+detector.optimiser.weight_decay: {low: 0.8, high: 0.9, when: {detector.focal_alpha: 0.1}}
+detector.focal_alpha: {low: 0.1, high: 0.9}
+""",
+    )
+    assert "expected {other setting: its value}" in said[0]
+    assert "wants detector.optimiser.name to be sdg, which is none of its choices" in said[1]
+    assert "names detector.focal_alpha, which has a range" in said[2]
+
+
+def test_what_the_settings_refuse_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    said = problems(
+        tmp_path,
+        """\
+detector.optimiser.name: {choices: [sgd, adamm]}
+detector.optimiser.momentum: {low: 0.8, high: 1.2, when: {detector.optimiser.name: sgd}}
+detector.anchors:
+  choices: {whole: {ratios: [1.0], scales: [1.0]}, broken: {ratios: [0.5], scales: [-1]}}
+""",
+    )
+    assert len(said) == 3
+    assert "adamm" in said[0] and "'sgd', 'adam', 'adamw'" in said[0]
+    assert "anchors broken" in said[1] and "must be more than 0" in said[1]
+    assert "momentum 1.2" in said[2] and "expected 0 to below 1" in said[2]
+
+
+def test_numbers_that_yaml_takes_for_words_are_numbers(tmp_path: Path) -> None:
+    space = space_of(
+        tmp_path,
+        """\
+detector.optimiser.learning_rate: {low: 1e-5, high: 1e-1, log: true}
+detector.optimiser.weight_decay: {choices: [0, 1e-4]}
+""",
+    )
+    assert space.settings({"detector.optimiser.weight_decay": 1e-4}).detector.optimiser == replace(
+        TOY.detector.optimiser, weight_decay=1e-4
+    )
+    assert space.of_base() == {
+        "detector.optimiser.learning_rate": 1e-2,
+        "detector.optimiser.weight_decay": TOY.detector.optimiser.weight_decay,
+    }
+    assert not space.holds(space.of_base()), "4e-4 is no choice"
+
+
+def test_a_whole_is_known_by_its_name_and_the_rest_stays(tmp_path: Path) -> None:
+    space = space_of(
+        tmp_path,
+        """\
+detector.anchors:
+  choices:
+    flat: {ratios: [0.5], scales: [1.0], base_size_strides: 2.0}
+    tall: {ratios: [2.0, 4.0], scales: [0.5], base_size_strides: 3.0}
+""",
+    )
+    assert space.of_base() == {"detector.anchors": AS_CONFIGURED}
+    assert space.settings(space.of_base()) == TOY
+    tall = AnchorSettings(ratios=(2.0, 4.0), scales=(0.5,), base_size_strides=3.0)
+    expected = replace(TOY, detector=replace(TOY.detector, anchors=tall))
+    assert space.settings({"detector.anchors": "tall"}) == expected
+    own = {"ratios": [1.0], "scales": [0.5], "base_size_strides": 3.0}
+    wider = space.with_choice("detector.anchors", "mine", own)
+    assert wider.of_base() == {"detector.anchors": "mine"} and wider.holds(wider.of_base())
+    assert list(wider.choices("detector.anchors")) == ["flat", "tall", "mine"]
+
+
+def test_a_condition_decides_what_is_set(tmp_path: Path) -> None:
+    space = space_of(
+        tmp_path,
+        """\
+detector.optimiser.momentum: {low: 0.5, high: 0.9, when: {detector.optimiser.name: [sgd]}}
+detector.optimiser.name: {choices: [adam, sgd]}
+""",
+    )
+    assert [parameter.name for parameter in space] == [
+        "detector.optimiser.name",
+        "detector.optimiser.momentum",
+    ]
+    assert space.holds({"detector.optimiser.name": "adam"})
+    assert not space.holds({"detector.optimiser.name": "sgd"}), "its momentum is missing"
+    assert not space.holds({"detector.optimiser.name": "sgd", "detector.optimiser.momentum": 0.95})
+
+
+def test_grids_by_hand(tmp_path: Path) -> None:
+    space = space_of(
+        tmp_path,
+        """\
+view.optimiser.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true, points: 3}
+view.frozen_epochs: {low: 0, high: 4, step: 2}
+view.sizes: {choices: {small: [32], large: [64]}}
+""",
+        task="view",
+    )
+    rate, epochs, sizes = (parameter.domain.grid() for parameter in space)
+    assert rate == pytest.approx([1e-4, 1e-3, 1e-2])
+    assert epochs == [0, 2, 4]
+    assert sizes == ["small", "large"]
+    assert sum(1 for _ in space.grid()) == 18
+    assert problems(
+        tmp_path, "view.sizes: {choices: {both: [32, 64], one: [32]}}", task="view"
+    ) == ["view.sizes: a trial has one size, expected choices such as {small: [224]}"]
+
+
+@pytest.mark.parametrize("task", ["detector", "view"])
+def test_the_default_spaces_hold_the_papers_settings(task: str) -> None:
+    paper = StudySettings()
+    paper = replace(paper, view=replace(paper.view, sizes=(512,)))
+    space = read_space(SPACES / f"{task}.yaml", paper, task)
+    assert space.holds(space.of_base())
+    assert space.settings(space.of_base()) == paper
+    assert not refusals(space, space.settings)
+    assert all(parameter.domain.has_grid for parameter in space)
+
+
+def test_a_file_that_is_no_space_is_a_sentence(tmp_path: Path) -> None:
+    for text, said in (("", "names no setting"), ("{", "is no YAML"), ("- 1", "names no setting")):
+        with pytest.raises(ValueError, match=said):
+            space_of(tmp_path, text)

@@ -1,0 +1,1 @@
+"""Anchor sets against the training boxes, and anchors fitted to them."""

@@ -1,0 +1,110 @@
+"""The files of a sweep: what it was begun with, the table of its trials, and the best settings."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from angioray.study.differences import describe_difference, differences
+from preprocess.storage import Storage
+from tune.space.space import plain
+from tune.trials import Trial, best_of
+
+SCHEMA_VERSION = 1
+SWEEP_FILE = "sweep.json"
+TRIALS_FILE = "trials.json"
+TABLE_FILE = "trials.csv"
+BEST_FILE = "best.yaml"
+MAY_CHANGE = {"samples", "at_once", "cohort"}
+"""A sweep that goes on may be given more trials, and keeps how many it began with at once. The
+cohort is known by its digest; an older sweep has not counted its sequences."""
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """A sweep's folder.
+
+    Attributes:
+        files: what lies in it.
+    """
+
+    files: Storage
+
+    @property
+    def trials(self) -> str:
+        """Where the trials lie, a run folder for each."""
+        return str(self.files / "trials")
+
+    def begun(self) -> dict[str, Any] | None:
+        """What the sweep here was begun with; None where there is none.
+
+        Raises:
+            ValueError: it is damaged, or of another schema version.
+        """
+        path = self.files / SWEEP_FILE
+        try:
+            document: dict[str, Any] | None = self.files.read_json(SWEEP_FILE)
+        except ValueError as problem:
+            raise ValueError(
+                f"{path} is damaged ({problem}). Put it back from a copy, or remove it "
+                "and give the same command again: it keeps the trials."
+            ) from problem
+        if document is not None and document.get("schema_version") != SCHEMA_VERSION:
+            raise ValueError(
+                f"{path} has schema version {document.get('schema_version')}; this "
+                f"version reads {SCHEMA_VERSION}. Go on with the version that began the sweep."
+            )
+        return document
+
+    def freeze(self, document: Mapping[str, Any]) -> None:
+        """Write what the sweep is begun with, or check that it is the one here.
+
+        Raises:
+            ValueError: another sweep is here; the differences are named.
+        """
+        given = json.loads(json.dumps(document))
+        if (kept := self.begun()) is not None:
+            # A population is a whole: with another member all would have gone otherwise.
+            may_change = MAY_CHANGE if given["population"] is None else MAY_CHANGE - {"samples"}
+            old, new = (
+                {key: value for key, value in each.items() if key not in may_change}
+                for each in (kept, given)
+            )
+            if different := differences(old, new):
+                words = "; ".join(describe_difference(*each) for each in different[:5])
+                raise ValueError(
+                    f"{self.files} holds a sweep that was begun with other inputs: {words}. Give "
+                    "the same ones to continue it, or another `--out` for a new sweep."
+                )
+        self.files.write_json(SWEEP_FILE, given)
+
+    def write_table(self, trials: Sequence[Trial]) -> None:
+        """``trials.json`` and ``trials.csv``: every trial as it stands."""
+        rows = [trial.as_json() for trial in trials]
+        self.files.write_json(TRIALS_FILE, rows)
+        self.files.write_text(TABLE_FILE, _as_csv(rows))
+
+    def write_best(self, trials: Sequence[Trial], settings: Any, comment: Sequence[str]) -> None:
+        """The best settings as YAML, with where they come from as a comment."""
+        assert best_of(trials) is not None
+        head = "".join(f"# {line}\n" for line in comment)
+        self.files.write_text(BEST_FILE, head + yaml.safe_dump(plain(settings), sort_keys=False))
+
+
+def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row["params"]))
+    columns = ["number", "state", "origin", "score", "steps", "seconds", "reason"]
+    columns += ["rates"] if any(row["rates"] for row in rows) else []
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*columns, *names])
+    for row in rows:
+        params = [row["params"].get(name) for name in names]
+        writer.writerow([*(row[column] for column in columns), *params])
+    return text.getvalue()

@@ -1,0 +1,60 @@
+"""What somebody wants searched, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from angioray.cluster.lane_settings import LaneSettings
+from angioray.study.selection import Variant
+from angioray.study.settings import StudySettings, Task
+from tune.search.halving import HalvingSettings
+from tune.search.population import PopulationSettings
+from tune.search.samplers import Search
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What somebody wants searched, and how.
+
+    Attributes:
+        settings: the base that all but the searched settings stay at.
+        task: whose settings.
+        view: the detector's view; the only one there is if empty.
+        variant: of the detector.
+        space: the space's YAML file; the task's default if None.
+        search: where trials come from.
+        samples: trials at most.
+        halving: when they are stopped.
+        population: how they take over from each other where ``search`` is ``pbt``.
+        seed: of the sampler.
+        lanes: how trials share the cluster.
+        address: of the cluster.
+    """
+
+    settings: StudySettings
+    task: Task = "detector"
+    view: str = ""
+    variant: Variant = "B"
+    space: Path | None = None
+    search: Search = "tpe"
+    samples: int = 40
+    halving: HalvingSettings = field(default_factory=HalvingSettings)
+    population: PopulationSettings = field(default_factory=PopulationSettings)
+    seed: int = 0
+    lanes: LaneSettings = field(default_factory=LaneSettings)
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples is {self.samples}, expected 1 or more.")
+        if (self.lanes.ranks or 1) > 1:
+            raise ValueError(
+                f"lanes.ranks is {self.lanes.ranks}, but a trial is one process: GPUs are better "
+                "used by more trials at once. Leave it out."
+            )
+
+    def rungs(self, budget: int) -> tuple[int, ...]:
+        """The steps at which trials are judged, the last being the budget."""
+        judges = self.population if self.search == "pbt" else self.halving
+        return judges.steps(budget)

@@ -1,0 +1,175 @@
+"""A sweep on the screen: one live table; in a file or a pipe the same in lines, now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from preprocess.console.progress import LINE_EVERY_S, duration
+from tune.search.halving import BASE
+from tune.search.referee import Current, Standing
+from tune.trials import Trial, best_of
+
+MOST_RUNNING = 16
+BEST_SHOWN = 5
+
+
+class SweepProgress:
+    """Shows a sweep from its start to its end."""
+
+    def __init__(self, samples: int, rungs: tuple[int, ...], metric: str) -> None:
+        """What there is to come.
+
+        Args:
+            samples: trials in all.
+            rungs: steps at which they are judged.
+            metric: the name of the score.
+        """
+        self._samples, self._rungs, self._metric = samples, rungs, metric
+        console = Console(stderr=True)
+        self._live = Live(console=console, auto_refresh=False) if sys.stderr.isatty() else None
+        self._said: set[str] = set()
+        self._losses = 0
+        self._start: tuple[float, int] | None = None
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> SweepProgress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, standing: Standing) -> None:
+        """Bring the screen up to date."""
+        ended = [trial for trial in standing.trials if trial.state != "running"]
+        first_time = self._start is None
+        said = {self._ending(trial): None for trial in ended}
+        news = [] if first_time else [line for line in said if line not in self._said]
+        news += standing.losses[self._losses :]
+        self._losses = len(standing.losses)
+        self._said |= said.keys()
+        summary = self._summary(standing, ended)
+        if self._live:
+            for line in news:
+                self._live.console.print(line, markup=False, highlight=False)
+            self._live.update(self._table(standing, summary), refresh=True)
+            return
+        lines = list(news)
+        if news or first_time or time.monotonic() - self._last_line > LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            lines += [
+                summary,
+                *("  " + "  ".join(filter(None, r)) for r in self._running(standing)),
+            ]
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)
+
+    def _ending(self, trial: Trial) -> str:
+        if trial.state == "failed":
+            return f"trial {trial.number:03d} failed: {trial.reason}"
+        return (
+            f"trial {trial.number:03d} {trial.state} at step {trial.steps}: "
+            f"{self._metric} {trial.score or 0:.3f}, {in_words(trial)}"
+        )
+
+    def _summary(self, standing: Standing, ended: Sequence[Trial]) -> str:
+        counts = [
+            f"{sum(trial.state == state for trial in ended)} {state}"
+            for state in ("finished", "stopped", "failed")
+        ]
+        text = f"{len(ended)} of {self._samples} trials ended ({', '.join(counts)})"
+        if best := best_of(ended):
+            text += f", best {best.score:.3f} by trial {best.number:03d}"
+            base = next((t for t in ended if t.number == BASE), None)
+            if base is not None and base.state == "finished":
+                text += f", trial 000 {base.score:.3f}"
+        left = self._seconds_left(standing, ended)
+        return text if left is None else f"{text}, about {duration(left)} left"
+
+    def _seconds_left(self, standing: Standing, ended: Sequence[Trial]) -> float | None:
+        """From the pace of steps so far, and the steps that a trial has taken on the average."""
+        done = sum(
+            max(trial.steps, standing.running[trial.number].done)
+            if trial.number in standing.running
+            else trial.steps
+            for trial in standing.trials
+        )
+        if self._start is None:
+            self._start = (time.monotonic(), done)
+        if done <= self._start[1] or not ended:
+            return None
+        pace = (time.monotonic() - self._start[0]) / (done - self._start[1])
+        # One whole trial is added: those that end first are those that are stopped.
+        mean = (self._rungs[-1] + sum(trial.steps for trial in ended)) / (1 + len(ended))
+        under_way = sum(max(t.steps, c.done) for t, c in self._at_work(standing))
+        to_come = mean * (self._samples - len(ended)) - under_way
+        return pace * max(
+            to_come, sum(self._to_next_rung(t, c) for t, c in self._at_work(standing))
+        )
+
+    def _at_work(self, standing: Standing) -> list[tuple[Trial, Current]]:
+        by_number = {trial.number: trial for trial in standing.trials}
+        return [(by_number[number], current) for number, current in standing.running.items()]
+
+    def _to_next_rung(self, trial: Trial, current: Current) -> int:
+        ahead = [rung for rung in self._rungs if rung > trial.steps] or [trial.steps]
+        return max(0, ahead[0] - max(trial.steps, current.done))
+
+    def _table(self, standing: Standing, summary: str) -> Table:
+        columns = ("trial", "state", "step", self._metric, "loss", "frames/s", "settings")
+        table = Table(*columns, title=summary, title_justify="left")
+        for row in self._running(standing):
+            table.add_row(*row)
+        table.add_section()
+        finished = [trial for trial in standing.trials if trial.state == "finished"]
+        finished.sort(key=lambda trial: (-(trial.score or 0), trial.number))
+        for trial in finished[:BEST_SHOWN]:
+            score = f"{trial.score or 0:.3f}"
+            number, steps = f"{trial.number:03d}", str(trial.steps)
+            table.add_row(number, trial.state, steps, score, "", "", in_words(trial))
+        return table
+
+    def _running(self, standing: Standing) -> list[list[str]]:
+        rows = []
+        by_number = {trial.number: trial for trial in standing.trials}
+        for number, current in sorted(standing.running.items())[:MOST_RUNNING]:
+            trial, values = by_number[number], current.values
+            done = max(current.done, trial.steps)
+            rows.append(
+                [
+                    f"{number:03d}",
+                    "training" if done else "loading",
+                    f"{done}/{self._rungs[-1]}",
+                    "" if trial.score is None else f"{trial.score:.3f}",
+                    f"loss {values['loss']:.3f}" if values else "",
+                    f"{values['frames_per_s']:.0f} frames/s" if values else "",
+                    in_words(trial),
+                ]
+            )
+        return rows
+
+
+def in_words(trial: Trial) -> str:
+    """A trial's settings in short: the last part of each name, four digits of each number."""
+    if trial.rates:  # a population's members have nothing but learning rates
+        return f"learning_rate {trial.rates_in_words(short)}"
+    return ", ".join(f"{name.rpartition('.')[2]} {short(v)}" for name, v in trial.params.items())
+
+
+def short(value: object) -> str:
+    """A value as a person writes it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,183 @@
+"""The referee of a sweep: one small actor that hears every score and hands out every rung."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from angioray.study.executor import reason_of
+from angioray.study.settings import StudySettings
+from tune.search.trial import Workplace, record_failure
+from tune.trials import Trial
+
+LOST_ATTEMPTS = 3
+"""A rung on which so many processes have died is given up, and its trial has failed."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What a lane is to do next.
+
+    Attributes:
+        trial: which, as it was suggested.
+        settings: its own, resolved.
+        rung: up to which it is to be trained and judged.
+    """
+
+    trial: Trial
+    settings: StudySettings
+    rung: int
+
+
+@dataclass
+class Current:
+    """How far a trial that trains has come.
+
+    Attributes:
+        done: steps.
+        values: of the last line logged.
+    """
+
+    done: int = 0
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A sweep at one moment.
+
+    Attributes:
+        trials: all that have started, in their order.
+        running: those that train, by number.
+        over: whether every trial has ended.
+        losses: what became of processes on the way, in the order it happened.
+        halted: why no further rung is begun; empty as long as they are.
+    """
+
+    trials: tuple[Trial, ...]
+    running: dict[int, Current]
+    over: bool
+    losses: tuple[str, ...] = ()
+    halted: str = ""
+
+
+class Contest(Protocol):
+    """What a referee holds: a search with halving, or a population."""
+
+    trials: dict[int, Trial]
+
+    def wanted(self) -> list[tuple[int, int]]:
+        """Trials and rungs that are to be reached next, the most urgent first."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether every trial has ended."""
+        ...
+
+    def report(self, number: int, curve: Sequence[tuple[int, float]], seconds: float) -> None:
+        """Take in a trial's scores so far; telling it twice changes nothing."""
+        ...
+
+    def fail(self, number: int, reason: str) -> None:
+        """Take in that a trial failed on the way to its next rung."""
+        ...
+
+    def settings(self, number: int) -> StudySettings:
+        """The settings of a trial."""
+        ...
+
+
+class Referee:
+    """Holds the search while lanes train its trials, one rung at a time.
+
+    A trial belongs to no lane: whichever is free goes on with it from its checkpoint. So nothing
+    waits for a lane that is lost, and fewer lanes than the search reckons with only take longer.
+    """
+
+    def __init__(self, search: Contest, place: Workplace) -> None:
+        self._search, self._place = search, place
+        self._held: dict[int, tuple[int, int]] = {}
+        self._current: dict[int, Current] = {}
+        self._attempts: Counter[tuple[int, int]] = Counter()
+        self._losses: list[str] = []
+        self._halted = ""
+
+    def take(self, lane: int) -> Errand | None:
+        """The lane's next errand; None while there is none, or when it is over.
+
+        A lane that asks while it has one has died with it and come back.
+        """
+        self._lose(lane)
+        held = set(self._held.values())
+        wanted = [each for each in self._search.wanted() if each not in held]
+        if not wanted or self._halted:
+            return None
+        self._held[lane] = number, rung = wanted[0]
+        self._current[number] = Current(self._search.trials[number].steps)
+        trial = self._search.trials[number]
+        return Errand(replace(trial, curve=list(trial.curve)), self._search.settings(number), rung)
+
+    def over(self) -> bool:
+        """Whether nothing more will be handed out."""
+        return self._search.over or bool(self._halted)
+
+    def progress(self, lane: int, done: int, values: dict[str, float]) -> None:
+        """A lane's trial has come so far."""
+        if lane in self._held:
+            self._current[self._held[lane][0]] = Current(done, values)
+
+    def report(
+        self,
+        lane: int,
+        number: int,
+        curve: Sequence[tuple[int, float]],
+        seconds: float,
+        reason: str | None,
+    ) -> None:
+        """A lane has taken a trial to a rung, or it failed on the way; it may be said twice."""
+        self._held.pop(lane, None)
+        with self._halting():
+            self._search.report(number, curve, seconds)
+            if reason is not None:
+                self._search.fail(number, reason)
+
+    def halt(self, reason: str) -> None:
+        """No trial can go on."""
+        self._halted = reason
+
+    def standing(self, lanes: Collection[int] | None = None) -> Standing:
+        """How it stands; told which lanes have a process, if anyone knows."""
+        for lane in list(self._held):
+            if lanes is not None and lane not in lanes:
+                self._lose(lane)
+        return Standing(
+            tuple(self._search.trials.values()),
+            {number: self._current[number] for number, _ in self._held.values()},
+            self._search.over,
+            tuple(self._losses),
+            self._halted,
+        )
+
+    def _lose(self, lane: int) -> None:
+        if (errand := self._held.pop(lane, None)) is None:
+            return
+        number, _ = errand
+        self._attempts[errand] += 1
+        self._losses.append(f"trial {number:03d} lost its process, and goes on in another")
+        if self._attempts[errand] >= LOST_ATTEMPTS:
+            why = f"given up: {LOST_ATTEMPTS} processes died on it (out of memory?); see Ray's logs"
+            with self._halting():
+                record_failure(self._place, self._search.trials[number], why)
+                self._search.fail(number, why)
+
+    @contextmanager
+    def _halting(self) -> Iterator[None]:
+        """Members of a population take over weights as scores come in, and disks may be full."""
+        try:
+            yield
+        except Exception as problem:  # noqa: BLE001 - whoever asks would wait for ever
+            self.halt(reason_of(problem))

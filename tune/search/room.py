@@ -1,0 +1,77 @@
+"""What a trial takes: time by counted operations, and room beside others in the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from angioray.cluster.flops import frame_flop
+from angioray.cluster.footprint import Footprint
+from angioray.cluster.lane_settings import LaneSettings
+from angioray.cluster.nodes import Node
+from angioray.cluster.plan import LaneGroup, make_plan
+from angioray.study.selection import CohortIndex
+from angioray.study.settings import StudySettings
+from preprocess.cohort import Cohort
+from tune.objective import Objective
+from tune.space.parameters import Params
+from tune.space.space import Space
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What a step with some settings takes, in steps of the base."""
+
+    space: Space
+    objective: Objective
+
+    def __call__(self, params: Params) -> float:
+        """By counted operations, so that it is the same on every machine."""
+        ratio = self._flop(self.space.settings(params)) / self._flop(self.space.base)
+        return float(f"{ratio:.3g}")
+
+    def _flop(self, settings: StudySettings) -> float:
+        return frame_flop(settings, self.objective.run_of(settings))
+
+
+def room(
+    objective: Objective,
+    space: Space,
+    folder: str,
+    cohort: Cohort,
+    samples: int,
+    lanes: LaneSettings,
+    nodes: Sequence[Node],
+    say: Callable[[str], None],
+) -> LaneGroup:
+    """How many trials go at once, by the settings of the space that need most.
+
+    Args:
+        objective: what trials are measured on.
+        space: what is searched.
+        folder: where trials are kept.
+        cohort: what they learn from.
+        samples: trials in all.
+        lanes: what one may have.
+        nodes: of the cluster.
+        say: is told what was decided.
+
+    Raises:
+        ValueError: not even one trial fits; with numbers.
+    """
+    index = CohortIndex.of(cohort, objective.base.view_classes)
+    time = StepTime(space, objective)
+    unlike = {time(params): space.settings(params) for params in space.edges()}
+
+    def need(settings: StudySettings) -> int:
+        alone = objective.study(settings, folder, cohort.copy.location)
+        return Footprint.of(alone, index, alone.runs[0], torch.float32).device
+
+    # To the planner it is a study with as many folds as there are trials.
+    study = objective.study(max(unlike.values(), key=need), folder, cohort.copy.location, samples)
+    plan = make_plan(study, index, study.runs, replace(lanes, ranks=1), nodes)
+    for note in plan.notes:
+        say(note.replace("runs at once", "trials at once"))
+    return plan.groups[0]
