@@ -53,7 +53,7 @@ AT_ONCE = 16
 STILL = AugmentationSettings(brightness=0.0, contrast=0.0)
 NAMES = (
     "AP@IoU0.20",
-    "AP@IoU0.50",
+    "AP@IoU0.50/max100",
     *(
         f"{measure}@IoU0.20/score0.50/max{most}"
         for measure in ("recall", "precision")

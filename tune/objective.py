@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from angioray.evaluation.detection import ap_name
+from angioray.evaluation.detection import PAPER
 from angioray.study.matrix import Run
 from angioray.study.selection import CohortIndex, Variant
 from angioray.study.settings import StudySettings, Task
@@ -15,7 +15,7 @@ from angioray.study.study import Study
 from preprocess.cohort import Cohort
 from preprocess.storage import Location, open_storage
 
-AP = ap_name(0.2)
+AP = PAPER.at("AP")
 METRICS: dict[Task, str] = {"view": "accuracy", "detector": AP}
 """What trials are held against each other by; the greater the better, from 0 to 1."""
 

@@ -20,12 +20,15 @@ from angioray.evaluation.matching import (
     Matches,
     Predictions,
     Truth,
+    just_above,
     match_at_each,
 )
 from angioray.evaluation.measures import MeanOf, Measure, Metrics, Ratio, value
 from angioray.evaluation.subgroups import subgroup_recalls
 
 COCO_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+COCO_BOXES = 100
+"""Boxes per frame at which AP is published."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +80,9 @@ class Matched:
     frames: JudgedFrames
     thresholds: Thresholds
     every: Matches
-    """At the paper's IoU, all detections there are: FROC curves reach beyond five boxes."""
-    strict: Mapping[float, Matches]
-    """At COCO's IoUs from 0.50 to 0.95, at most five boxes per frame."""
+    """At the paper's IoU, at most 100 boxes per frame: FROC curves reach beyond five."""
+    coco: Mapping[float, Matches]
+    """At COCO's IoUs from 0.50 to 0.95, at most 100 boxes per frame."""
     baseline: Matches | None
     """The fixed boxes at the paper's IoU."""
 
@@ -93,20 +96,21 @@ class Matched:
         thresholds: Thresholds = PAPER,
     ) -> Matched:
         """Match detections (before any score threshold) and fixed boxes with the lesions."""
-        ids, most = frames.image_ids, thresholds.max_detections
-        longest = max([most, *(len(scores) for _, scores in predictions.values())])
+        iou = just_above(thresholds.iou)
 
         def matched(found: Predictions, ious: Sequence[float], boxes: int) -> list[Matches]:
             return match_at_each(
-                frames.truth, found, ids, iou_thresholds=ious, max_detections=boxes
+                frames.truth, found, frames.image_ids, iou_thresholds=ious, max_detections=boxes
             )
 
+        every, *coco = matched(predictions, [iou, *COCO_IOUS], COCO_BOXES)
+        fixed = None if baseline is None else matched(baseline, [iou], thresholds.max_detections)[0]
         return cls(
             frames=frames,
             thresholds=thresholds,
-            every=matched(predictions, [thresholds.iou], longest)[0],
-            strict=dict(zip(COCO_IOUS, matched(predictions, COCO_IOUS, most), strict=True)),
-            baseline=None if baseline is None else matched(baseline, [thresholds.iou], most)[0],
+            every=every,
+            coco=dict(zip(COCO_IOUS, coco, strict=True)),
+            baseline=fixed,
         )
 
     @property
@@ -162,11 +166,12 @@ class Matched:
     def _ranked(self) -> dict[str, Measure]:
         """Average precision and FROC, which need no score threshold."""
         at = self.thresholds
-        coco = {iou: AveragePrecision(matches) for iou, matches in self.strict.items()}
+        coco = {iou: AveragePrecision(matches) for iou, matches in self.coco.items()}
         measures: dict[str, Measure] = {
             at.at("AP"): AveragePrecision(self.best),
+            f"{at.at('AP')}/max{COCO_BOXES}": AveragePrecision(self.every),
             ap_name(0.5): coco[0.5],
-            "AP@IoU0.50:0.95": MeanOf(tuple(coco.values())),
+            f"AP@IoU0.50:0.95/max{COCO_BOXES}": MeanOf(tuple(coco.values())),
         }
         curve = {false: Sensitivity(self.every, false) for false in FALSE_PER_FRAME}
         for false, sensitivity in curve.items():
@@ -213,8 +218,8 @@ def detector_metrics(
 
 
 def ap_name(iou: float) -> str:
-    """The name of average precision at one IoU."""
-    return f"AP@IoU{iou:.2f}"
+    """The name of average precision at one of COCO's IoUs."""
+    return f"AP@IoU{iou:.2f}/max{COCO_BOXES}"
 
 
 def per_frame(matches: Matches, chosen: BoolArray) -> FloatArray:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from angioray.evaluation.matching import BoolArray, FloatArray, Truth, iou_matrix
+from angioray.evaluation.matching import BoolArray, FloatArray, Truth, box_iou
 
 _MOST_FRAMES = 2_000
 _MOST_BOX_CANDIDATES = 1_000
@@ -94,7 +94,7 @@ def _cover(candidates: FloatArray, boxes: FloatArray, iou_threshold: float) -> B
     """bool[C, T]: which candidate overlaps which training box enough, in pieces that fit."""
     return np.concatenate(
         [
-            iou_matrix(candidates[start : start + _ROWS_AT_ONCE], boxes) > iou_threshold
+            box_iou(candidates[start : start + _ROWS_AT_ONCE], boxes) > iou_threshold
             for start in range(0, len(candidates), _ROWS_AT_ONCE)
         ]
     )
@@ -119,7 +119,7 @@ class _Search:
         starts: list[int] = []
         while len(starts) < _STARTS and gains.max() > 0:
             starts.append(int(gains.argmax()))
-            near = iou_matrix(self.candidates[starts[-1:]], self.candidates)[0]
+            near = box_iou(self.candidates[starts[-1:]], self.candidates)[0]
             gains[near > _SAME_PLACE_IOU] = 0
         return starts
 
@@ -168,7 +168,7 @@ class _Search:
         as pycocotools has it."""
         possible = self.overlaps[index] & free
         candidate = self.candidates[index : index + 1]
-        iou = np.where(possible, iou_matrix(candidate, self.boxes)[0], -1.0)
+        iou = np.where(possible, box_iou(candidate, self.boxes)[0], -1.0)
         counts = np.diff(np.append(self.first_of_frame, len(self.boxes)))
         best_iou = np.repeat(np.maximum.reduceat(iou, self.first_of_frame), counts)
         place = np.arange(len(self.boxes))

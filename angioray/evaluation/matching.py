@@ -1,7 +1,9 @@
-"""Which predicted box found which lesion: matching per frame, apart from any aggregation."""
+"""Which predicted box found which lesion, in each frame: by pycocotools' COCOeval."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +20,9 @@ Truth = Mapping[int, FloatArray]
 
 Predictions = Mapping[int, tuple[FloatArray, FloatArray]]
 """Image id to boxes (float[P, 4], xyxy in stored-frame pixels) and scores (float[P])."""
+
+_Rows = list[tuple[int, list[float], dict[str, float]]]
+"""Boxes as image id, xywh, and what else the object of a box holds."""
 
 _NO_BOXES = np.empty((0, 4))
 _NO_SCORES = np.empty(0)
@@ -44,7 +49,6 @@ class Matches:
     """int[N]: every evaluated frame, those without lesions or detections included."""
     frame_truths: IntArray
     """int[N]: lesions in each frame."""
-    iou_threshold: float
     max_detections: int
 
     @property
@@ -82,30 +86,36 @@ def match_frames(
     predictions: Predictions,
     image_ids: Iterable[int],
     *,
-    iou_threshold: float = 0.2,
+    iou_above: float = 0.2,
     max_detections: int = 5,
 ) -> Matches:
-    """Match detections to lesions in each frame as pycocotools does, greedily by falling score.
+    """Match at one IoU, which must be exceeded as the paper says (section 4.2).
 
-    A detection takes the free lesion that it overlaps most, if IoU > ``iou_threshold``: strictly,
-    as the paper says (section 4.2), where COCO itself accepts equality. Of equal scores the one
-    that was listed first comes first; of equal overlaps the lesion that was listed last is taken.
-    A lesion is found once; further boxes on it are false.
+    COCO itself accepts equality, so the threshold is the next number above.
 
     Args:
         truth: lesions by frame; a frame without an entry has none.
         predictions: boxes and scores by frame; those of frames not evaluated are ignored.
         image_ids: the frames to evaluate.
-        iou_threshold: 0 to 1.
+        iou_above: 0 to 1.
         max_detections: boxes of highest score that are kept per frame.
 
     Raises:
         ValueError: ``image_ids`` repeats a frame.
     """
     (matches,) = match_at_each(
-        truth, predictions, image_ids, iou_thresholds=[iou_threshold], max_detections=max_detections
+        truth,
+        predictions,
+        image_ids,
+        iou_thresholds=[just_above(iou_above)],
+        max_detections=max_detections,
     )
     return matches
+
+
+def just_above(iou: float) -> float:
+    """The threshold of those that accept equality, for those that do not."""
+    return float(np.nextafter(iou, 1))
 
 
 def match_at_each(
@@ -114,90 +124,121 @@ def match_at_each(
     image_ids: Iterable[int],
     *,
     iou_thresholds: Sequence[float],
-    max_detections: int = 5,
+    max_detections: int,
 ) -> list[Matches]:
-    """:func:`match_frames` at several IoU thresholds, overlaps computed once for all of them."""
+    """Match at several IoU thresholds as COCOeval does, overlaps computed once for all of them.
+
+    Detections choose by falling score: each takes the free lesion that it overlaps most, if their
+    IoU reaches the threshold. Of equal scores the one that was listed first comes first; of equal
+    overlaps the lesion that was listed last is taken. A lesion is found once; further boxes on it
+    are false.
+
+    Args:
+        truth: lesions by frame; a frame without an entry has none.
+        predictions: boxes and scores by frame; those of frames not evaluated are ignored.
+        image_ids: the frames to evaluate.
+        iou_thresholds: each 0 to 1, in rising order.
+        max_detections: boxes of highest score that are kept per frame.
+
+    Raises:
+        ValueError: ``image_ids`` repeats a frame.
+    """
     ids = np.sort(np.asarray(list(image_ids), dtype=np.int64))
     if (repeated := ids[1:][np.diff(ids) == 0]).size:
         raise ValueError(
             f"Frame {repeated[0]} is to be evaluated more than once; give every image id once."
         )
-    lesions, truths = _padded([truth.get(i, _NO_BOXES) for i in ids.tolist()])
-    best = [
-        _best(*predictions.get(i, (_NO_BOXES, _NO_SCORES)), max_detections) for i in ids.tolist()
-    ]
-    boxes, kept = _padded([found for found, _ in best])
-    real = np.arange(lesions.shape[1]) < truths[:, None]
-    overlaps = np.where(real[:, None], iou_matrix(boxes, lesions), 0.0)
-    taken = _take(overlaps, np.asarray(iou_thresholds, dtype=float))
-    listed = np.arange(boxes.shape[1]) < kept[:, None]
-    frame, rank = np.nonzero(listed)
+    truths = np.array([len(truth.get(i, ())) for i in ids.tolist()], dtype=np.int64)
+    frames = _evaluated(truth, predictions, ids.tolist(), iou_thresholds, max_detections)
+    scores = [np.asarray(frame["dtScores"]) if frame else _NO_SCORES for frame in frames]
+    counts = np.array([len(each) for each in scores], dtype=np.int64)
+    frame = np.repeat(np.arange(len(ids)), counts)
+    # Lesions are numbered from 1 over all frames in the order of their ids; 0 is no match.
+    nothing = np.empty((len(iou_thresholds), 0))
+    found = np.hstack([nothing, *(frame["dtMatches"] for frame in frames if frame)]).astype(int)
+    first = np.cumsum(truths) - truths + 1
+    truth_index = np.where(found > 0, found - first[frame], -1)
     return [
         Matches(
             image_id=ids[frame],
-            score=np.concatenate([_NO_SCORES, *(scores for _, scores in best)]),
-            rank=rank,
-            is_true_positive=found >= 0,
-            truth_index=found,
+            score=np.concatenate([_NO_SCORES, *scores]),
+            rank=np.arange(len(frame)) - (np.cumsum(counts) - counts)[frame],
+            is_true_positive=index >= 0,
+            truth_index=index,
             frame_image_id=ids,
             frame_truths=truths,
-            iou_threshold=float(iou_threshold),
             max_detections=max_detections,
         )
-        for iou_threshold, found in zip(iou_thresholds, taken[:, listed], strict=True)
+        for index in truth_index
     ]
 
 
-def iou_matrix(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
-    """IoU of every pair (float[..., M, N]) of two sets of boxes, float[..., M or N, 4].
+def box_iou(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
+    """IoU of every pair of two sets of boxes (float[M, 4], float[N, 4]) as float64[M, N]."""
+    from pycocotools import mask
 
-    Leading dimensions are those of a batch. Boxes without area overlap nothing.
-    """
-    low = np.maximum(first_xyxy[..., :, None, :2], second_xyxy[..., None, :, :2])
-    high = np.minimum(first_xyxy[..., :, None, 2:], second_xyxy[..., None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
-    first, second = ((b[..., 2:] - b[..., :2]).prod(axis=-1) for b in (first_xyxy, second_xyxy))
-    union = first[..., :, None] + second[..., None, :] - shared
-    overlap: FloatArray = shared / np.maximum(union, np.finfo(float).tiny)
+    if not len(first_xyxy) or not len(second_xyxy):
+        return np.zeros((len(first_xyxy), len(second_xyxy)))
+    not_crowds = np.zeros(len(second_xyxy), dtype=np.uint8)
+    overlap: FloatArray = mask.iou(_xywh(first_xyxy), _xywh(second_xyxy), not_crowds)
     return overlap
 
 
-def _take(overlaps: FloatArray, thresholds: FloatArray) -> IntArray:
-    """What each box takes (int[T, N, D], -1 for nothing) at each of T thresholds.
+def _evaluated(
+    truth: Truth,
+    predictions: Predictions,
+    ids: Sequence[int],
+    iou_thresholds: Sequence[float],
+    max_detections: int,
+) -> list[dict[str, Any] | None]:
+    """COCOeval's answer for each frame (`evalImgs`); None where it has neither lesion nor box."""
+    from pycocotools.cocoeval import COCOeval
 
-    All frames and thresholds go through the ranks together: the best box of every frame chooses
-    first, then the second of every frame among the lesions that are left.
-
-    Args:
-        overlaps: float[N, D, G], boxes by rank.
-        thresholds: float[T].
-    """
-    N, D, G = overlaps.shape
-    taken = np.full((len(thresholds), N, D), -1, dtype=np.int64)
-    if G == 0:
-        return taken
-    free = np.ones((len(thresholds), N, G), dtype=bool)
-    for rank in range(D):
-        overlap = overlaps[:, rank]
-        possible = np.where(free & (overlap > thresholds[:, None, None]), overlap, -1.0)
-        last_best = G - 1 - possible[..., ::-1].argmax(axis=-1)
-        found = possible.max(axis=-1) > 0
-        taken[..., rank] = np.where(found, last_best, -1)
-        threshold, frame = np.nonzero(found)
-        free[threshold, frame, last_best[found]] = False
-    return taken
-
-
-def _best(boxes_xyxy: FloatArray, scores: FloatArray, most: int) -> tuple[FloatArray, FloatArray]:
-    """A frame's boxes of highest score, best first; equals in the order given."""
-    assert len(boxes_xyxy) == len(scores)
-    order = np.argsort(-scores, kind="stable")[:most]
-    return boxes_xyxy[order], scores[order]
+    lesions: _Rows = [(i, b, {}) for i in ids for b in _xywh(truth.get(i, _NO_BOXES)).tolist()]
+    boxes: _Rows = [
+        (i, box, {"score": score})
+        for i in ids
+        if i in predictions
+        for box, score in zip(
+            _xywh(predictions[i][0]).tolist(), predictions[i][1].tolist(), strict=True
+        )
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        evaluation = COCOeval(_coco(ids, lesions), _coco(ids, boxes), "bbox")
+        evaluation.params.iouThrs = np.asarray(iou_thresholds, dtype=float)
+        evaluation.params.maxDets = [max_detections]
+        evaluation.params.areaRng = [[0, float("inf")]]
+        evaluation.params.areaRngLbl = ["all"]
+        evaluation.evaluate()
+    frames: list[dict[str, Any] | None] = evaluation.evalImgs
+    return frames
 
 
-def _padded(frames: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
-    """Boxes of N frames as float64[N, M, 4], filled up with zeros, and how many are real."""
-    counts = np.array([len(boxes) for boxes in frames], dtype=np.int64)
-    padded = np.zeros((len(frames), int(counts.max(initial=0)), 4))
-    padded[np.arange(padded.shape[1]) < counts[:, None]] = np.concatenate([_NO_BOXES, *frames])
-    return padded, counts
+def _coco(ids: Sequence[int], rows: _Rows) -> Any:
+    """Boxes of frames as the object that COCOeval takes."""
+    from pycocotools.coco import COCO
+
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": image_id} for image_id in ids],
+        "categories": [{"id": 1}],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": image_id,
+                "category_id": 1,
+                "bbox": box,
+                "area": box[2] * box[3],
+                "iscrowd": 0,
+                **more,
+            }
+            for number, (image_id, box, more) in enumerate(rows, start=1)
+        ],
+    }
+    coco.createIndex()
+    return coco
+
+
+def _xywh(boxes_xyxy: FloatArray) -> NDArray[np.float64]:
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64)
+    return np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])

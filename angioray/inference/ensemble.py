@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from angioray.evaluation.matching import FloatArray, iou_matrix
+from angioray.evaluation.matching import FloatArray, box_iou
 
 Flip = Literal["horizontal", "vertical"]
 Opinion = tuple[FloatArray, FloatArray]
@@ -65,7 +65,7 @@ def fuse(opinions: Sequence[Opinion], *, iou: float, most: int) -> Opinion:
     fused = np.empty((0, 4))
     members: list[list[int]] = []
     for i in np.argsort(-scores, kind="stable").tolist():
-        overlaps = iou_matrix(boxes[i : i + 1], fused)[0]
+        overlaps = box_iou(boxes[i : i + 1], fused)[0]
         if len(fused) and overlaps.max() > iou:
             cluster = int(overlaps.argmax())
             members[cluster].append(i)

@@ -44,9 +44,10 @@ def chosen_table(scored: Scored) -> Table | None:
 def precision_table(scored: Scored) -> Table | None:
     """Average precision at several overlaps, and whether scores mean what they say."""
     columns = {
-        "AP@IoU0.20": "AP, IoU > 0.2",
-        "AP@IoU0.50": "AP, IoU > 0.5",
-        "AP@IoU0.50:0.95": "AP, IoU 0.5 to 0.95",
+        "AP@IoU0.20": "AP, IoU > 0.2, 5 boxes",
+        "AP@IoU0.20/max100": "AP, IoU > 0.2",
+        "AP@IoU0.50/max100": "AP50 (COCO)",
+        "AP@IoU0.50:0.95/max100": "AP (COCO)",
         "ECE@IoU0.20/max5": "Calibration error",
     }
     return _by_detector(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from angioray.evaluation.detection import PAPER
-from angioray.evaluation.matching import FloatArray, iou_matrix
+from angioray.evaluation.matching import FloatArray, box_iou
 from angioray.report.evidence import DetectorEvidence
 
 SHOWN = 4
@@ -73,7 +73,7 @@ def _misses(evidence: DetectorEvidence) -> Iterator[Choice]:
     missed = []
     for image_id, lesions in evidence.truth.items():
         boxes, _ = evidence.predictions.get(image_id, (np.empty((0, 4)), np.empty(0)))
-        best = iou_matrix(lesions, boxes).max(axis=1, initial=0.0)
+        best = box_iou(lesions, boxes).max(axis=1, initial=0.0)
         areas = (lesions[:, 2:] - lesions[:, :2]).prod(axis=1)
         missed += [
             (best[i], -areas[i], image_id)

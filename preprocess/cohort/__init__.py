@@ -11,24 +11,22 @@ This package owns that contract: its version, reading, writing and validation.
 
 from preprocess.cohort.annotations import CATEGORY, SCHEMA_VERSION, write_annotations
 from preprocess.cohort.cines import (
-    CineWriter,
     cine_is_stored,
     store_cine,
     stored_sequence,
     update_attributes,
 )
+from preprocess.cohort.frames import frames_digest
 from preprocess.cohort.manifest import ManifestRow, read_manifest, write_manifest
 from preprocess.cohort.opened import Cohort
 from preprocess.cohort.phantoms import count_phantoms, phantom_notice
 from preprocess.cohort.records import Box, BoxSource, Phase, Sequence, Verdict
-from preprocess.cohort.shards import frames_digest
 
 __all__ = [
     "CATEGORY",
     "SCHEMA_VERSION",
     "Box",
     "BoxSource",
-    "CineWriter",
     "Cohort",
     "ManifestRow",
     "Phase",

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from preprocess.annotations.labels import Label
-from preprocess.cohort import CineWriter, Sequence
+from preprocess.cohort import Sequence, frames_digest, store_cine
 from preprocess.dicom.acceptance import Rejection
 from preprocess.dicom.grayscale import sample_of
 from preprocess.dicom.reader import Header, read_header
@@ -80,26 +80,24 @@ def ingest_file(file: SourceFile, *, reading: Reading) -> Record:
 
 
 def _store(header: Header, content: bytes, file: SourceFile, reading: Reading) -> None:
-    """Decode a cine into the cohort, one frame in memory."""
+    """Decode a cine into the cohort."""
     _check_folders(reading)
     length, height, width = header.shape
-    samples = []
-    with CineWriter(reading.out, file.sequence_id, (height, width), header.dtype) as cine:
-        for frame in header.frames(content):
-            cine.append(frame)
-            samples.append(sample_of(frame))
-        sequence = Sequence(
-            sequence_id=file.sequence_id,
-            patient_id=file.patient_id,
-            view=None,
-            length=length,
-            height=height,
-            width=width,
-            frames_digest=cine.digest,
-            **vars(header.acquisition(np.stack(samples))),
-        )
-        assert file.label is not None
-        cine.finish(labelled(sequence, file.label))
+    frames = np.empty(header.shape, header.dtype)
+    for stored, frame in zip(frames, header.frames(content), strict=True):
+        stored[:] = frame
+    sequence = Sequence(
+        sequence_id=file.sequence_id,
+        patient_id=file.patient_id,
+        view=None,
+        length=length,
+        height=height,
+        width=width,
+        frames_digest=frames_digest(frames),
+        **vars(header.acquisition(np.stack([sample_of(frame) for frame in frames]))),
+    )
+    assert file.label is not None
+    store_cine(reading.out, labelled(sequence, file.label), frames)
 
 
 def _digest(path: Path) -> str:

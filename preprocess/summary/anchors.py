@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask
 
 from preprocess.cohort import Box, Sequence, Verdict
 
@@ -75,8 +76,8 @@ def box_sides(boxes: Iterable[Box], sequences: Mapping[str, Sequence]) -> NDArra
 
 def best_iou(sides: NDArray[np.float64]) -> NDArray[np.float64]:
     """The IoU of each box (float64[N, 2] sides) with the likest anchor on the same centre."""
-    best = np.zeros(len(sides))
-    for anchor in anchor_sides():
-        overlap = np.minimum(sides, anchor).prod(axis=1)
-        best = np.maximum(best, overlap / (sides.prod(axis=1) + anchor.prod() - overlap))
+    boxes, anchors = (np.hstack([-each / 2, each]) for each in (sides, anchor_sides()))
+    if not len(boxes):
+        return np.empty(0)
+    best: NDArray[np.float64] = mask.iou(boxes, anchors, np.zeros(len(anchors), np.uint8)).max(1)
     return best

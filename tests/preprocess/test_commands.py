@@ -92,7 +92,7 @@ def test_a_full_disk_is_said_and_nothing_is_taken_for_finished(
 
     command = ["ingest", archive.src, "--labels", archive.labels, "--out", out, "--size", SIZE]
     with monkeypatch.context() as patch:
-        patch.setattr("preprocess.ingest.source_file.CineWriter", full)
+        patch.setattr("preprocess.ingest.source_file.store_cine", full)
         assert "the disk is full" in stopped(capsys, *command, "--processes", 1)
     assert not (out / "annotations.json").exists()
     call(*command, "--processes", 1)

@@ -1,7 +1,6 @@
 """Average precision and FROC against paper, and against COCO."""
 
-import contextlib
-import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from angioray.evaluation.average_precision import AveragePrecision, Sensitivity, average_precision
+from angioray.evaluation.detection import JudgedFrames, detector_metrics
 from angioray.evaluation.matching import FloatArray, match_frames
 from angioray.evaluation.measures import Draws, value
 from tests.angioray.four_frames import FOUND, MATCHED, NOWHERE, TRUTH, A, B
@@ -33,12 +33,23 @@ def test_equal_scores_come_together_whatever_their_order() -> None:
         assert value(Sensitivity(matches, 0.5), 2) == 1
 
 
-def test_average_precision_is_cocos() -> None:
+def test_average_precision_is_what_coco_accumulates() -> None:
     random = np.random.default_rng(3)
     truth = {i: random_boxes(random, 2) for i in range(1, 31)}
-    found = {i: (random_boxes(random, 6), random.permutation(6) / 7 + i / 999) for i in truth}
-    matches = match_frames(truth, found, truth, max_detections=5)
-    assert average_precision(matches) == pytest.approx(coco_average_precision(truth, found))
+    found = {
+        i: (random_boxes(random, 120), random.permutation(120) / 121 + i / 9999) for i in truth
+    }
+    # Some boxes are right at every IoU, so that the curves rise.
+    for i in truth:
+        found[i][0][:1] = truth[i][:1] + random.normal(0, 0.8, 4)
+    frames = JudgedFrames(sequence={i: f"s{i}" for i in truth}, truth=truth)
+    metrics = detector_metrics(frames, found)
+    coco = coco_evaluation(truth, found)
+    assert metrics["AP@IoU0.50:0.95/max100"] == pytest.approx(coco[:10, 1].mean())
+    assert metrics["AP@IoU0.50/max100"] == pytest.approx(coco[0, 1].mean())
+    assert metrics["AP@IoU0.20/max100"] == pytest.approx(coco[10, 1].mean())
+    assert metrics["AP@IoU0.20"] == pytest.approx(coco[10, 0].mean())
+    assert coco[0, 1].mean() > 0.02
 
 
 def test_froc_by_hand() -> None:
@@ -79,41 +90,33 @@ def random_boxes(random: np.random.Generator, count: int) -> FloatArray:
     return np.hstack([corner, corner + random.uniform(10, 30, (count, 2))])
 
 
-def coco_average_precision(
+def coco_evaluation(
     truth: dict[int, FloatArray], found: dict[int, tuple[FloatArray, FloatArray]]
-) -> float:
-    def document(rows: list[dict[str, object]]) -> COCO:
-        coco = COCO()
-        coco.dataset = {
-            "images": [{"id": i} for i in truth],
-            "categories": [{"id": 1}],
-            "annotations": [
-                {"id": n, "category_id": 1, "iscrowd": 0, "area": 100.0, **row}
-                for n, row in enumerate(rows, start=1)
-            ],
-        }
-        coco.createIndex()
-        return coco
+) -> FloatArray:
+    """COCO's precision at 101 recalls, float[11, 2, 101]: its ten IoUs and 0.2; 5 and 100 boxes."""
 
-    def xywh(b: FloatArray) -> list[float]:
-        return [float(b[0]), float(b[1]), float(b[2] - b[0]), float(b[3] - b[1])]
+    def rows(boxes: FloatArray, image_id: int) -> list[dict[str, Any]]:
+        xywh = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]).tolist()
+        same = {"image_id": image_id, "category_id": 1, "iscrowd": 0, "area": 1.0}
+        return [{"bbox": box, **same} for box in xywh]
 
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(
-            document([{"image_id": i, "bbox": xywh(b)} for i in truth for b in truth[i]]),
-            document(
-                [
-                    {"image_id": i, "bbox": xywh(b), "score": float(s)}
-                    for i, (rectangles, scores) in found.items()
-                    for b, s in zip(rectangles, scores, strict=True)
-                ]
-            ),
-            "bbox",
-        )
-        evaluation.params.iouThrs = np.array([0.2])
-        evaluation.params.maxDets = [5]
-        evaluation.params.areaRng = [[0, 1e10]]
-        evaluation.params.areaRngLbl = ["all"]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return float(evaluation.eval["precision"][0, :, 0, 0, 0].mean())
+    coco = COCO()
+    annotations = [row for i in truth for row in rows(truth[i], i)]
+    coco.dataset = {
+        "images": [{"id": i} for i in truth],
+        "categories": [{"id": 1}],
+        "annotations": [{**row, "id": n} for n, row in enumerate(annotations, start=1)],
+    }
+    coco.createIndex()
+    results = [
+        {**row, "score": float(score)}
+        for i, (boxes, scores) in found.items()
+        for row, score in zip(rows(boxes, i), scores, strict=True)
+    ]
+    evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
+    evaluation.params.iouThrs = np.append(evaluation.params.iouThrs, np.nextafter(0.2, 1))
+    evaluation.params.maxDets = [5, 100]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision: FloatArray = evaluation.eval["precision"][:, :, 0, 0, :]
+    return precision.transpose(0, 2, 1)

@@ -32,8 +32,8 @@ def test_the_papers_detector_metrics() -> None:
         # .95 no, .9 yes, .8 no, .7 no, .6 yes, .4 yes: precision 1/2, 2/5, 3/6, so 0.5 at best
         # for the 76 points of recall 0 to 0.75, and 0 beyond
         "AP@IoU0.20": 76 * 0.5 / 101,
-        "AP@IoU0.50": 76 * 0.5 / 101,
-        "AP@IoU0.50:0.95": 76 * 0.5 / 101,  # every box that is right is right exactly
+        "AP@IoU0.50/max100": 76 * 0.5 / 101,
+        "AP@IoU0.50:0.95/max100": 76 * 0.5 / 101,  # every box that is right is right exactly
     }
     assert {name: metrics[name] for name in expected} == pytest.approx(expected)
 
@@ -42,8 +42,8 @@ def test_average_precision_falls_as_overlap_is_asked_for() -> None:
     # 10 x 10 boxes, one 2 px off: 80 / 120, right at 0.50, 0.55, 0.60 and 0.65 alone.
     found = {1: (np.array([[2.0, 0.0, 12.0, 10.0]]), np.array([0.9]))}
     metrics = detector_metrics(judged({1: np.array([A])}, 1), found)
-    assert metrics["AP@IoU0.50"] == pytest.approx(1)
-    assert metrics["AP@IoU0.50:0.95"] == pytest.approx(0.4)
+    assert metrics["AP@IoU0.50/max100"] == pytest.approx(1)
+    assert metrics["AP@IoU0.50:0.95/max100"] == pytest.approx(0.4)
 
 
 def test_a_score_of_exactly_the_threshold_does_not_count() -> None:
@@ -61,7 +61,7 @@ def test_without_boxes_only_what_divides_by_boxes_is_undefined() -> None:
     }
     for name in (
         *("recall@IoU0.20/score0.50/max1", "F1@IoU0.20/score0.50/max5"),
-        *("AP@IoU0.20", "AP@IoU0.50:0.95", "at_least_one@IoU0.20/score0.50"),
+        *("AP@IoU0.20", "AP@IoU0.50:0.95/max100", "at_least_one@IoU0.20/score0.50"),
         *("sensitivity@IoU0.20/false8", "sensitivity@IoU0.20/mean"),
     ):
         assert metrics[name] == 0, name
@@ -71,7 +71,7 @@ def test_without_lesions_only_what_divides_by_lesions_is_undefined() -> None:
     metrics = detector_metrics(judged({}, 3), FOUND)
     for name in (
         *("recall@IoU0.20/score0.50/max5", "at_least_one@IoU0.20/score0.50", "AP@IoU0.20"),
-        *("AP@IoU0.50:0.95", "sensitivity@IoU0.20/false1", "sensitivity@IoU0.20/mean"),
+        *("AP@IoU0.50:0.95/max100", "sensitivity@IoU0.20/false1", "sensitivity@IoU0.20/mean"),
     ):
         assert metrics[name] is None, name
     assert metrics["precision@IoU0.20/score0.50/max5"] == 0
@@ -104,7 +104,7 @@ def test_other_thresholds_have_other_names() -> None:
     at = Thresholds(iou=0.5, score=0.3, max_detections=3)
     metrics = detector_metrics(FRAMES, FOUND, thresholds=at)
     assert metrics["recall@IoU0.50/score0.30/max3"] == 3 / 4
-    assert {"AP@IoU0.50", "sensitivity@IoU0.50/false1"} <= metrics.keys()
+    assert {"AP@IoU0.50/max100", "sensitivity@IoU0.50/false1"} <= metrics.keys()
 
 
 def test_a_chosen_score_is_named_as_chosen() -> None:
