@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
-
+from angioray import CONFIGS
 from angioray.cluster.lane_settings import LaneSettings
 from angioray.study.settings import StudySettings
-from angioray.study.study import Study
 from preprocess.console.command_line import run as run_command
-
-if TYPE_CHECKING:
-    from angioray.cluster.plan import Plan
+from preprocess.console.command_line import usage
 
 
-STATUS = "--status"
-
-
+@usage(
+    positional=("cohort",),
+    common=("tasks", "folds", "view.sizes", "detector.variants", "detector.weights"),
+    configs=CONFIGS,
+)
 def cv(
-    cohort: str,
     settings: StudySettings,
     lanes: LaneSettings,
+    cohort: str | None = None,
     runs: str = "runs",
     address: str | None = None,
     all_folds: bool = False,
     plan: bool = False,
+    status: bool = False,
 ) -> None:
     """Cross-validate: train and judge every run of the study, all folds in parallel.
 
@@ -32,7 +30,8 @@ def cv(
     checkpoint, failed ones are tried once more.
 
     Args:
-        cohort: the cohort folder; like the runs folder it may be in an object store.
+        cohort: the cohort folder; like the runs folder it may be in an object store. Without it
+            ANGIORAY_COHORT, or `cohort`. With --status the runs folder may stand here.
         settings: the study's settings.
         lanes: how runs share the cluster.
         runs: the runs folder; on a cluster, on storage that every node sees, or `s3://…`.
@@ -40,8 +39,10 @@ def cv(
             RAY_ADDRESS, or a cluster started here for as long as the command runs.
         all_folds: run every fold; without it only fold 0 of everything, as a first look.
         plan: show runs, resources and expected time, and start nothing.
+        status: show how far the study is, from its folder alone, and start nothing.
 
     Examples:
+      python -m angioray.cv --all-folds
       python -m angioray.cv demo/cohort --all-folds --config configs/demo.yaml --runs demo/runs
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --plan
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --address auto
@@ -51,13 +52,19 @@ def cv(
     """
     from angioray.cluster.nodes import nodes_for
     from angioray.cluster.plan import make_plan
-    from angioray.cluster.progress import print_plan
+    from angioray.cluster.progress import carry_out, print_plan
     from angioray.study.run_folder import RunFolder, alone_in
     from angioray.study.selection import CohortIndex
-    from preprocess.cohort import Cohort
+    from angioray.study.study import Study
+    from preprocess.cohort import Cohort, cohort_location
     from preprocess.storage import absolute
 
-    opened = Cohort.open(cohort)
+    if status:
+        from angioray.study.status import print_status
+
+        print_status(cohort or runs)
+        return
+    opened = Cohort.open(cohort_location(cohort))
     study = Study.plan(opened, absolute(runs), settings)
     index = CohortIndex.of(opened, settings.view_classes)
     wanted = [run for run in study.runs if all_folds or run.fold == 0]
@@ -72,7 +79,7 @@ def cv(
         if todo:
             nodes = nodes_for(study, opened.digest, address, starting=True)
             decided = make_plan(study, index, todo, lanes, nodes)
-            failed = _carry_out(study, decided, opened.digest, lanes.stuck_after_s)
+            failed = carry_out(study, decided, opened.digest, stuck_after_s=lanes.stuck_after_s)
     done = len(wanted) - len(failed)
     print(f"{done} of {len(wanted)} runs are finished in {study.folder}.")
     print(f"Next: python -m angioray.report {runs}")
@@ -84,26 +91,5 @@ def cv(
         )
 
 
-def _carry_out(study: Study, plan: Plan, digest: str, stuck_after_s: float) -> dict[str, str]:
-    """Run what is to do; the reasons of the runs that failed."""
-    from angioray.cluster.lanes import run_lanes
-    from angioray.cluster.progress import StudyProgress
-    from angioray.study.run_folder import RunFolder
-
-    with StudyProgress(plan) as progress:
-        failed = run_lanes(study, plan, digest, progress.show, stuck_after_s=stuck_after_s).failed
-    for name, reason in failed.items():
-        folder = RunFolder.of(study.folder, study.run(name))
-        if folder.failure() != reason:  # its workers died before they could write why
-            folder.fail(reason, "")
-    return failed
-
-
 if __name__ == "__main__":
-    if STATUS in sys.argv:  # a question about a study, not an order to carry one out
-        from angioray.study.status import status
-
-        words = [word for word in sys.argv[1:] if word != STATUS]
-        run_command(status, prog=f"python -m angioray.cv {STATUS}", argv=words)
-    else:
-        run_command(cv, prog="python -m angioray.cv")
+    run_command(cv, prog="python -m angioray.cv")

@@ -7,17 +7,13 @@ import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from angioray.inference.prediction import PredictSettings, carry_out, write_predictions
+from angioray.inference.settings import PredictSettings
 from preprocess.console.command_line import run as run_command
-
-if TYPE_CHECKING:
-    from preprocess.cohort import Cohort
 
 
 def predict(
-    src: str, *, runs: str, out: Path = Path("predictions"), settings: PredictSettings
+    src: str, *, runs: str = "runs", out: Path = Path("predictions"), settings: PredictSettings
 ) -> None:
     """Name the view of each cine and box its stenoses, with all fold models of a finished study.
 
@@ -42,13 +38,15 @@ def predict(
     """
     import torch
 
+    from angioray.inference.prediction import carry_out, write_predictions
     from angioray.inference.two_step import TwoStep
     from angioray.report.runs import ReportedStudy
     from angioray.study.held_out import HeldOut
     from angioray.study.study import Study
+    from preprocess.cohort import Cohort
 
     study = Study.open(runs)
-    cohort = _cohort(src, out)
+    cohort = Cohort.open(_cohort(src, out))
     trained_on, problem = ReportedStudy.open(runs).cohort()
     if trained_on is None:
         print(f"Note: {problem}")
@@ -65,14 +63,14 @@ def predict(
         print(line)
 
 
-def _cohort(src: str, out: Path) -> Cohort:
-    from preprocess.cohort import Cohort
+def _cohort(src: str, out: Path) -> str:
+    """Where the cohort of new cines is; DICOM is ingested first."""
     from preprocess.ingest.command import IngestSettings, ingest
     from preprocess.storage import FolderStorage, open_storage
 
     given = open_storage(src)
     if not isinstance(given, FolderStorage) or given.exists("annotations.json"):
-        return Cohort.open(given)
+        return src
     if not given.path.is_dir():
         raise ValueError(f"{src} is no folder. Give a folder of DICOM files, or a cohort.")
     out.mkdir(parents=True, exist_ok=True)
@@ -80,7 +78,7 @@ def _cohort(src: str, out: Path) -> Cohort:
         labels = Path(folder) / "sequences.csv"
         labels.write_text(_every_file(given.path), encoding="utf-8")
         ingest(given.path, labels=labels, out=out / "cohort", settings=IngestSettings())
-    return Cohort.open(out / "cohort")
+    return str(out / "cohort")
 
 
 def _every_file(src: Path) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from angioray import CONFIGS
 from angioray.study.settings import StudySettings
 from preprocess.console.command_line import run as run_command
+from preprocess.console.command_line import usage
 
 
+@usage(common=("detector.variants", "detector.weights", "view.weights"), configs=CONFIGS)
 def train(cohort: str, run: str, settings: StudySettings, runs: str = "runs") -> None:
     """Train and judge one run of the study here, without Ray.
 

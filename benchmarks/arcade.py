@@ -40,11 +40,12 @@ from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.detection import JudgedFrames, Matched
 from angioray.evaluation.measures import Measure, Ratio, value
 from angioray.models.classifier import view_classifier, view_loss
-from angioray.models.retinanet import RetinaNet, RetinaNetSettings
-from angioray.training.augmentation import AugmentationSettings
+from angioray.models.retinanet import RetinaNet
+from angioray.models.settings import RetinaNetSettings
 from angioray.training.frames import normalise
-from angioray.training.optimiser import OptimiserSettings
+from angioray.training.optimiser import build_optimiser
 from angioray.training.precision import dtype_here, forward_passes
+from angioray.training.settings import AugmentationSettings, OptimiserSettings
 from angioray.training.step import TrainingStep, World
 
 STENOSIS = 26
@@ -192,7 +193,7 @@ def stock_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tup
     torch.manual_seed(0)
     device = schedule.device
     model = retinanet(RetinaNetSettings().anchors, size, backbone=schedule.backbone).to(device)
-    optimiser = schedule.rule.build(model)
+    optimiser = build_optimiser(schedule.rule, model)
     batches = loader(train.pixels, train.targets, schedule.batch, device)
     step = detector_step(
         model, optimiser, batches, device, gradient_norm=schedule.rule.gradient_norm

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from angioray.models.backbone import GREY_MEAN, GREY_STD
-from angioray.training.augmentation import AugmentationSettings
 from angioray.training.batches import Batches
 from angioray.training.precision import dtype_here
+from angioray.training.settings import AugmentationSettings
 
 CINES, LENGTH, SIZE, BATCH = 10, 40, 512, 32
 WORKERS = 2

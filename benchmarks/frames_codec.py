@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from preprocess.dicom.reader import read_cine
-from preprocess.phantom import PhantomSettings, write_archive
+from preprocess.phantom.archive import write_archive
+from preprocess.phantom.settings import PhantomSettings
 
 Cines = list[NDArray[np.unsignedinteger[Any]]]
 ROUNDS = 5

@@ -28,7 +28,9 @@ from numpy.typing import NDArray
 from preprocess.contrast.filling import measure_filling
 from preprocess.contrast.phases import phase_bounds, quiet_frame
 from preprocess.dicom.reader import read_cine
-from preprocess.phantom import PhantomSettings, SequenceTruth, read_truth, write_archive
+from preprocess.phantom.archive import write_archive
+from preprocess.phantom.settings import PhantomSettings
+from preprocess.phantom.truth import SequenceTruth, read_truth
 
 NAMES = ("introducing_start", "optimal_start", "vanishing_start", "reference_frame")
 FIXED_SHARES = (0.14, 0.33, 0.73, 0.53)

@@ -27,8 +27,8 @@ from measuring import best_device, machine
 
 from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.measures import MeanOf, Measure, value
-from angioray.models.anchors import AnchorSettings
-from angioray.models.retinanet import RetinaNet, RetinaNetSettings
+from angioray.models.retinanet import RetinaNet
+from angioray.models.settings import AnchorSettings, RetinaNetSettings
 
 DEMO = RetinaNetSettings(
     size=192,

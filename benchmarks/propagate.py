@@ -26,9 +26,11 @@ from numpy.typing import NDArray
 
 from preprocess.cohort import BoxSource, Cohort, Verdict
 from preprocess.dicom.reader import read_cine
-from preprocess.phantom import PhantomSettings, read_truth, write_archive
-from preprocess.tracking import TRACKERS, KeyBox
-from preprocess.tracking.boxes import BoxXyxy, overlap
+from preprocess.phantom.archive import write_archive
+from preprocess.phantom.settings import PhantomSettings
+from preprocess.phantom.truth import read_truth
+from preprocess.tracking.boxes import BoxXyxy, KeyBox, overlap
+from preprocess.tracking.methods import TRACKERS
 from preprocess.tracking.propagate import PropagateSettings
 
 SEED = 11

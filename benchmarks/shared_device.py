@@ -22,9 +22,8 @@ from measuring import Row, best_device, show, write
 from measuring.jobs import TensorJob, store_of
 
 from angioray.models.classifier import set_stage, view_classifier, view_loss
-from angioray.training.augmentation import AugmentationSettings
-from angioray.training.optimiser import OptimiserSettings
 from angioray.training.precision import dtype_here
+from angioray.training.settings import AugmentationSettings, OptimiserSettings
 from angioray.training.step import TrainingStep, World
 
 BATCH, FRAMES, SIZE = 32, 256, 224

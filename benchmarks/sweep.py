@@ -108,7 +108,7 @@ def overhead(folder: Path, trials: int, steps: int) -> list[dict[str, Any]]:
     """Equal trials without halving: the makespan against the trials' own seconds."""
     from tests.angioray.settings import TOY
     from tests.toy_cohort import write_toy_cohort
-    from tune.search.halving import HalvingSettings
+    from tune.search.settings import HalvingSettings
 
     cohort = write_toy_cohort(folder / "toy", patients=12, views=("RCA",))
     detector = replace(TOY.detector, steps=steps, batch_size=8)

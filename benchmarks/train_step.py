@@ -24,10 +24,10 @@ from torch import Tensor
 
 from angioray.cluster.schedule import Piece, best_schedule
 from angioray.models.classifier import set_stage, view_classifier, view_loss
-from angioray.models.retinanet import RetinaNet, RetinaNetSettings
-from angioray.training.augmentation import AugmentationSettings
-from angioray.training.optimiser import OptimiserSettings
+from angioray.models.retinanet import RetinaNet
+from angioray.models.settings import RetinaNetSettings
 from angioray.training.precision import dtype_here
+from angioray.training.settings import AugmentationSettings, OptimiserSettings
 from angioray.training.step import TrainingStep, World
 
 PAPER = AugmentationSettings(brightness=0.2, contrast=0.2)

@@ -7,12 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from preprocess.console.command_line import Command, run_one_of
-from preprocess.importers.annotated_folder import GroupBy
-from preprocess.ingest.command import ingest
+from preprocess.console.command_line import run_one_of
 from preprocess.phantom.settings import PhantomSettings
-from preprocess.summary import summary
-from preprocess.tracking.propagate import propagate
 
 PROG = "python -m preprocess"
 
@@ -42,7 +38,7 @@ def phantom(out: Path, settings: PhantomSettings) -> None:
         python -m preprocess phantom archive --patients 6 --sequences 12
     """
     # Only this command draws; the others need none of what it imports.
-    from preprocess.phantom import write_archive
+    from preprocess.phantom.archive import write_archive
 
     archive = write_archive(out, settings)
     there = " (it was there already)" if archive.already_there else ""
@@ -83,6 +79,8 @@ def import_set(
         python -m preprocess import arcade arcade --out cohort
         python -m preprocess import coco my_images --out cohort --group_by folder
     """
+    from preprocess.importers.annotated_folder import GroupBy
+
     importer = import_module(f"preprocess.importers.{format}")
     read = getattr(importer, f"import_{format}")
     if format in ("coco", "voc"):
@@ -94,16 +92,18 @@ def import_set(
         raise ValueError(f"{format} is public and has names of its own; leave --key out.")
 
 
+COMMANDS = {
+    "phantom": "preprocess.__main__:phantom",
+    "ingest": "preprocess.ingest.command:ingest",
+    "propagate": "preprocess.tracking.propagate:propagate",
+    "summary": "preprocess.summary.command:summary",
+    "import": "preprocess.__main__:import_set",
+}
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the command that the arguments name."""
-    commands: dict[str, Command] = {
-        "phantom": phantom,
-        "ingest": ingest,
-        "propagate": propagate,
-        "summary": summary,
-        "import": import_set,
-    }
-    run_one_of(commands, prog=PROG, argv=argv)
+    run_one_of(COMMANDS, prog=PROG, argv=argv)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import Any
 
 from angioray.evaluation.detection import PAPER
 from angioray.study.matrix import Run
-from angioray.study.selection import CohortIndex, Variant
-from angioray.study.settings import StudySettings, Task
+from angioray.study.selection import CohortIndex
+from angioray.study.settings import StudySettings, Task, Variant
 from angioray.study.splits import Fold, split
 from angioray.study.study import Study
 from preprocess.cohort import Cohort
@@ -84,7 +84,7 @@ class Objective:
         ):
             raise ValueError(
                 f"The inner validation part of fold {fold} has no box to judge a detector by. Use "
-                "fewer folds (`--config.folds`), another seed, or more data."
+                "fewer folds (`--folds`), another seed, or more data."
             )
         return cls(study.settings, replace(run, fold=0), inner, outer.validation)
 

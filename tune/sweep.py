@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from angioray import CONFIGS
 from angioray.cluster.lane_settings import LaneSettings
-from angioray.study.selection import Variant
-from angioray.study.settings import StudySettings
+from angioray.study.settings import StudySettings, Variant
 from preprocess.console.command_line import run as run_command
-from tune.search.halving import HalvingSettings
-from tune.search.population import PopulationSettings
-from tune.search.samplers import Search
-
-if TYPE_CHECKING:
-    from tune.search.fold_sweep import FoldSweep
-    from tune.trials import Trial
+from preprocess.console.command_line import usage
+from tune.search.settings import HalvingSettings, PopulationSettings, Search
 
 
+@usage(
+    positional=("cohort",),
+    common=("detector.steps", "view.epochs", "population.intervals"),
+    configs=CONFIGS,
+)
 def sweep(
-    config: StudySettings,
+    settings: StudySettings,
     lanes: LaneSettings,
     halving: HalvingSettings,
     population: PopulationSettings,
-    cohort: str = "cohort",
+    cohort: str | None = None,
     task: Literal["detector", "view"] = "detector",
-    view: str = "",
+    detector_view: str = "",
     variant: Variant = "B",
     samples: int = 40,
     search: Search = "tpe",
     space: Path | None = None,
-    seed: int = 0,
+    search_seed: int = 0,
     fold: int = 0,
     out: str = "sweep",
     address: str | None = None,
@@ -44,13 +43,13 @@ def sweep(
     Trial 0 has the settings as they are. Hopeless trials are stopped early.
 
     Args:
-        config: the study's settings, which all but the searched ones stay at.
+        settings: the study's settings, which all but the searched ones stay at.
         lanes: how trials share the cluster.
         halving: when hopeless trials are stopped.
         population: how the members of a population take over from each other.
-        cohort: the cohort folder.
+        cohort: the cohort folder; without it ANGIORAY_COHORT, or `cohort`.
         task: whose settings are searched.
-        view: of the detector, such as RCA; may be left out where there is one.
+        detector_view: whose detector, such as RCA; may be left out where there is one.
         variant: of the detector.
         samples: trials in all.
         search: Optuna's TPE, random draws, or every point of a grid; or `pbt`, population based
@@ -58,7 +57,7 @@ def sweep(
             learning rate is searched as a course over the steps.
         space: a YAML file that says what is searched; the default covers losses, anchors,
             optimiser and augmentation.
-        seed: of the search; the same one gives the same trials.
+        search_seed: of the search; the same one gives the same trials.
         fold: the fold whose validation part no trial sees, so that it can judge afterwards.
         out: the sweep's folder; on a cluster, on storage that every node sees.
         address: of a Ray cluster; `auto` is the one that this machine belongs to. Without it
@@ -68,39 +67,44 @@ def sweep(
         resume: go on with the sweep in that folder; finished trials stay.
 
     Examples:
-      python -m tune.sweep --cohort cohort --config configs/paper.yaml --view RCA --samples 40
-      python -m tune.sweep --cohort cohort --config configs/paper.yaml --view RCA --resume
-      python -m tune.sweep --cohort demo/cohort --config configs/demo.yaml --task view --samples 20
-      python -m tune.sweep --cohort cohort --config.detector.steps 900 --space my.yaml --view LCA
-      python -m tune.sweep --cohort cohort --config configs/paper.yaml --view RCA --nested --out n
-      python -m tune.sweep --cohort cohort --view LCA --search pbt --samples 8 --out course
+      python -m tune.sweep cohort --config configs/paper.yaml --detector-view RCA --samples 40
+      python -m tune.sweep cohort --config configs/paper.yaml --detector-view RCA --resume
+      python -m tune.sweep demo/cohort --config configs/demo.yaml --task view --samples 20
+      python -m tune.sweep cohort --detector.steps 900 --space my.yaml --detector-view LCA
+      python -m tune.sweep cohort --config configs/paper.yaml --detector-view RCA --nested --out n
+      python -m tune.sweep cohort --detector-view LCA --search pbt --samples 8 --out course
     """
     from angioray.study.run_folder import alone_in
-    from preprocess.cohort import Cohort
+    from preprocess.cohort import Cohort, cohort_location
+    from preprocess.console.tables import say
     from preprocess.storage import absolute, open_storage
     from tune.nested import judge_folds, plan_nested, write_nested
     from tune.results import SWEEP_FILE
+    from tune.search.ending import carry_out
     from tune.search.fold_sweep import FoldSweep
     from tune.search.order import Order
 
-    if task == "view" and view:
-        raise ValueError("The classifier is one for all views: leave out `--view`, or `--task`.")
+    if task == "view" and detector_view:
+        raise ValueError(
+            "The classifier is one for all views: leave out `--detector-view`, or `--task`."
+        )
+    cohort = cohort_location(cohort)
     order = Order(
-        settings=config,
+        settings=settings,
         task=task,
-        view=view,
+        view=detector_view,
         variant=variant,
         space=space,
         search=search,
         samples=samples,
         halving=halving,
         population=population,
-        seed=seed,
+        seed=search_seed,
         lanes=lanes,
         address=address,
     )
     files = open_storage(absolute(out))
-    folders = [files / f"fold{k}" for k in range(config.folds)]
+    folders = [files / f"fold{k}" for k in range(settings.folds)]
     if not resume and any(folder.exists(SWEEP_FILE) for folder in (files, *folders)):
         raise ValueError(
             f"{out} holds a sweep. Go on with it by the same command with --resume, or give "
@@ -114,30 +118,14 @@ def sweep(
     )
     try:
         with alone_in(files, what="sweep"):
-            tables = [_carry_out(each, cohort) for each in sweeps]
+            tables = [carry_out(each, cohort) for each in sweeps]
             if nested:
-                judged = judge_folds(files, sweeps, tables, sweeps[0].group, _say)
+                judged = judge_folds(files, sweeps, tables, sweeps[0].group, say)
                 print(*write_nested(files, sweeps, judged), sep="\n")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             "The same command with --resume continues where it stopped."
         ) from None
-
-
-def _carry_out(planned: FoldSweep, cohort: str) -> list[Trial]:
-    from tune.search.ending import write_ending
-    from tune.search.progress import SweepProgress
-
-    _say(f"Fold {planned.fold}, in {planned.folder.files}:")
-    progress = SweepProgress(planned.order.samples, planned.rungs, planned.objective.metric)
-    with progress:
-        trials = planned.carry_out(_say, progress.show)
-    print(*write_ending(planned, trials, cohort), sep="\n")
-    return trials
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from angioray.cluster.lane_settings import LaneSettings
 from angioray.cluster.nodes import Node
 from angioray.study.matrix import Run
 from angioray.study.study import Study
-from angioray.training.precision import Precision, forward_dtype, precision_in_words
+from angioray.training.precision import forward_dtype, precision_in_words
+from angioray.training.settings import Precision
 from preprocess.storage import FolderStorage, LocalCopy
 
 STEP_LAUNCH_S = 0.02

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from angioray.models.backbone import Backbone
 from angioray.models.classifier import view_classifier
-from angioray.models.retinanet import RetinaNet, RetinaNetSettings
+from angioray.models.retinanet import RetinaNet
+from angioray.models.settings import Backbone, RetinaNetSettings
 from angioray.study.matrix import Run
 from angioray.study.run_folder import RunFolder
 from angioray.study.selection import CohortIndex

@@ -9,14 +9,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from angioray.models.backbone import Backbone
 from angioray.models.classifier import view_classifier
-from angioray.models.retinanet import RetinaNet, RetinaNetSettings
+from angioray.models.retinanet import RetinaNet
+from angioray.models.settings import Backbone, RetinaNetSettings
 from angioray.study.executor import JOBS
 from angioray.study.matrix import Run
 from angioray.study.selection import CohortIndex
 from angioray.study.study import Study
-from angioray.training.optimiser import OptimiserSettings
+from angioray.training.settings import OptimiserSettings
 
 PROCESS_BYTES = 1_500_000_000
 """Of a lane's processes on their node, before any frame: PyTorch, Ray and its trainer."""

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from types import TracebackType
-
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 from angioray.cluster.capacity import GIGA
+from angioray.cluster.lanes import run_lanes
 from angioray.cluster.plan import Plan
 from angioray.cluster.queue import Snapshot
 from angioray.study.matrix import Run
 from angioray.study.run_folder import RunFolder
 from angioray.study.study import Study
-from preprocess.console.progress import LINE_EVERY_S, duration
+from preprocess.console.progress import duration
+from preprocess.console.tables import LiveTable, print_table, say
 
 MOST_ROWS = 24
+COLUMNS = ("running", "on", "step", "loss", "frames/s", "left")
 
 
 def print_plan(study: Study, runs: list[Run], plan: Plan) -> None:
     """The matrix, what is done of it, the lanes, and the expected time and disk."""
     entries = {entry.name: entry for entry in plan.entries}
     ranks = {group.wide: group.ranks for group in plan.groups}
-    columns = ("run", "train", "validation", "state", "ranks", "time on one rank")
-    table = Table(*columns, caption="train and validation in sequences")
+    rows = []
     for run in runs:
         fold = study.fold(run)
         if entry := entries.get(run.name):
@@ -34,8 +30,9 @@ def print_plan(study: Study, runs: list[Run], plan: Plan) -> None:
         else:
             took = RunFolder.of(study.folder, run).result()["seconds"]
             words = ("finished", "", f"took {duration(took)}")
-        table.add_row(run.name, str(len(fold.train)), str(len(fold.validation)), *words)
-    Console().print(table)
+        rows.append((run.name, str(len(fold.train)), str(len(fold.validation)), *words))
+    columns = ("run", "train", "validation", "state", "ranks", "time on one rank")
+    print_table(columns, rows, caption="train and validation in sequences")
     print(*plan.notes, sep="\n")
     rates = sorted({plan.rates.of(run) / 1e12 for run in runs if run.name in entries})
     at = " to ".join(dict.fromkeys(f"{rate:.2f}" for rate in (*rates[:1], *rates[-1:])))
@@ -50,53 +47,43 @@ def print_plan(study: Study, runs: list[Run], plan: Plan) -> None:
     )
 
 
-class StudyProgress:
-    """A live table on a terminal; in a file or a pipe the same in lines, now and then."""
+def carry_out(study: Study, plan: Plan, digest: str, *, stuck_after_s: float) -> dict[str, str]:
+    """Run what is to do, and show it; the reasons of the runs that failed.
 
-    def __init__(self, plan: Plan) -> None:
+    Raises:
+        ValueError: runs are left that no lane could begin.
+    """
+    say(*plan.notes)
+    with LiveTable(COLUMNS) as table:
+        progress = StudyProgress(plan, table)
+        failed = run_lanes(study, plan, digest, progress.show, stuck_after_s=stuck_after_s).failed
+    for name, reason in failed.items():
+        folder = RunFolder.of(study.folder, study.run(name))
+        if folder.failure() != reason:  # its workers died before they could write why
+            folder.fail(reason, "")
+    return failed
+
+
+class StudyProgress:
+    """How far a study is, as its queue tells it, put into a live table."""
+
+    def __init__(self, plan: Plan, table: LiveTable) -> None:
         """Each run's expected time weighs what is done against what is left."""
         self._seconds = {entry.name: entry.seconds for entry in plan.entries}
-        self._plan = plan
-        console = Console(stderr=True)
-        self._live = Live(console=console, auto_refresh=False) if sys.stderr.isatty() else None
+        self._table = table
         self._start: tuple[float, float] | None = None
-        self._said: set[str] = set()
+        self._told: set[str] = set()
         self._losses = 0
-        self._last_line = time.monotonic()
-
-    def __enter__(self) -> StudyProgress:
-        _say(*self._plan.notes)
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live:
-            self._live.stop()
 
     def show(self, snapshot: Snapshot) -> None:
         """Bring the screen up to date."""
-        said = {f"{name} finished" for name in snapshot.finished}
-        said |= {f"{name} failed: {reason}" for name, reason in snapshot.failed.items()}
-        said |= {f"lane {lane} cannot work: {why}" for lane, why in snapshot.unfit.items()}
-        news = [*snapshot.losses[self._losses :], *sorted(said - self._said)]
-        self._said |= said
+        told = {f"{name} finished" for name in snapshot.finished}
+        told |= {f"{name} failed: {reason}" for name, reason in snapshot.failed.items()}
+        told |= {f"lane {lane} cannot work: {why}" for lane, why in snapshot.unfit.items()}
+        news = [*snapshot.losses[self._losses :], *sorted(told - self._told)]
+        self._told |= told
         self._losses = len(snapshot.losses)
-        summary = self._summary(snapshot)
-        if self._live:
-            for line in news:
-                self._live.console.print(line, markup=False, highlight=False)
-            self._live.update(_table(snapshot, summary), refresh=True)
-            return
-        _say(*news)
-        if news or time.monotonic() - self._last_line > LINE_EVERY_S:
-            self._last_line = time.monotonic()
-            _say(summary, *("  " + "  ".join(row) for row in _rows(snapshot)))
+        self._table.show(self._summary(snapshot), _rows(snapshot), news=news)
 
     def _summary(self, snapshot: Snapshot) -> str:
         if not (snapshot.running or snapshot.finished or snapshot.failed):
@@ -122,19 +109,6 @@ class StudyProgress:
             return None
         pace = (time.monotonic() - self._start[0]) / (done - self._start[1])
         return pace * (sum(self._seconds.values()) - done)
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        print(line, file=sys.stderr, flush=True)
-
-
-def _table(snapshot: Snapshot, summary: str) -> Table:
-    columns = ("running", "on", "step", "loss", "frames/s", "left")
-    table = Table(*columns, title=summary, title_justify="left")
-    for row in _rows(snapshot):
-        table.add_row(*row)
-    return table
 
 
 def _rows(snapshot: Snapshot) -> list[list[str]]:

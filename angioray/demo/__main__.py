@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from angioray import CONFIGS
 from angioray.demo.progress import Command, DemoLine, Stage
 from preprocess.console.command_line import run
 
-PHANTOM, STUDY = "configs/demo-phantom.yaml", "configs/demo.yaml"
 LOOK_EVERY_S = 0.5
 LEAVING_S = 120.0
 """A cluster needs some seconds to go; what ignores Ctrl-C is not waited for longer."""
@@ -28,9 +28,10 @@ def stages(out: Path) -> tuple[Stage, ...]:
     archive, cohort, runs = (str(out / name) for name in ("archive", "cohort", "runs"))
     labels = ("--labels", f"{archive}/labels/sequences.csv", "--rois", f"{archive}/labels/rois")
     key = ("--key", f"{archive}/phantom.key")
-    study = ("--config", STUDY, "--runs", runs)
+    phantom = ("--config", str(CONFIGS / "demo-phantom.yaml"))
+    study = ("--config", "demo", "--runs", runs)
     return (
-        Stage("archive", (_module(45, "preprocess", "phantom", archive, "--config", PHANTOM),)),
+        Stage("archive", (_module(45, "preprocess", "phantom", archive, *phantom),)),
         Stage(
             "cohort",
             (
@@ -60,11 +61,6 @@ def demo(out: Path = Path("demo")) -> None:
       python -m angioray.demo
       python -m angioray.demo --out demo
     """
-    if missing := [name for name in (PHANTOM, STUDY) if not Path(name).is_file()]:
-        raise ValueError(
-            f"{missing[0]} is not here. Give the command in the folder that holds angioray's "
-            "Makefile and configs."
-        )
     # `kill` or a closed window must not leave the running command behind. nohup ignores the window.
     for stop in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(stop) is not signal.SIG_IGN:

@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from torch import Tensor
 
 from angioray.evaluation.matching import FloatArray, box_iou
+from angioray.inference.settings import Flip
 
-Flip = Literal["horizontal", "vertical"]
 Opinion = tuple[FloatArray, FloatArray]
 """Boxes (float[D, 4], xyxy) and scores (float[D]) of one member."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnsembleSettings:
-    """How the answers of several detectors, or of one to flipped frames, become one."""
-
-    flips: tuple[Flip, ...] = ()
-    """Also look at each frame mirrored so; every flip is one more opinion of every detector. Views
-    are never named from mirrored frames: a mirrored artery is another one."""
-    fusion_iou: float = 0.5
-    """Boxes of several opinions that overlap by more than this IoU are of one lesion, 0 to 1."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fusion_iou < 1:
-            raise ValueError(f"fusion_iou is {self.fusion_iou}, expected a number between 0 and 1.")
-        if len(set(self.flips)) < len(self.flips):
-            raise ValueError("flips names one flip twice; name each once.")
 
 
 def flipped_images(images: Tensor, flip: Flip) -> Tensor:

@@ -7,10 +7,11 @@ import io
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from angioray.evaluation.end_to_end import EndToEnd
-from angioray.inference.ensemble import EnsembleSettings, Opinion
+from angioray.inference.ensemble import Opinion
+from angioray.inference.settings import PredictSettings
 from angioray.inference.two_step import NamedView, TwoStep, frames_to_name
 from angioray.study.detector_task import coco_results
 from angioray.study.frame_index import FrameIndex
@@ -19,20 +20,6 @@ from angioray.training.frames import FrameKey
 from preprocess.storage.atomic import write_json, write_text
 
 COLUMNS = ("sequence_id", "view", "probability", "models", "frames", "boxes", "best_score")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictSettings(EnsembleSettings):
-    """What is looked at, by which models, and how their answers are put together."""
-
-    frames: Literal["optimal", "reference"] = "optimal"
-    """Frames that boxes are looked for on: the whole optimal interval, or the reference frame."""
-    variant: str | None = None
-    """The detectors' variant; the study's first if null."""
-    view_size: int | None = None
-    """Input side of the view classifier in pixels; the study's first if null."""
-    score: float = 0.5
-    """Boxes whose score is greater are counted in sequences.csv and drawn; all are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from angioray.inference.ensemble import (
-    EnsembleSettings,
-    Flip,
-    Opinion,
-    flipped_boxes,
-    flipped_images,
-    fuse,
-)
+from angioray.inference.ensemble import Opinion, flipped_boxes, flipped_images, fuse
+from angioray.inference.settings import EnsembleSettings, Flip
 from angioray.inference.trained import load_classifier, load_detector
 from angioray.study.detector_task import detect_frames
 from angioray.study.held_out import HeldOut

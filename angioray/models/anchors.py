@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
+from angioray.models.settings import AnchorSettings
+
 MAX_LOG_SCALE = math.log(1000 / 16)
 """A predicted side is at most this (as a logarithm) times its anchor's, lest exp overflow."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnchorSettings:
-    """The anchors at every cell of every pyramid level (paper, section 3.2: A = 12)."""
-
-    ratios: tuple[float, ...] = (1.0, 0.5, 2.0, 4.0)
-    """Height over width."""
-    scales: tuple[float, ...] = (1.0, 2**0.5, 2.0)
-    """Multiples of a level's base size."""
-    base_size_strides: float = 4.0
-    """A level's base size, in strides of that level (4: 32 px at stride 8, as RetinaNet has it)."""
-
-    def __post_init__(self) -> None:
-        if not self.ratios or not self.scales:
-            raise ValueError("Anchors need at least one ratio and one scale.")
-        if min(*self.ratios, *self.scales, self.base_size_strides) <= 0:
-            raise ValueError(
-                f"Anchors of ratios {list(self.ratios)}, scales {list(self.scales)} and base size "
-                f"{self.base_size_strides} cannot be: all of them must be more than 0."
-            )
-
-    @property
-    def per_cell(self) -> int:
-        """Anchors at one cell."""
-        return len(self.ratios) * len(self.scales)
 
 
 def pyramid_anchors(settings: AnchorSettings, feature_sizes: list[int], size: int) -> Tensor:

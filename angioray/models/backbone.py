@@ -6,7 +6,6 @@ import pickle
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torchvision
@@ -15,11 +14,7 @@ from torchvision.models import ResNet, get_model, get_model_weights
 from torchvision.ops import FrozenBatchNorm2d
 
 from angioray.models.convolution import conv2d, with_fast_gradients
-
-Backbone = Literal["resnet18", "resnet34", "resnet50"]
-
-NAMED_WEIGHTS = ("imagenet", "phantom", "none")
-"""Values of a `weights` setting that are no path."""
+from angioray.models.settings import Backbone
 
 PHANTOM_WEIGHTS = Path(__file__).parent / "weights" / "phantom.safetensors"
 """What `phantom` stands for: the demo's detector, pretrained by `make weights`."""

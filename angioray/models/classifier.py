@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import ResNet
 
-from angioray.models.backbone import Backbone, grey_resnet
+from angioray.models.backbone import grey_resnet
+from angioray.models.settings import Backbone
 
 
 def view_classifier(backbone: Backbone, weights: str, classes: int) -> ResNet:

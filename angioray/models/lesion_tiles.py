@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.retinanet import RetinaNetRegressionHead
 
-from angioray.models.losses import DetectionLossSettings, Match, match_anchors
+from angioray.models.losses import Match, match_anchors
+from angioray.models.settings import DetectionLossSettings
 
 TILE = 4
 """Side of a tile in cells: a lesion's anchors cover about five cells, so one to four tiles."""

@@ -10,24 +10,7 @@ from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
 from angioray.models.anchors import encode, pairwise_iou
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectionLossSettings:
-    """Which anchors are lesions, and what a mistake costs."""
-
-    focal_alpha: float = 0.25
-    """Weight of lesion anchors against background, 0 to 1."""
-    focal_gamma: float = 2.0
-    """How strongly easy anchors are played down, 0 or more."""
-    smooth_l1_beta: float = 1 / 9
-    """Offset at which the box loss turns from quadratic to linear."""
-    box_weight: float = 1.0
-    """Weight of the box loss against the classification loss."""
-    foreground_iou: float = 0.5
-    """An anchor of at least this IoU with a box is a lesion, 0 to 1."""
-    background_iou: float = 0.4
-    """An anchor of less than this IoU with every box is background, 0 to 1."""
+from angioray.models.settings import DetectionLossSettings
 
 
 @dataclass(frozen=True)

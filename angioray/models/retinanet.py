@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,44 +13,17 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, batched_nms
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from angioray.models.anchors import AnchorSettings, decode, pyramid_anchors
-from angioray.models.backbone import Backbone, detector_part, fold_frozen_norms, grey_resnet
+from angioray.models.anchors import decode, pyramid_anchors
+from angioray.models.backbone import detector_part, fold_frozen_norms, grey_resnet
 from angioray.models.convolution import Conv2d, with_fast_gradients
 from angioray.models.lesion_tiles import LesionTiles
-from angioray.models.losses import (
-    DetectionLossSettings,
-    box_loss,
-    classification_loss,
-    match_anchors,
+from angioray.models.losses import box_loss, classification_loss, match_anchors
+from angioray.models.settings import (
+    RetinaNetSettings,
 )
 
 NMS_CANDIDATES = 1000
 """Best boxes of an image that enter non-maximum suppression."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetinaNetSettings(DetectionLossSettings):
-    """The detector's architecture, what it is taught and what it answers."""
-
-    size: int = 512
-    """Side of the square input in pixels, a multiple of the coarsest stride."""
-    backbone: Backbone = "resnet50"
-    """The ResNet under the pyramid."""
-    weights: str = "imagenet"
-    """`imagenet`, `phantom`, `none`, or the path of a state dict of the backbone, or of a whole
-    detector that `angioray.pretrain` wrote."""
-    frozen_batch_norm: bool = True
-    """Keep the statistics that came with the weights; needs weights."""
-    levels: tuple[int, int] = (3, 7)
-    """First and last pyramid level; level l has a stride of 2^l pixels, 2 to 7."""
-    channels: int = 256
-    """Channels of the pyramid and of both sub-networks."""
-    anchors: AnchorSettings = field(default_factory=AnchorSettings)
-    """Shapes of the anchors."""
-    nms_iou: float = 0.5
-    """Of two boxes overlapping by more than this IoU the better one stays, 0 to 1."""
-    max_predictions: int = 100
-    """Boxes kept per frame in predictions.json: the paper uses the best 1 and 5, COCO's AP 100."""
 
 
 @dataclass(frozen=True)

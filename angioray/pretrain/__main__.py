@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from angioray.pretrain.task import PretrainingSettings
+from angioray import CONFIGS
+from angioray.pretrain.settings import PretrainingSettings
 from angioray.study.settings import StudySettings
 from preprocess.console.command_line import run as run_command
+from preprocess.console.command_line import usage
 
 
+@usage(
+    common=("pretraining.steps", "pretraining.batch_size", "detector.size", "detector.backbone"),
+    configs=CONFIGS,
+)
 def pretrain(out: str, settings: StudySettings, pretraining: PretrainingSettings) -> None:
     """Pretrain the study's detector and its backbone on phantoms, on all GPUs or all cores.
 

@@ -19,13 +19,8 @@ from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
 from angioray.evaluation.detection import JudgedFrames, Matched
 from angioray.evaluation.measures import Metrics, value
-from angioray.pretrain.task import (
-    Block,
-    Blocks,
-    PretrainingJob,
-    PretrainingNetwork,
-    PretrainingSettings,
-)
+from angioray.pretrain.settings import PretrainingSettings
+from angioray.pretrain.task import Block, Blocks, PretrainingJob, PretrainingNetwork
 from angioray.study.differences import differences
 from angioray.study.run_folder import RunFolder, alone_in, environment
 from angioray.study.settings import StudySettings

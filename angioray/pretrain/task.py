@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,9 +17,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from angioray.models.backbone import BACKBONE_PREFIX, grey_resnet
-from angioray.models.retinanet import RetinaNet, RetinaNetSettings
+from angioray.models.retinanet import RetinaNet
+from angioray.models.settings import RetinaNetSettings
+from angioray.pretrain.settings import PretrainingSettings
 from angioray.training.frames import FrameKey, normalise, resize
-from angioray.training.optimiser import OptimiserSettings, Plateau
+from angioray.training.optimiser import Plateau
 from angioray.training.step import World
 from preprocess.phantom.examples import ARTERIES, EXAMPLES, MOST_LESIONS, examples
 
@@ -29,40 +31,6 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 Targets = tuple[Tensor, Tensor]
 """Boxes (float32[B, G, 4] xyxy in network pixels, padded with boxes of no area) and arteries
 (int64[B], positions in ``ARTERIES``)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainingSettings:
-    """How long a network is pretrained, and how."""
-
-    steps: int = 1800
-    """Optimiser steps."""
-    batch_size: int = 8
-    """Frames of one step, over all ranks; each shows another heart."""
-    optimiser: OptimiserSettings = field(
-        default_factory=lambda: OptimiserSettings(
-            name="adamw",
-            learning_rate=7e-4,
-            weight_decay=1e-2,
-            warmup_steps=100,
-            decay="cosine",
-            gradient_norm=2.0,
-        )
-    )
-    """How weights follow gradients."""
-    view_weight: float = 0.3
-    """Weight of naming the view against finding the lesions."""
-    seed: int = 0
-    """Of initial weights and phantoms. No archive shows the same hearts, whatever its seed."""
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)}, expected {least} or more"
-            for name, least in (("steps", 1), ("batch_size", 1), ("view_weight", 0), ("seed", 0))
-            if getattr(self, name) < least
-        ]
-        if problems:
-            raise ValueError(f"Pretraining cannot work like this: {'; '.join(problems)}.")
 
 
 class PretrainingNetwork(nn.Module):

@@ -1,5 +1,5 @@
-"""The report of a study: tables, figures and one HTML page from whatever has finished so far."""
+"""The report of a study: tables, figures and one HTML page from whatever has finished so far.
 
-from angioray.report.writing import write_report
-
-__all__ = ["write_report"]
+`writing.write_report` writes it. A section reads `findings` (numbers, and the evidence under them)
+and gives tables or figures; `sections` puts them into the order in which they are read.
+"""

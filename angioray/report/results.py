@@ -8,6 +8,7 @@ from angioray.report.estimates import Estimate
 from angioray.report.published import (
     CONG_ET_AL,
     DETECTOR_METRICS,
+    PAPER,
     VIEW_METRICS,
     Published,
     published_detector,
@@ -62,7 +63,7 @@ def view_table(scored: Scored) -> Table | None:
         columns=("Input (px)", *(HEADINGS[name] for name in VIEW_METRICS), "Folds"),
         rows=tuple(rows),
         note="Mean ± standard deviation over folds; below it the 95 % interval (bootstrap over "
-        "patients); grey: Table 2 of the paper, on its own cohort.",
+        f"patients); grey: Table 2 of the paper ({PAPER}), on its own cohort.",
     )
 
 
@@ -94,7 +95,7 @@ def detector_table(scored: Scored) -> Table | None:
         note="A box is right if its IoU with a lesion exceeds 0.2; scores count above 0.5, except "
         "under AP and any score, where all of at most five boxes per frame do. Mean ± standard "
         "deviation over folds; below it the 95 % interval (bootstrap over patients); grey: Table 3 "
-        "of the paper and Cong et al. as cited there, on other cohorts. Fixed boxes look at no "
+        f"of the paper ({PAPER}) and Cong et al. as cited there, on other cohorts. Fixed boxes look at no "
         "picture: they are the five that find most lesions of the training frames.",
     )
 

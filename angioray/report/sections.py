@@ -10,9 +10,7 @@ from angioray.evaluation.calibration import Reliability
 from angioray.evaluation.matching import FloatArray
 from angioray.report.balance import balance_table, patients_are_unknown, shared_patients
 from angioray.report.box_figure import anchor_sides, box_sizes
-from angioray.report.comparisons import (
-    comparison_tables,
-)
+from angioray.report.comparisons import comparison_tables
 from angioray.report.details import (
     chosen_table,
     class_table,

@@ -162,7 +162,7 @@ def _other_detectors(
     # Imported here: only this part of the report runs detectors.
     import torch
 
-    from angioray.inference.ensemble import EnsembleSettings
+    from angioray.inference.settings import EnsembleSettings
     from angioray.inference.two_step import TwoStep
     from angioray.study.held_out import HeldOut
     from angioray.study.study import Study

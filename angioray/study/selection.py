@@ -10,9 +10,6 @@ from angioray.study.splits import Member
 from angioray.training.frames import FrameKey
 from preprocess.cohort import Cohort, Phase, Sequence, Verdict
 
-Variant = Literal["B", "BG", "NL", "BGNL"]
-"""B: optimal frames with boxes. BG: and frames without contrast. NL: and healthy sequences."""
-
 ALL_VIEWS = "all"
 """The detector view of a cohort whose boxes carry no view."""
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from angioray.models.backbone import NAMED_WEIGHTS
-from angioray.models.retinanet import RetinaNetSettings
-from angioray.study.selection import Variant
-from angioray.study.splits import SplitUnit
-from angioray.training.augmentation import AugmentationSettings
-from angioray.training.optimiser import OptimiserSettings
-from angioray.training.precision import Precision
+from angioray.models.settings import NAMED_WEIGHTS, RetinaNetSettings
+from angioray.training.settings import AugmentationSettings, OptimiserSettings, Precision
 
 Task = Literal["view", "detector"]
+
+Variant = Literal["B", "BG", "NL", "BGNL"]
+"""B: optimal frames with boxes. BG: and frames without contrast. NL: and healthy sequences."""
+
+SplitUnit = Literal["sequence", "patient"]
 
 
 @dataclass(frozen=True, kw_only=True)

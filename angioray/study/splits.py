@@ -7,9 +7,8 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-SplitUnit = Literal["sequence", "patient"]
+from angioray.study.settings import SplitUnit
 
 
 @dataclass(frozen=True)

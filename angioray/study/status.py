@@ -13,6 +13,7 @@ from angioray.study.study import Study
 from angioray.training.checkpoint import read_state
 from angioray.training.metrics_log import MetricsLog
 from preprocess.console.progress import duration
+from preprocess.console.tables import print_table
 from preprocess.storage import LOCK
 
 State = Literal["running", "failed", "stopped", "waiting", "done"]
@@ -67,26 +68,21 @@ class RunStatus:
         )
 
 
-def status(runs: str) -> None:
+def print_status(runs: str) -> None:
     """Show how far a study is, without Ray, from any machine that sees its folder.
 
     Args:
         runs: the study's runs folder, also in an object store.
 
-    Examples:
-      python -m angioray.cv --status runs
-      python -m angioray.cv --status s3://bucket/runs
+    Raises:
+        ValueError: there is no study.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     study = Study.open(runs)
     folders = [RunFolder.of(study.folder, run) for run in study.runs]
     with ThreadPoolExecutor(ASKED_AT_ONCE) as threads:  # a store takes its time for each question
         found = list(threads.map(RunStatus.of, folders))
-    table = Table("run", "state", "step", "loss", "frames/s", "last sign")
-    for run in found:
-        table.add_row(
+    rows = [
+        (
             run.name,
             run.state,
             f"{run.step}/{run.steps}" if run.steps else str(run.step or ""),
@@ -94,7 +90,9 @@ def status(runs: str) -> None:
             f"{run.line['frames_per_s']:.0f}" if run.line else "",
             f"{duration(run.quiet_s)} ago" if run.quiet_s is not None else "",
         )
-    Console().print(table)
+        for run in found
+    ]
+    print_table(("run", "state", "step", "loss", "frames/s", "last sign"), rows)
     for run in found:
         if run.state == "failed":
             print(f"{run.name} failed: {run.reason}")

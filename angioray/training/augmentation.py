@@ -10,49 +10,10 @@ from torch.nn import functional as F
 
 from angioray.models.backbone import GREY_STD
 from angioray.training.sampler import step_generator
+from angioray.training.settings import AugmentationSettings
 
 SMALLEST_VISIBLE_SHARE = 0.5
 """A box that keeps less of its area than this inside the frame is no longer a lesion to learn."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentationSettings:
-    """How much a training frame may change, drawn anew each time it is used.
-
-    The paper changes brightness and contrast (section 3.2); the geometric ones are ours and off
-    unless set.
-    """
-
-    brightness: float = 0.2
-    """Greatest shift of brightness, as a share of the grey range, 0 to 1."""
-    contrast: float = 0.2
-    """Greatest relative change of contrast around the frame's mean, 0 to 1."""
-    zoom: float = 0.0
-    """Greatest relative change of size, 0 to below 1."""
-    shift: float = 0.0
-    """Greatest shift along each axis, as a share of the frame's side, 0 to 1."""
-    flip: float = 0.0
-    """Probability of mirroring left and right, 0 to 1."""
-
-    @property
-    def moves(self) -> bool:
-        """Whether frames, and boxes with them, change their place."""
-        return bool(self.zoom or self.shift or self.flip)
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)}, expected 0 to {most}"
-            for name, most, fits in (
-                ("brightness", "1", 0 <= self.brightness <= 1),
-                ("contrast", "1", 0 <= self.contrast <= 1),
-                ("zoom", "below 1", 0 <= self.zoom < 1),
-                ("shift", "1", 0 <= self.shift <= 1),
-                ("flip", "1", 0 <= self.flip <= 1),
-            )
-            if not fits
-        ]
-        if problems:
-            raise ValueError(f"The augmentation cannot work: {'; '.join(problems)}.")
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from angioray.training.augmentation import (
-    AugmentationSettings,
-    Movement,
-    Tone,
-    draw_changes,
-    move_images,
-)
+from angioray.training.augmentation import Movement, Tone, draw_changes, move_images
 from angioray.training.frames import FrameKey, FrameStore, sent
 from angioray.training.sampler import batch_positions
+from angioray.training.settings import AugmentationSettings
 
 ROUNDED_TO = 16
 """Folds differ by a few lesions: rounded up, their counts share a compiled step."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "bf16", "fp32"]
+from angioray.training.settings import Precision
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 X86_UNITS = ("avx512_bf16", "amx_bf16")

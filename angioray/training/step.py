@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from angioray.training.frame_placement import Share
 from angioray.training.frames import FrameKey
-from angioray.training.optimiser import OptimiserSettings, Plateau
+from angioray.training.optimiser import Plateau, build_optimiser
 from angioray.training.precision import forward_passes
+from angioray.training.settings import OptimiserSettings
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class TrainingStep:
                 f"A batch of {size} frames cannot be shared evenly by {world.size} ranks. "
                 "Set `batch_size` to a multiple of the ranks, or give the run fewer GPUs."
             )
-        self.optimiser = job.optimiser.build(job.model)
+        self.optimiser = build_optimiser(job.optimiser, job.model)
         self.first_bad = torch.full((), math.inf, device=world.device)
         """The first step whose loss was no number on this rank; infinity if none was."""
         self._job, self._world, self._precision = job, world, precision

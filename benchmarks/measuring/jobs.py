@@ -7,11 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from angioray.training.augmentation import AugmentationSettings
 from angioray.training.batches import Batches
 from angioray.training.frame_placement import Residence
 from angioray.training.frames import FrameStore, mean_grey
-from angioray.training.optimiser import OptimiserSettings
+from angioray.training.settings import AugmentationSettings, OptimiserSettings
 from angioray.training.step import World
 
 Losses = Callable[[Tensor, Tensor], dict[str, Tensor]]

@@ -14,7 +14,7 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from angioray.models.anchors import AnchorSettings
+from angioray.models.settings import AnchorSettings
 from measuring import Step
 
 Loader = Iterator[tuple[Tensor, Tensor]]

@@ -18,7 +18,7 @@ from preprocess.cohort.cines import (
 )
 from preprocess.cohort.frames import frames_digest
 from preprocess.cohort.manifest import ManifestRow, read_manifest, write_manifest
-from preprocess.cohort.opened import Cohort
+from preprocess.cohort.opened import Cohort, cohort_location
 from preprocess.cohort.phantoms import count_phantoms, phantom_notice
 from preprocess.cohort.records import Box, BoxSource, Phase, Sequence, Verdict
 
@@ -33,6 +33,7 @@ __all__ = [
     "Sequence",
     "Verdict",
     "cine_is_stored",
+    "cohort_location",
     "count_phantoms",
     "frames_digest",
     "phantom_notice",

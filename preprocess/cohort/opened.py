@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,14 @@ from preprocess.cohort.cines import STORE, cine_is_stored, read_cine_frames, sto
 from preprocess.cohort.manifest import MANIFEST
 from preprocess.cohort.records import Box, Sequence, Verdict
 from preprocess.storage import LocalCopy, Location, open_storage
+
+LOCATION = "ANGIORAY_COHORT"
+"""Names the cohort of commands that are given none; without it, it is ``cohort``."""
+
+
+def cohort_location(given: str | None) -> str:
+    """Where a command looks for its cohort."""
+    return given or os.environ.get(LOCATION) or "cohort"
 
 
 class Cohort:
@@ -65,7 +74,8 @@ class Cohort:
             out = "cohort` and copy it there" if "://" in str(location) else f"{location}`"
             raise ValueError(
                 f"{location} is no cohort: it has no annotations.json. Make one with "
-                f"`python -m preprocess ingest SRC --labels sequences.csv --out {out}."
+                f"`python -m preprocess ingest SRC --labels sequences.csv --out {out}, or see the "
+                "whole road on a synthetic one with `python -m angioray.demo`."
             )
         try:
             document = json.loads(path.read_text(encoding="utf-8"))

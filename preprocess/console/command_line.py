@@ -8,35 +8,162 @@ Whatever goes wrong ends as one sentence on standard error and an exit code othe
 from __future__ import annotations
 
 import argparse
+import ast
 import difflib
 import errno
 import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 import docstring_parser
 from jsonargparse import (
     ArgumentParser,
-    DefaultHelpFormatter,
     Namespace,
     set_parsing_settings,
 )
 
+from preprocess.console.help import HelpFormatter
+
 Command = Callable[..., None]
+C = TypeVar("C", bound=Command)
+Place = str
+"""Where a command is: ``module:function``."""
 
 USER_ERROR = 2
 INTERRUPTED = 130
 
 
-class _HelpFormatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults beside the options, examples as they were typed."""
+@dataclass(frozen=True)
+class _Usage:
+    """What the signature of a command does not say."""
+
+    positional: tuple[str, ...] = ()
+    common: tuple[str, ...] = ()
+    configs: Path | None = None
+
+
+def usage(
+    *,
+    positional: tuple[str, ...] = (),
+    common: tuple[str, ...] = (),
+    configs: Path | None = None,
+) -> Callable[[C], C]:
+    """Say of a command what its signature does not.
+
+    Args:
+        positional: parameters with a default that are given without an option's name all the same.
+        common: the settings that ``--help`` shows; ``--help-all`` shows all of them.
+        configs: a folder of settings that ``--config`` knows by their name.
+    """
+
+    def decorate(command: C) -> C:
+        command.usage = _Usage(positional, common, configs)  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def run(command: Command, *, prog: str, argv: Sequence[str] | None = None) -> None:
+    """Parse ``argv`` and call the command; exit with a sentence if it cannot be done.
+
+    Args:
+        command: a typed function. Its required parameters become positional arguments, its
+            switches (``bool = False``) flags; the ``Examples:`` section of its docstring ends
+            ``--help``.
+        prog: how the user calls it, such as ``python -m preprocess``.
+        argv: the arguments; those of the process if None.
+    """
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = _parser(command, prog)
+    words = parser.spelled(list(sys.argv[1:] if argv is None else argv))
+    if own := getattr(command, "usage", _Usage()).configs:
+        words = [*_found_configs(words, own)]
+    if "--help-all" in words:
+        parser.shown = None
+        words = ["--help"]
+    values = parser.parse_args(words)
+    _call(command, parser, values, prog)
+
+
+def run_one_of(
+    commands: Mapping[str, Place], *, prog: str, argv: Sequence[str] | None = None
+) -> None:
+    """Run the command that the first argument names, with the arguments that follow."""
+    name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in commands:
+        run(command_at(commands[name]), prog=f"{prog} {name}", argv=rest)
+    elif name in ("-h", "--help"):
+        print(f"usage: {prog} COMMAND ...\n")
+        for known, place in commands.items():
+            print(f"  {known:<12}{_first_line(place)}")
+        print(f"\n`{prog} COMMAND --help` explains one, with examples.")
+    else:
+        near = difflib.get_close_matches(name, commands, 1, 0.5)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        _stop(prog, f"there is no command {name!r}, only {', '.join(commands)}{hint}", USER_ERROR)
+
+
+def _first_line(place: Place) -> str:
+    """What a command does, read without importing what it needs."""
+    module, _, function = place.partition(":")
+    found = find_spec(module)
+    assert found is not None and found.origin is not None
+    tree = ast.parse(Path(found.origin).read_text("utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    raise LookupError(place)
+
+
+def command_at(place: Place) -> Command:
+    """The command of that name."""
+    module, _, function = place.partition(":")
+    command: Command = getattr(import_module(module), function)
+    return command
 
 
 class _Parser(ArgumentParser):
-    """A parser whose complaint about an unknown option names the nearest one that exists."""
+    """A parser with a short help, which names the nearest option where one is unknown.
+
+    Attributes:
+        shown: the options that ``--help`` shows, by name; all of them if None.
+    """
+
+    shown: frozenset[str] | None = None
+
+    def spelled(self, words: list[str]) -> list[str]:
+        """The same words with each option as it is declared: hyphens and underscores are one."""
+        declared = {
+            option.replace("-", "_"): option
+            for action in self._actions
+            for option in action.option_strings
+        }
+
+        def word(given: str) -> str:
+            name, equals, value = given.partition("=")
+            return declared.get(name.replace("-", "_"), name) + equals + value
+
+        return [word(given) if given.startswith("--") else given for given in words]
+
+    def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
+        if self.shown is None:
+            return str(super().format_help(formatter))
+        hidden = [action for action in self._actions if action.dest not in self.shown]
+        texts = [action.help for action in hidden]
+        for action in hidden:
+            action.help = argparse.SUPPRESS
+        try:
+            return str(super().format_help(formatter))
+        finally:
+            for action, text in zip(hidden, texts, strict=True):
+                action.help = text
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         del ex  # the message says it; the whole usage would bury it
@@ -55,38 +182,15 @@ class _Parser(ArgumentParser):
         return ""
 
 
-def run(command: Command, *, prog: str, argv: Sequence[str] | None = None) -> None:
-    """Parse ``argv`` and call the command; exit with a sentence if it cannot be done.
-
-    Args:
-        command: a typed function. Its required parameters become positional arguments, its
-            switches (``bool = False``) flags; the ``Examples:`` section of its docstring ends
-            ``--help``.
-        prog: how the user calls it, such as ``python -m preprocess``.
-        argv: the arguments; those of the process if None.
-    """
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = _parser(command, prog)
-    values = parser.parse_args(list(sys.argv[1:] if argv is None else argv))
-    _call(command, parser, values, prog)
-
-
-def run_one_of(
-    commands: Mapping[str, Command], *, prog: str, argv: Sequence[str] | None = None
-) -> None:
-    """Run the command that the first argument names, with the arguments that follow."""
-    name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
-    if name in commands:
-        run(commands[name], prog=f"{prog} {name}", argv=rest)
-    elif name in ("-h", "--help"):
-        print(f"usage: {prog} COMMAND ...\n")
-        for known, function in commands.items():
-            print(f"  {known:<12}{(inspect.getdoc(function) or '').partition(chr(10))[0]}")
-        print(f"\n`{prog} COMMAND --help` explains one, with examples.")
-    else:
-        near = difflib.get_close_matches(name, commands, 1, 0.5)
-        hint = f"; did you mean {near[0]}?" if near else "."
-        _stop(prog, f"there is no command {name!r}, only {', '.join(commands)}{hint}", USER_ERROR)
+def _found_configs(words: Sequence[str], shipped: Path) -> Iterator[str]:
+    """The words with settings that come with the package instead of a file that is not there."""
+    before = ""
+    for given in words:
+        option, equals, value = given.partition("=") if "=" in given else (before, "", given)
+        own = shipped / f"{Path(value).name.removesuffix('.yaml')}.yaml"
+        known = option == "--config" and not Path(value).exists() and own.is_file()
+        yield f"{option}{equals}{own}" if known and equals else str(own) if known else given
+        before = given
 
 
 def _parser(command: Command, prog: str) -> _Parser:
@@ -96,21 +200,48 @@ def _parser(command: Command, prog: str) -> _Parser:
         prog=prog,
         description=re.split(r"\n(Args|Raises|Returns):", description)[0].strip(),
         epilog=f"examples:\n{examples.rstrip()}\n" if examples else None,
-        formatter_class=_HelpFormatter,
+        formatter_class=HelpFormatter,
     )
+    own: _Usage = getattr(command, "usage", _Usage())
+    parameters, hints = inspect.signature(command).parameters, typing.get_type_hints(command)
     skip: set[str | int] = {"settings"}
-    for switch in docstring_parser.parse(documentation).params:
-        parameter = inspect.signature(command).parameters.get(switch.arg_name)
-        if parameter is not None and parameter.default is False:
-            flag = f"--{switch.arg_name.replace('_', '-')}"
-            parser.add_argument(flag, action="store_true", help=switch.description)
-            skip.add(switch.arg_name)
-    if settings := typing.get_type_hints(command).get("settings"):
-        parser.add_argument("--config", action="config", help="settings as a YAML file")
+    for described in docstring_parser.parse(documentation).params:
+        name = described.arg_name
+        if name not in parameters:
+            continue
+        if name in own.positional:
+            kind, default = hints[name], parameters[name].default
+            parser.add_argument(
+                name, nargs="?", type=kind, default=default, help=described.description
+            )
+        elif parameters[name].default is False:
+            flag = f"--{name.replace('_', '-')}"
+            parser.add_argument(flag, action="store_true", help=described.description)
+        else:
+            continue
+        skip.add(name)
+    if settings := hints.get("settings"):
+        config_help = "settings as a YAML file"
+        if own.configs:
+            names = sorted(path.stem for path in own.configs.glob("*.yaml"))
+            config_help += f", or one of {', '.join(names)}, which come with angioray"
+        parser.add_argument("--config", action="config", help=config_help)
         parser.add_class_arguments(settings, None)
     parser.add_function_arguments(command, skip=skip, as_group=False, as_positional=True)
-    positional = [action.dest for action in parser._actions if not action.option_strings]
-    parser.usage = " ".join([prog, *(name.upper() for name in positional), "[options]"])
+    positional = [
+        action.dest.upper() if action.required else f"[{action.dest.upper()}]"
+        for action in parser._actions
+        if not action.option_strings
+    ]
+    parser.usage = " ".join([prog, *positional, "[options]"])
+    if own.common:
+        plain = {name for name in parameters if not is_dataclass(hints[name])}
+        parser.shown = frozenset({"help", "config", *plain, *own.common})
+        more = sum(action.dest not in parser.shown for action in parser._actions)
+        parser.epilog = (
+            f"{more} more settings: --help-all explains them, --print_config prints all as YAML."
+            f"\n\n{parser.epilog or ''}"
+        )
     return parser
 
 

@@ -4,17 +4,3 @@ Coronary trees on a beating heart are filled by a bolus of iodine and projected 
 beam through a chest; quanta, blur and display processing make the stored frames. The patients are
 fictitious, the files genuine multi-frame XA DICOM.
 """
-
-from preprocess.phantom.archive import ArchiveSummary, write_archive
-from preprocess.phantom.settings import PhantomSettings
-from preprocess.phantom.truth import BoxTruth, LesionTruth, SequenceTruth, read_truth
-
-__all__ = [
-    "ArchiveSummary",
-    "BoxTruth",
-    "LesionTruth",
-    "PhantomSettings",
-    "SequenceTruth",
-    "read_truth",
-    "write_archive",
-]

@@ -1,18 +1,5 @@
-"""Lesions followed through the frames of a cine, and how far each box can be trusted."""
+"""Lesions followed through the frames of a cine, and how far each box can be trusted.
 
-from collections.abc import Callable
-
-import numpy as np
-from numpy.typing import NDArray
-
-from preprocess.tracking.boxes import KeyBox, TrackedBox, Tracker
-from preprocess.tracking.csrt import CsrtTracker
-from preprocess.tracking.joint import JointTracker
-
-__all__ = ["TRACKERS", "KeyBox", "TrackedBox", "Tracker"]
-
-TRACKERS: dict[str, Callable[[NDArray[np.uint8]], Tracker]] = {
-    "joint": JointTracker,
-    "csrt": CsrtTracker,
-}
-"""How each method is made from the frames of a cine (uint8[T, H, W])."""
+A tracker takes the frames of a cine and the boxes of a reader, and gives a box and a confidence for
+every frame (`boxes.Tracker`); `methods` has them by name.
+"""

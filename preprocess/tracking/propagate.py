@@ -13,7 +13,8 @@ import cv2
 from preprocess.cohort import Box, BoxSource, Cohort, Phase, Sequence, Verdict, write_annotations
 from preprocess.console.progress import track
 from preprocess.console.workers import map_unordered
-from preprocess.tracking import TRACKERS, KeyBox
+from preprocess.tracking.boxes import KeyBox
+from preprocess.tracking.methods import TRACKERS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Settings under which a toy study trains in seconds."""
 
-from angioray.models.anchors import AnchorSettings
+from angioray.models.settings import AnchorSettings
 from angioray.study.settings import DetectorTraining, StudySettings, ViewTraining
-from angioray.training.optimiser import OptimiserSettings
+from angioray.training.settings import OptimiserSettings
 
 TOY = StudySettings(
     folds=2,

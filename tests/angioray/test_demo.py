@@ -18,7 +18,7 @@ from angioray.demo import __main__ as demo
 from angioray.demo import progress as demo_progress
 from angioray.demo.__main__ import carry_out, outcome
 from angioray.demo.progress import Command, Stage
-from angioray.report import write_report
+from angioray.report.writing import write_report
 from tests.angioray.synthetic_study import write_cohort, write_study
 
 PATIENCE_S = 120.0
@@ -171,12 +171,3 @@ def test_what_came_out_is_said_in_three_sentences(tmp_path: Path) -> None:
     for metric in report["metrics"]:
         metric["mean"] = None
     assert "an unknown share" in outcome(report)[0]
-
-
-def test_the_demo_is_given_where_its_settings_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"configs/demo-phantom\.yaml is not here"):
-        demo.demo(tmp_path / "demo")
-    assert not (tmp_path / "demo").exists()

@@ -12,9 +12,9 @@ import pytest
 from moto.core.authorization import enable_iam_authentication
 
 from angioray.cv import cv
-from angioray.report import write_report
 from angioray.report.__main__ import report
-from angioray.study.status import status
+from angioray.report.writing import write_report
+from angioray.study.status import print_status
 from preprocess.console.command_line import run as run_command
 from preprocess.storage import open_storage
 from tests.cluster.cluster_study import RUNS, ToyStudy
@@ -62,7 +62,7 @@ def test_killed_and_taken_up_elsewhere_it_ends_as_on_a_disk(
         assert first.kill().code == -9
     kept = finished(s3)
     assert 1 <= len(kept) < len(RUNS)
-    status(runs)
+    print_status(runs)
     assert f"{len(kept)} done, " in capsys.readouterr().out
 
     shutil.rmtree(s3.cache)
@@ -101,18 +101,19 @@ def test_killed_and_taken_up_elsewhere_it_ends_as_on_a_disk(
 def test_what_is_wrong_with_a_store_is_a_sentence(
     s3: S3, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    commands: list[tuple[Any, str, str]] = [
-        (cv, "s3://no-such/cohort", "There is no bucket for s3://no-such"),
-        (cv, s3.uri("nothing"), f"{s3.uri('nothing')} is no cohort"),
-        (report, s3.uri("nothing"), f"{s3.uri('nothing')} is no runs folder"),
-        (status, s3.uri("nothing"), f"{s3.uri('nothing')} holds no study"),
+    nothing = s3.uri("nothing")
+    commands: list[tuple[Any, list[str], str]] = [
+        (cv, ["s3://no-such/cohort"], "There is no bucket for s3://no-such"),
+        (cv, [nothing], f"{nothing} is no cohort"),
+        (report, [nothing], f"{nothing} is no runs folder"),
+        (cv, ["--status", nothing], f"{nothing} holds no study"),
     ]
-    for command, location, expected in commands:
+    for command, argv, expected in commands:
         with pytest.raises(SystemExit):
-            run_command(command, prog="angioray", argv=[location])
+            run_command(command, prog="angioray", argv=argv)
         said = capsys.readouterr().err
         assert said.startswith(f"angioray: {expected}")
         assert said.count("\n") == 1
     with enable_iam_authentication(), pytest.raises(SystemExit):
-        run_command(status, prog="angioray", argv=[s3.uri("nothing")])
+        run_command(cv, prog="angioray", argv=["--status", nothing])
     assert "there are no credentials here, or they have no right" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import yaml
 
 from angioray.demo.__main__ import stages
 from preprocess.cohort import Cohort
+from preprocess.console.command_line import command_at, run_one_of
 from tests.end_to_end.command_processes import REPOSITORY, run
 
 COMMANDS = [
@@ -57,12 +59,104 @@ def test_help_shows_examples(
     assert f"python -m {command}" in capsys.readouterr().out.partition("examples:")[2]
 
 
-def test_preprocess_lists_its_commands(
+@pytest.mark.parametrize("package", ["preprocess", "angioray", "tune"])
+def test_a_package_lists_its_commands(
+    package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, package) == 0
+    listed = capsys.readouterr().out
+    for name, place in import_module(f"{package}.__main__").COMMANDS.items():
+        sentence = (command_at(place).__doc__ or "").partition("\n")[0]
+        assert re.search(rf"^  {name} +{re.escape(sentence)}$", listed, re.M)
+    assert call(monkeypatch, package, "sumary") == 2
+    assert "there is no command 'sumary'" in capsys.readouterr().err
+
+
+def test_the_console_command_has_them_all(capsys: pytest.CaptureFixture[str]) -> None:
+    from angioray.__main__ import COMMANDS as ALL
+    from preprocess.__main__ import COMMANDS as PREPROCESS
+    from tune.__main__ import COMMANDS as TUNE
+
+    assert (PREPROCESS | TUNE).items() <= ALL.items()
+    with pytest.raises(SystemExit, match="0"):
+        run_one_of(ALL, prog="angioray", argv=["sweep", "--help-all"])
+    assert "usage: angioray sweep [COHORT] [options]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["cv", "train", "report", "predict", "pretrain", "sweep"])
+def test_help_and_a_mistyped_option_load_nothing_heavy(command: str, tmp_path: Path) -> None:
+    code = """
+import sys
+from angioray.__main__ import COMMANDS
+from preprocess.console.command_line import run_one_of
+for words in (["--help"], ["--help-all"], ["--no-such-option"]):
+    try:
+        run_one_of(COMMANDS, prog="angioray", argv=[sys.argv[1], *words])
+    except SystemExit:
+        pass
+heavy = {"torch", "ray", "numpy", "zarr", "cv2", "sklearn", "scipy", "matplotlib", "optuna"}
+sys.exit(", ".join(sorted(heavy & set(sys.modules))) or 0)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code, command], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert said.returncode == 0, said.stderr
+
+
+def test_short_help_is_short_and_the_long_one_has_every_setting(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(monkeypatch, "preprocess", "--help") == 0
-    said = capsys.readouterr().out
-    assert all(command.split()[1] in said for command in COMMANDS[:5])
+    assert call(monkeypatch, "angioray.cv", "--help") == 0
+    short = capsys.readouterr().out
+    assert call(monkeypatch, "angioray.cv", "--help-all") == 0
+    long = capsys.readouterr().out
+    options = [len(set(re.findall(r"^  (--[\w.-]+)", text, re.M))) for text in (short, long)]
+    assert options[0] <= 14 and options[1] > 75
+    assert "--status" in short and "--detector.focal_alpha" not in short
+    assert "--detector.focal_alpha" in long
+    assert "(list of whole numbers; default [512, 224])" in short
+    assert "Optional" not in long and "Literal" not in long and "null" not in short
+
+
+@pytest.mark.parametrize("option", ["focal-alpha", "focal_alpha"])
+def test_hyphens_and_underscores_are_one(
+    option: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (f"--detector.{option}", "0.3", "--view.frozen-epochs=2", "--print_config")
+    assert call(monkeypatch, "angioray.cv", *words) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["detector"]["focal_alpha"] == 0.3
+    assert printed["view"]["frozen_epochs"] == 2
+
+
+@pytest.mark.parametrize("name", ["paper", "paper.yaml", "configs/paper.yaml"])
+@pytest.mark.parametrize("form", ["--config {}", "--config={}"])
+def test_settings_that_come_with_the_package_are_found_by_name(
+    name: str,
+    form: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = form.format(name).split()
+    assert call(monkeypatch, "angioray.cv", *words, "--print_config") == 0
+    assert yaml.safe_load(capsys.readouterr().out)["detector"]["steps"] == 3500
+    (tmp_path / "paper.yaml").write_text("detector: {steps: 7}")
+    assert call(monkeypatch, "angioray.cv", "--config", "paper.yaml", "--print_config") == 0
+    assert yaml.safe_load(capsys.readouterr().out)["detector"]["steps"] == 7
+
+
+def test_a_cohort_that_is_not_named_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, where in ((None, "cohort"), ("elsewhere", "elsewhere")):
+        if name:
+            monkeypatch.setenv("ANGIORAY_COHORT", name)
+        assert call(monkeypatch, "angioray.cv", "--all-folds") == 2
+        said = capsys.readouterr().err
+        assert f"{where} is no cohort" in said and "python -m angioray.demo" in said
 
 
 @pytest.fixture
@@ -96,7 +190,6 @@ TRAIN = "angioray.train cohort view-32-fold0 --config toy.yaml"
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        ("angioray.cv", "required: cohort"),
         ("angioray.cv nowhere", "nowhere is no cohort"),
         ("angioray.cv empty", "empty is no cohort"),
         ("angioray.cv photos", "photos is no cohort"),
@@ -132,19 +225,20 @@ TRAIN = "angioray.train cohort view-32-fold0 --config toy.yaml"
         (f"{TRAIN} --view.weights toy.yaml", "toy.yaml is no state dict"),
         (f"{TRAIN} --view.backbone resnet19", "resnet18"),
         (f"{TRAIN} --runs torn-study", "study.json is damaged"),
-        ("angioray.report", "required: runs"),
+        ("angioray.report", "runs is no runs folder"),
         ("angioray.report nowhere", "nowhere is no runs folder"),
         ("angioray.report empty", "empty is no runs folder"),
         ("angioray.report cohort", "cohort is no runs folder"),
         ("angioray.report torn-study", "study.json is damaged"),
         ("angioray.report void-study", "study.json is damaged"),
-        ("angioray.cv --status", "required: runs"),
+        ("angioray.cv --status", "runs holds no study"),
         ("angioray.cv --status nowhere", "nowhere holds no study"),
         ("angioray.cv --status torn-study", "study.json is damaged"),
         (
             "angioray.pretrain out --config toy.yaml --pretraining.steps 0",
             "steps is 0, expected 1 or more",
         ),
+        (f"{CV} --detector.focal-alfa 0.3", "the nearest that exists is `detector.focal_alpha`"),
         ("angioray.doctor --adress auto", "the nearest that exists is `address`"),
         ("angioray.doctor --address 127.0.0.1:9", "No Ray cluster answers at 127.0.0.1:9"),
     ],

@@ -117,7 +117,7 @@ def test_killed_and_stopped_it_ends_as_if_undisturbed(
 
     over = run(*command, "--resume", cwd=tmp_path)
     assert over.returncode == 0 and "Next: python -m angioray.cv" in over.stdout
-    other = run(*command, "--resume", "--seed", 1, cwd=tmp_path)
+    other = run(*command, "--resume", "--search-seed", 1, cwd=tmp_path)
     assert other.returncode == 2 and "seed was 0 and is now 1" in other.stderr
 
 
@@ -161,7 +161,7 @@ def test_nested_sweeps_judge_each_fold_by_what_none_has_seen(
     (tmp_path / "view.yaml").write_text(
         "view.optimiser.learning_rate: {low: 1.0e-5, high: 1.0e-1, log: true}\n"
     )
-    words = ("--cohort", toy_cohort.folder, "--config", toy_sweep.folder / "toy.yaml")
+    words = (toy_cohort.folder, "--config", toy_sweep.folder / "toy.yaml")
     said = run(
         *("tune.sweep", *words, "--task", "view", "--space", tmp_path / "view.yaml"),
         *("--samples", 3, "--nested", "--lanes.lanes", 1, "--out", tmp_path / "nested"),
@@ -187,8 +187,17 @@ def test_a_population_killed_on_the_way_ends_with_a_course_that_a_study_can_foll
     (tmp_path / "rate.yaml").write_text(
         "detector.optimiser.learning_rate: {low: 1.0e-4, high: 1.0, log: true}\n"
     )
-    words = ("--cohort", toy_cohort.folder, "--config", toy_sweep.folder / "toy.yaml")
-    what = ("--view", "RCA", "--space", tmp_path / "rate.yaml", "--search", "pbt", "--samples", 4)
+    words = (toy_cohort.folder, "--config", toy_sweep.folder / "toy.yaml")
+    what = (
+        "--detector-view",
+        "RCA",
+        "--space",
+        tmp_path / "rate.yaml",
+        "--search",
+        "pbt",
+        "--samples",
+        4,
+    )
     command = ("tune.sweep", *words, *what, "--population.intervals", 3)
     whole, out = tmp_path / "whole", tmp_path / "killed"
     said = run(*command, "--out", whole, cwd=tmp_path)

@@ -31,8 +31,15 @@ class ToySweep:
 
     def command(self, out: Path, *options: object) -> tuple[object, ...]:
         """The arguments that begin it in a folder, or go on with it."""
-        inputs = ("--cohort", self.cohort, "--config", self.folder / "toy.yaml")
-        what = ("--space", self.folder / "space.yaml", "--view", "RCA", "--samples", SAMPLES)
+        inputs = (self.cohort, "--config", self.folder / "toy.yaml")
+        what = (
+            "--space",
+            self.folder / "space.yaml",
+            "--detector-view",
+            "RCA",
+            "--samples",
+            SAMPLES,
+        )
         return ("tune.sweep", *inputs, *what, "--out", out, *options)
 
     @property

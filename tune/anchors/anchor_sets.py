@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from angioray.evaluation.matching import FloatArray
-from angioray.models.anchors import AnchorSettings, pyramid_anchors
+from angioray.models.anchors import pyramid_anchors
+from angioray.models.settings import AnchorSettings
 from angioray.study.selection import CohortIndex
 
 CORRECT_IOU = 0.2

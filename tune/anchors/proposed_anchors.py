@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import differential_evolution
 
 from angioray.evaluation.matching import FloatArray
-from angioray.models.anchors import AnchorSettings
+from angioray.models.settings import AnchorSettings
 from tune.anchors.anchor_sets import AnchorGrid
 
 _MOST_BOXES = 1_000

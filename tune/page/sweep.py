@@ -38,7 +38,7 @@ class Sweep:
         if document is None:
             raise ValueError(
                 f"{folder} is no sweep: it has no {SWEEP_FILE}. "
-                "Start one with `python -m tune.sweep --cohort COHORT --out FOLDER`."
+                "Start one with `python -m tune.sweep COHORT --out FOLDER`."
             )
         version = document.get("schema_version") if isinstance(document, dict) else None
         if version != SCHEMA_VERSION:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from angioray.models.anchors import AnchorSettings
+from angioray.models.settings import AnchorSettings
 from angioray.study.selection import CohortIndex
 from preprocess.cohort import Cohort
 from tune.anchors.anchor_sets import AnchorSet, best_possible_recall, recall_table, training_boxes

@@ -5,12 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tune.page import write_page
+from preprocess.console.tables import say
+from tune.page.writing import write_page
 from tune.results import BEST_FILE, TABLE_FILE
 from tune.search.fold_sweep import FoldSweep
 from tune.search.halving import BASE
-from tune.search.progress import in_words
+from tune.search.progress import SweepProgress, in_words
 from tune.trials import Trial, best_of
+
+
+def carry_out(sweep: FoldSweep, cohort: str) -> list[Trial]:
+    """Search, show how far it is, and write and print what was found; all trials.
+
+    Args:
+        sweep: the sweep.
+        cohort: its folder, as the user named it.
+
+    Raises:
+        ValueError: no trial was finished.
+    """
+    say(f"Fold {sweep.fold}, in {sweep.folder.files}:")
+    with SweepProgress(sweep.order.samples, sweep.rungs, sweep.objective.metric) as progress:
+        trials = sweep.carry_out(say, progress.show)
+    print(*write_ending(sweep, trials, cohort), sep="\n")
+    return trials
 
 
 def write_ending(sweep: FoldSweep, trials: Sequence[Trial], cohort: str) -> list[str]:
@@ -52,7 +70,7 @@ def in_words_seen(sweep: FoldSweep) -> list[str]:
     if both := outer["patients_also_inside"]:
         lines.append(
             f"But {both} of its patients have other sequences inside, for views are split by "
-            "sequence as in the paper; `--config.view.split_unit patient` keeps them apart."
+            "sequence as in the paper; `--view.split_unit patient` keeps them apart."
         )
     return lines
 

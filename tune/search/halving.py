@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -23,29 +22,6 @@ BASE = 0
 """The trial of the base's settings, which is never stopped: the best must be held against it."""
 
 Outcome = Literal["finished", "stopped", "failed"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HalvingSettings:
-    """When hopeless trials are stopped."""
-
-    rungs: int = 3
-    """Times that a trial is judged, the last at its full budget; 1 stops none."""
-    reduction: float = 3.0
-    """A trial goes on from a rung if it is among the best 1/reduction there; a rung lies at
-    1/reduction of the steps of the next."""
-
-    def __post_init__(self) -> None:
-        if self.rungs < 1 or self.reduction <= 1:
-            raise ValueError(
-                f"Halving cannot work with {self.rungs} rungs and a reduction of "
-                f"{self.reduction:g}; expected 1 rung or more, and a reduction above 1."
-            )
-
-    def steps(self, budget: int) -> tuple[int, ...]:
-        """The step of each rung, the last being the budget."""
-        exponents = range(self.rungs)
-        return tuple(sorted({max(1, round(budget / self.reduction**k)) for k in exponents}))
 
 
 class Course:

@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from angioray.cluster.lane_settings import LaneSettings
-from angioray.study.selection import Variant
-from angioray.study.settings import StudySettings, Task
-from tune.search.halving import HalvingSettings
-from tune.search.population import PopulationSettings
-from tune.search.samplers import Search
+from angioray.study.settings import StudySettings, Task, Variant
+from tune.search.settings import HalvingSettings, PopulationSettings, Search
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ learning rates, which a study can follow from the start.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,35 +17,10 @@ from angioray.study.settings import StudySettings, Task
 from tune.search.halving import BASE
 from tune.search.samplers import Sampler
 from tune.search.search import settings_of
+from tune.search.settings import PopulationSettings
 from tune.space.parameters import Range
 from tune.space.space import Space, learning_rate
 from tune.trials import BY_BASE, BY_SEARCH, Trial
-
-
-@dataclass(frozen=True, kw_only=True)
-class PopulationSettings:
-    """How a population trains, with `--search pbt`."""
-
-    intervals: int = 5
-    """Equal parts of the training. At the end of each but the last the worst members take over
-    weights and learning rate of the best."""
-    share: float = 0.25
-    """Of the members, that is replaced each time."""
-    factor: float = 1.25
-    """Whoever takes over multiplies or divides the learning rate by this."""
-
-    def __post_init__(self) -> None:
-        if self.intervals < 2 or not 0 < self.share <= 0.5 or self.factor <= 1:
-            raise ValueError(
-                f"A population cannot train with {self.intervals} intervals, a share of "
-                f"{self.share:g} and a factor of {self.factor:g}; expected 2 intervals or more, a "
-                "share above 0 and up to 0.5, and a factor above 1."
-            )
-
-    def steps(self, budget: int) -> tuple[int, ...]:
-        """The steps at which all are judged, the last being the budget."""
-        parts = range(1, self.intervals + 1)
-        return tuple(sorted({max(1, round(budget * part / self.intervals)) for part in parts}))
 
 
 class Population:

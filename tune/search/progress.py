@@ -1,17 +1,13 @@
-"""A sweep on the screen: one live table; in a file or a pipe the same in lines, now and then."""
+"""A sweep on the screen: what its trials are doing, and the best of those that have ended."""
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-
-from preprocess.console.progress import LINE_EVERY_S, duration
+from preprocess.console.progress import duration
+from preprocess.console.tables import LiveTable
 from tune.search.halving import BASE
 from tune.search.referee import Current, Standing
 from tune.trials import Trial, best_of
@@ -32,51 +28,30 @@ class SweepProgress:
             metric: the name of the score.
         """
         self._samples, self._rungs, self._metric = samples, rungs, metric
-        console = Console(stderr=True)
-        self._live = Live(console=console, auto_refresh=False) if sys.stderr.isatty() else None
-        self._said: set[str] = set()
+        columns = ("trial", "state", "step", metric, "loss", "frames/s", "settings")
+        self._table = LiveTable(columns)
+        self._told: set[str] = set()
         self._losses = 0
         self._start: tuple[float, int] | None = None
-        self._last_line = time.monotonic()
 
     def __enter__(self) -> SweepProgress:
-        if self._live:
-            self._live.start()
+        self._table.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live:
-            self._live.stop()
+    def __exit__(self, *exception: Any) -> None:
+        self._table.__exit__(*exception)
 
     def show(self, standing: Standing) -> None:
         """Bring the screen up to date."""
         ended = [trial for trial in standing.trials if trial.state != "running"]
         first_time = self._start is None
-        said = {self._ending(trial): None for trial in ended}
-        news = [] if first_time else [line for line in said if line not in self._said]
+        told = {self._ending(trial): None for trial in ended}
+        news = [] if first_time else [line for line in told if line not in self._told]
         news += standing.losses[self._losses :]
         self._losses = len(standing.losses)
-        self._said |= said.keys()
+        self._told |= told.keys()
         summary = self._summary(standing, ended)
-        if self._live:
-            for line in news:
-                self._live.console.print(line, markup=False, highlight=False)
-            self._live.update(self._table(standing, summary), refresh=True)
-            return
-        lines = list(news)
-        if news or first_time or time.monotonic() - self._last_line > LINE_EVERY_S:
-            self._last_line = time.monotonic()
-            lines += [
-                summary,
-                *("  " + "  ".join(filter(None, r)) for r in self._running(standing)),
-            ]
-        for line in lines:
-            print(line, file=sys.stderr, flush=True)
+        self._table.show(summary, self._running(standing), news=news, below=_best(standing.trials))
 
     def _ending(self, trial: Trial) -> str:
         if trial.state == "failed":
@@ -129,20 +104,6 @@ class SweepProgress:
         ahead = [rung for rung in self._rungs if rung > trial.steps] or [trial.steps]
         return max(0, ahead[0] - max(trial.steps, current.done))
 
-    def _table(self, standing: Standing, summary: str) -> Table:
-        columns = ("trial", "state", "step", self._metric, "loss", "frames/s", "settings")
-        table = Table(*columns, title=summary, title_justify="left")
-        for row in self._running(standing):
-            table.add_row(*row)
-        table.add_section()
-        finished = [trial for trial in standing.trials if trial.state == "finished"]
-        finished.sort(key=lambda trial: (-(trial.score or 0), trial.number))
-        for trial in finished[:BEST_SHOWN]:
-            score = f"{trial.score or 0:.3f}"
-            number, steps = f"{trial.number:03d}", str(trial.steps)
-            table.add_row(number, trial.state, steps, score, "", "", in_words(trial))
-        return table
-
     def _running(self, standing: Standing) -> list[list[str]]:
         rows = []
         by_number = {trial.number: trial for trial in standing.trials}
@@ -161,6 +122,14 @@ class SweepProgress:
                 ]
             )
         return rows
+
+
+def _best(trials: Sequence[Trial]) -> Iterator[Sequence[str]]:
+    finished = [trial for trial in trials if trial.state == "finished"]
+    finished.sort(key=lambda trial: (-(trial.score or 0), trial.number))
+    for trial in finished[:BEST_SHOWN]:
+        score, steps = f"{trial.score or 0:.3f}", str(trial.steps)
+        yield f"{trial.number:03d}", trial.state, steps, score, "", "", in_words(trial)
 
 
 def in_words(trial: Trial) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tune.search.halving import WORST, Outcome
+from tune.search.settings import Search
 from tune.space.parameters import Params
 from tune.space.space import Space
 
 if TYPE_CHECKING:
     import optuna
 
-Search = Literal["tpe", "random", "grid", "pbt"]
 RANDOM_FIRST = 10
 """Trials that TPE draws at random before it begins to learn, those it is given included."""
 

@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from angioray.inference.ensemble import (
-    EnsembleSettings,
-    flipped_boxes,
-    flipped_images,
-    fuse,
-)
+from angioray.inference.ensemble import flipped_boxes, flipped_images, fuse
+from angioray.inference.settings import EnsembleSettings
 
 
 def boxes(*rows: tuple[float, ...]) -> np.ndarray:

@@ -17,7 +17,7 @@ import torch
 from angioray.evaluation.detection import JudgedFrames
 from angioray.evaluation.end_to_end import EndToEnd
 from angioray.predict import predict
-from angioray.report import write_report
+from angioray.report.writing import write_report
 from angioray.study.executor import Executor
 from angioray.study.held_out import HeldOut
 from angioray.study.splits import Fold
@@ -125,7 +125,7 @@ def test_flips_are_one_more_opinion(
 
 
 def test_what_the_study_has_not_is_named(cohort: Cohort, runs: Path, tmp_path: Path) -> None:
-    from angioray.inference.prediction import PredictSettings
+    from angioray.inference.settings import PredictSettings
 
     for settings, message in (
         (PredictSettings(variant="NL"), r"variant is NL, but the study has \['B'\]"),

@@ -7,7 +7,8 @@ import torch
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_iou
 
-from angioray.models.anchors import AnchorSettings, decode, encode, pairwise_iou, pyramid_anchors
+from angioray.models.anchors import decode, encode, pairwise_iou, pyramid_anchors
+from angioray.models.settings import AnchorSettings
 
 
 def random_boxes(count: int, seed: int) -> torch.Tensor:

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from angioray.models.anchors import AnchorSettings, pyramid_anchors
+from angioray.models.anchors import pyramid_anchors
 from angioray.models.lesion_tiles import LesionTiles
-from angioray.models.losses import DetectionLossSettings, match_anchors
-from angioray.models.retinanet import RetinaNet, RetinaNetSettings
+from angioray.models.losses import match_anchors
+from angioray.models.retinanet import RetinaNet
+from angioray.models.settings import AnchorSettings, DetectionLossSettings, RetinaNetSettings
 from tests.angioray.settings import TOY
 
 FINE = RetinaNetSettings(

@@ -7,13 +7,9 @@ import torch
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
-from angioray.models.anchors import AnchorSettings, pyramid_anchors
-from angioray.models.losses import (
-    DetectionLossSettings,
-    box_loss,
-    classification_loss,
-    match_anchors,
-)
+from angioray.models.anchors import pyramid_anchors
+from angioray.models.losses import box_loss, classification_loss, match_anchors
+from angioray.models.settings import AnchorSettings, DetectionLossSettings
 
 SETTINGS = DetectionLossSettings()
 ANCHORS = pyramid_anchors(AnchorSettings(), [16, 8], 128)

@@ -9,22 +9,17 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from angioray.models.anchors import AnchorSettings
 from angioray.models.classifier import view_classifier
-from angioray.models.retinanet import RetinaNet, RetinaNetSettings
+from angioray.models.retinanet import RetinaNet
+from angioray.models.settings import AnchorSettings, RetinaNetSettings
 from angioray.pretrain.run import PretrainingRun, judge, ranks_here
-from angioray.pretrain.task import (
-    Block,
-    Blocks,
-    PretrainingJob,
-    PretrainingNetwork,
-    PretrainingSettings,
-)
+from angioray.pretrain.settings import PretrainingSettings
+from angioray.pretrain.task import Block, Blocks, PretrainingJob, PretrainingNetwork
 from angioray.study.settings import StudySettings, settings_from_dict
 from angioray.training.loop import train
 from angioray.training.step import World
-from preprocess.phantom import PhantomSettings
 from preprocess.phantom.examples import EXAMPLES
+from preprocess.phantom.settings import PhantomSettings
 from preprocess.storage import open_storage
 
 SMALL = RetinaNetSettings(

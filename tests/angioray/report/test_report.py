@@ -17,13 +17,13 @@ from torch import nn
 
 from angioray.evaluation.matching import match_frames
 from angioray.models.gradcam import grad_cam, map_correlations, randomised
-from angioray.report import write_report
-from angioray.report.__main__ import arguments, report
+from angioray.report.__main__ import report
 from angioray.report.curves import free_response, precision_recall
 from angioray.report.gradcam import sanity
 from angioray.report.published import published_detector, published_view
 from angioray.report.study_comparison import write_comparison
 from angioray.report.tables import Value
+from angioray.report.writing import write_report
 from preprocess.cohort import Cohort, phantom_notice
 from preprocess.console.command_line import run as run_command
 from tests.angioray.synthetic_study import CLASSES, FOLDS, fail, write_cohort, write_study
@@ -454,7 +454,7 @@ def test_each_final_model_has_a_card(reported: Path) -> None:
 
 
 def compared(runs: Path, other: Path) -> tuple[str, dict[str, Any]]:
-    argv = arguments([str(runs), str(other)])
+    argv = [str(runs), str(other)]
     run_command(report, prog="python -m angioray.report", argv=argv)
     folder = runs / "report" / f"against-{other.name}"
     document = json.loads((folder / "comparison.json").read_text())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tests.browser as browser
-from angioray.report import write_report
+from angioray.report.writing import write_report
 from tests.angioray.synthetic_study import write_cohort, write_study
 from tests.browser import FIGURES, TOO_WIDE, Browser
 

@@ -12,7 +12,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from angioray.study.executor import Executor
 from angioray.study.run_folder import RunFolder
-from angioray.study.status import RunStatus, status
+from angioray.study.status import RunStatus, print_status
 from angioray.study.study import Study
 from angioray.training.metrics_log import MetricsLog
 from angioray.training.step import World
@@ -66,7 +66,7 @@ def test_each_run_is_told_by_what_lies_there(
     log.append({"step": 10, "loss": 0.5, "frames_per_s": 7.0})
     with RunFolder.of(tmp_path, running).locked():
         found = {run.name: RunStatus.of(RunFolder.of(tmp_path, run)) for run in study.runs}
-        status(tmp_path)
+        print_status(str(tmp_path))
     assert found[study.runs[0].name].state == "waiting"
     assert [found[run.name].state for run in (done, failed, stopped, running)] == [
         *("done", "failed", "stopped", "running")

@@ -4,13 +4,9 @@ import pytest
 import torch
 
 from angioray.models.backbone import GREY_STD
-from angioray.training.augmentation import (
-    AugmentationSettings,
-    draw_changes,
-    move_boxes,
-    move_images,
-)
+from angioray.training.augmentation import draw_changes, move_boxes, move_images
 from angioray.training.frames import normalise
+from angioray.training.settings import AugmentationSettings
 from tests.angioray.frame_stores import store_of
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from angioray.training.augmentation import AugmentationSettings, move_boxes, move_images
+from angioray.training.augmentation import move_boxes, move_images
 from angioray.training.batches import Batches
+from angioray.training.settings import AugmentationSettings
 from tests.angioray.frame_stores import store_of
 
 STILL = AugmentationSettings()

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from angioray.inference.trained import load_classifier, load_detector
 from angioray.study.run_folder import RunFolder
 from angioray.training.metrics_log import MetricsLog
-from angioray.training.optimiser import OptimiserSettings, Plateau
+from angioray.training.optimiser import Plateau
+from angioray.training.settings import OptimiserSettings
 from preprocess.cohort import Cohort
 from preprocess.storage import open_storage
 from tests.angioray.settings import TOY

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from angioray.models.retinanet import RetinaNet
 from angioray.training.loop import train
-from angioray.training.optimiser import OptimiserSettings
+from angioray.training.settings import OptimiserSettings
 from angioray.training.step import World
 from preprocess.cohort import Cohort
 from preprocess.storage import open_storage

@@ -18,7 +18,9 @@ import pytest
 
 from preprocess.cohort import BoxSource, Cohort, Phase, Sequence, update_attributes
 from preprocess.ingest.command import IngestSettings, ingest
-from preprocess.phantom import PhantomSettings, read_truth, write_archive
+from preprocess.phantom.archive import write_archive
+from preprocess.phantom.settings import PhantomSettings
+from preprocess.phantom.truth import read_truth
 from preprocess.tracking.propagate import PropagateSettings, propagate
 from tests.preprocess.drawn_passage import passage
 from tests.preprocess.tiny_archive import Archive

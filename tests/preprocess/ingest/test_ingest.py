@@ -31,7 +31,7 @@ from preprocess.cohort import (
 from preprocess.dicom.reader import TECHNICAL
 from preprocess.ingest.command import IngestSettings, ingest
 from preprocess.ingest.journal import Journal, Record
-from preprocess.summary import SummarySettings, summary
+from preprocess.summary.command import SummarySettings, summary
 from preprocess.tracking.propagate import PropagateSettings, propagate
 from tests.preprocess.tiny_archive import SIZE, SLOWLY, Archive, noise
 

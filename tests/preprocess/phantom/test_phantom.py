@@ -15,10 +15,12 @@ import pytest
 from pydicom.encaps import generate_frames
 from pydicom.uid import JPEGLosslessSV1
 
-from preprocess.phantom import PhantomSettings, SequenceTruth, read_truth, write_archive
+from preprocess.phantom.archive import write_archive
 from preprocess.phantom.plan import make
 from preprocess.phantom.reader import MOST_JITTER_PX
 from preprocess.phantom.scene import Scene
+from preprocess.phantom.settings import PhantomSettings
+from preprocess.phantom.truth import SequenceTruth, read_truth
 
 SETTINGS = PhantomSettings(
     patients=2,

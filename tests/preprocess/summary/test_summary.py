@@ -20,7 +20,7 @@ from preprocess.cohort import (
     read_manifest,
     update_attributes,
 )
-from preprocess.summary import SummarySettings, summary
+from preprocess.summary.command import SummarySettings, summary
 from preprocess.summary.contact_sheet import chosen_frames, contact_sheet
 from preprocess.summary.tally import Tally
 from tests.preprocess.drawn_cohort import (

@@ -13,8 +13,8 @@ import pytest
 
 from preprocess.cohort import Cohort, Verdict
 from preprocess.importers.danilov import import_danilov
-from preprocess.tracking import TRACKERS, KeyBox
-from preprocess.tracking.boxes import centre, clipped, overlap, spans
+from preprocess.tracking.boxes import KeyBox, centre, clipped, overlap, spans
+from preprocess.tracking.methods import TRACKERS
 from preprocess.tracking.propagate import PropagateSettings
 
 REAL_DATA = Path(

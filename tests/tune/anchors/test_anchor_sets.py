@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from angioray.evaluation.matching import FloatArray
-from angioray.models.anchors import AnchorSettings, pairwise_iou, pyramid_anchors
+from angioray.models.anchors import pairwise_iou, pyramid_anchors
+from angioray.models.settings import AnchorSettings
 from angioray.study.selection import CohortIndex
 from preprocess.cohort import Cohort
 from tune.anchors.anchor_sets import AnchorSet, best_possible_recall, recall_table, training_boxes

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from angioray.evaluation.matching import FloatArray
-from angioray.models.anchors import AnchorSettings
-from preprocess.phantom import PhantomSettings, reader
+from angioray.models.settings import AnchorSettings
+from preprocess.phantom import reader
 from preprocess.phantom.plan import make
 from preprocess.phantom.scene import Scene
+from preprocess.phantom.settings import PhantomSettings
 from tune.anchors.anchor_sets import best_possible_recall
 from tune.anchors.proposed_anchors import proposed_anchors
 

@@ -21,12 +21,12 @@ from tests.tune.synthetic_sweep import (
     view_sweep,
     write_sweep,
 )
-from tune.page import write_page
 from tune.page.importance import importance
 from tune.page.parameters import parameters, shown
 from tune.page.sweep import Sweep
 from tune.page.tables import cost_table, failed_table, trials_table
 from tune.page.words import headline, notices
+from tune.page.writing import write_page
 
 RATE, ALPHA = "detector.optimiser.learning_rate", "detector.focal_alpha"
 OTHER = {**PAPER, RATE: 0.002, ALPHA: 0.5}

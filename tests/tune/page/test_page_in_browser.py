@@ -11,7 +11,7 @@ import pytest
 import tests.browser as browser
 from tests.browser import FIGURES, TOO_WIDE, Browser
 from tests.tune.synthetic_sweep import detector_sweep, view_sweep
-from tune.page import write_page
+from tune.page.writing import write_page
 
 CHROMIUM = browser.installed()
 pytestmark = [

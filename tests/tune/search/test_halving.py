@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from tune.search.halving import Course, HalvingSettings
+from tune.search.halving import Course
+from tune.search.settings import HalvingSettings
 
 RUNGS = (1, 3, 9)
 Scores = dict[tuple[int, int], float]

@@ -16,25 +16,24 @@ from preprocess.storage import open_storage
 from tests.angioray.settings import TOY
 from tests.tune.toy_sweep import SPACE
 from tune.results import SweepFolder
-from tune.search.halving import HalvingSettings
-from tune.search.population import PopulationSettings
+from tune.search.settings import HalvingSettings, PopulationSettings
 from tune.sweep import sweep
 
 COURSE = replace(TOY.detector.optimiser, changes=((0.5, 0.1),))
 WITH_COURSE = replace(TOY, detector=replace(TOY.detector, optimiser=COURSE))
 CASES: list[tuple[dict[str, Any], str]] = [
-    ({"view": "RCX"}, "no detector of view 'RCX', but of LCA, RCA"),
+    ({"detector_view": "RCX"}, "no detector of view 'RCX', but of LCA, RCA"),
     ({"search": "grid"}, "A grid needs `points` or `step` for each range"),
     ({"samples": 0}, "samples is 0, expected 1 or more"),
     ({"lanes": LaneSettings(ranks=2)}, "a trial is one process"),
-    ({"task": "view"}, "leave out `--view`"),
+    ({"task": "view"}, "leave out `--detector-view`"),
     ({"fold": 5}, "There is no fold 5"),
     ({"cohort": "nowhere"}, "nowhere is no cohort"),
     (
-        {"config": replace(TOY, detector=replace(TOY.detector, weights="nowhere.pth"))},
+        {"settings": replace(TOY, detector=replace(TOY.detector, weights="nowhere.pth"))},
         "nowhere.pth",
     ),
-    ({"config": WITH_COURSE}, "the settings already have a course of learning rates"),
+    ({"settings": WITH_COURSE}, "the settings already have a course of learning rates"),
     ({"search": "pbt"}, "A population changes learning rates while it trains, and nothing else"),
 ]
 
@@ -42,12 +41,12 @@ CASES: list[tuple[dict[str, Any], str]] = [
 def order(toy: Cohort, folder: Path, **changed: Any) -> None:
     (folder / "space.yaml").write_text(SPACE)
     words = {
-        "config": TOY,
+        "settings": TOY,
         "lanes": LaneSettings(),
         "halving": HalvingSettings(),
         "population": PopulationSettings(),
         "cohort": str(toy.folder),
-        "view": "RCA",
+        "detector_view": "RCA",
         "space": folder / "space.yaml",
         "out": str(folder / "out"),
     }

@@ -16,9 +16,10 @@ from preprocess.cohort import Cohort
 from tests.angioray.settings import TOY
 from tests.tune.search.let_report import let_report
 from tune.objective import Objective
-from tune.search.population import Population, PopulationSettings, learning_rate_alone
+from tune.search.population import Population, learning_rate_alone
 from tune.search.samplers import make_sampler
 from tune.search.search import settings_of
+from tune.search.settings import PopulationSettings
 from tune.search.trial import TRIAL_FILE, Workplace, inherit, read_trial
 from tune.space.space import Space
 from tune.space.space_file import read_space

@@ -13,8 +13,9 @@ import pytest
 from tests.angioray.settings import TOY
 from tests.tune.search.let_report import let_report
 from tune.search.halving import WORST
-from tune.search.samplers import Search, make_sampler
+from tune.search.samplers import make_sampler
 from tune.search.search import Candidate, SearchRun
+from tune.search.settings import Search
 from tune.space.space import Space
 from tune.space.space_file import read_space
 from tune.trials import BY_BASE, BY_SEARCH, Trial, best_of

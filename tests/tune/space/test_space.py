@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from angioray.models.anchors import AnchorSettings
+from angioray.models.settings import AnchorSettings
 from angioray.study.settings import StudySettings
 from tests.angioray.settings import TOY
 from tune.space.space import AS_CONFIGURED, Space

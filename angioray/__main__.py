@@ -1,0 +1,34 @@
+"""``python -m angioray``, and the console command ``angioray``: every command by its name."""
+
+from __future__ import annotations
+
+import sys
+
+from preprocess.console.command_line import run_one_of
+
+# By name, for this package imports neither the sweeps above it nor what a command may need.
+COMMANDS = {
+    "demo": "angioray.demo.__main__:demo",
+    "doctor": "angioray.doctor:doctor",
+    "phantom": "preprocess.__main__:phantom",
+    "ingest": "preprocess.ingest.command:ingest",
+    "propagate": "preprocess.tracking.propagate:propagate",
+    "summary": "preprocess.summary.command:summary",
+    "import": "preprocess.__main__:import_set",
+    "cv": "angioray.cv:cv",
+    "train": "angioray.train:train",
+    "report": "angioray.report.__main__:report",
+    "predict": "angioray.predict:predict",
+    "pretrain": "angioray.pretrain.__main__:pretrain",
+    "sweep": "tune.sweep:sweep",
+}
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    here = "python -m angioray" if sys.argv[0].endswith("__main__.py") else "angioray"
+    run_one_of(COMMANDS, prog=here)
+
+
+if __name__ == "__main__":
+    main()
