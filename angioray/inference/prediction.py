@@ -16,6 +16,7 @@ from angioray.inference.two_step import NamedView, TwoStep, frames_to_name
 from angioray.study.detector_task import coco_results
 from angioray.study.frame_index import FrameIndex
 from angioray.study.selection import ALL_VIEWS, CohortIndex
+from angioray.study.study import Study
 from angioray.training.frames import FrameKey
 from preprocess.storage.atomic import write_json, write_text
 
@@ -42,23 +43,29 @@ def carry_out(system: TwoStep, settings: PredictSettings) -> Prediction:
         ValueError: the study has no such variant or size, or no finished models.
     """
     study, cohort = system.study, system.cohort
-    variant = _known(
-        "variant", settings.variant, [r.variant for r in study.runs if r.task == "detector"]
-    )
+    variant, size = choose(study, settings)
     index = CohortIndex.of(cohort, study.settings.view_classes)
     naming = frames_to_name(index, cohort.sequences)
-    one_for_all = any(run.view == ALL_VIEWS for run in study.runs)
-    size = None
-    views: dict[str, NamedView] = {}
-    if not one_for_all:
-        sizes = [run.size for run in study.runs if run.task == "view"]
-        size = _known("view_size", settings.view_size, sizes)
-        views = system.name_views(naming, size)
-    sequences = list(cohort.sequences) if one_for_all else list(views)
+    views = {} if size is None else system.name_views(naming, size)
+    sequences = list(cohort.sequences) if size is None else list(views)
     keys = [key for s in sequences for key in _frames(index, naming[s], settings)]
     found = system.detect(keys, {s: named.view for s, named in views.items()}, variant)
     judged = _judged(system, index, views, found, variant)
     return Prediction(variant=variant, view_size=size, views=views, found=found, judged=judged)
+
+
+def choose(study: Study, settings: PredictSettings) -> tuple[str, int | None]:
+    """The detectors' variant, and the classifiers' input size; None if one detector does all views.
+
+    Raises:
+        ValueError: the study has no such variant or size.
+    """
+    variants = [run.variant for run in study.runs if run.task == "detector"]
+    variant = _known("variant", settings.variant, variants)
+    if any(run.view == ALL_VIEWS for run in study.runs):
+        return variant, None
+    sizes = [run.size for run in study.runs if run.task == "view"]
+    return variant, _known("view_size", settings.view_size, sizes)
 
 
 def write_predictions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -17,6 +18,33 @@ from angioray.training.checkpoint import load_weights
 from preprocess.storage import Location
 
 Model = TypeVar("Model", bound=nn.Module)
+
+
+class Models:
+    """The networks of a study's finished runs, read when they are asked for.
+
+    Args:
+        keep: keep what was read once; otherwise one network at a time is in memory.
+    """
+
+    def __init__(self, *, keep: bool = False) -> None:
+        self._kept: dict[str, nn.Module] | None = {} if keep else None
+
+    def classifier(self, folder: RunFolder, device: torch.device) -> ResNet:
+        """The view classifier of a run, on a device."""
+        return self._of(folder, device, load_classifier)
+
+    def detector(self, folder: RunFolder, device: torch.device) -> RetinaNet:
+        """The detector of a run, on a device."""
+        return self._of(folder, device, load_detector)
+
+    def _of(
+        self, folder: RunFolder, device: torch.device, load: Callable[[Location], Model]
+    ) -> Model:
+        kept = self._kept if self._kept is not None else {}
+        if folder.name not in kept:
+            kept[folder.name] = load(folder.files).to(device)
+        return kept[folder.name]  # type: ignore[return-value]
 
 
 def load_classifier(location: Location) -> ResNet:

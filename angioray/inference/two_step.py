@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from angioray.inference.ensemble import Opinion, flipped_boxes, flipped_images, fuse
 from angioray.inference.settings import EnsembleSettings, Flip
-from angioray.inference.trained import load_classifier, load_detector
+from angioray.inference.trained import Models
 from angioray.study.detector_task import detect_frames
 from angioray.study.held_out import HeldOut
 from angioray.study.matrix import Run
@@ -47,6 +47,9 @@ class TwoStep:
     held_out: HeldOut
     ensemble: EnsembleSettings
     device: torch.device
+    models: Models = field(default_factory=Models)
+    quiet: bool = False
+    """Show no progress."""
 
     def name_views(self, frames: Mapping[str, FrameKey], size: int) -> dict[str, NamedView]:
         """Step 1 on one frame of each sequence, but for those that no finished model may judge.
@@ -57,8 +60,8 @@ class TwoStep:
         runs = [r for r in self.study.runs if r.task == "view" and r.size == size]
         said: dict[str, list[dict[str, float]]] = defaultdict(list)
         shared = self._share_out(runs, "view", frames, f"view classifier at {size} px")
-        for run, sequences in track(shared, total=len(shared), label="Naming views"):
-            model = load_classifier(self._folder(run).files).to(self.device)
+        for run, sequences in self._tracked(shared, "Naming views"):
+            model = self.models.classifier(self._folder(run), self.device)
             classes = self._folder(run).result()["classes"]
             for keys in _pieces([frames[sequence] for sequence in sequences]):
                 store = self._load(keys, size)
@@ -97,8 +100,8 @@ class TwoStep:
         opinions: dict[FrameKey, list[Opinion]] = defaultdict(list)
         label = f"{view} detector, variant {variant}"
         shared = self._share_out(runs, f"detector/{view}", of_sequence, label)
-        for run, sequences in track(shared, total=len(shared), label=f"Looking, {view}"):
-            model = load_detector(self._folder(run).files).to(self.device)
+        for run, sequences in self._tracked(shared, f"Looking, {view}"):
+            model = self.models.detector(self._folder(run), self.device)
             for piece in _pieces([key for s in sequences for key in of_sequence[s]]):
                 store = self._load(piece, run.size)
                 for flip in (None, *self.ensemble.flips):
@@ -142,6 +145,11 @@ class TwoStep:
             for fold in set(self.held_out.folds(split_key, sequence)) & finished.keys():
                 shared[fold].append(sequence)
         return [(finished[fold], of_fold) for fold, of_fold in shared.items() if of_fold]
+
+    def _tracked(
+        self, shared: list[tuple[Run, list[str]]], label: str
+    ) -> Iterable[tuple[Run, list[str]]]:
+        return shared if self.quiet else track(shared, total=len(shared), label=label)
 
     def _folder(self, run: Run) -> RunFolder:
         return RunFolder.of(self.study.folder, run)

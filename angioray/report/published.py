@@ -1,8 +1,8 @@
 """The published numbers that a cohort's own are set beside.
 
 Source: the paper whose protocol this is (:data:`PAPER`; its Tables 2 and 3, means and standard
-deviations over five folds) and Cong et al. as that paper cites them. Where the paper prints three decimals for one
-value, all three are kept.
+deviations over five folds) and Cong et al. as that paper cites them. Where the paper prints three
+decimals for one value, all three are kept.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ PAPER = (
     "D. L. Rodrigues, M. N. Menezes, F. J. Pinto, A. L. Oliveira: Automated Detection of Coronary "
     "Artery Stenosis in X-ray Angiography using Deep Neural Networks, arXiv:2103.02969 (2021)"
 )
+
+
+PAPER_IN_SHORT = "Rodrigues et al. 2021, arXiv:2103.02969"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import yaml
 
 from angioray.evaluation.bootstrap import RESAMPLES
 from angioray.report.page import Block, Listing, Section, Text, plain_table
+from angioray.report.published import PAPER
 from angioray.report.runs import ReportedRun, ReportedStudy
 
 SETTINGS_FILE = "settings.yaml"
@@ -24,6 +25,7 @@ def settings_yaml(study: ReportedStudy) -> str:
 def again_section(study: ReportedStudy) -> Section:
     """Commands, environment and settings."""
     blocks: list[Block] = [
+        Text(f"The study follows the protocol of {PAPER}."),
         Listing(title="Commands", text=_commands(study)),
         Text(
             "For each final model a card (use, cohort, metrics, limits) lies in "

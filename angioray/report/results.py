@@ -8,7 +8,7 @@ from angioray.report.estimates import Estimate
 from angioray.report.published import (
     CONG_ET_AL,
     DETECTOR_METRICS,
-    PAPER,
+    PAPER_IN_SHORT,
     VIEW_METRICS,
     Published,
     published_detector,
@@ -63,7 +63,7 @@ def view_table(scored: Scored) -> Table | None:
         columns=("Input (px)", *(HEADINGS[name] for name in VIEW_METRICS), "Folds"),
         rows=tuple(rows),
         note="Mean ± standard deviation over folds; below it the 95 % interval (bootstrap over "
-        f"patients); grey: Table 2 of the paper ({PAPER}), on its own cohort.",
+        f"patients); grey: Table 2 of the paper ({PAPER_IN_SHORT}), on its own cohort.",
     )
 
 
@@ -95,8 +95,9 @@ def detector_table(scored: Scored) -> Table | None:
         note="A box is right if its IoU with a lesion exceeds 0.2; scores count above 0.5, except "
         "under AP and any score, where all of at most five boxes per frame do. Mean ± standard "
         "deviation over folds; below it the 95 % interval (bootstrap over patients); grey: Table 3 "
-        f"of the paper ({PAPER}) and Cong et al. as cited there, on other cohorts. Fixed boxes look at no "
-        "picture: they are the five that find most lesions of the training frames.",
+        f"of the paper ({PAPER_IN_SHORT}) and Cong et al. as cited there, on other cohorts. Fixed "
+        "boxes look at no picture: they are the five that find most lesions of the training "
+        "frames.",
     )
 
 

@@ -1,0 +1,276 @@
+"""A study's trained networks on frames that are in memory, in a DICOM file or in a cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from angioray.evaluation.matching import FloatArray
+from angioray.inference.prediction import choose
+from angioray.inference.settings import PredictSettings
+from angioray.inference.trained import Models
+from angioray.inference.two_step import TwoStep
+from angioray.interface.cohort import Cine
+from angioray.study.held_out import HeldOut
+from angioray.study.run_folder import RunFolder
+from angioray.study.study import Study
+from preprocess.cohort import Cohort, Sequence
+from preprocess.cohort.display import Display
+from preprocess.storage import Location
+
+if TYPE_CHECKING:
+    import pandas
+
+FEWEST_FRAMES, SMALLEST_SIDE = 12, 128
+"""Of a cine whose contrast can be measured; of others the middle frame names the view."""
+
+GIVEN = "given"
+"""The id of frames that are in no cohort."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """What a system says of one cine.
+
+    Attributes:
+        view: the class that it is taken for; None where the study names no views.
+        probabilities: of each view class.
+        boxes: float[D, 4] for each frame, xyxy in the frame's own pixels, best first.
+        scores: float[D] for each frame, 0 to 1.
+    """
+
+    view: str | None
+    probabilities: dict[str, float]
+    boxes: list[FloatArray]
+    scores: list[FloatArray]
+
+    def above(self, score: float = 0.5) -> list[FloatArray]:
+        """The boxes of each frame whose score is greater."""
+        pairs = zip(self.boxes, self.scores, strict=True)
+        return [boxes[scores > score] for boxes, scores in pairs]
+
+    def table(self) -> pandas.DataFrame:
+        """A row for each box: frame, x1, y1, x2, y2, score."""
+        import pandas
+
+        columns = ["frame", "x1", "y1", "x2", "y2", "score"]
+        rows = [
+            (t, *box, score)
+            for t, (boxes, scores) in enumerate(zip(self.boxes, self.scores, strict=True))
+            for box, score in zip(boxes.tolist(), scores.tolist(), strict=True)
+        ]
+        return pandas.DataFrame(rows, columns=columns)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __repr__(self) -> str:
+        named = "no view"
+        if self.view is not None:
+            named = f"{self.view} ({self.probabilities[self.view]:.2f})"
+        count = sum(map(len, self.above()))
+        return f"Result({named}, {len(self)} frames, {count} boxes with scores above 0.5)"
+
+
+class System:
+    """The trained two steps of a study: the view first, then boxes by that view's detectors.
+
+    All finished folds answer together. A cine of the study's own cohort is judged by those models
+    alone that were not trained on its patient; whose frames an array holds is not known.
+
+    Attributes:
+        study: whose networks these are.
+        settings: which of them, and how their answers are put together.
+        device: where they compute.
+    """
+
+    def __init__(
+        self,
+        runs: Location,
+        settings: PredictSettings | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        """Open a study; its networks are loaded when they are first asked.
+
+        Args:
+            runs: the runs folder, or a URI such as ``s3://bucket/runs``.
+            settings: variant, input size of the view classifier, flips, fusion.
+            device: ``cuda`` where there is one if None.
+
+        Raises:
+            ValueError: there is no study, or it has no such variant or size.
+        """
+        self.study = Study.open(runs)
+        self.settings = settings or PredictSettings()
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._chosen = choose(self.study, self.settings)
+        self._models = Models(keep=True)
+
+    def predict(
+        self,
+        cine: Cine | NDArray[Any] | torch.Tensor | str | Path,
+        frames: Iterable[int] | None = None,
+    ) -> Result:
+        """Name the view of a cine, and box its stenoses.
+
+        Args:
+            cine: a cine of a cohort; the path of a DICOM file; or frames of any size and number,
+                [H, W], [T, H, W], or with one or three equal channels, first or last. Frames of
+                another type than uint8 are shown from their least to their greatest value.
+            frames: indices of those to look at; all of them if None. The others get no boxes.
+
+        Raises:
+            ValueError: these are no frames, or no finished network may judge them.
+        """
+        cohort, sequence, held_out = self._given(cine)
+        system = TwoStep(
+            study=self.study,
+            cohort=cohort,
+            held_out=held_out,
+            ensemble=self.settings,
+            device=self.device,
+            models=self._models,
+            quiet=True,
+        )
+        variant, size = self._chosen
+        wanted = sorted(set(range(sequence.length) if frames is None else frames))
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < sequence.length:
+            raise ValueError(f"The cine has frames 0 to {sequence.length - 1}; asked for {wanted}.")
+        identity = sequence.sequence_id
+        named = {}
+        if size is not None:
+            at = sequence.reference_frame
+            at = _naming_frame(cohort.cine_8bit(identity)) if at is None else at
+            named = system.name_views({identity: (identity, at)}, size)
+            if not named:
+                raise ValueError(
+                    f"Every finished network was trained on the patient of {identity}."
+                )
+        views = {name: view.view for name, view in named.items()}
+        found = system.detect([(identity, t) for t in wanted], views, variant)
+        nothing = (np.empty((0, 4)), np.empty(0))
+        answers = [found.get((identity, t), nothing) for t in range(sequence.length)]
+        return Result(
+            view=views.get(identity),
+            probabilities=dict(named[identity].probabilities) if named else {},
+            boxes=[boxes for boxes, _ in answers],
+            scores=[scores for _, scores in answers],
+        )
+
+    def __repr__(self) -> str:
+        runs = self.study.runs
+        done = sum(RunFolder.of(self.study.folder, run).finished for run in runs)
+        return f"System({str(self.study.folder)!r}: {done} of {len(runs)} runs finished)"
+
+    def _given(self, cine: Any) -> tuple[Cohort, Sequence, HeldOut]:
+        """The cine as part of a cohort, and who may judge it."""
+        if isinstance(cine, Cine):
+            opened = cine.cohort.opened
+            return opened, cine.sequence, HeldOut.of(self.study, self._trained_on, opened)
+        frames = _of_dicom(Path(cine)) if isinstance(cine, (str, Path)) else grey_frames(cine)
+        cohort = FramesAsCohort(frames)
+        return cohort, cohort.sequences[GIVEN], HeldOut(study=self.study, patient={GIVEN: ""})
+
+    @cached_property
+    def _trained_on(self) -> Cohort | None:
+        try:
+            return Cohort.open(self.study.cohort_folder)
+        except (ValueError, OSError):
+            return None  # pseudonyms alone tell who is known
+
+
+def load(
+    runs: Location = "runs",
+    settings: PredictSettings | None = None,
+    device: torch.device | str | None = None,
+) -> System:
+    """The trained two steps of the study in a runs folder; see :class:`System`."""
+    return System(runs, settings, device)
+
+
+class FramesAsCohort(Cohort):
+    """Frames in memory with the face of a cohort of one cine."""
+
+    def __init__(self, frames: NDArray[np.uint8]) -> None:
+        """``frames`` is uint8[T, H, W]."""
+        length, height, width = frames.shape
+        sequence = Sequence(
+            sequence_id=GIVEN,
+            patient_id="",
+            view=None,
+            length=length,
+            height=height,
+            width=width,
+            bits_stored=8,
+            display=Display(lower=0, upper=255),
+            frames_digest="",
+        )
+        super().__init__(Path(GIVEN), {GIVEN: sequence}, ())
+        self._frames = frames
+
+    def cine(self, sequence_id: str) -> NDArray[np.unsignedinteger[Any]]:
+        """The frames themselves."""
+        return self._frames
+
+
+def grey_frames(frames: NDArray[Any] | torch.Tensor) -> NDArray[np.uint8]:
+    """Frames of any shape and type as uint8[T, H, W].
+
+    Raises:
+        ValueError: they have another number of dimensions, colours, or values that are no numbers.
+    """
+    given = (
+        frames.detach().cpu().numpy() if isinstance(frames, torch.Tensor) else np.asarray(frames)
+    )
+    shape = given.shape
+    if given.ndim == 4 and 1 in (shape[1], shape[3]):
+        given = given.squeeze(1 if shape[1] == 1 else 3)
+    elif given.ndim == 4 and 3 in (shape[1], shape[3]):
+        channels = np.moveaxis(given, 1 if shape[1] == 3 else 3, 0)
+        if (channels != channels[0]).any():
+            raise ValueError("The frames are in colour; expected grey ones.")
+        given = channels[0]
+    if given.ndim == 2:
+        given = given[None]
+    if given.ndim != 3 or 0 in given.shape:
+        raise ValueError(
+            f"Frames of shape {shape}; expected [H, W], [T, H, W], or with one or three channels."
+        )
+    if given.dtype == np.uint8:
+        return np.ascontiguousarray(given)
+    if given.dtype.kind not in "uifb" or not np.isfinite(given).all():
+        raise ValueError(f"Frames of {given.dtype} hold values that are no finite numbers.")
+    values = given.astype(np.float64)
+    least, most = float(values.min()), float(values.max())
+    scaled = np.round(255 * (values - least) / max(most - least, 1e-9))
+    return scaled.astype(np.uint8)
+
+
+def _of_dicom(path: Path) -> NDArray[np.uint8]:
+    from preprocess.dicom.acceptance import Rejection
+    from preprocess.dicom.reader import read_cine
+
+    try:
+        cine = read_cine(path, size=0)
+    except Rejection as reason:
+        raise ValueError(f"{path} is no cine that can be read: {reason}.") from reason
+    return cine.acquisition.display.apply(cine.frames)
+
+
+def _naming_frame(frames: NDArray[np.uint8]) -> int:
+    """The frame that names the view: the quietest of the optimal ones, or the middle one."""
+    from preprocess.contrast.filling import measure_filling
+    from preprocess.contrast.phases import phase_bounds, quiet_frame
+
+    if len(frames) >= FEWEST_FRAMES and min(frames.shape[1:]) >= SMALLEST_SIDE:
+        filling = measure_filling(frames)
+        if (bounds := phase_bounds(filling, None)) is not None:
+            return quiet_frame(filling, range(bounds[1], bounds[2]))
+    return len(frames) // 2
