@@ -131,13 +131,14 @@ class Objective:
 
 
 def _run(study: Study, view: str, fold: int) -> Run:
-    folds, views = study.settings.folds, sorted({run.view for run in study.runs})
+    folds = max(len(cut) for cut in study.splits.values())
+    views = sorted({run.view for run in study.runs})
     if fold >= folds or fold < 0:
         raise ValueError(f"There is no fold {fold}: the study has folds 0 to {folds - 1}.")
     if not view and len(views) > 1:
         raise ValueError(
             f"The cohort has detectors of {', '.join(views)}, and each is searched by itself. "
-            f"Say which, such as `--view {views[0]}`."
+            f"Say which, such as `--detector-view {views[0]}`."
         )
     wanted = view or views[0]
     for run in study.runs:

@@ -88,6 +88,8 @@ def sweep(
         raise ValueError(
             "The classifier is one for all views: leave out `--detector-view`, or `--task`."
         )
+    if nested and settings.splits is not None:
+        raise ValueError("`--nested` cuts its folds itself: leave `--splits` out, or `--nested`.")
     cohort = cohort_location(cohort)
     order = Order(
         settings=settings,

@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from angioray.models.classifier import view_classifier
-from angioray.models.retinanet import RetinaNet
-from angioray.models.settings import Backbone, RetinaNetSettings
+from angioray.models.retinanet import build_detector
+from angioray.models.settings import RetinaNetSettings
 from angioray.study.matrix import Run
 from angioray.study.run_folder import RunFolder
 from angioray.study.selection import CohortIndex
@@ -116,6 +116,7 @@ def _architecture(settings: RetinaNetSettings) -> RetinaNetSettings:
     """The settings that operations depend on, so that they are counted once for all others."""
     return RetinaNetSettings(
         size=settings.size,
+        network=settings.network,
         backbone=settings.backbone,
         weights=settings.weights,
         frozen_batch_norm=settings.frozen_batch_norm,
@@ -128,11 +129,11 @@ def _architecture(settings: RetinaNetSettings) -> RetinaNetSettings:
 @lru_cache
 def _detector_flop(settings: RetinaNetSettings) -> float:
     with torch.device("meta"):
-        return _forward_flop(RetinaNet(settings, pretrained=False), settings.size)
+        return _forward_flop(build_detector(settings, pretrained=False), settings.size)
 
 
 @lru_cache
-def _view_flop(backbone: Backbone, size: int) -> float:
+def _view_flop(backbone: str, size: int) -> float:
     with torch.device("meta"):
         return _forward_flop(view_classifier(backbone, "none", 2), size)
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from angioray.models.classifier import view_classifier
-from angioray.models.retinanet import RetinaNet
-from angioray.models.settings import Backbone, RetinaNetSettings
+from angioray.models.retinanet import build_detector
+from angioray.models.settings import RetinaNetSettings
 from angioray.study.executor import JOBS
 from angioray.study.matrix import Run
 from angioray.study.selection import CohortIndex
@@ -78,11 +78,11 @@ def _moments(optimiser: OptimiserSettings) -> int:
 @lru_cache
 def _detector_bytes(settings: RetinaNetSettings) -> tuple[int, int]:
     with torch.device("meta"):
-        return _bytes(RetinaNet(settings, pretrained=False), settings.size)
+        return _bytes(build_detector(settings, pretrained=False), settings.size)
 
 
 @lru_cache
-def _view_bytes(backbone: Backbone, size: int) -> tuple[int, int]:
+def _view_bytes(backbone: str, size: int) -> tuple[int, int]:
     with torch.device("meta"):
         return _bytes(view_classifier(backbone, "none", 2), size)
 

@@ -25,6 +25,7 @@ from angioray.evaluation.matching import (
 )
 from angioray.evaluation.measures import MeanOf, Measure, Metrics, Ratio, value
 from angioray.evaluation.subgroups import subgroup_recalls
+from angioray.extensions import registered
 
 COCO_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 COCO_BOXES = 100
@@ -119,7 +120,11 @@ class Matched:
         return self.every.best(self.thresholds.max_detections)
 
     def measures(self) -> dict[str, Measure]:
-        """Every measure of a detector by name."""
+        """Every measure of a detector by name, those of installed packages included.
+
+        Such a package registers a function ``(matched) -> Measure`` under the entry point group
+        ``angioray.metrics``; the entry's name is the metric's.
+        """
         at = self.thresholds
         everything = at.name("recall", score=0, boxes=at.max_detections)
         measures: dict[str, Measure] = dict(self.at_score(at.score))
@@ -135,6 +140,8 @@ class Matched:
         whole = at.name("recall", boxes=at.max_detections)
         for name, ratio in subgroup_recalls(best, kept, self.frames.truth, self.frames.ifr).items():
             measures[f"{whole}/{name}"] = ratio
+        for name, entry in registered("metrics").items():
+            measures[name] = entry.load()(self)
         return measures
 
     def at_score(self, score: float, *, label: str | None = None) -> dict[str, Ratio]:

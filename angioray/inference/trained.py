@@ -8,10 +8,9 @@ from typing import TypeVar
 import torch
 import yaml
 from torch import nn
-from torchvision.models import ResNet
 
 from angioray.models.classifier import view_classifier
-from angioray.models.retinanet import RetinaNet
+from angioray.models.retinanet import RetinaNet, build_detector
 from angioray.study.run_folder import RunFolder
 from angioray.study.settings import StudySettings, settings_from_dict
 from angioray.training.checkpoint import load_weights
@@ -30,7 +29,7 @@ class Models:
     def __init__(self, *, keep: bool = False) -> None:
         self._kept: dict[str, nn.Module] | None = {} if keep else None
 
-    def classifier(self, folder: RunFolder, device: torch.device) -> ResNet:
+    def classifier(self, folder: RunFolder, device: torch.device) -> nn.Module:
         """The view classifier of a run, on a device."""
         return self._of(folder, device, load_classifier)
 
@@ -47,7 +46,7 @@ class Models:
         return kept[folder.name]  # type: ignore[return-value]
 
 
-def load_classifier(location: Location) -> ResNet:
+def load_classifier(location: Location) -> nn.Module:
     """The view classifier of a finished run, for judging, on the CPU.
 
     Its input is float[N, 1, S, S], normalised (``angioray.training.frames.normalise``); its output
@@ -68,7 +67,7 @@ def load_detector(location: Location) -> RetinaNet:
         ValueError: the run is not finished.
     """
     folder, settings = _finished(location)
-    return _filled(RetinaNet(settings.detector, pretrained=False), folder)
+    return _filled(build_detector(settings.detector, pretrained=False), folder)
 
 
 def _finished(location: Location) -> tuple[RunFolder, StudySettings]:

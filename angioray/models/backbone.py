@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
@@ -13,8 +15,9 @@ from torch import Tensor, nn
 from torchvision.models import ResNet, get_model, get_model_weights
 from torchvision.ops import FrozenBatchNorm2d
 
+from angioray.extensions import part
 from angioray.models.convolution import conv2d, with_fast_gradients
-from angioray.models.settings import Backbone
+from angioray.models.settings import TIMM
 
 PHANTOM_WEIGHTS = Path(__file__).parent / "weights" / "phantom.safetensors"
 """What `phantom` stands for: the demo's detector, pretrained by `make weights`."""
@@ -22,13 +25,16 @@ PHANTOM_WEIGHTS = Path(__file__).parent / "weights" / "phantom.safetensors"
 BACKBONE_PREFIX = "backbone."
 """Of the ResNet's tensors in a file that `angioray.pretrain` wrote."""
 
+STRIDES = (4, 8, 16, 32)
+"""Of the feature maps under a pyramid."""
+
 GREY_MEAN = 0.449
 GREY_STD = 0.226
 """ImageNet's mean and standard deviation over its three channels, for pixels from 0 to 1."""
 
 
 def grey_resnet(
-    name: Backbone,
+    name: str,
     weights: str,
     norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
     *,
@@ -59,6 +65,97 @@ def grey_resnet(
         _load(model, state, weights, stages)
     with_fast_gradients(model)
     return model
+
+
+class FeatureBackbone(nn.Module, ABC):
+    """A backbone other than the ResNets: one call gives the feature maps of all its stages.
+
+    A package of its own registers a function ``(weights, norm_layer) -> FeatureBackbone`` under the
+    entry point group ``angioray.backbones``. ``weights`` and ``norm_layer`` are as in
+    :func:`grey_resnet`; a file of weights is what the function makes of it.
+
+    Attributes:
+        channels: of each feature map.
+    """
+
+    channels: Sequence[int]
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Feature maps at strides 4, 8, 16 and 32 of float[B, 1, S, S]: float[B, C, S / 4, S / 4]
+        and on."""
+
+
+class TimmBackbone(FeatureBackbone):
+    """A model of timm, which must give features at strides 4, 8, 16 and 32."""
+
+    def __init__(self, name: str, weights: str, norm_layer: Callable[[int], nn.Module]) -> None:
+        """Build it for grey images: timm sums the first layer's kernels as we do.
+
+        Raises:
+            ValueError: timm is not installed, has no such model, or the weights do not fit.
+        """
+        super().__init__()
+        try:
+            import timm
+        except ImportError as problem:
+            raise ValueError(
+                f"The backbone {TIMM}{name} needs timm: pip install 'angioray[timm]'."
+            ) from problem
+        try:
+            self.model = timm.create_model(
+                name, pretrained=weights == "imagenet", in_chans=1, features_only=True
+            )
+        except (RuntimeError, OSError) as problem:
+            raise ValueError(f"timm cannot make {name}: {problem}") from problem
+        info: Any = self.model.feature_info
+        reductions = info.reduction()
+        if missing := [stride for stride in STRIDES if stride not in reductions]:
+            raise ValueError(
+                f"{name} gives features at strides {reductions}, but none at {missing[0]}; take "
+                "another model of timm."
+            )
+        self._which = [reductions.index(stride) for stride in STRIDES]
+        self.channels = [info.channels()[i] for i in self._which]
+        if weights not in ("imagenet", "none"):
+            state = read_state_dict(_path(weights))
+            try:
+                self.model.load_state_dict(state, strict=False)
+            except RuntimeError as problem:
+                raise ValueError(
+                    f"The weights in {weights} do not fit {name}: {problem}"
+                ) from problem
+        if norm_layer is FrozenBatchNorm2d:
+            freeze_norms(self.model)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Feature maps at strides 4, 8, 16 and 32."""
+        maps = self.model(images)
+        return [maps[i] for i in self._which]
+
+
+def feature_backbone(
+    name: str, weights: str, norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d
+) -> FeatureBackbone:
+    """A backbone of timm or of an installed package.
+
+    Raises:
+        ValueError: there is none of that name, or its weights cannot be had.
+    """
+    if name.startswith(TIMM):
+        return TimmBackbone(name.removeprefix(TIMM), weights, norm_layer)
+    backbone: FeatureBackbone = part("backbones", name)(weights, norm_layer)
+    return backbone
+
+
+def freeze_norms(model: nn.Module) -> None:
+    """Replace every batch norm by one that keeps its statistics, in place."""
+    for parent in list(model.modules()):
+        for name, norm in list(parent.named_children()):
+            if type(norm) is nn.BatchNorm2d:
+                frozen = FrozenBatchNorm2d(norm.num_features, norm.eps)
+                frozen.load_state_dict(norm.state_dict(), strict=False)
+                setattr(parent, name, frozen)
 
 
 class FrozenNormConv2d(nn.Conv2d):
@@ -129,7 +226,7 @@ def detector_part(weights: str) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not key.startswith(BACKBONE_PREFIX)}
 
 
-def _state_dict(name: Backbone, weights: str) -> dict[str, Tensor]:
+def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
     if weights == "imagenet":
         published = get_model_weights(name)["IMAGENET1K_V1"]
         try:

@@ -13,14 +13,19 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, batched_nms
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from angioray.extensions import part
 from angioray.models.anchors import decode, pyramid_anchors
-from angioray.models.backbone import detector_part, fold_frozen_norms, grey_resnet
+from angioray.models.backbone import (
+    FeatureBackbone,
+    detector_part,
+    feature_backbone,
+    fold_frozen_norms,
+    grey_resnet,
+)
 from angioray.models.convolution import Conv2d, with_fast_gradients
 from angioray.models.lesion_tiles import LesionTiles
 from angioray.models.losses import box_loss, classification_loss, match_anchors
-from angioray.models.settings import (
-    RetinaNetSettings,
-)
+from angioray.models.settings import RESNETS, RETINANET, RetinaNetSettings
 
 NMS_CANDIDATES = 1000
 """Best boxes of an image that enter non-maximum suppression."""
@@ -67,13 +72,21 @@ class RetinaNet(nn.Module):
         first, last = settings.levels
         # layer1 ends at level 2, layer4 at level 5; what no level needs is not built.
         stages = min(last, 5) - 1
-        resnet = resnet or grey_resnet(settings.backbone, weights, norm, stages=stages)
-        fold_frozen_norms(resnet)
-        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
-        self.stages = nn.ModuleList(
-            [resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4][:stages]
-        )
-        widths = [resnet.inplanes // 2 ** (5 - level) for level in range(first, min(last, 5) + 1)]
+        self.body: FeatureBackbone | None = None
+        if resnet is not None or settings.backbone in RESNETS:
+            resnet = resnet or grey_resnet(settings.backbone, weights, norm, stages=stages)
+            fold_frozen_norms(resnet)
+            self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
+            self.stages = nn.ModuleList(
+                [resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4][:stages]
+            )
+            channels = [resnet.inplanes // 2 ** (5 - level) for level in range(2, 6)]
+        else:
+            self.body = feature_backbone(settings.backbone, weights, norm)
+            with_fast_gradients(self.body)
+            channels = list(self.body.channels)
+        self._stages = stages
+        widths = [channels[level - 2] for level in range(first, min(last, 5) + 1)]
         self.pyramid = FeaturePyramidNetwork(
             widths,
             settings.channels,
@@ -126,6 +139,8 @@ class RetinaNet(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """What each stage of the backbone makes of images: float[B, C, S / 4, S / 4] and on."""
+        if self.body is not None:
+            return list(self.body(images))[: self._stages]
         found = []
         x = self.stem(images)
         for stage in self.stages:
@@ -206,6 +221,22 @@ class RetinaNet(nn.Module):
         scores = torch.where(survives.view(N, D) & solid, scores, -1.0)
         scores, order = scores.topk(min(self.settings.max_predictions, D))
         return Detections(boxes.gather(1, order[..., None].expand(-1, -1, 4)), scores)
+
+
+def build_detector(settings: RetinaNetSettings, *, pretrained: bool = True) -> RetinaNet:
+    """RetinaNet, or the detector of an installed package that has its methods.
+
+    Such a package registers a function ``(settings, pretrained) -> nn.Module`` under the entry
+    point group ``angioray.detectors``. What is called of it: ``loss``, ``detect``, ``lesion_tiles``
+    and, to count its operations, the module itself.
+
+    Raises:
+        ValueError: there is none of that name, or its weights cannot be had.
+    """
+    if settings.network == RETINANET:
+        return RetinaNet(settings, pretrained=pretrained)
+    detector: RetinaNet = part("detectors", settings.network)(settings, pretrained)
+    return detector
 
 
 class _Float32Conv2d(Conv2d):

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
-Backbone = Literal["resnet18", "resnet34", "resnet50"]
+from angioray.extensions import registered
+
+RESNETS = ("resnet18", "resnet34", "resnet50")
+TIMM = "timm:"
+"""Begins the name of a backbone that timm has."""
+RETINANET = "retinanet"
 
 NAMED_WEIGHTS = ("imagenet", "phantom", "none")
 """Values of a `weights` setting that are no path."""
+
+
+def unknown_backbone(name: str) -> list[str]:
+    """What is wrong with the name of a backbone, in words."""
+    if name in RESNETS or name.startswith(TIMM) or name in registered("backbones"):
+        return []
+    known = ", ".join((*RESNETS, f"{TIMM}NAME", *registered("backbones")))
+    return [f"backbone is {name!r}, expected one of {known}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +73,11 @@ class RetinaNetSettings(DetectionLossSettings):
 
     size: int = 512
     """Side of the square input in pixels, a multiple of the coarsest stride."""
-    backbone: Backbone = "resnet50"
-    """The ResNet under the pyramid."""
+    network: str = RETINANET
+    """`retinanet`, or a detector of an installed package (`angioray.detectors`)."""
+    backbone: str = "resnet50"
+    """Under the pyramid: `resnet18`, `resnet34`, `resnet50`, `timm:` and a model of timm that gives
+    features, or a backbone of an installed package (`angioray.backbones`)."""
     weights: str = "imagenet"
     """`imagenet`, `phantom`, `none`, or the path of a state dict of the backbone, or of a whole
     detector that `angioray.pretrain` wrote."""

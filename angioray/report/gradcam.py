@@ -83,6 +83,7 @@ def _explained(
     weights, and their correlation."""
     import torch
 
+    from angioray.models.classifier import last_stage
     from angioray.models.gradcam import grad_cam, map_correlations, randomised
     from angioray.training.frames import load_frames
 
@@ -95,7 +96,7 @@ def _explained(
     )
     images = store.images(store.rows_of(keys))
     maps, random = (
-        grad_cam(network, images, unit, network.get_submodule("layer4"))
+        grad_cam(network, images, unit, last_stage(network))
         for network in (model, randomised(model))
     )
     column = evidence.classes.index(name)

@@ -13,7 +13,7 @@ from torch import Tensor
 from angioray.evaluation.detection import detector_metrics, fixed_predictions
 from angioray.evaluation.fixed_boxes import best_fixed_boxes
 from angioray.evaluation.matching import Predictions
-from angioray.models.retinanet import Detections, RetinaNet
+from angioray.models.retinanet import Detections, RetinaNet, build_detector
 from angioray.study.frame_index import FrameIndex
 from angioray.study.matrix import Run
 from angioray.study.run_folder import Judgement
@@ -48,7 +48,7 @@ class DetectorJob:
         self._settings = settings
         self._index = index
         self._fold = study.fold(run)
-        network = RetinaNet(settings).to(memory_format=torch.channels_last)
+        network = build_detector(settings).to(memory_format=torch.channels_last)
         self.model: RetinaNet = network.to(device)
         self.steps = settings.steps
         self.optimiser = settings.optimiser

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from angioray.study.given_splits import given_split
 from angioray.study.selection import CohortIndex
-from angioray.study.settings import StudySettings, Task
-from angioray.study.splits import Fold, split
+from angioray.study.settings import SplitUnit, StudySettings, Task
+from angioray.study.splits import Fold, Member, split
 
 Splits = dict[str, tuple[Fold, ...]]
 """Folds by split key: ``view``, ``detector/RCA``."""
@@ -50,21 +52,17 @@ def lay_out(index: CohortIndex, settings: StudySettings) -> tuple[Splits, tuple[
     """
     splits: Splits = {}
     runs: list[Run] = []
-    folds = range(settings.folds)
     if "view" in settings.tasks:
         splits["view"] = _view_splits(index, settings)
-        sizes = settings.view.sizes
+        sizes, folds = settings.view.sizes, range(len(splits["view"]))
         runs += [_run(settings, task="view", size=s, fold=f) for s in sizes for f in folds]
     if "detector" in settings.tasks:
         detector = settings.detector
         for view in _detector_views(index):
-            splits[f"detector/{view}"] = split(
-                index.detector_members(view),
-                folds=settings.folds,
-                unit="patient",
-                seed=settings.seed,
-                what=f"the {view} detector",
-            )
+            key = f"detector/{view}"
+            what = f"the {view} detector"
+            splits[key] = _split(key, index.detector_members(view), settings, "patient", what)
+            folds = range(len(splits[key]))
             runs += [
                 _run(settings, task="detector", view=view, variant=v, size=detector.size, fold=f)
                 for v in detector.variants
@@ -82,13 +80,15 @@ def _view_splits(index: CohortIndex, settings: StudySettings) -> tuple[Fold, ...
             f"A view classifier needs at least two view classes; the cohort has {found}. "
             "Label views in sequences.csv, or leave the step out with `--tasks '[detector]'`."
         )
-    return split(
-        members,
-        folds=settings.folds,
-        unit=settings.view.split_unit,
-        seed=settings.seed,
-        what="the view classifier",
-    )
+    return _split("view", members, settings, settings.view.split_unit, "the view classifier")
+
+
+def _split(
+    key: str, members: Sequence[Member], settings: StudySettings, unit: SplitUnit, what: str
+) -> tuple[Fold, ...]:
+    if settings.splits is not None:
+        return given_split(settings.splits, key, members, unit=unit, what=what)
+    return split(members, folds=settings.folds, unit=unit, seed=settings.seed, what=what)
 
 
 def _detector_views(index: CohortIndex) -> list[str]:

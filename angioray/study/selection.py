@@ -69,7 +69,9 @@ class CohortIndex:
         """The sequences of the view classifier, balanced by class."""
         sequences = self.cohort.sequences
         return [
-            Member(sequence_id, sequences[sequence_id].patient_id, view)
+            Member(
+                sequence_id, sequences[sequence_id].patient_id, view, sequences[sequence_id].part
+            )
             for sequence_id, view in self.view_class.items()
         ]
 
@@ -81,7 +83,8 @@ class CohortIndex:
                 continue
             sequence = self.cohort.sequences[sequence_id]
             lesions = min(len(self._reference_boxes(sequence)), 2)
-            members.append(Member(sequence_id, sequence.patient_id, f"{lesions} lesions"))
+            stratum = f"{lesions} lesions"
+            members.append(Member(sequence_id, sequence.patient_id, stratum, sequence.part))
         return members
 
     def view_frames(

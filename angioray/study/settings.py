@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from angioray.models.settings import NAMED_WEIGHTS, RetinaNetSettings
+from angioray.models.settings import NAMED_WEIGHTS, RetinaNetSettings, unknown_backbone
 from angioray.training.settings import AugmentationSettings, OptimiserSettings, Precision
 
 Task = Literal["view", "detector"]
@@ -16,6 +16,9 @@ Variant = Literal["B", "BG", "NL", "BGNL"]
 """B: optimal frames with boxes. BG: and frames without contrast. NL: and healthy sequences."""
 
 SplitUnit = Literal["sequence", "patient"]
+
+PUBLISHED = ("published", "published-test")
+"""Values of `splits` that are no path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +29,10 @@ class ViewTraining:
     """Sides of the square inputs that are compared, in pixels."""
     split_unit: SplitUnit = "sequence"
     """What stays on one side of a fold: `sequence` as in the paper, or `patient`."""
-    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
-    """The network."""
+    backbone: str = "resnet50"
+    """The network: `resnet18`, `resnet34`, `resnet50`, `timm:` and a model of timm that gives
+    features, or a backbone of an installed package. Other than of a ResNet, the last layer alone
+    trains at first."""
     weights: str = "imagenet"
     """`imagenet`, `none`, or the path of a state dict."""
     epochs: int = 30
@@ -53,6 +58,7 @@ class ViewTraining:
 
     def __post_init__(self) -> None:
         problems = _too_small(self, epochs=1, batch_size=1, frozen_epochs=0, plateau_patience=0)
+        problems += unknown_backbone(self.backbone)
         if not self.sizes or min(self.sizes) < 32:
             problems.append(f"sizes is {list(self.sizes)}, expected sides of 32 or more")
         if self.frames_per_sequence is not None:
@@ -79,6 +85,7 @@ class DetectorTraining(RetinaNetSettings):
 
     def __post_init__(self) -> None:
         problems = _too_small(self, steps=1, batch_size=1, size=32, channels=1)
+        problems += unknown_backbone(self.backbone)
         if not self.variants:
             problems.append("variants is empty, expected at least one")
         _refuse("the detectors", problems)
@@ -92,6 +99,10 @@ class StudySettings:
     """Of splits, initial weights, sampling and augmentation."""
     folds: int = 5
     """Folds of the cross-validation."""
+    splits: str | None = None
+    """Folds that are given, not cut: a JSON file; `published`, where a public set's train part
+    trains and its val part validates; or `published-test`, where both train and its test part
+    validates. `folds` counts for nothing then."""
     tasks: tuple[Task, ...] = ("view", "detector")
     """Which steps of the paper to run."""
     view_classes: dict[str, str] = field(
@@ -129,17 +140,20 @@ def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
     return StudySettings(**parsed)
 
 
-def with_absolute_weights(settings: StudySettings) -> StudySettings:
+def with_absolute_paths(settings: StudySettings) -> StudySettings:
     """Ray's workers have a working directory of their own; a relative path would not be found."""
     return replace(
         settings,
-        view=replace(settings.view, weights=_absolute(settings.view.weights)),
-        detector=replace(settings.detector, weights=_absolute(settings.detector.weights)),
+        splits=_absolute(settings.splits, PUBLISHED) if settings.splits else None,
+        view=replace(settings.view, weights=_absolute(settings.view.weights, NAMED_WEIGHTS)),
+        detector=replace(
+            settings.detector, weights=_absolute(settings.detector.weights, NAMED_WEIGHTS)
+        ),
     )
 
 
-def _absolute(weights: str) -> str:
-    return weights if weights in NAMED_WEIGHTS else str(Path(weights).absolute())
+def _absolute(path: str, names: Collection[str]) -> str:
+    return path if path in names else str(Path(path).absolute())
 
 
 def _too_small(settings: object, **least: int) -> list[str]:

@@ -18,6 +18,8 @@ class Member:
     sequence_id: str
     patient_id: str
     stratum: str
+    part: str | None = None
+    """Of the data set as it was published: train, val or test."""
 
 
 @dataclass(frozen=True)

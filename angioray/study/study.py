@@ -7,12 +7,12 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from angioray.models.backbone import grey_resnet
-from angioray.models.retinanet import RetinaNet
+from angioray.models.classifier import view_classifier
+from angioray.models.retinanet import build_detector
 from angioray.study.differences import describe_difference, differences
 from angioray.study.matrix import Run, Splits, lay_out
 from angioray.study.selection import CohortIndex
-from angioray.study.settings import StudySettings, settings_from_dict, with_absolute_weights
+from angioray.study.settings import StudySettings, settings_from_dict, with_absolute_paths
 from angioray.study.splits import Fold, splits_digest
 from preprocess.cohort import Cohort, count_phantoms
 from preprocess.storage import Location, Storage, absolute, open_storage
@@ -65,7 +65,7 @@ class Study:
         Raises:
             ValueError: the cohort is too small for the folds, or gives a task nothing to do.
         """
-        settings = with_absolute_weights(settings)
+        settings = with_absolute_paths(settings)
         splits, runs = lay_out(CohortIndex.of(cohort, settings.view_classes), settings)
         location = absolute(cohort.copy.location)
         return cls(open_storage(runs_folder), location, settings, splits, runs)
@@ -85,8 +85,10 @@ class Study:
             kept = read_study(self.folder)
             # The same cohort may lie elsewhere today; its digest says that it is the same.
             kept["cohort"]["folder"] = document["cohort"]["folder"]
-            # A study that was begun before phantoms were counted goes on all the same.
+            # A study that was begun before phantoms were counted, or before a setting was there,
+            # goes on all the same.
             kept["cohort"].setdefault("phantoms", document["cohort"]["phantoms"])
+            kept["settings"] = _plain(asdict(settings_from_dict(kept["settings"])))
             if different := differences(kept, document):
                 words = "; ".join(describe_difference(*difference) for difference in different[:5])
                 raise ValueError(
@@ -105,9 +107,9 @@ class Study:
         """
         view, detector = self.settings.view, self.settings.detector
         if "view" in self.settings.tasks:
-            grey_resnet(view.backbone, view.weights)
+            view_classifier(view.backbone, view.weights, classes=2)
         if "detector" in self.settings.tasks:
-            RetinaNet(detector)
+            build_detector(detector)
 
     @classmethod
     def open(cls, location: Location) -> Study:
@@ -154,8 +156,13 @@ class Study:
             },
             "runs": [{**asdict(run), "name": run.name} for run in self.runs],
         }
-        plain: dict[str, Any] = json.loads(json.dumps(document))
-        return plain
+        return _plain(document)
+
+
+def _plain(document: dict[str, Any]) -> dict[str, Any]:
+    """The same as JSON gives it back."""
+    plain: dict[str, Any] = json.loads(json.dumps(document))
+    return plain
 
 
 def read_study(folder: Storage) -> dict[str, Any]:

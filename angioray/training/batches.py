@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from angioray.extensions import part
 from angioray.training.augmentation import Movement, Tone, draw_changes, move_images
 from angioray.training.frames import FrameKey, FrameStore, sent
-from angioray.training.sampler import batch_positions
+from angioray.training.sampler import batch_positions, step_generator
 from angioray.training.settings import AugmentationSettings
 
 ROUNDED_TO = 16
@@ -73,6 +74,9 @@ class Batches:
                 sent(movement.scale[:, mine], device), sent(movement.shift[:, mine], device)
             )
             images = move_images(images, movement)
+        for name in self.augmentation.extra:
+            generator = step_generator(seed=self.seed, step=step)
+            images = part("augmentations", name)(images, generator)
         return Batch(images, sent(torch.from_numpy(positions), device), movement)
 
     def keys_of(self, step: int) -> list[FrameKey]:

@@ -28,6 +28,8 @@ class AugmentationSettings:
     """Greatest shift along each axis, as a share of the frame's side, 0 to 1."""
     flip: float = 0.0
     """Probability of mirroring left and right, 0 to 1."""
+    extra: tuple[str, ...] = ()
+    """Changes of grey levels that installed packages bring (`angioray.augmentations`)."""
 
     @property
     def moves(self) -> bool:

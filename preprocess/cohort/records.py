@@ -1,4 +1,4 @@
-"""A cine, a box and what can be said of them: the words of the cohort."""
+"""The records of a cohort: a sequence, a box, and the values that their fields may have."""
 
 from __future__ import annotations
 
@@ -71,6 +71,9 @@ class Sequence:
     quality_control_image: bool = False
     """Whether it shows a phantom, by DICOM's (0028,0300). A cohort that was written before this was
     read does not have it, and says False."""
+
+    part: str | None = None
+    """Of a public data set as it was published: train, val or test."""
 
     def phase(self, frame_index: int) -> Phase | None:
         """The interval that a frame lies in, or None where the bounds are unknown."""

@@ -79,6 +79,7 @@ def _stills(folder: Path, mismatches: list[Mismatch]) -> Iterator[ImageCine]:
             sequence_id=name,
             patient_id=name,
             view=view,
+            part=split,
             frames=(Frame(path=folder / "images" / file_name, regions=regions),),
         )
 

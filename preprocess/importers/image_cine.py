@@ -47,6 +47,8 @@ class ImageCine:
     frames: tuple[Frame, ...]
     view: str | None = None
     no_lesion: bool = False
+    part: str | None = None
+    """Of the set as it was published: train, val or test."""
     stored_sha256: tuple[str, ...] = ()
     """The files that an earlier run stored, where it came far enough to say so."""
 
@@ -173,6 +175,7 @@ def _described(
         patient_id=cine.patient_id,
         view=cine.view,
         no_lesion=cine.no_lesion,
+        part=cine.part,
         # What comes before may hold some contrast already: nobody said that it holds none.
         introducing_start=0 if optimal else None,
         optimal_start=optimal[0] if optimal else None,

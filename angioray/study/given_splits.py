@@ -1,0 +1,84 @@
+"""Folds that are given instead of cut: by a file, or by the parts of a public data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from angioray.study.settings import PUBLISHED, SplitUnit
+from angioray.study.splits import Fold, Member
+
+PARTS = {"published": (("train",), "val"), "published-test": (("train", "val"), "test")}
+"""The parts that train, and the one that validates."""
+
+
+def given_split(
+    splits: str, key: str, members: Sequence[Member], *, unit: SplitUnit, what: str
+) -> tuple[Fold, ...]:
+    """The folds of one split that a study was given.
+
+    A file holds a list of folds, ``{"train": [...], "validation": [...]}`` with ids of sequences or
+    of patients; or such a list for each split key (``view``, ``detector/RCA``), as the ``splits``
+    of a ``study.json`` have it. Sequences that no fold names are left out.
+
+    Args:
+        splits: the setting.
+        key: of the split.
+        members: the sequences that may be in it.
+        unit: what must not lie on both sides of a fold.
+        what: names the split in errors.
+
+    Raises:
+        ValueError: the file cannot be read, names what is not there, leaves a side empty, or has
+            a sequence or a patient on both sides.
+    """
+    if splits in PUBLISHED:
+        trains, validates = PARTS[splits]
+        sides = [[m for m in members if m.part in parts] for parts in (trains, (validates,))]
+        folds = [tuple(sides)]
+    else:
+        folds = [
+            (_named(fold, "train", members, splits), _named(fold, "validation", members, splits))
+            for fold in _folds(Path(splits), key)
+        ]
+    for number, (train, validation) in enumerate(folds):
+        where = f"Fold {number} of {what}, as {splits} gives it,"
+        if not train or not validation:
+            side = "validate" if train else "train"
+            raise ValueError(f"{where} has no sequence to {side} on.")
+        of = {"sequence": "sequence_id", "patient": "patient_id"}[unit]
+        names = [{getattr(member, of) for member in side} for side in (train, validation)]
+        if both := sorted(names[0] & names[1]):
+            raise ValueError(f"{where} has {unit} {both[0]} on both sides.")
+    return tuple(
+        Fold(*(tuple(sorted(member.sequence_id for member in side)) for side in fold))
+        for fold in folds
+    )
+
+
+def _folds(path: Path, key: str) -> list[dict[str, Any]]:
+    expected = (
+        'Expected a list of {"train": [...], "validation": [...]}, or such a list for each of view '
+        "and detector/VIEW."
+    )
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except OSError as problem:
+        raise ValueError(f"{path} cannot be read ({problem.strerror}). {expected}") from problem
+    except ValueError as problem:
+        raise ValueError(f"{path} is no JSON ({problem}). {expected}") from problem
+    if isinstance(document, dict):
+        document = document.get("splits", document).get(key)
+    if isinstance(document, dict):
+        document = document.get("folds")
+    if not isinstance(document, list) or not all(isinstance(fold, dict) for fold in document):
+        raise ValueError(f"{path} has no folds for {key}. {expected}")
+    return document
+
+
+def _named(fold: dict[str, Any], side: str, members: Sequence[Member], path: str) -> list[Member]:
+    """The members that one side of a fold names, by sequence or by patient."""
+    names = set(fold.get(side, ()))
+    return [m for m in members if m.sequence_id in names or m.patient_id in names]
