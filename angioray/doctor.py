@@ -21,7 +21,7 @@ FREE_DISK_GIB = 20
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One line of the examination: what was looked at, what was found, what to do about it."""
 
     what: str
@@ -43,20 +43,20 @@ def doctor(address: str | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    findings = [*_machine(), *_packages(), *_decoders(), *_token()]
+    checks = [*_machine(), *_packages(), *_decoders(), *_token()]
     if address:
-        findings += _cluster(address)
+        checks += _cluster(address)
     table = Table("", "what", "found", "advice")
-    for finding in findings:
+    for finding in checks:
         mark = "[yellow]![/yellow]" if finding.advice else "[green]✓[/green]"
         table.add_row(mark, finding.what, finding.found, finding.advice)
     Console().print(table)
-    lacking = sum(bool(finding.advice) for finding in findings)
-    print(f"{lacking} of {len(findings)} findings ask for something.")
+    lacking = sum(bool(finding.advice) for finding in checks)
+    print(f"{lacking} of {len(checks)} checks ask for something.")
     print("Next: make demo, or python -m preprocess ingest --help")
 
 
-def _machine() -> list[Finding]:
+def _machine() -> list[Check]:
     import torch
 
     from angioray.training.precision import able_here
@@ -67,16 +67,16 @@ def _machine() -> list[Finding]:
     able = sorted(able_here())
     slow = "" if gpus else "enough for the demo; the published study wants a GPU"
     return [
-        Finding("Python", platform.python_version()),
-        Finding("CPU", f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"),
-        Finding("memory", f"{memory:.0f} GiB"),
-        Finding("GPU", ", ".join(gpus) or "none", slow),
-        Finding(
+        Check("Python", platform.python_version()),
+        Check("CPU", f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"),
+        Check("memory", f"{memory:.0f} GiB"),
+        Check("GPU", ", ".join(gpus) or "none", slow),
+        Check(
             "bfloat16",
             f"computed in by {' and '.join(able)}" if able else "not computed in",
             "" if able else "training is in float32; `make demo FOLDS=0` trains one fold of five",
         ),
-        Finding(
+        Check(
             "free disk here",
             f"{free:.0f} GiB",
             "" if free > FREE_DISK_GIB else f"a study wants {FREE_DISK_GIB} GiB or more",
@@ -84,48 +84,48 @@ def _machine() -> list[Finding]:
     ]
 
 
-def _packages() -> list[Finding]:
-    findings = []
+def _packages() -> list[Check]:
+    checks = []
     for name in PACKAGES:
         try:
-            findings.append(Finding(name, importlib.metadata.version(name)))
+            checks.append(Check(name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
-            findings.append(Finding(name, "not installed", "run `make setup`"))
-    return findings
+            checks.append(Check(name, "not installed", "run `make setup`"))
+    return checks
 
 
-def _decoders() -> list[Finding]:
+def _decoders() -> list[Check]:
     """Who decodes each transfer syntax of XA images, in the order of how usual it is."""
     from pydicom.uid import UID
 
     from preprocess.dicom.decoders import COMPRESSED, NATIVE, decoder_name
 
-    findings = []
+    checks = []
     for syntax in (*COMPRESSED, *NATIVE):
         name = decoder_name(syntax)
         slow = "install imagecodecs, which is faster" if name.startswith("pydicom") else ""
         advice = slow if name else "install imagecodecs"
         what = f"{UID(syntax).keyword} {syntax}"
-        findings.append(Finding(what, name or "no decoder", advice))
-    return findings
+        checks.append(Check(what, name or "no decoder", advice))
+    return checks
 
 
-def _token() -> list[Finding]:
+def _token() -> list[Check]:
     path = TOKEN.expanduser()
     if not path.is_file():
-        return [Finding("Ray token", "none yet; a local cluster makes one")]
+        return [Check("Ray token", "none yet; a local cluster makes one")]
     shared = path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
     advice = f"others can read it: chmod 600 {TOKEN}" if shared else ""
-    return [Finding("Ray token", str(TOKEN), advice)]
+    return [Check("Ray token", str(TOKEN), advice)]
 
 
-def _cluster(address: str) -> list[Finding]:
+def _cluster(address: str) -> list[Check]:
     from preprocess.console.cluster import start_ray
 
     resources = start_ray(address)
     nodes = sum(key.startswith("node:") and key != "node:__internal_head__" for key in resources)
     cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
-    return [Finding("Ray cluster", f"{nodes} nodes, {cpus:g} CPU cores, {gpus:g} GPUs")]
+    return [Check("Ray cluster", f"{nodes} nodes, {cpus:g} CPU cores, {gpus:g} GPUs")]
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from measuring import best_device, machine
-from measuring.jobs import TensorJob, store_of
+from measuring.jobs import TensorTask, store_of
 from measuring.stock import StockClassifier, detector_step, images, loader, retinanet
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -240,9 +240,9 @@ def our_job(
     train: Part,
     schedule: Schedule,
     losses: Callable[[Tensor, Tensor], dict[str, Tensor]],
-) -> TensorJob:
+) -> TensorTask:
     """Our training of a part."""
-    return TensorJob(
+    return TensorTask(
         model,
         store_of(train.pixels, schedule.device),
         train.targets,
@@ -254,7 +254,7 @@ def our_job(
     )
 
 
-def run_ours(job: TensorJob, schedule: Schedule) -> float:
+def run_ours(job: TensorTask, schedule: Schedule) -> float:
     """Train to the last step; the seconds."""
     job.model.train()
     stepper = TrainingStep(job, World(schedule.device), dtype_here("auto", schedule.device))

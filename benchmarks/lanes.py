@@ -127,9 +127,9 @@ def carry_out(study: Any, cohort: Any, runs: Any, count: int) -> None:
     from angioray.cluster.flops import Rates
     from angioray.cluster.lanes import run_lanes
     from angioray.cluster.plan import LaneGroup, Plan
-    from angioray.cluster.queue import Entry
+    from angioray.cluster.queue import QueuedRun
 
-    entries = tuple(Entry(run.name, run.frames_key, 10.0) for run in runs)
+    entries = tuple(QueuedRun(run.name, run.frames_key, 10.0) for run in runs)
     plan = Plan((LaneGroup(count, 1, 1.0, 0.0),), entries, Rates({}, 1.0, "none"), 0.0, 0, 0, ())
     ended = run_lanes(study, plan, cohort.digest, lambda _: None, stuck_after_s=3600)
     assert len(ended.finished) == len(runs), ended.failed

@@ -17,7 +17,7 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from angioray.cluster.queue import Entry, RunQueue
+from angioray.cluster.queue import QueuedRun, RunQueue
 from angioray.cluster.schedule import (
     LANE_START_S,
     Piece,
@@ -103,7 +103,7 @@ def _queue(pieces: Sequence[Piece], schedule: Schedule) -> tuple[RunQueue, dict[
         for name, piece in by_name.items()
     }
     entries = [
-        Entry(name, name.rpartition("-")[0], by_name[name].seconds, name in wide)
+        QueuedRun(name, name.rpartition("-")[0], by_name[name].seconds, name in wide)
         for name in (*schedule.narrow, *schedule.wide)
     ]
     return RunQueue(entries), seconds

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.multiprocessing as processes
 from measuring import Row, best_device, show, write
-from measuring.jobs import TensorJob, store_of
+from measuring.jobs import TensorTask, store_of
 
 from angioray.models.classifier import set_stage, view_classifier, view_loss
 from angioray.training.precision import dtype_here
@@ -78,7 +78,7 @@ def train(number: int, threads: int, seconds: float, ready: Any, answers: Any) -
     pixels = torch.randint(0, 256, (FRAMES, 1, SIZE, SIZE), generator=generator, dtype=torch.uint8)
     model = view_classifier("resnet50", "none", 2).to(memory_format=torch.channels_last).to(device)
     set_stage(model, frozen=False)
-    job = TensorJob(
+    job = TensorTask(
         model,
         store_of(pixels, device),
         torch.arange(FRAMES) % 2,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from measuring import Row, Step, best_device, show, side_by_side, write
-from measuring.jobs import TensorJob, store_of
+from measuring.jobs import TensorTask, store_of
 from measuring.stock import StockClassifier, detector_step, loader, retinanet
 from torch import Tensor
 
@@ -70,7 +70,7 @@ def detector_row(batch: int, frozen: bool, compiled: bool, turn: dict[str, objec
         settings = replace(settings, weights="none")
     rule = OptimiserSettings(learning_rate=1e-4)
     model = RetinaNet(settings, pretrained=False).to(memory_format=torch.channels_last).to(device)
-    job = TensorJob(
+    job = TensorTask(
         model,
         store_of(pixels, device),
         boxes,
@@ -102,7 +102,7 @@ def classifier_row(batch: int, frozen: bool, compiled: bool, turn: dict[str, obj
     labels = torch.arange(FRAMES) % 2
     model = view_classifier("resnet50", "none", 2).to(memory_format=torch.channels_last).to(device)
     rule = OptimiserSettings(name="adam", learning_rate=1e-5, weight_decay=0.0)
-    job = TensorJob(
+    job = TensorTask(
         model,
         store_of(pixels, device),
         labels,
@@ -163,7 +163,7 @@ def frames(size: int) -> tuple[Tensor, Tensor]:
     return pixels, torch.cat([corner, corner + side], dim=2)
 
 
-def our_step(job: TensorJob, device: torch.device, compiled: bool) -> Step:
+def our_step(job: TensorTask, device: torch.device, compiled: bool) -> Step:
     """The training loop's step, one after the other."""
     stepper = TrainingStep(job, World(device), dtype_here("auto", device), compiled=compiled)
     number = itertools.count()

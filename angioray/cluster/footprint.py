@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from angioray.models.classifier import view_classifier
 from angioray.models.retinanet import build_detector
 from angioray.models.settings import RetinaNetSettings
-from angioray.study.executor import JOBS
+from angioray.study.executor import TASKS
 from angioray.study.matrix import Run
 from angioray.study.selection import CohortIndex
 from angioray.study.study import Study
@@ -64,7 +64,7 @@ class Footprint:
         saved = saved * dtype.itemsize // torch.float32.itemsize
         moments = _moments(job.optimiser) * weights
         return cls(
-            frames=len(set(JOBS[run.task].frames(study, index, run))) * run.size * run.size,
+            frames=len(set(TASKS[run.task].frames(study, index, run))) * run.size * run.size,
             training=2 * weights + moments + job.batch_size * saved,
             kept=weights,
             peak=2 * (weights + moments),

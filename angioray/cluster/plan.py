@@ -21,7 +21,7 @@ from angioray.cluster.flops import Rates, lane_rates, run_flop, run_steps
 from angioray.cluster.footprint import Footprint
 from angioray.cluster.lane_settings import LaneSettings
 from angioray.cluster.nodes import Node
-from angioray.cluster.queue import Entry
+from angioray.cluster.queue import QueuedRun
 from angioray.cluster.schedule import Piece, Schedule, best_schedule
 from angioray.study.matrix import Run
 from angioray.study.selection import CohortIndex
@@ -62,7 +62,7 @@ class Plan:
     """
 
     groups: tuple[LaneGroup, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[QueuedRun, ...]
     rates: Rates
     makespan_s: float
     disk_bytes: int
@@ -162,12 +162,14 @@ def _groups(
     return tuple(groups)
 
 
-def _entries(todo: Sequence[Run], pieces: Sequence[Piece], schedule: Schedule) -> tuple[Entry, ...]:
+def _entries(
+    todo: Sequence[Run], pieces: Sequence[Piece], schedule: Schedule
+) -> tuple[QueuedRun, ...]:
     frames = {run.name: run.frames_key for run in todo}
     seconds = {piece.name: piece.seconds for piece in pieces}
     wide = set(schedule.wide)
     return tuple(
-        Entry(name, frames[name], seconds[name], name in wide)
+        QueuedRun(name, frames[name], seconds[name], name in wide)
         for name in (*schedule.narrow, *schedule.wide)
     )
 

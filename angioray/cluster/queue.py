@@ -16,7 +16,7 @@ MUCH_SHORTER = 0.9
 
 
 @dataclass(frozen=True)
-class Entry:
+class QueuedRun:
     """A run as the queue sees it.
 
     Attributes:
@@ -99,7 +99,7 @@ class RunQueue:
     otherwise those whose frames no other lane works on.
     """
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[QueuedRun]) -> None:
         """``entries`` in the order they should start."""
         self._entries = {entry.name: entry for entry in entries}
         self._waiting = list(self._entries)

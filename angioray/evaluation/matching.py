@@ -18,8 +18,11 @@ BoolArray = NDArray[np.bool_]
 Truth = Mapping[int, FloatArray]
 """Boxes of each frame that has any: image id to float[G, 4], xyxy in stored-frame pixels."""
 
-Predictions = Mapping[int, tuple[FloatArray, FloatArray]]
-"""Image id to boxes (float[P, 4], xyxy in stored-frame pixels) and scores (float[P])."""
+Detections = tuple[FloatArray, FloatArray]
+"""Boxes of a frame (float[D, 4], xyxy in stored-frame pixels) and their scores (float[D])."""
+
+Predictions = Mapping[int, Detections]
+"""Detections by image id."""
 
 _Rows = list[tuple[int, list[float], dict[str, float]]]
 """Boxes as image id, xywh, and what else the object of a box holds."""

@@ -1,4 +1,4 @@
-"""Several opinions about a frame made one: test-time flips, and weighted fusion of boxes."""
+"""Several answers about a frame made one: test-time flips, and weighted fusion of boxes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from angioray.evaluation.matching import FloatArray, box_iou
+from angioray.evaluation.matching import Detections, FloatArray, box_iou
 from angioray.inference.settings import Flip
-
-Opinion = tuple[FloatArray, FloatArray]
-"""Boxes (float[D, 4], xyxy) and scores (float[D]) of one member."""
 
 
 def flipped_images(images: Tensor, flip: Flip) -> Tensor:
@@ -27,22 +24,22 @@ def flipped_boxes(boxes_xyxy: FloatArray, flip: Flip, size: float) -> FloatArray
     return mirrored
 
 
-def fuse(opinions: Sequence[Opinion], *, iou: float, most: int) -> Opinion:
+def fuse(answers: Sequence[Detections], *, iou: float, most: int) -> Detections:
     """Weighted box fusion (Solovyev et al. 2021, doi:10.1016/j.imavis.2021.104117).
 
     Boxes go, in falling order of score, to the fused box that they overlap most, if by more than
     ``iou``, and become the score-weighted mean of it; a fused box's score is the mean of its
-    members', times the share of opinions that found it: one opinion in five counts a fifth.
+    members', times the share of answers that found it: one in five counts a fifth.
 
     Args:
-        opinions: what each member says of one frame; one alone is returned as it is.
+        answers: what each member says of one frame; one alone is returned as it is.
         iou: 0 to 1.
         most: fused boxes that are kept, best first.
     """
-    if len(opinions) == 1:
-        return opinions[0][0][:most], opinions[0][1][:most]
-    boxes = np.concatenate([np.empty((0, 4)), *(boxes for boxes, _ in opinions)])
-    scores = np.concatenate([np.empty(0), *(scores for _, scores in opinions)])
+    if len(answers) == 1:
+        return answers[0][0][:most], answers[0][1][:most]
+    boxes = np.concatenate([np.empty((0, 4)), *(boxes for boxes, _ in answers)])
+    scores = np.concatenate([np.empty(0), *(scores for _, scores in answers)])
     fused = np.empty((0, 4))
     members: list[list[int]] = []
     for i in np.argsort(-scores, kind="stable").tolist():
@@ -55,7 +52,7 @@ def fuse(opinions: Sequence[Opinion], *, iou: float, most: int) -> Opinion:
         else:
             members.append([i])
             fused = np.vstack([fused, boxes[i]])
-    share = [min(len(of), len(opinions)) / len(opinions) for of in members]
+    share = [min(len(of), len(answers)) / len(answers) for of in members]
     means = [float(scores[of].mean()) for of in members]
     final = np.array(share) * np.array(means) if members else np.empty(0)
     order = np.argsort(-final, kind="stable")[:most]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from angioray.evaluation.end_to_end import EndToEnd
-from angioray.inference.ensemble import Opinion
+from angioray.evaluation.matching import Detections
 from angioray.inference.settings import PredictSettings
 from angioray.inference.two_step import NamedView, TwoStep, frames_to_name
 from angioray.study.detector_task import coco_results
@@ -31,7 +31,7 @@ class Prediction:
     view_size: int | None
     views: dict[str, NamedView]
     """Empty where the study names no views."""
-    found: dict[FrameKey, Opinion]
+    found: dict[FrameKey, Detections]
     judged: EndToEnd | None
     """Where readers named the view and drew boxes."""
 
@@ -78,7 +78,9 @@ def write_predictions(
     """
     cohort = system.cohort
     out.mkdir(parents=True, exist_ok=True)
-    found = {cohort.image_id(*key): opinion for key, opinion in sorted(prediction.found.items())}
+    found = {
+        cohort.image_id(*key): detections for key, detections in sorted(prediction.found.items())
+    }
     write_json(out / "predictions.json", coco_results(found))
     write_json(out / "evaluated_images.json", list(found))
     write_json(out / "views.json", {s: asdict(named) for s, named in prediction.views.items()})
@@ -95,7 +97,7 @@ def write_predictions(
     if (judged := prediction.judged) is not None:
         write_json(out / "metrics.json", _metrics(prediction, judged, settings))
         names.append("metrics.json")
-        yield from _in_words(judged)
+        yield from _describe(judged)
     yield f"Wrote {out} ({', '.join(names)})."
     yield f"The boxes are COCO results of the images in {cohort.folder / 'annotations.json'}."
 
@@ -119,7 +121,7 @@ def _judged(
     system: TwoStep,
     index: CohortIndex,
     views: dict[str, NamedView],
-    found: dict[FrameKey, Opinion],
+    found: dict[FrameKey, Detections],
     variant: str,
 ) -> EndToEnd | None:
     """The reference frames of sequences with lesions and a known view; None without any."""
@@ -146,20 +148,20 @@ def _table(prediction: Prediction, score: float) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    by_sequence: dict[str, list[Opinion]] = {}
-    for (sequence, _), opinion in prediction.found.items():
-        by_sequence.setdefault(sequence, []).append(opinion)
-    for sequence, opinions in by_sequence.items():
+    by_sequence: dict[str, list[Detections]] = {}
+    for (sequence, _), detections in prediction.found.items():
+        by_sequence.setdefault(sequence, []).append(detections)
+    for sequence, answers in by_sequence.items():
         named = prediction.views.get(sequence)
-        best = max((float(scores[0]) for _, scores in opinions if len(scores)), default=None)
+        best = max((float(scores[0]) for _, scores in answers if len(scores)), default=None)
         writer.writerow(
             [
                 sequence,
                 named.view if named else "",
                 f"{named.probabilities[named.view]:.3f}" if named else "",
                 named.models if named else "",
-                len(opinions),
-                sum(int((scores > score).sum()) for _, scores in opinions),
+                len(answers),
+                sum(int((scores > score).sum()) for _, scores in answers),
                 "" if best is None else f"{best:.3f}",
             ]
         )
@@ -178,7 +180,7 @@ def _metrics(prediction: Prediction, judged: EndToEnd, settings: PredictSettings
     }
 
 
-def _in_words(judged: EndToEnd) -> Iterator[str]:
+def _describe(judged: EndToEnd) -> Iterator[str]:
     yield (
         f"Judged on the reference frames of {judged.sequences} sequences of {judged.patients} "
         f"patients; {judged.wrong_views} views were named wrongly."

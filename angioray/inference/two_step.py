@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from angioray.inference.ensemble import Opinion, flipped_boxes, flipped_images, fuse
+from angioray.evaluation.matching import Detections
+from angioray.inference.ensemble import flipped_boxes, flipped_images, fuse
 from angioray.inference.settings import EnsembleSettings, Flip
 from angioray.inference.trained import Models
 from angioray.study.detector_task import detect_frames
@@ -71,7 +72,7 @@ class TwoStep:
 
     def detect(
         self, keys: Iterable[FrameKey], views: Mapping[str, str], variant: str
-    ) -> dict[FrameKey, Opinion]:
+    ) -> dict[FrameKey, Detections]:
         """Step 2: boxes on frames, by the detectors of the view that each sequence is taken for.
 
         Frames of a view that has no detector get no boxes; those that no finished model may judge
@@ -84,7 +85,7 @@ class TwoStep:
         detectors = {run.view for run in self.study.runs if run.task == "detector"}
         for key in keys:
             by_view[ALL_VIEWS if ALL_VIEWS in detectors else views[key[0]]].append(key)
-        found: dict[FrameKey, Opinion] = {}
+        found: dict[FrameKey, Detections] = {}
         for view, of_view in by_view.items():
             if view in detectors:
                 found |= self._detect(of_view, view, variant)
@@ -92,12 +93,12 @@ class TwoStep:
                 found |= {key: (np.empty((0, 4)), np.empty(0)) for key in of_view}
         return found
 
-    def _detect(self, keys: list[FrameKey], view: str, variant: str) -> dict[FrameKey, Opinion]:
+    def _detect(self, keys: list[FrameKey], view: str, variant: str) -> dict[FrameKey, Detections]:
         runs = [r for r in self.study.runs if r.view == view and r.variant == variant]
         of_sequence: dict[str, list[FrameKey]] = defaultdict(list)
         for key in keys:
             of_sequence[key[0]].append(key)
-        opinions: dict[FrameKey, list[Opinion]] = defaultdict(list)
+        answers: dict[FrameKey, list[Detections]] = defaultdict(list)
         label = f"{view} detector, variant {variant}"
         shared = self._share_out(runs, f"detector/{view}", of_sequence, label)
         for run, sequences in self._tracked(shared, f"Looking, {view}"):
@@ -106,12 +107,12 @@ class TwoStep:
                 store = self._load(piece, run.size)
                 for flip in (None, *self.ensemble.flips):
                     looked_at = store if flip is None else _flipped(store, flip)
-                    answers = detect_frames(model, looked_at, piece, self._precision)
-                    for key, answer in answers.items():
-                        opinions[key].append(self._unflipped(key, answer, flip))
+                    found = detect_frames(model, looked_at, piece, self._precision)
+                    for key, answer in found.items():
+                        answers[key].append(self._unflipped(key, answer, flip))
         most = self.study.settings.detector.max_predictions
         iou = self.ensemble.fusion_iou
-        return {key: fuse(said, iou=iou, most=most) for key, said in opinions.items()}
+        return {key: fuse(said, iou=iou, most=most) for key, said in answers.items()}
 
     @property
     def _precision(self) -> torch.dtype:
@@ -122,7 +123,7 @@ class TwoStep:
     ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         return view_probabilities(model, store, keys, self._precision)
 
-    def _unflipped(self, key: FrameKey, answer: Opinion, flip: Flip | None) -> Opinion:
+    def _unflipped(self, key: FrameKey, answer: Detections, flip: Flip | None) -> Detections:
         boxes, scores = answer
         if flip is None:
             return boxes, scores

@@ -32,7 +32,7 @@ NMS_CANDIDATES = 1000
 
 
 @dataclass(frozen=True)
-class Detections:
+class DetectionBatch:
     """Boxes of many frames, best first, padded to the same number.
 
     Attributes:
@@ -195,12 +195,12 @@ class RetinaNet(nn.Module):
         }
 
     @torch.no_grad()
-    def detect(self, images: Tensor) -> Detections:
+    def detect(self, images: Tensor) -> DetectionBatch:
         """The best boxes of each image after non-maximum suppression, whatever their score."""
         return self.best_boxes(*self(images))
 
     @torch.no_grad()
-    def best_boxes(self, logits: Tensor, offsets: Tensor) -> Detections:
+    def best_boxes(self, logits: Tensor, offsets: Tensor) -> DetectionBatch:
         """The same of what the network answered: float[B, A] and float[B, A, 4]."""
         scores, best = logits.float().sigmoid().topk(min(NMS_CANDIDATES, logits.shape[1]))
         index = best[..., None].expand(-1, -1, 4)
@@ -208,7 +208,7 @@ class RetinaNet(nn.Module):
         boxes = boxes.clamp(0, self.settings.size)
         return self._suppress(boxes, scores)
 
-    def _suppress(self, boxes: Tensor, scores: Tensor) -> Detections:
+    def _suppress(self, boxes: Tensor, scores: Tensor) -> DetectionBatch:
         N, D = scores.shape
         image = torch.arange(N, device=scores.device).repeat_interleave(D)
         # A box clamped away to nothing is no box.
@@ -220,7 +220,7 @@ class RetinaNet(nn.Module):
         survives[kept] = True
         scores = torch.where(survives.view(N, D) & solid, scores, -1.0)
         scores, order = scores.topk(min(self.settings.max_predictions, D))
-        return Detections(boxes.gather(1, order[..., None].expand(-1, -1, 4)), scores)
+        return DetectionBatch(boxes.gather(1, order[..., None].expand(-1, -1, 4)), scores)
 
 
 def build_detector(settings: RetinaNetSettings, *, pretrained: bool = True) -> RetinaNet:

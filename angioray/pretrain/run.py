@@ -20,7 +20,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 from angioray.evaluation.detection import JudgedFrames, Matched
 from angioray.evaluation.measures import Metrics, value
 from angioray.pretrain.settings import PretrainingSettings
-from angioray.pretrain.task import Block, Blocks, PretrainingJob, PretrainingNetwork
+from angioray.pretrain.task import Block, Blocks, PretrainingNetwork, PretrainingTask
 from angioray.study.differences import differences
 from angioray.study.run_folder import RunFolder, alone_in, environment
 from angioray.study.settings import StudySettings
@@ -104,7 +104,7 @@ class PretrainingRun:
         settings, pretraining = self._settings, self._pretraining
         precision = dtype_here(settings.precision, world.device)
         workers = max(1, (os.cpu_count() or 1) // world.size)
-        job = PretrainingJob(settings.detector, pretraining, world.device, workers)
+        job = PretrainingTask(settings.detector, pretraining, world.device, workers)
         if world.leads:
             made_in = environment(world.device) | {
                 "forward_passes": str(precision).removeprefix("torch."),

@@ -155,8 +155,8 @@ class ExampleSteps:
         return [(f"chest {first + i}", step % EXAMPLES) for i in range(self.batch_size)]
 
 
-class PretrainingJob:
-    """What :class:`angioray.training.step.Job` asks for, over phantoms made by worker processes."""
+class PretrainingTask:
+    """A training task (``angioray.training.step``) over phantoms made by worker processes."""
 
     plateau: Plateau | None = None
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from angioray.evaluation.detection import detector_metrics, fixed_predictions
 from angioray.evaluation.fixed_boxes import best_fixed_boxes
-from angioray.evaluation.matching import Predictions
-from angioray.models.retinanet import Detections, RetinaNet, build_detector
+from angioray.evaluation.matching import Detections, Predictions
+from angioray.models.retinanet import DetectionBatch, RetinaNet, build_detector
 from angioray.study.frame_index import FrameIndex
 from angioray.study.matrix import Run
 from angioray.study.run_folder import Judgement
@@ -31,11 +31,8 @@ JUDGING_BATCH = 32
 BOXES_ROUNDED_TO = 4
 """Folds differ by a box: rounded up, they share a compiled step."""
 
-Found = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Boxes (float64[D, 4] xyxy in stored-frame pixels) and scores (float64[D]), best first."""
 
-
-class DetectorJob:
+class DetectorTask:
     """A RetinaNet, its training frames and boxes, and which batch each step takes."""
 
     plateau: Plateau | None = None
@@ -123,11 +120,11 @@ def padded_boxes(
 
 def detect_frames(
     model: RetinaNet, store: FrameStore, keys: Sequence[FrameKey], precision: torch.dtype
-) -> dict[FrameKey, Found]:
+) -> dict[FrameKey, Detections]:
     """The model's boxes on frames of a store, in large batches."""
     model.eval()
     device = store.device
-    found: dict[FrameKey, Found] = {}
+    found: dict[FrameKey, Detections] = {}
     for start in range(0, len(keys), JUDGING_BATCH):
         batch = keys[start : start + JUDGING_BATCH]
         images = store.images(store.rows_of(batch), dtype=precision)
@@ -138,7 +135,9 @@ def detect_frames(
     return found
 
 
-def in_stored_pixels(detections: Detections, scales: Sequence[tuple[float, float]]) -> list[Found]:
+def in_stored_pixels(
+    detections: DetectionBatch, scales: Sequence[tuple[float, float]]
+) -> list[Detections]:
     """Each frame's real boxes, taken back from network to stored pixels by its scale (x, y)."""
     boxes = detections.boxes_xyxy.double().cpu().numpy()
     scores = detections.scores.double().cpu().numpy()
@@ -149,7 +148,7 @@ def in_stored_pixels(detections: Detections, scales: Sequence[tuple[float, float
 
 
 def coco_results(found: Predictions) -> list[dict[str, Any]]:
-    """Detections by image id as COCO results, best first within a frame."""
+    """DetectionBatch by image id as COCO results, best first within a frame."""
     return [
         {
             "image_id": image_id,

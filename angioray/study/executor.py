@@ -9,12 +9,12 @@ from collections.abc import Callable
 import torch
 
 from angioray.evaluation.measures import Metrics
-from angioray.study.detector_task import DetectorJob
+from angioray.study.detector_task import DetectorTask
 from angioray.study.matrix import Run
 from angioray.study.run_folder import RunFolder
 from angioray.study.selection import CohortIndex
 from angioray.study.study import Study
-from angioray.study.view_task import ViewJob
+from angioray.study.view_task import ViewTask
 from angioray.training.frames import FrameStore, load_frames
 from angioray.training.loop import Progress, train
 from angioray.training.precision import able_here, dtype_here, precision_in_words
@@ -22,7 +22,7 @@ from angioray.training.step import World
 from preprocess.cohort import Cohort
 from preprocess.storage import StorageError
 
-JOBS: dict[str, type[ViewJob] | type[DetectorJob]] = {"view": ViewJob, "detector": DetectorJob}
+TASKS: dict[str, type[ViewTask] | type[DetectorTask]] = {"view": ViewTask, "detector": DetectorTask}
 NO_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}
 
 
@@ -91,7 +91,7 @@ class Executor:
         store = self._frames(run)
         if self._world.leads:
             folder.begin(run, settings, self._world.device, self._precision, store.residence.reason)
-        job = JOBS[run.task](self._study, self._index, run, store, self._world.device)
+        job = TASKS[run.task](self._study, self._index, run, store, self._world.device)
         loaded = time.perf_counter()
         trained_s = train(
             job,
@@ -121,7 +121,7 @@ class Executor:
         """The frames of a run; the last run's where both share them."""
         if self._kept is None or self._kept[0] != run.frames_key:
             self._kept = None  # frees the device before the next frames arrive
-            keys = JOBS[run.task].frames(self._study, self._index, run)
+            keys = TASKS[run.task].frames(self._study, self._index, run)
             store = load_frames(
                 self._index.cohort,
                 keys,

@@ -24,7 +24,7 @@ from angioray.training.step import World
 JUDGING_BATCH = 64
 
 
-class ViewJob:
+class ViewTask:
     """A ResNet, its training frames and labels, and which batch each step takes."""
 
     def __init__(

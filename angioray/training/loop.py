@@ -14,7 +14,7 @@ from torch import Tensor
 from angioray.training.checkpoint import load_optimiser, load_weights, read_state, save_checkpoint
 from angioray.training.frames import FrameKey
 from angioray.training.metrics_log import MetricsLog
-from angioray.training.step import Job, TrainingStep, World
+from angioray.training.step import TrainingStep, TrainingTask, World
 from preprocess.storage import Storage
 
 CHECKPOINT = "checkpoint"
@@ -27,7 +27,7 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 
 def train(
-    job: Job[Any],
+    job: TrainingTask[Any],
     folder: Storage,
     world: World,
     *,
@@ -90,7 +90,9 @@ def train(
     return time.perf_counter() - began
 
 
-def _restore(job: Job[Any], folder: Storage, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+def _restore(
+    job: TrainingTask[Any], folder: Storage, optimiser: torch.optim.Optimizer
+) -> tuple[int, float]:
     """Steps taken and seconds spent; model, optimiser and schedule become what they were then."""
     state = read_state(folder / CHECKPOINT)
     if state is None:
@@ -104,7 +106,7 @@ def _restore(job: Job[Any], folder: Storage, optimiser: torch.optim.Optimizer) -
 
 
 def _save(
-    job: Job[Any],
+    job: TrainingTask[Any],
     folder: Storage,
     optimiser: torch.optim.Optimizer | None,
     step: int,
@@ -116,7 +118,7 @@ def _save(
     save_checkpoint(folder / CHECKPOINT, job.model, optimiser, step=step, state=state)
 
 
-def _learning_rate(job: Job[Any], step: int) -> float:
+def _learning_rate(job: TrainingTask[Any], step: int) -> float:
     scale = job.plateau.scale if job.plateau is not None else 1.0
     return job.optimiser.rate(step, job.steps) * scale
 
@@ -130,7 +132,9 @@ def _mean_over_ranks(steps: list[dict[str, Tensor]], world: World) -> list[dict[
     return [dict(zip(steps[0], row, strict=True)) for row in values.tolist()]
 
 
-def _refuse_if_not_finite(first_bad: Tensor, job: Job[Any], world: World, folder: Storage) -> None:
+def _refuse_if_not_finite(
+    first_bad: Tensor, job: TrainingTask[Any], world: World, folder: Storage
+) -> None:
     """Stop all ranks together if any has seen a loss that is no number, naming the first such."""
     if world.size > 1:
         first_bad = first_bad.clone()
@@ -145,7 +149,7 @@ def _refuse_if_not_finite(first_bad: Tensor, job: Job[Any], world: World, folder
         )
 
 
-def _refuse_weights_not_finite(job: Job[Any], folder: Storage, done: int) -> None:
+def _refuse_weights_not_finite(job: TrainingTask[Any], folder: Storage, done: int) -> None:
     """A loss may be the last finite one: weights that are no numbers never become a checkpoint."""
     sound = torch.stack([p.detach().isfinite().all() for p in job.model.parameters()]).all()
     if not sound:

@@ -55,7 +55,7 @@ class StepFrames(Protocol):
         ...
 
 
-class Job(Protocol[Targets]):
+class TrainingTask(Protocol[Targets]):
     """What a task brings to the step."""
 
     @property
@@ -90,7 +90,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        job: Job[Any],
+        job: TrainingTask[Any],
         world: World,
         precision: torch.dtype,
         *,
@@ -152,7 +152,9 @@ class TrainingStep:
         return {"loss": total.detach(), **{name: v.detach() for name, v in losses.items()}}
 
 
-def _compiled(job: Job[Any], world: World, backend: str) -> Callable[..., dict[str, Tensor]]:
+def _compiled(
+    job: TrainingTask[Any], world: World, backend: str
+) -> Callable[..., dict[str, Tensor]]:
     """The job's losses as one graph; on a GPU replayed as a CUDA graph, free of launch costs.
 
     Each training stage (other layers frozen) is compiled once.

@@ -28,8 +28,8 @@ def store_of(pixels: Tensor, device: torch.device) -> FrameStore:
     )
 
 
-class TensorJob:
-    """What :class:`angioray.training.step.Job` asks for, over a store and a target per frame."""
+class TensorTask:
+    """A training task (``angioray.training.step``) over a store and a target for each frame."""
 
     plateau = None
 

@@ -31,7 +31,7 @@ ENTRY_DEPTH = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CocoEntry:
     """One annotation, its box read; ``image_id`` may be unknown to the document."""
 
     image_id: Any
@@ -103,7 +103,7 @@ def read_document(content: bytes) -> dict[str, list[JsonObject]]:
     return lists
 
 
-def entries(document: Mapping[str, list[JsonObject]], file: str) -> Iterator[Entry | Mismatch]:
+def entries(document: Mapping[str, list[JsonObject]], file: str) -> Iterator[CocoEntry | Mismatch]:
     """Every annotation with its box; corners that a negative size exchanged are put right."""
     category = {item.get("id"): str(item.get("name", "")) for item in document["categories"]}
     for number, item in enumerate(document["annotations"], start=1):
@@ -116,7 +116,7 @@ def entries(document: Mapping[str, list[JsonObject]], file: str) -> Iterator[Ent
         box, inverted = from_corners((x, x + width), (y, y + height))
         attributes = item.get("attributes")
         category_id = item.get("category_id")
-        yield Entry(
+        yield CocoEntry(
             image_id=image_id,
             box_xyxy=box,
             inverted=inverted,
@@ -126,7 +126,7 @@ def entries(document: Mapping[str, list[JsonObject]], file: str) -> Iterator[Ent
         )
 
 
-def unlisted(entry: Entry, file: str) -> Mismatch:
+def unlisted(entry: CocoEntry, file: str) -> Mismatch:
     """What is wrong with an annotation on an image that the document does not list."""
     said = f"image_id {entry.image_id!r} is not among the images"
     return Mismatch(file=file, line=entry.line, kind=Kind.UNKNOWN_SEQUENCE, said=said)

@@ -46,7 +46,7 @@ class Label:
     exclude: Exclusion | None = None
     no_lesion: bool = False
 
-    def misfit(self, length: int) -> str:
+    def label_error(self, length: int) -> str:
         """Why the row cannot describe a cine of ``length`` frames, or an empty string."""
         if self.vanishing_start is not None and self.vanishing_start > length:
             return f"label: vanishing_start {self.vanishing_start} of {length} frames"
@@ -68,7 +68,7 @@ class Labels:
         """The row of a source file (relative to the archive), by its name or its instance."""
         return self.by_file.get(file) or self.by_instance.get(sop_instance_uid or "")
 
-    def rival(self, file: str, sop_instance_uid: str | None) -> Label | None:
+    def conflicting_label(self, file: str, sop_instance_uid: str | None) -> Label | None:
         """The row that names a source file by its instance where another names it by its name."""
         other = self.by_instance.get(sop_instance_uid or "")
         return other if other is not self.of(file, sop_instance_uid) else None
@@ -194,7 +194,7 @@ class _Row:
             return None
         number = float(text) if _is_number(text) else -1.0  # spreadsheets write 7 as 7.0
         if number < 0 or number != int(number):
-            self._say(f"{name} is no frame number (0, 1, 2, ...)")
+            self._log_mismatch(f"{name} is no frame number (0, 1, 2, ...)")
             return None
         return int(number)
 
@@ -202,13 +202,13 @@ class _Row:
         parts = [part.strip() for part in self.text(name).split(";") if part.strip()]
         for part in parts:
             if not _is_number(part):
-                self._say(f"{name} is not a number")
+                self._log_mismatch(f"{name} is not a number")
         return tuple(float(part) for part in parts if _is_number(part))
 
     def flag(self, name: str) -> bool:
         text = self.text(name).lower()
         if text not in TRUE + FALSE:
-            self._say(f"{name} is neither true nor false")
+            self._log_mismatch(f"{name} is neither true nor false")
         return text in TRUE
 
     def exclusion(self) -> Exclusion | None:
@@ -216,11 +216,11 @@ class _Row:
         if text and text not in list(Exclusion):
             near = difflib.get_close_matches(text, list(Exclusion), 1, 0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
-            self._say(f"exclude is not one of {', '.join(Exclusion)}{hint}")
+            self._log_mismatch(f"exclude is not one of {', '.join(Exclusion)}{hint}")
             return None
         return Exclusion(text) if text else None
 
-    def _say(self, problem: str) -> None:
+    def _log_mismatch(self, problem: str) -> None:
         # Cells are not quoted: in a row whose columns have slipped, any may hold a name.
         self._problems.append(f"line {self._line}: {problem}")
 

@@ -66,7 +66,7 @@ def import_images(
     if not kept:
         raise ValueError(f"none of the {len(imported)} images could be read.")
     write_annotations(out, kept, list(_numbered(imported)))
-    _tell(imported, [*notes, *remarks], out)
+    _print_outcome(imported, [*notes, *remarks], out)
 
 
 def _stored_files(out: Path) -> dict[str, list[str]]:
@@ -95,7 +95,7 @@ def _check_free(out: Path, ids: set[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _tell(imported: Sequence[Imported], notes: Iterable[str], out: Path) -> None:
+def _print_outcome(imported: Sequence[Imported], notes: Iterable[str], out: Path) -> None:
     kept = [item.sequence for item in imported if item.sequence]
     boxes = [box for item in imported for box in item.boxes]
     lesions = {(box.sequence_id, box.instance_id) for box in boxes}

@@ -73,16 +73,20 @@ def assemble(records: Iterable[Record], labels: Labels, regions: Regions, cohort
     matched: set[int] = set()
     for record in records:
         label = labels.of(record.path, record.sop_instance_uid or None)
-        rival = labels.rival(record.path, record.sop_instance_uid or None)
-        matched |= {row.line for row in (label, rival) if row}
+        conflicting_label = labels.conflicting_label(record.path, record.sop_instance_uid or None)
+        matched |= {row.line for row in (label, conflicting_label) if row}
         drawn = regions.drawn(record.sequence_id, label)
-        reason = record.reason or objection(label)
+        reason = record.reason or rejection_reason(label)
         boxes: list[Box] = []
         if label and not reason:
             stored = stored_sequence(cohort, record.sequence_id)
-            kind, reason = _contradiction(label, rival, stored, has_boxes=bool(drawn))
+            kind, reason = _contradiction(label, conflicting_label, stored, has_boxes=bool(drawn))
             if kind:
-                said = f"{reason}; the other is line {rival.line}" if rival else reason
+                said = (
+                    f"{reason}; the other is line {conflicting_label.line}"
+                    if conflicting_label
+                    else reason
+                )
                 at = Mismatch(file=str(labels.path), line=label.line, kind=kind, said=said)
                 result.mismatches.append(at)
             else:
@@ -108,7 +112,7 @@ def assemble(records: Iterable[Record], labels: Labels, regions: Regions, cohort
     return result
 
 
-def objection(label: Label | None) -> str:
+def rejection_reason(label: Label | None) -> str:
     """Why a file stays out whatever it holds, as far as its label goes; or an empty string."""
     if label is None:
         return NO_ROW
@@ -116,13 +120,13 @@ def objection(label: Label | None) -> str:
 
 
 def _contradiction(
-    label: Label, rival: Label | None, stored: Sequence, *, has_boxes: bool
+    label: Label, conflicting_label: Label | None, stored: Sequence, *, has_boxes: bool
 ) -> tuple[Kind | None, str]:
     """Why a stored cine stays out: its label fits neither it, nor its boxes, nor another label."""
-    if rival:
+    if conflicting_label:
         return Kind.TWO_LABELS, TWO_LABELS
-    if misfit := label.misfit(stored.length):
-        return Kind.MISFIT, misfit
+    if label_error := label.label_error(stored.length):
+        return Kind.MISFIT, label_error
     if label.no_lesion and has_boxes:
         return Kind.NO_LESION, "labelled no_lesion, but boxes are drawn on it"
     return None, ""

@@ -15,7 +15,7 @@ from preprocess.console.progress import track
 from preprocess.contrast.proposals import proposal_remarks, propose_missing
 from preprocess.dicom.pseudonyms import read_key
 from preprocess.ingest.assembly import Assembly, assemble
-from preprocess.ingest.file_discovery import Listing
+from preprocess.ingest.file_discovery import FileDiscovery
 from preprocess.ingest.intake import Finder, read_files
 from preprocess.ingest.journal import Journal, Record, journal_path
 from preprocess.ingest.source_file import Reading
@@ -80,7 +80,7 @@ def ingest(
     drawn = Regions(*read_all_regions(annotations, rois or src), settings.other_frames)
     reused = read_key(key) if key else None
     ours = [out, journal_path(out), mismatches_path(out), labels, *annotations]
-    listing = Listing(src, ours + ([key] if key else []))
+    listing = FileDiscovery(src, ours + ([key] if key else []))
     if listing.is_empty():
         raise ValueError(f"{src} holds no files. Give the folder that holds the DICOM files.")
     out.mkdir(parents=True, exist_ok=True)
@@ -103,12 +103,12 @@ def ingest(
         )
         result.remarks += proposal_remarks(result.sequences)
         write_annotations(out, result.sequences, result.boxes)
-        _tell(result, out, journal.path)
+        _print_outcome(result, out, journal.path)
 
 
 def _ingest_files(
     src: Path,
-    listing: Listing,
+    listing: FileDiscovery,
     labels: Labels,
     out: Path,
     journal: Journal,
@@ -135,7 +135,7 @@ def _ingest_files(
     return [journal.records[name] for name in listing.names]
 
 
-def _tell_missing(src: Path, listing: Listing, journal: Journal, result: Assembly) -> None:
+def _tell_missing(src: Path, listing: FileDiscovery, journal: Journal, result: Assembly) -> None:
     """What could not be looked into, and what an earlier run saw that is gone."""
     if listing.closed:
         result.remarks.append(
@@ -164,7 +164,7 @@ def _nothing_accepted(src: Path, result: Assembly) -> str:
     return f"no cine in {src} could be accepted; every file was rejected:\n{reasons}"
 
 
-def _tell(result: Assembly, out: Path, journal: Path) -> None:
+def _print_outcome(result: Assembly, out: Path, journal: Path) -> None:
     patients = {sequence.patient_id for sequence in result.sequences}
     frames = sum(sequence.length for sequence in result.sequences)
     print(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
-class Listing:
+class FileDiscovery:
     """Every file below a folder, in a fixed order, but for those that lie ``apart``.
 
     Attributes:

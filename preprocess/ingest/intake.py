@@ -12,7 +12,7 @@ from preprocess.cohort import cine_is_stored
 from preprocess.console.workers import map_unordered
 from preprocess.dicom.pseudonyms import Pseudonyms
 from preprocess.dicom.reader import Identity, read_identity
-from preprocess.ingest.assembly import objection
+from preprocess.ingest.assembly import rejection_reason
 from preprocess.ingest.journal import Journal, Record
 from preprocess.ingest.source_file import (
     READER,
@@ -87,7 +87,7 @@ class Finder:
             # Two may each have been the only file of their instance in a run of their own.
             return self._accepted.setdefault(record.sop_instance_uid, name) == name
         label = self._labels.of(name, record.sop_instance_uid or None)
-        return (record.skip, record.reader) == (objection(label), READER)
+        return (record.skip, record.reader) == (rejection_reason(label), READER)
 
     def first_of_each(self, names: Iterable[str], later: list[str]) -> Iterator[SourceFile]:
         """The files to work on now; those whose instance is already being read go ``later``."""
@@ -112,7 +112,7 @@ class Finder:
                 sequence_id=self._pseudonyms.sequence(instance) if identity else "",
                 patient_id=self._pseudonyms.patient(identity.patient_id) if identity else "",
                 label=label,
-                skip=DUPLICATE if self._is_stored(instance) else objection(label),
+                skip=DUPLICATE if self._is_stored(instance) else rejection_reason(label),
             )
 
     def accept(self, record: Record) -> None:

@@ -21,10 +21,10 @@ OWNER_ONLY = 0o600
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What became of one source file.
+    """The outcome of one source file.
 
-    ``size``, ``skip`` and ``reader`` are what it was judged by: the setting, the label's objection
-    and the reader's version. Where one changes, a rejected file is looked at again.
+    ``size``, ``skip`` and ``reader`` decided it: the setting, the label's reason to reject, and the
+    reader's version. Where one changes, a rejected file is read again.
     """
 
     path: str

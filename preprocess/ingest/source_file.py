@@ -15,7 +15,7 @@ from preprocess.cohort import Sequence, frames_digest, store_cine
 from preprocess.dicom.acceptance import Rejection
 from preprocess.dicom.grayscale import sample_of
 from preprocess.dicom.reader import Header, read_header
-from preprocess.ingest.assembly import labelled, objection
+from preprocess.ingest.assembly import labelled, rejection_reason
 from preprocess.ingest.journal import Record
 
 READER = 2
@@ -127,7 +127,7 @@ def rejected_record(file: SourceFile, *, size: int, reason: str, sha256: str = "
         size_bytes=file.size_bytes,
         mtime_ns=file.mtime_ns,
         size=size,
-        skip=objection(file.label),
+        skip=rejection_reason(file.label),
         reader=READER,
         sha256=sha256,
         reason=reason,

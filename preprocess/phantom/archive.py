@@ -18,7 +18,7 @@ import numpy as np
 from preprocess.console.progress import track
 from preprocess.phantom import dicom_file, labels, reader
 from preprocess.phantom.film import Film
-from preprocess.phantom.plan import Plan, make
+from preprocess.phantom.plan import ArchivePlan, make
 from preprocess.phantom.scene import Scene
 from preprocess.phantom.settings import PhantomSettings
 from preprocess.phantom.truth import SequenceTruth, write_truth
@@ -144,7 +144,7 @@ def _summary(out: Path, *, already_there: bool) -> ArchiveSummary:
 
 
 def _write_sequences(
-    out: Path, plans: tuple[Plan, ...], settings: PhantomSettings
+    out: Path, plans: tuple[ArchivePlan, ...], settings: PhantomSettings
 ) -> list[SequenceTruth]:
     """Every sequence, in the order of the plans, on as many processes as asked for."""
     processes = min(settings.processes or os.cpu_count() or 1, len(plans))
@@ -155,7 +155,7 @@ def _write_sequences(
 
 
 def _in_this_process(
-    out: Path, plans: tuple[Plan, ...], seed: int, processes: int
+    out: Path, plans: tuple[ArchivePlan, ...], seed: int, processes: int
 ) -> Iterator[tuple[int, SequenceTruth]]:
     assert processes == 1
     threads = cv2.getNumThreads()
@@ -168,7 +168,7 @@ def _in_this_process(
 
 
 def _in_processes(
-    out: Path, plans: tuple[Plan, ...], seed: int, processes: int
+    out: Path, plans: tuple[ArchivePlan, ...], seed: int, processes: int
 ) -> Iterator[tuple[int, SequenceTruth]]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
@@ -184,7 +184,7 @@ def _in_processes(
             raise
 
 
-def _write_sequence(out: Path, plan: Plan, seed: int) -> SequenceTruth:
+def _write_sequence(out: Path, plan: ArchivePlan, seed: int) -> SequenceTruth:
     """One sequence's region export and DICOM file, unless they are there; its truth in any case."""
     scene = Scene.of(plan, seed)
     truth = reader.sequence_truth(scene)

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from preprocess.phantom.chest import Chest
 from preprocess.phantom.film import Film
-from preprocess.phantom.plan import Artery, Patient, Plan, generator
+from preprocess.phantom.plan import ArchivePlan, Artery, Patient, generator
 from preprocess.phantom.reader import lesion_box
 from preprocess.phantom.scene import Scene
 from preprocess.phantom.settings import SEEDS
-from preprocess.phantom.study import Study, examine_densely
+from preprocess.phantom.study import SimulatedStudy, examine_densely
 
 ARTERIES: tuple[Artery, ...] = ("LCA", "RCA")
 MOST_LESIONS = 6
@@ -57,7 +57,7 @@ def examples(seed: int, chest: int) -> list[Example]:
     cv2.setNumThreads(1)  # the caller runs one process a core
     seed += SEEDS
     found: list[Example] = []
-    study: Study | None = None
+    study: SimulatedStudy | None = None
     around: Chest | None = None
     for heart in range(HEARTS):
         rng = generator(seed, "example", chest, heart)
@@ -74,7 +74,7 @@ def examples(seed: int, chest: int) -> list[Example]:
     return found
 
 
-def _plan(chest: int, heart: int, *, lesions: int) -> Plan:
+def _plan(chest: int, heart: int, *, lesions: int) -> ArchivePlan:
     artery = ARTERIES[chest % len(ARTERIES)]
     patient = Patient(
         number=chest,
@@ -85,7 +85,7 @@ def _plan(chest: int, heart: int, *, lesions: int) -> Plan:
         study_date="",
         room=chest // 2 % 2,
     )
-    return Plan(
+    return ArchivePlan(
         number=chest * HEARTS + heart,
         patient=patient,
         artery=artery,

@@ -40,7 +40,7 @@ class Patient:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ArchivePlan:
     """One sequence before anything of it is drawn."""
 
     number: int
@@ -81,7 +81,7 @@ def uid(seed: int, *key: int | str) -> str:
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"
 
 
-def make(settings: PhantomSettings) -> tuple[Plan, ...]:
+def make(settings: PhantomSettings) -> tuple[ArchivePlan, ...]:
     """All sequences of the archive, patient by patient; the discarded ones are among them."""
     rng = generator(settings.seed, "plan")
     dealt = _deal(settings, rng)
@@ -89,11 +89,11 @@ def make(settings: PhantomSettings) -> tuple[Plan, ...]:
     excluded = _excluded(settings, lesions, rng)
     rows = [(patient, artery, "") for patient, artery in dealt] + excluded
     rows.sort(key=lambda row: row[0])
-    plans: list[Plan] = []
+    plans: list[ArchivePlan] = []
     for number, (patient, artery, exclude) in enumerate(rows):
         study = [p for p in plans if p.patient.number == patient]
         plans.append(
-            Plan(
+            ArchivePlan(
                 number=number,
                 patient=_patient(patient, settings.seed),
                 artery=artery,

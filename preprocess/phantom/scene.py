@@ -9,9 +9,9 @@ import numpy as np
 from preprocess.phantom.bolus import Bolus
 from preprocess.phantom.carm import CArm, Floats
 from preprocess.phantom.heart import Beat, Pose
-from preprocess.phantom.plan import Plan, generator
+from preprocess.phantom.plan import ArchivePlan, generator
 from preprocess.phantom.settings import FRAME_TIME_MS
-from preprocess.phantom.study import Study, examine
+from preprocess.phantom.study import SimulatedStudy, examine
 from preprocess.phantom.tree import Lesion, Tree
 
 BREATH_OF_HEART = 0.6
@@ -22,9 +22,9 @@ BREATH_OF_HEART = 0.6
 class Scene:
     """A sequence's geometry in time; ``study`` and ``carm`` say what is seen and from where."""
 
-    plan: Plan
+    plan: ArchivePlan
     seed: int
-    study: Study
+    study: SimulatedStudy
     bolus: Bolus
     beat: Beat
     injected: float
@@ -33,7 +33,7 @@ class Scene:
     """How far the operator moves the table until the last frame (float32[3])."""
 
     @classmethod
-    def of(cls, plan: Plan, seed: int, study: Study | None = None) -> Scene:
+    def of(cls, plan: ArchivePlan, seed: int, study: SimulatedStudy | None = None) -> Scene:
         """The scene of a planned sequence; of a given study instead of the one that is planned."""
         rng = generator(seed, "scene", plan.number)
         study = study or examine(plan, seed)

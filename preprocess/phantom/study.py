@@ -9,7 +9,7 @@ import numpy as np
 from preprocess.phantom.carm import CArm, Floats
 from preprocess.phantom.disease import with_another_lesion, with_lesions
 from preprocess.phantom.heart import Pose
-from preprocess.phantom.plan import Plan, generator
+from preprocess.phantom.plan import ArchivePlan, generator
 from preprocess.phantom.settings import FRAME_SIZE_PX
 from preprocess.phantom.tree import STEP_MM, Lesion, Tree, grow
 
@@ -38,7 +38,7 @@ TRIES = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class SimulatedStudy:
     """A patient's artery and the C-arm positions it is seen from, one for each sequence."""
 
     tree: Tree
@@ -48,7 +48,7 @@ class Study:
     """How far the table was moved for each position (float32[3]), so that the artery is in view."""
 
 
-def examine(plan: Plan, seed: int) -> Study:
+def examine(plan: ArchivePlan, seed: int) -> SimulatedStudy:
     """The study that a sequence belongs to; the same for all sequences of a patient's artery.
 
     A lesion that some position would hide, foreshorten or cut off is never asked of a reader:
@@ -76,10 +76,12 @@ def examine(plan: Plan, seed: int) -> Study:
     assert shown, "no position shows this artery"
     positions = tuple(shown[i % len(shown)] for i in range(plan.angles))
     tables = tuple(_table(tree, pose, carm) for carm in positions)
-    return Study(tree=tree, pose=pose, positions=positions, tables_mm=tables)
+    return SimulatedStudy(tree=tree, pose=pose, positions=positions, tables_mm=tables)
 
 
-def examine_densely(plan: Plan, seed: int, background: Study | None = None) -> Study:
+def examine_densely(
+    plan: ArchivePlan, seed: int, background: SimulatedStudy | None = None
+) -> SimulatedStudy:
     """A study from one position with as many lesions as it shows, up to the plan's number.
 
     An archive's patients have few lesions, for patients do; a network learns faster from many.
@@ -100,10 +102,10 @@ def examine_densely(plan: Plan, seed: int, background: Study | None = None) -> S
         diseased = with_another_lesion(tree, healthy, rng)
         if diseased and _shows(diseased, pose, carm, diseased.lesions[-1], table):
             tree = diseased
-    return Study(tree=tree, pose=pose, positions=(carm,), tables_mm=(table,))
+    return SimulatedStudy(tree=tree, pose=pose, positions=(carm,), tables_mm=(table,))
 
 
-def _positions(plan: Plan, rng: np.random.Generator) -> list[CArm]:
+def _positions(plan: ArchivePlan, rng: np.random.Generator) -> list[CArm]:
     """Every usual position in a random order, each as far off as a hand sets it."""
     usual = POSITIONS_DEG[plan.artery]
     return [

@@ -65,7 +65,7 @@ class ObjectStore:
         if not parts.netloc:
             raise StorageError(f"{location} names no bucket; expected such as s3://bucket/runs.")
         quick = cls(parts.scheme, parts.netloc, parts.query, QUICK_ATTEMPTS)
-        with quick._in_words(parts.netloc):
+        with quick._describe(parts.netloc):
             # A key that is absent looks the same in a bucket that is: ask for the bucket once.
             if quick._files.get_file_info(parts.netloc).type.name == "NotFound":
                 raise _no_bucket(quick.location(parts.netloc))
@@ -83,7 +83,7 @@ class ObjectStore:
 
     def get(self, key: str) -> bytes | None:
         """An object, or None where there is none."""
-        with self._in_words(key):
+        with self._describe(key):
             try:
                 with self._files.open_input_file(key) as file:
                     content: bytes = file.read()
@@ -93,12 +93,12 @@ class ObjectStore:
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object; it appears whole or not at all."""
-        with self._in_words(key), self._files.open_output_stream(key, compression=None) as file:
+        with self._describe(key), self._files.open_output_stream(key, compression=None) as file:
             file.write(content)
 
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""
-        with self._in_words(key):
+        with self._describe(key):
             try:
                 self._files.delete_file(key)
             except FileNotFoundError:
@@ -106,7 +106,7 @@ class ObjectStore:
 
     def delete_below(self, key: str) -> None:
         """Remove every object below a key."""
-        with self._in_words(key):
+        with self._describe(key):
             try:
                 self._files.delete_dir(key)
             except FileNotFoundError:
@@ -114,7 +114,7 @@ class ObjectStore:
 
     def look(self, key: str) -> Stored | None:
         """What there is to know of an object; None where there is none."""
-        with self._in_words(key):
+        with self._describe(key):
             return _stored(self._files.get_file_info(key))
 
     def below(self, key: str, *, recursive: bool = False) -> list[Stored]:
@@ -122,7 +122,7 @@ class ObjectStore:
         from pyarrow.fs import FileSelector
 
         selector = FileSelector(key, recursive=recursive, allow_not_found=True)
-        with self._in_words(key):
+        with self._describe(key):
             found = [_stored(info) for info in self._files.get_file_info(selector)]
         return sorted((each for each in found if each), key=lambda each: each.key)
 
@@ -145,13 +145,13 @@ class ObjectStore:
         )
 
     @contextmanager
-    def _in_words(self, key: str) -> Iterator[None]:
+    def _describe(self, key: str) -> Iterator[None]:
         try:
             yield
         except StorageError:
             raise
         except OSError as problem:
-            raise _in_words(problem, self.location(key)) from problem
+            raise _describe_problem(problem, self.location(key)) from problem
 
 
 def _stored(info: Any) -> Stored | None:
@@ -160,7 +160,7 @@ def _stored(info: Any) -> Stored | None:
     return Stored(info.path, info.size, info.mtime_ns / 1e9)
 
 
-def _in_words(problem: OSError, location: str) -> StorageError:
+def _describe_problem(problem: OSError, location: str) -> StorageError:
     said = " ".join(str(problem).split())
     if re.search(NO_BUCKET, said):
         return _no_bucket(location)

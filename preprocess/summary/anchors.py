@@ -25,7 +25,7 @@ BACKGROUND_IOU = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnchorFit:
+class AnchorAgreement:
     """How many boxes no anchor resembles, even with its centre on the box's."""
 
     boxes: int
@@ -37,7 +37,7 @@ class AnchorFit:
     """Share of boxes whose best anchor has an IoU under 0.4."""
 
     @classmethod
-    def of(cls, sides: NDArray[np.float64]) -> AnchorFit | None:
+    def of(cls, sides: NDArray[np.float64]) -> AnchorAgreement | None:
         """The fit of boxes (float64[N, 2], see :func:`box_sides`); None where there are none."""
         if not len(sides):
             return None

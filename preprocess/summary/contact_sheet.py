@@ -20,7 +20,7 @@ JPEG_QUALITY = 72
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class SheetPicture:
     """A frame with its boxes."""
 
     frame_index: int
@@ -54,7 +54,7 @@ class ContactSheet:
     worst: str
     """The worst verdict of its tracked boxes, or ``none``."""
     findings: list[Finding]
-    pictures: list[Picture]
+    pictures: list[SheetPicture]
     courses: list[Course]
 
 
@@ -139,7 +139,9 @@ def _about(sequence: Sequence, boxes: Iterable[Box]) -> Iterator[str]:
     yield f"{sequence.length} frames{rate}" if sequence.length > 1 else "1 frame"
 
 
-def _picture(sequence: Sequence, index: int, frame: NDArray[np.uint8], boxes: list[Box]) -> Picture:
+def _picture(
+    sequence: Sequence, index: int, frame: NDArray[np.uint8], boxes: list[Box]
+) -> SheetPicture:
     kinds = ", ".join(sorted(kind(box) for box in boxes))
     tracked = [box for box in boxes if box.source is BoxSource.TRACKED]
     caption = f"frame {index}"
@@ -154,7 +156,7 @@ def _picture(sequence: Sequence, index: int, frame: NDArray[np.uint8], boxes: li
     small = cv2.resize(frame, (WIDTH_PX, height), interpolation=cv2.INTER_AREA)
     done, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     assert done
-    return Picture(
+    return SheetPicture(
         frame_index=index,
         caption=caption,
         alt=f"Frame {index} of {sequence.sequence_id}: {kinds or 'no'} box",

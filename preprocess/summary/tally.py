@@ -15,7 +15,7 @@ from preprocess.cohort import (
     count_phantoms,
     phantom_notice,
 )
-from preprocess.summary.anchors import AnchorFit, box_sides
+from preprocess.summary.anchors import AnchorAgreement, box_sides
 from preprocess.summary.findings import Finding, findings
 from preprocess.summary.table_1 import (
     IFR_THRESHOLD,
@@ -58,9 +58,9 @@ class Tally:
     """Files by reason, the most frequent first."""
     tracked: dict[str, dict[str, int]]
     """Tracked boxes by verdict, for each view that has any."""
-    anchors: dict[str, AnchorFit]
+    anchors: dict[str, AnchorAgreement]
     """How the boxes that are trained on fit the paper's anchors, for each view that has any."""
-    all_anchors: AnchorFit | None
+    all_anchors: AnchorAgreement | None
     findings: list[Finding]
 
     @classmethod
@@ -70,7 +70,7 @@ class Tally:
         """Count a cohort and the files that did not get into it."""
         of_view = boxes_by_view(cohort)
         fits = {
-            view: AnchorFit.of(box_sides(boxes, cohort.sequences))
+            view: AnchorAgreement.of(box_sides(boxes, cohort.sequences))
             for view, boxes in of_view.items()
         }
         verdicts = {
@@ -95,7 +95,7 @@ class Tally:
                 if counts
             },
             anchors={view: fit for view, fit in fits.items() if fit is not None},
-            all_anchors=AnchorFit.of(box_sides(cohort.boxes, cohort.sequences)),
+            all_anchors=AnchorAgreement.of(box_sides(cohort.boxes, cohort.sequences)),
             findings=findings(cohort),
         )
 

@@ -92,7 +92,7 @@ def propagate(cohort: Path, settings: PropagateSettings) -> None:
     for tracked in track(results, total=len(tasks), label="sequences"):
         boxes += tracked
     write_annotations(cohort, opened.sequences.values(), boxes)
-    _tell(opened, boxes, len(tasks), cohort)
+    _print_outcome(opened, boxes, len(tasks), cohort)
 
 
 def _track_sequence(task: _Task, *, folder: Path, settings: PropagateSettings) -> list[Box]:
@@ -134,7 +134,7 @@ def _nothing(task: _Task) -> list[Box]:
     )
 
 
-def _tell(cohort: Cohort, boxes: list[Box], sequences: int, folder: Path) -> None:
+def _print_outcome(cohort: Cohort, boxes: list[Box], sequences: int, folder: Path) -> None:
     tracked = [box for box in boxes if box.source is BoxSource.TRACKED]
     verdicts = Counter(box.verdict for box in tracked)
     shares = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in Verdict)

@@ -133,7 +133,7 @@ def test_a_registered_metric_is_one_of_all() -> None:
 def test_a_registered_augmentation_changes_what_is_learned_from(
     toy_cohort: Cohort, tmp_path: Path
 ) -> None:
-    from angioray.study.detector_task import DetectorJob
+    from angioray.study.detector_task import DetectorTask
     from angioray.study.selection import CohortIndex
     from angioray.training.frames import load_frames
 
@@ -144,9 +144,9 @@ def test_a_registered_augmentation_changes_what_is_learned_from(
         study = Study.plan(toy_cohort, tmp_path, settings)
         index, run = CohortIndex.of(toy_cohort, settings.view_classes), study.runs[-1]
         device = torch.device("cpu")
-        keys = DetectorJob.frames(study, index, run)
+        keys = DetectorTask.frames(study, index, run)
         store = load_frames(toy_cohort, keys, size=64, device=device)
-        job = DetectorJob(study, index, run, store, device)
+        job = DetectorTask(study, index, run, store, device)
         images.append(job.batch(0, World(device), torch.float32)[0])
     assert torch.equal(images[0], -images[1])
 

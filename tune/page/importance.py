@@ -11,7 +11,7 @@ from optuna.distributions import (
     FloatDistribution,
 )
 
-from tune.page.parameters import Parameter, shown
+from tune.page.parameters import ShownParameter, shown
 from tune.page.sweep import Sweep
 from tune.trials import Trial
 
@@ -20,7 +20,7 @@ FEWEST = 10
 _SEED = 0
 
 
-def importance(sweep: Sweep, parameters: Sequence[Parameter]) -> dict[str, float] | str:
+def importance(sweep: Sweep, parameters: Sequence[ShownParameter]) -> dict[str, float] | str:
     """Share of the scores' variance that each setting explains, by setting, highest first.
 
     Functional analysis of variance over a random forest (Hutter et al. 2014, PMLR 32:754), as
@@ -62,7 +62,7 @@ def _frozen(
     return optuna.trial.create_trial(params=params, distributions=own, value=score)
 
 
-def _distribution(parameter: Parameter) -> BaseDistribution:
+def _distribution(parameter: ShownParameter) -> BaseDistribution:
     if parameter.choices:
         return CategoricalDistribution(parameter.choices)
     return FloatDistribution(parameter.low, parameter.high, log=parameter.log)

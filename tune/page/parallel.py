@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Canvas
 
 from preprocess.console.drawing import INK, Figure, draw
 from tune.page.figures import BASE, base_name
-from tune.page.parameters import Parameter, shown
+from tune.page.parameters import ShownParameter, shown
 from tune.page.score_colours import Colour, ScoreColours
 from tune.page.sweep import Sweep
 from tune.trials import Trial
@@ -20,7 +20,7 @@ _NOT_SET = -0.14
 """Where lines pass on the axis of a setting that a trial does not have."""
 
 
-def parallel_coordinates(sweep: Sweep, parameters: Sequence[Parameter]) -> Figure | None:
+def parallel_coordinates(sweep: Sweep, parameters: Sequence[ShownParameter]) -> Figure | None:
     """An axis per setting and a line per trial; None before two trials were judged."""
     judged = sweep.comparable()
     if len(judged) < 2 or not parameters:
@@ -61,7 +61,7 @@ def parallel_coordinates(sweep: Sweep, parameters: Sequence[Parameter]) -> Figur
     )
 
 
-def _height(trial: Trial, parameter: Parameter) -> float:
+def _height(trial: Trial, parameter: ShownParameter) -> float:
     position = parameter.position(trial.params)
     if position is None:
         return _NOT_SET
@@ -78,7 +78,7 @@ def _line_style(trial: Trial, sweep: Sweep, colour: Colour) -> dict[str, Any]:
     return {"color": colour, "lw": 1.3, "alpha": 0.85, "zorder": 2}
 
 
-def _ticks(parameter: Parameter) -> dict[float, str]:
+def _ticks(parameter: ShownParameter) -> dict[float, str]:
     """What stands beside an axis, by height."""
     if parameter.choices:
         return {parameter.height(choice): choice for choice in parameter.choices}

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Canvas
 
 from preprocess.console.drawing import COLOURS, INK, Figure, draw
 from tune.page.figures import BASE, MARKERS
-from tune.page.parameters import Parameter
+from tune.page.parameters import ShownParameter
 from tune.page.score_colours import ScoreColours
 from tune.page.sweep import STATES, Sweep
 from tune.trials import Trial
@@ -48,7 +48,7 @@ def importance_bars(shares: Mapping[str, float], labels: Mapping[str, str], swee
     )
 
 
-def focal_map(sweep: Sweep, parameters: Sequence[Parameter]) -> Figure | None:
+def focal_map(sweep: Sweep, parameters: Sequence[ShownParameter]) -> Figure | None:
     """Scores over focal alpha and gamma; None unless both were searched as ranges and judged."""
     ranges = {p.setting: p for p in parameters if not p.choices}
     judged = [(t, s) for t, s in sweep.comparable() if ALPHA in t.params and GAMMA in t.params]

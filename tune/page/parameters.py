@@ -16,7 +16,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameter:
+class ShownParameter:
     """One searched setting, and every value that it had or may have."""
 
     setting: str
@@ -65,7 +65,7 @@ class Parameter:
         return f"{shown(self.low)} to {shown(self.high)}" + (", logarithmic" if self.log else "")
 
 
-def parameters(sweep: Sweep) -> list[Parameter]:
+def parameters(sweep: Sweep) -> list[ShownParameter]:
     """Every setting of the space or of a trial, in the order of the space."""
     space: Mapping[str, Any] = sweep.document["space"] or {}
     named = [s for s, rule in space.items() if isinstance(rule, dict) and _is_rule(rule)]
@@ -111,7 +111,7 @@ def _is_rule(rule: Mapping[str, Any]) -> bool:
 
 def _parameter(
     setting: str, label: str, rule: Mapping[str, Any], values: Sequence[Any]
-) -> Parameter:
+) -> ShownParameter:
     condition = " and ".join(
         f"{name.rpartition('.')[2].replace('_', ' ')} is {shown(value)}"
         for name, value in (rule.get("when") or {}).items()
@@ -121,7 +121,7 @@ def _parameter(
         # Trial 0 may lie outside of the space that the others are drawn from.
         ends = [float(v) for v in (*values, *(rule[e] for e in ("low", "high") if e in rule))]
         log = bool(rule.get("log")) and min(ends) > 0
-        return Parameter(
+        return ShownParameter(
             setting=setting,
             label=label,
             low=min(ends),
@@ -130,7 +130,7 @@ def _parameter(
             condition=condition,
         )
     listed = dict.fromkeys(map(shown, (*rule.get("choices", ()), *values)))
-    return Parameter(setting=setting, label=label, choices=tuple(listed), condition=condition)
+    return ShownParameter(setting=setting, label=label, choices=tuple(listed), condition=condition)
 
 
 def _is_number(value: Any) -> bool:

@@ -11,7 +11,7 @@ from tune.page.figures import anchor_shapes, costs, history, learning_curves, ra
 from tune.page.importance import importance
 from tune.page.parallel import parallel_coordinates
 from tune.page.parameter_figures import focal_map, importance_bars
-from tune.page.parameters import Parameter
+from tune.page.parameters import ShownParameter
 from tune.page.sweep import Sweep
 from tune.page.tables import (
     anchor_table,
@@ -26,7 +26,7 @@ from tune.page.tables import (
 BEST_FILE = "best.yaml"
 
 
-def sections(sweep: Sweep, parameters: Sequence[Parameter]) -> tuple[Section, ...]:
+def sections(sweep: Sweep, parameters: Sequence[ShownParameter]) -> tuple[Section, ...]:
     """All of them, as far as there is something to tell."""
     data = (space_table(sweep, parameters), data_table(sweep))
     found = [
@@ -64,7 +64,7 @@ def _course(sweep: Sweep) -> Section:
     return Section(anchor="course", title="How the search went", blocks=blocks)
 
 
-def _settings(sweep: Sweep, parameters: Sequence[Parameter]) -> Section:
+def _settings(sweep: Sweep, parameters: Sequence[ShownParameter]) -> Section:
     weights = importance(sweep, parameters)
     blocks: list[Block] = []
     if isinstance(weights, str):

@@ -8,12 +8,12 @@ from typing import Any
 from angioray.report.page import plain_table
 from angioray.report.tables import NOTHING, Row, Table
 from preprocess.console.progress import duration
-from tune.page.parameters import Parameter, shown
+from tune.page.parameters import ShownParameter, shown
 from tune.page.sweep import STATES, Sweep
 from tune.trials import Trial
 
 
-def space_table(sweep: Sweep, parameters: Sequence[Parameter]) -> Table:
+def space_table(sweep: Sweep, parameters: Sequence[ShownParameter]) -> Table:
     """What every setting might be."""
     conditional = any(parameter.condition for parameter in parameters)
     return plain_table(
@@ -54,7 +54,7 @@ def data_table(sweep: Sweep) -> Table:
     )
 
 
-def best_table(sweep: Sweep, best: Trial, parameters: Sequence[Parameter]) -> Table:
+def best_table(sweep: Sweep, best: Trial, parameters: Sequence[ShownParameter]) -> Table:
     """The best trial's settings beside those of trial 0."""
     trials = [best] if sweep.base is None or sweep.base is best else [sweep.base, best]
     first = trials[0]
@@ -112,7 +112,7 @@ def anchor_table(sets: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
-def trials_table(sweep: Sweep, parameters: Sequence[Parameter]) -> Table:
+def trials_table(sweep: Sweep, parameters: Sequence[ShownParameter]) -> Table:
     """Every trial; its settings come last, for there may be more of them than a page is wide."""
     labels = (parameter.label for parameter in parameters)
     return Table(
@@ -130,7 +130,7 @@ def failed_table(failed: Sequence[Trial]) -> Table:
     return plain_table("failed", "Failed trials", ("Trial", "Reason"), rows)
 
 
-def _trial_row(trial: Trial, sweep: Sweep, parameters: Sequence[Parameter]) -> Row:
+def _trial_row(trial: Trial, sweep: Sweep, parameters: Sequence[ShownParameter]) -> Row:
     cells = (
         str(trial.number),
         "finished, best" if trial is sweep.best else trial.state,

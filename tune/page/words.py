@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from preprocess.console.progress import duration
-from tune.page.parameters import Parameter
+from tune.page.parameters import ShownParameter
 from tune.page.sweep import Sweep
 
 SEARCHES = {
@@ -27,7 +27,7 @@ def subtitle(sweep: Sweep) -> str:
     )
 
 
-def headline(sweep: Sweep, parameters: list[Parameter]) -> tuple[str, ...]:
+def headline(sweep: Sweep, parameters: list[ShownParameter]) -> tuple[str, ...]:
     """What was searched, who saw which data, what came out and what it cost."""
     sentences = [_searched(sweep, parameters), _seen(sweep)]
     if (outcome := _outcome(sweep)) is not None:
@@ -75,7 +75,7 @@ def _part(counts: Mapping[str, Any]) -> str:
     )
 
 
-def _searched(sweep: Sweep, parameters: list[Parameter]) -> str:
+def _searched(sweep: Sweep, parameters: list[ShownParameter]) -> str:
     names = ", ".join(parameter.label for parameter in parameters) or "nothing"
     sentence = f"Searched settings of {sweep.what}: {names}."
     rungs = sweep.rungs

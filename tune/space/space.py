@@ -105,7 +105,7 @@ class Space:
 
     def as_json(self) -> dict[str, Any]:
         """As its file has it."""
-        return {parameter.name: _in_words(parameter) for parameter in self.parameters}
+        return {parameter.name: _describe(parameter) for parameter in self.parameters}
 
     def _where_active(self, values: Any) -> Params:
         params = Params()
@@ -176,7 +176,7 @@ def _extended(parameter: Parameter, name: str, label: str, value: Any) -> Parame
     return replace(parameter, domain=Choices(values={**parameter.domain.values, label: value}))
 
 
-def _in_words(parameter: Parameter) -> dict[str, Any]:
+def _describe(parameter: Parameter) -> dict[str, Any]:
     domain = parameter.domain
     if isinstance(domain, Range):
         words = {k: v for k, v in asdict(domain).items() if k != "whole" and v is not None}

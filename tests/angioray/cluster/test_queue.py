@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from angioray.cluster.queue import LOST_ATTEMPTS, Entry, RunQueue
+from angioray.cluster.queue import LOST_ATTEMPTS, QueuedRun, RunQueue
 
-RUNS = [Entry(name, name[0], 10.0) for name in ("a0", "a1", "b0", "b1")]
+RUNS = [QueuedRun(name, name[0], 10.0) for name in ("a0", "a1", "b0", "b1")]
 
 
 def test_lanes_start_on_different_frames_and_stay_on_them() -> None:
@@ -53,14 +53,16 @@ def test_a_run_that_gets_further_each_time_is_not_given_up() -> None:
 
 
 def test_longest_first_comes_before_shared_frames() -> None:
-    queue = RunQueue([Entry("long0", "A", 30.0), Entry("long1", "B", 29.0), Entry("a", "A", 9.0)])
+    queue = RunQueue(
+        [QueuedRun("long0", "A", 30.0), QueuedRun("long1", "B", 29.0), QueuedRun("a", "A", 9.0)]
+    )
     assert queue.take(0) == "long0"
     queue.finish(0, "long0", {})
     assert queue.take(0) == "long1"
 
 
 def test_wide_runs_wait_for_wide_lanes() -> None:
-    queue = RunQueue([Entry("narrow", "A", 10.0), Entry("wide", "A", 10.0, wide=True)])
+    queue = RunQueue([QueuedRun("narrow", "A", 10.0), QueuedRun("wide", "A", 10.0, wide=True)])
     assert queue.take(0) == "narrow"
     assert queue.take(1) is None
     assert queue.take(2, wide=True) == "wide"

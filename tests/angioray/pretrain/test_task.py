@@ -14,7 +14,7 @@ from angioray.models.retinanet import RetinaNet
 from angioray.models.settings import AnchorSettings, RetinaNetSettings
 from angioray.pretrain.run import PretrainingRun, judge, ranks_here
 from angioray.pretrain.settings import PretrainingSettings
-from angioray.pretrain.task import Block, Blocks, PretrainingJob, PretrainingNetwork
+from angioray.pretrain.task import Block, Blocks, PretrainingNetwork, PretrainingTask
 from angioray.study.settings import StudySettings, settings_from_dict
 from angioray.training.loop import train
 from angioray.training.step import World
@@ -139,7 +139,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights(tmp_path: Path) -> No
     def pretrained(name: str, *stops: int) -> dict[str, Tensor]:
         folder = open_storage(tmp_path / name)
         for stop in (*stops, settings.steps):
-            job = PretrainingJob(SMALL, settings, CPU.device, workers=0)
+            job = PretrainingTask(SMALL, settings, CPU.device, workers=0)
             train(
                 job,
                 folder,

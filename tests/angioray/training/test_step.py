@@ -27,7 +27,7 @@ class LineBatches:
         return [("S1", 2 * step), ("S2", 2 * step + 1)]
 
 
-class LineJob:
+class LineTask:
     """Two frames a step through one weight; frame 5 holds what is no number."""
 
     plateau = None
@@ -55,7 +55,7 @@ def test_a_poisoned_frame_is_named_with_its_step(tmp_path: Path) -> None:
     # Frame 5 is in the third step; the losses are first read after the tenth.
     with pytest.raises(FloatingPointError, match=r"at step 3, of S1 frame 4; S2 frame 5\."):
         train(
-            LineJob(),
+            LineTask(),
             open_storage(tmp_path),
             CPU,
             precision=torch.float32,

@@ -106,14 +106,14 @@ def test_two_rows_for_one_cine_by_file_and_by_instance(tmp_path: Path) -> None:
     labels = read_labels(labels_file(tmp_path, "a.dcm,,RCA,,,,,,,", ",1.2,LCA,,,,,,,"))
     first, second = labels.rows
     assert labels.of("a.dcm", "1.2") is first
-    assert labels.rival("a.dcm", "1.2") is second
-    assert labels.rival("a.dcm", None) is None
-    assert labels.rival("b.dcm", "1.2") is None
+    assert labels.conflicting_label("a.dcm", "1.2") is second
+    assert labels.conflicting_label("a.dcm", None) is None
+    assert labels.conflicting_label("b.dcm", "1.2") is None
 
 
 def test_misfits_with_the_cine(tmp_path: Path) -> None:
     (row,) = read_labels(labels_file(tmp_path, "a.dcm,,RCA,20,5,13,28,,,")).rows
-    assert row.misfit(28) == ""
-    assert row.misfit(27) == "label: vanishing_start 28 of 27 frames"
+    assert row.label_error(28) == ""
+    assert row.label_error(27) == "label: vanishing_start 28 of 27 frames"
     (row,) = read_labels(labels_file(tmp_path, "a.dcm,,RCA,20,,,,,,")).rows
-    assert "reference_frame 20 of 20 frames" in row.misfit(20)
+    assert "reference_frame 20 of 20 frames" in row.label_error(20)

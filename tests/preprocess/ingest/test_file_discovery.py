@@ -13,7 +13,7 @@ import pytest
 from preprocess.cohort import Cohort, read_manifest
 from preprocess.ingest import file_discovery
 from preprocess.ingest.command import IngestSettings, ingest
-from preprocess.ingest.file_discovery import Listing
+from preprocess.ingest.file_discovery import FileDiscovery
 from preprocess.ingest.journal import Journal, Record
 from tests.preprocess.tiny_archive import SIZE, Archive
 
@@ -26,7 +26,7 @@ def test_every_file_at_any_depth_in_a_fixed_order_but_ours(tmp_path: Path) -> No
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "c" / "loop").symlink_to(tmp_path)
-    found = Listing(tmp_path, [tmp_path / "cohort", tmp_path / "sequences.csv"])
+    found = FileDiscovery(tmp_path, [tmp_path / "cohort", tmp_path / "sequences.csv"])
     assert list(found) == ["a", "b/1", "b/2", "c/d/e.dcm"] == found.names
     assert found.is_complete
     assert not found.is_empty()
@@ -63,7 +63,7 @@ def closed() -> Iterator[Path]:
 
 
 def test_closed_folders_are_named(closed: Path) -> None:
-    found = Listing(closed.parent, [])
+    found = FileDiscovery(closed.parent, [])
     assert found.is_empty()
     assert found.closed == [closed]
 
@@ -77,7 +77,7 @@ def test_what_stops_it_is_raised_where_names_are_read(
 
     monkeypatch.setattr(file_discovery, "walk", broken)
     with pytest.raises(OSError, match="Input/output error"):
-        list(Listing(tmp_path, []))
+        list(FileDiscovery(tmp_path, []))
 
 
 def test_the_first_file_is_finished_before_the_last_is_found(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from preprocess.cohort import BoxSource, Verdict
-from preprocess.summary.anchors import AnchorFit, anchor_sides, best_iou, box_sides
+from preprocess.summary.anchors import AnchorAgreement, anchor_sides, best_iou, box_sides
 from preprocess.summary.angles import angle_outliers, in_words
 from preprocess.summary.figures import ifr_bins
 from preprocess.summary.findings import findings
@@ -51,11 +51,11 @@ def test_best_iou_is_that_of_the_best_of_all_anchors() -> None:
 def test_shares_of_boxes_without_an_anchor() -> None:
     sides = np.array([(32, 32), (32, 14), (21, 21), (16, 16)], float)
     # 32 x 14 against 45.25 x 22.63: 448 / 1024 = 0.4375. 21 x 21 against 32 x 32: 441 / 1024.
-    fit = AnchorFit.of(sides)
+    fit = AnchorAgreement.of(sides)
     assert fit is not None
     assert (fit.boxes, fit.below_foreground, fit.below_background) == (4, 0.75, 0.25)
     assert fit.median_side_px == pytest.approx(math.sqrt((441 + 448) / 2))
-    assert AnchorFit.of(np.empty((0, 2))) is None
+    assert AnchorAgreement.of(np.empty((0, 2))) is None
 
 
 def test_box_sides_are_scaled_per_axis_and_leave_lost_boxes_out(tmp_path: Path) -> None:
