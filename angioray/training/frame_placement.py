@@ -21,6 +21,8 @@ DISK_SHARE = 0.8
 """Of the free space of the folder for temporary files that frames may take."""
 
 GIB = 2**30
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells a container's limits."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _free_host_memory() -> int:
         line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines()
     )
     free = int(fields["MemAvailable"].split()[0]) * 1024
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    limit, used = (CGROUP / name for name in ("memory.max", "memory.current"))
     if limit.is_file() and used.is_file() and (most := limit.read_text("ascii").strip()) != "max":
         free = min(free, int(most) - int(used.read_text("ascii")))
     return max(0, free)

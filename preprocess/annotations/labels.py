@@ -194,7 +194,7 @@ class _Row:
             return None
         number = float(text) if _is_number(text) else -1.0  # spreadsheets write 7 as 7.0
         if number < 0 or number != int(number):
-            self._log_mismatch(f"{name} is no frame number (0, 1, 2, ...)")
+            self._report(f"{name} is no frame number (0, 1, 2, ...)")
             return None
         return int(number)
 
@@ -202,13 +202,13 @@ class _Row:
         parts = [part.strip() for part in self.text(name).split(";") if part.strip()]
         for part in parts:
             if not _is_number(part):
-                self._log_mismatch(f"{name} is not a number")
+                self._report(f"{name} is not a number")
         return tuple(float(part) for part in parts if _is_number(part))
 
     def flag(self, name: str) -> bool:
         text = self.text(name).lower()
         if text not in TRUE + FALSE:
-            self._log_mismatch(f"{name} is neither true nor false")
+            self._report(f"{name} is neither true nor false")
         return text in TRUE
 
     def exclusion(self) -> Exclusion | None:
@@ -216,11 +216,11 @@ class _Row:
         if text and text not in list(Exclusion):
             near = difflib.get_close_matches(text, list(Exclusion), 1, 0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
-            self._log_mismatch(f"exclude is not one of {', '.join(Exclusion)}{hint}")
+            self._report(f"exclude is not one of {', '.join(Exclusion)}{hint}")
             return None
         return Exclusion(text) if text else None
 
-    def _log_mismatch(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         # Cells are not quoted: in a row whose columns have slipped, any may hold a name.
         self._problems.append(f"line {self._line}: {problem}")
 

@@ -66,7 +66,7 @@ class Regions:
         for region in of_lesions({"": self._regions}, self.mismatches)[""]:
             place = names.meant(region.places)
             if isinstance(place, Kind):
-                self._log_mismatch(region, place, f"it names {region.places[0].name!r}")
+                self._report(region, place, f"it names {region.places[0].name!r}")
             else:
                 self._by_sequence[place.name].append((region, place.frame_index))
 
@@ -89,9 +89,7 @@ class Regions:
             elif id(region) not in self._off_reference:
                 # Said once, though several files of one instance ask for it.
                 self._off_reference.add(id(region))
-                self._log_mismatch(
-                    region, Kind.OFF_REFERENCE, f"frame {at}, reference frame {reference}"
-                )
+                self._report(region, Kind.OFF_REFERENCE, f"frame {at}, reference frame {reference}")
         return kept
 
     @property
@@ -118,7 +116,7 @@ class Regions:
             )
             known = found.setdefault(place_key(at, box), placed)
             if known is not placed:
-                self._log_mismatch(region, Kind.TWICE, f"frame {at}")
+                self._report(region, Kind.TWICE, f"frame {at}")
                 if not known.lesion:  # the one that knows its lesion says more
                     found[place_key(at, box)] = placed
                 elif placed.lesion:
@@ -130,20 +128,16 @@ class Regions:
     def _fitted(self, region: Region, at: int | None, sequence: Sequence) -> BoxXyxy | None:
         """The part of a region in its frame, or None; both are said where anything is wrong."""
         if at is None:
-            self._log_mismatch(
-                region, Kind.NO_FRAME_NUMBER, f"the cine has {sequence.length} frames"
-            )
+            self._report(region, Kind.NO_FRAME_NUMBER, f"the cine has {sequence.length} frames")
             return None
         if at >= sequence.length:
-            self._log_mismatch(
-                region, Kind.NO_SUCH_FRAME, f"frame {at} of {sequence.length} (from 0)"
-            )
+            self._report(region, Kind.NO_SUCH_FRAME, f"frame {at} of {sequence.length} (from 0)")
             return None
         box, mismatches = fitted(region, width=sequence.width, height=sequence.height)
         self.mismatches += mismatches
         return box
 
-    def _log_mismatch(self, region: Region, kind: Kind, said: str) -> None:
+    def _report(self, region: Region, kind: Kind, said: str) -> None:
         self.mismatches.append(_mismatch(region, kind, said))
 
 

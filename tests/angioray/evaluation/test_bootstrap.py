@@ -5,7 +5,8 @@ import pytest
 
 from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.detection import Matched, detector_metrics
-from angioray.evaluation.measures import Measure, Ratio
+from angioray.evaluation.matching import FloatArray
+from angioray.evaluation.measures import Draws, Measure, Ratio
 from angioray.evaluation.views import view_measures, view_metrics
 from tests.angioray.four_frames import FOUND, FRAMES, MATCHED
 
@@ -21,6 +22,21 @@ def test_the_interval_resamples_patients_not_frames() -> None:
     assert Resampling.of(patients).interval(right) == (0.0, 1.0)
     low, high = Resampling.of([str(i) for i in range(200)]).interval(right) or (0, 0)
     assert (low, high) == pytest.approx((0.43, 0.57), abs=0.02)  # 1.96 sqrt(.25 / 200) = 0.07
+
+
+class Drawn:
+    """A measure whose values in the draws are known: 0, 0.001, …, 1 in any order."""
+
+    def values(self, draws: Draws) -> FloatArray:
+        count = len(draws.weights)
+        return np.random.default_rng(0).permutation(np.linspace(0, 1, count))
+
+
+def test_the_interval_leaves_out_a_fortieth_at_either_end() -> None:
+    resampling = Resampling.of(["p1", "p2"], resamples=1001)
+    assert resampling.interval(Drawn()) == pytest.approx((0.025, 0.975))
+    apart = resampling.difference(Drawn(), share(np.zeros(2))).ci95
+    assert apart == pytest.approx((0.025, 0.975))
 
 
 def test_the_intervals_are_reproducible_and_hold_the_value() -> None:

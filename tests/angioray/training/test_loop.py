@@ -146,6 +146,18 @@ def test_the_plateau_follows_its_definition() -> None:
     assert copy.state() == plateau.state()
 
 
+@pytest.mark.parametrize(
+    ("second", "scale"), [(0.9995, 0.5), (0.999, 0.5), (0.9989, 1.0), (0.95, 1.0), (1.0, 0.5)]
+)
+def test_a_loss_has_fallen_if_it_fell_by_more_than_a_thousandth(
+    second: float, scale: float
+) -> None:
+    plateau = Plateau(factor=0.5, patience=0, steps_per_epoch=1)
+    plateau.record(0, [1.0])
+    plateau.record(1, [second])
+    assert plateau.scale == scale
+
+
 def test_warm_up_and_cosine_by_hand() -> None:
     rule = OptimiserSettings(warmup_steps=2, decay="cosine")
     factors = [rule.factor(step, 6) for step in range(6)]
