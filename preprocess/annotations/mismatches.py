@@ -37,7 +37,7 @@ class Kind(StrEnum):
     INVERTED = "{n} boxes were drawn from the far corner and were turned round"
     NO_FILE = "{n} rows of the labels match no file"
     TWO_LABELS = "{n} sequences have two labels and are left out"
-    MISFIT = "{n} labels do not fit their cine, which is left out"
+    LABEL_ERROR = "{n} labels do not fit their cine, which is left out"
     NO_LESION = "{n} sequences are labelled no_lesion, but bear boxes, and are left out"
     NO_IMAGE = "{n} images are named by the annotations but are not there"
 

@@ -126,7 +126,7 @@ def _contradiction(
     if conflicting_label:
         return Kind.TWO_LABELS, TWO_LABELS
     if label_error := label.label_error(stored.length):
-        return Kind.MISFIT, label_error
+        return Kind.LABEL_ERROR, label_error
     if label.no_lesion and has_boxes:
         return Kind.NO_LESION, "labelled no_lesion, but boxes are drawn on it"
     return None, ""

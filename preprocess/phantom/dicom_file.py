@@ -60,7 +60,7 @@ def _header(scene: Scene) -> Dataset:
 
 
 def _identity(scene: Scene) -> Dataset:
-    """SOP Common, General SimulatedStudy, General Series and General Image."""
+    """SOP Common, General Study, General Series and General Image."""
     plan, seed = scene.plan, scene.seed
     patient = plan.patient
     minute = 9 * 60 + patient.number % 300 + 2 * plan.acquisition
@@ -72,7 +72,7 @@ def _identity(scene: Scene) -> Dataset:
     dataset.SOPInstanceUID = uid(seed, "instance", plan.number)
     dataset.StudyInstanceUID = uid(seed, "study", patient.number)
     dataset.SeriesInstanceUID = uid(seed, "series", plan.number)
-    for name in ("SimulatedStudy", "Series", "Acquisition", "Content"):
+    for name in ("Study", "Series", "Acquisition", "Content"):
         setattr(dataset, f"{name}Date", patient.study_date)
         setattr(dataset, f"{name}Time", time)
     dataset.AccessionNumber = f"A{patient.study_date}{patient.number + 1:04d}"
