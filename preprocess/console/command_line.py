@@ -188,7 +188,7 @@ def _found_configs(words: Sequence[str], shipped: Path) -> Iterator[str]:
     for given in words:
         option, equals, value = given.partition("=") if "=" in given else (before, "", given)
         own = shipped / f"{Path(value).name.removesuffix('.yaml')}.yaml"
-        known = option == "--config" and not Path(value).exists() and own.is_file()
+        known = option == "--config" and not Path(value).is_file() and own.is_file()
         yield f"{option}{equals}{own}" if known and equals else str(own) if known else given
         before = given
 

@@ -142,6 +142,9 @@ def test_settings_that_come_with_the_package_are_found_by_name(
     words = form.format(name).split()
     assert call(monkeypatch, "angioray.cv", *words, "--print_config") == 0
     assert yaml.safe_load(capsys.readouterr().out)["detector"]["steps"] == 3500
+    (tmp_path / "paper").mkdir()
+    assert call(monkeypatch, "angioray.cv", "--config", "paper", "--print_config") == 0
+    assert "3500" in capsys.readouterr().out
     (tmp_path / "paper.yaml").write_text("detector: {steps: 7}")
     assert call(monkeypatch, "angioray.cv", "--config", "paper.yaml", "--print_config") == 0
     assert yaml.safe_load(capsys.readouterr().out)["detector"]["steps"] == 7

@@ -20,6 +20,12 @@ def test_the_error_is_the_mean_distance_over_bins() -> None:
     assert bins.answers.tolist() == [3, 3]
 
 
+def test_a_bin_of_one_answer_is_shown_and_an_empty_one_is_not() -> None:
+    bins = Reliability.of(np.array([0.05, 0.55, 0.56]), np.array([True, False, False]))
+    assert bins.answers.tolist() == [1, 2]
+    assert bins.share_right.tolist() == [1, 0]
+
+
 def test_scores_of_boxes_are_judged_by_whether_the_box_is_right() -> None:
     # .95 no, .9 yes (one bin); .8 no; .7 no; .6 yes; .4 yes
     distances = (0.95 + 0.9 - 1) + 0.8 + 0.7 + (1 - 0.6) + (1 - 0.4)

@@ -38,6 +38,19 @@ def test_the_papers_detector_metrics() -> None:
     assert {name: metrics[name] for name in expected} == pytest.approx(expected)
 
 
+def test_recall_counts_lesions_not_frames() -> None:
+    found = {2: (np.array([A]), np.array([0.1]))}
+    metrics = detector_metrics(judged({2: np.array([A, B])}, 2, 3, 4), found)
+    assert metrics["recall@IoU0.20/score0.00/max5"] == 1 / 2
+
+
+def test_fixed_boxes_have_falling_scores_up_to_one() -> None:
+    boxes, scores = fixed_predictions(np.array([A, B, NOWHERE]), [7])[7]
+    assert scores == pytest.approx([1, 2 / 3, 1 / 3])
+    assert boxes.tolist() == [list(A), list(B), list(NOWHERE)]
+    assert fixed_predictions(np.array([A]), [7])[7][1].tolist() == [1]
+
+
 def test_average_precision_falls_as_overlap_is_asked_for() -> None:
     # 10 x 10 boxes, one 2 px off: 80 / 120, right at 0.50, 0.55, 0.60 and 0.65 alone.
     found = {1: (np.array([[2.0, 0.0, 12.0, 10.0]]), np.array([0.9]))}

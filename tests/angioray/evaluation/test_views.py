@@ -32,6 +32,18 @@ def test_view_metrics_by_hand() -> None:
     assert confusion_matrix(labels, probabilities, ["LCA", "RCA"]).tolist() == [[1, 2], [0, 1]]
 
 
+def test_the_macro_f1_is_the_mean_of_the_classes_of_unlike_size() -> None:
+    # a: 3 of 4 right and none false, F1 6/7; b: its one frame right, and one false, F1 2/3.
+    probabilities = np.array([[0.9, 0.1]] * 3 + [[0.2, 0.8]] * 2)
+    metrics = view_metrics(list("aaaab"), probabilities, ["a", "b"])
+    assert metrics["f1_macro"] == pytest.approx((6 / 7 + 2 / 3) / 2)
+    # c is neither there nor named: it has no share in the mean. d is named once, wrongly: 0.
+    wide = np.hstack([probabilities, np.zeros((5, 2))])
+    wide[0] = [0, 0, 0, 1]
+    metrics = view_metrics(list("aaaab"), wide, list("abcd"))
+    assert metrics["f1_macro"] == pytest.approx((2 * 2 / (4 + 2) + 2 / 3 + 0) / 3)
+
+
 def test_a_class_that_never_occurs_has_no_f1() -> None:
     probabilities = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     metrics = view_metrics(["a", "b"], probabilities, ["a", "b", "c"])

@@ -155,7 +155,7 @@ def test_every_kind_of_mismatch_comes_with_its_line_and_stops_nothing(
         assert text[number - 1] == "  {", line
     assert listed(cohort, "sequences.csv") == [
         "sequences.csv:3: no lesion: labelled no_lesion, but boxes are drawn on it",
-        "sequences.csv:4: label_error: label: vanishing_start 9 of 5 frames",
+        "sequences.csv:4: label error: label: vanishing_start 9 of 5 frames",
         "sequences.csv:5: no file",
     ]
     said = capsys.readouterr().out
