@@ -1,4 +1,4 @@
-"""The study: every run of task x view x variant x fold, in parallel on whatever Ray there is."""
+"""``python -m angioray.cv``: the study, all runs in parallel on local Ray or on a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine or cluster has and lacks for a study."""
+"""``python -m angioray.doctor``: what this machine or cluster has and lacks for a study."""
 
 from __future__ import annotations
 

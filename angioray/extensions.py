@@ -1,4 +1,4 @@
-"""Parts that other packages bring, found by the entry points that they declare."""
+"""Backbones, detectors, metrics and augmentations of other packages, found by entry points."""
 
 from __future__ import annotations
 

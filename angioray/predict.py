@@ -1,4 +1,4 @@
-"""Two-step inference on new DICOM, or on a cohort: the view, then boxes by its detectors."""
+"""``python -m angioray.predict``: views and boxes for new DICOM, or for a cohort."""
 
 from __future__ import annotations
 

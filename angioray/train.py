@@ -1,4 +1,4 @@
-"""One run of a study in this process, without Ray: for debugging, and for one GPU."""
+"""``python -m angioray.train``: one run of a study in this process, without Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nested sweeps: settings chosen inside every fold, and judged on the part that none has seen."""
+"""Nested sweeps: settings are chosen inside every fold and judged on its untouched part."""
 
 from __future__ import annotations
 

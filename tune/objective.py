@@ -1,4 +1,4 @@
-"""What every trial of a sweep is measured on: the inner split of one fold's training patients."""
+"""The objective of a trial: a metric on the inner split of one fold's training patients."""
 
 from __future__ import annotations
 

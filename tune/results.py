@@ -1,4 +1,4 @@
-"""The files of a sweep: what it was begun with, the table of its trials, and the best settings."""
+"""The files of a sweep: its frozen beginning, the table of trials, and the best settings."""
 
 from __future__ import annotations
 

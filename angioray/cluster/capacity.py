@@ -1,4 +1,4 @@
-"""What the nodes bear: lanes by cores, GPUs and memory, shares of a GPU, and disk."""
+"""How many lanes the nodes have room for: by cores, GPUs, memory and disk."""
 
 from __future__ import annotations
 

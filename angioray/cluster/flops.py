@@ -1,4 +1,4 @@
-"""What a run costs: counted operations, and the time they take at a measured or assumed rate."""
+"""The operations of a run, counted, and the time that they take at a measured or assumed rate."""
 
 from __future__ import annotations
 

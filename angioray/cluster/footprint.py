@@ -1,4 +1,4 @@
-"""What a run needs besides time: memory where it trains, and disk for its weights."""
+"""The memory that a run needs where it trains, and the disk that its weights need."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Footprint:
     """Bytes that a run needs.
 
     Attributes:
-        frames: of its frames, where they are at hand; they can do with a slower place.
+        frames: of its frames, if they are kept where it trains; they may be kept elsewhere.
         training: of weights, gradients, moments and what the backward pass keeps.
         kept: on disk once it is finished.
         peak: on disk at most, while a checkpoint replaces another.

@@ -1,4 +1,4 @@
-"""What a lane's controller runs: it tells the queue of its lane, and loads no networks.
+"""Callbacks of the process that controls a lane; it loads no networks.
 
 Ray Train loads this module in the process that controls a lane. The modules that train take three
 seconds more to load, and that process never calls them.

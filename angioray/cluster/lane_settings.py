@@ -1,4 +1,4 @@
-"""How many lanes there are and what each holds: the settings, as a person gives them."""
+"""The settings of lanes: how many there are, and which resources each has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lane's processes do: runs from the queue, one after the other, until none is left."""
+"""The work of a lane's processes: runs from the queue, one after the other."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from preprocess.console.progress import duration
 from preprocess.storage import Storage
 
 LANE_RESTARTS = 100
-"""A night on machines that come and go."""
+"""Restarts of a lane, which may lose its node many times."""
 LANES_LEAVING_S = 10.0
 POLL_EVERY_S = 0.5
 

@@ -1,4 +1,4 @@
-"""The machines that runs may land on: what each has, and whether it sees the study."""
+"""The nodes of a cluster: their resources, and whether each sees the study."""
 
 from __future__ import annotations
 

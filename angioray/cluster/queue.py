@@ -1,4 +1,4 @@
-"""Which lane does which run: the one queue that every lane of a study takes from."""
+"""The queue of a study's runs, from which every lane takes its next one."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class RunQueue:
         self._halted = ""
 
     def join(self, lane: int, worker: Any) -> None:
-        """A rank of a lane is there; ``worker`` is kept for whoever must end it."""
+        """A rank of a lane is there; its ``worker`` is kept, so that it can be ended."""
         self._workers.setdefault(lane, []).append(worker)
 
     def workers(self, lane: int) -> list[Any]:
@@ -124,7 +124,7 @@ class RunQueue:
         return self._workers.get(lane, [])
 
     def control(self, lane: int, controller: Any) -> None:
-        """A lane's controller is there; kept for whoever must end a lane that never found room."""
+        """A lane's controller is there; it is kept, so that a lane without room can be ended."""
         self._controllers[lane] = controller
 
     def controller(self, lane: int) -> Any:

@@ -1,4 +1,4 @@
-"""In which order runs go, and how many GPUs each gets, so that the last one ends early."""
+"""The order of runs, and the GPUs of each, so that the last one ends early."""
 
 from __future__ import annotations
 

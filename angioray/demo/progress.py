@@ -1,4 +1,4 @@
-"""The demo's line of progress: which stage runs, how far it is, and how long the rest takes."""
+"""The progress of the demo in one line: its stage, how far it is, and the time left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes ranked by score: average precision and FROC, at every threshold that a score can set."""
+"""Average precision and FROC: metrics of boxes that are ranked by score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uncertainty by resampling patients: frames of one patient are not independent of each other."""
+"""Intervals by resampling patients, for frames of one patient are not independent."""
 
 from __future__ import annotations
 

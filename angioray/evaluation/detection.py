@@ -1,4 +1,4 @@
-"""How well lesions are found: the paper's Table 3 and beyond, as reductions of matches.
+"""The metrics of a detector: the paper's Table 3, and more.
 
 Names carry their thresholds (``recall@IoU0.20/score0.50/max1``). A value that is undefined, such
 as the precision of no detection, is None and never enters a mean. Definitions follow the paper's

@@ -1,4 +1,4 @@
-"""What a wrongly named view costs: detection with the view given, and with the view named first."""
+"""Both steps together: detection with the true view, and with the view that step 1 named."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The detector that looks at nothing: the few fixed boxes that find most training lesions.
+"""A baseline: the few boxes that, without moving, find most lesions of the training frames.
 
-Coronary arteries lie in nearly the same place in every picture of one view, so that boxes which
-never move already find lesions. A detector has to be better than these, not better than chance.
+Coronary arteries are in nearly the same place in every picture of one view, so boxes that never
+move already find lesions. A detector has to be better than these, not better than chance.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ def best_fixed_boxes(
         first_of_frame=first_of_frame,
         overlaps=_cover(candidates, boxes, iou_threshold),
     )
+    # A greedy cover may be far from the best: its first box decides. So several are begun, and the
+    # best is improved by exchanges, which find what no single addition does.
     starts = [search.extend([start], k) for start in search.starts()]
     chosen = max(starts, key=lambda boxes: int(search.found(boxes).sum()))
     while (better := search.exchange(chosen)) is not None:
@@ -82,6 +84,7 @@ def _candidates(boxes: FloatArray, iou_threshold: float) -> FloatArray:
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 1, 2)
     families = [seeds, np.concatenate([grid - sizes / 2, grid + sizes / 2], axis=2).reshape(-1, 4)]
     means = np.concatenate(families)
+    # Mean shift: the mean of the boxes that a candidate finds, finds more of them than it does.
     for _ in range(_MEAN_SHIFTS):
         near = _cover(means, boxes, iou_threshold)
         near = near[near.any(axis=1)]

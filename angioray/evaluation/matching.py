@@ -1,4 +1,4 @@
-"""Which predicted box found which lesion, in each frame: by pycocotools' COCOeval."""
+"""Matches of predicted boxes with lesions, in each frame, by pycocotools' COCOeval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a measure is: a reduction of sums over frames, so that patients can be drawn anew."""
+"""Measures: metrics that are computed from sums over frames, for any draw of patients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The score above which boxes count, chosen on patients other than those it is judged on.
+"""The score threshold of a fold, chosen on the predictions of the other folds.
 
 The threshold of a fold is the one that gives the best F1 on the out-of-fold predictions of all
 other folds. Their patients are the fold's own training patients, each predicted by a detector that

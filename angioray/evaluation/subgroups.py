@@ -1,4 +1,4 @@
-"""Which lesions are found: recall by their size, their number in the frame and their iFR."""
+"""Recall by subgroups of lesions: by size, number in the frame, and iFR."""
 
 from __future__ import annotations
 

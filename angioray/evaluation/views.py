@@ -1,4 +1,4 @@
-"""How well a view is named: accuracy, F1, cross entropy, calibration, and each class by itself."""
+"""The metrics of a view classifier: accuracy, F1, cross entropy, and those of each class."""
 
 from __future__ import annotations
 

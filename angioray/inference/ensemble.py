@@ -1,4 +1,4 @@
-"""Several answers about a frame made one: test-time flips, and weighted fusion of boxes."""
+"""Test-time flips, and the fusion of several models' detections into one set of boxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two-step inference found in a cohort, judged where readers drew boxes, and written down."""
+"""The predictions for a cohort: views, boxes, metrics where there is a truth, and files."""
 
 from __future__ import annotations
 

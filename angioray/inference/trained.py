@@ -1,4 +1,4 @@
-"""Trained networks, read back from the folders of finished runs."""
+"""Trained networks, read from the folders of finished runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The system as it will be used: name the view, then find lesions with that view's detector."""
+"""Both steps on new frames: name the view, then detect with that view's detectors."""
 
 from __future__ import annotations
 

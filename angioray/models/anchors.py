@@ -1,4 +1,4 @@
-"""Boxes and anchors: the pyramid's anchors, and boxes told relative to them."""
+"""The anchors of the pyramid, and boxes as offsets from anchors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ResNets for grey images: one channel in, weights from ImageNet, a file or nowhere."""
+"""Backbones for grey images: ResNets, timm's models, and those of other packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions in float32 on CPUs with AVX2 alone, where oneDNN is slow at weight gradients.
+"""Convolutions whose weight gradient is faster on CPUs with AVX2 alone.
 
 On two such cores, with channels last, the weight gradient of a 3 x 3 convolution over maps of 64 x
 64 cells and more runs at a third to two thirds of the speed of the forward pass. Over tensors that

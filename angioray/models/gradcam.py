@@ -1,4 +1,4 @@
-"""Where a classifier looks: Grad-CAM (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74)."""
+"""Grad-CAM (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74), and its sanity check."""
 
 from __future__ import annotations
 

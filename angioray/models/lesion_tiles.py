@@ -1,4 +1,4 @@
-"""The box sub-network of a training step, computed only where boxes are: on tiles with a lesion.
+"""The box sub-network, computed only on tiles of the feature maps that have a lesion.
 
 Only lesion anchors enter the box loss, and a handful of the pyramid's thousands of cells have any.
 The sub-network is a chain of 3 x 3 convolutions, so its answer on a tile of cells depends on a
@@ -53,6 +53,8 @@ class LesionTiles(nn.Module):
             numbers = _grid(own, side) + first_cell
             cells.append(torch.where(_both(own < side), numbers, -1))
             patch = corners + torch.arange(TILE + 2 * reach)
+            # The margin around each map is as wide as the sub-network sees, so that a tile at the
+            # edge finds the zeros there that padding would give it.
             index.append(_grid(patch, padded) + first_place)
             inside.append(_both((patch >= reach) & (patch < side + reach)))
             first_cell += side**2
@@ -86,6 +88,8 @@ class LesionTiles(nn.Module):
             int64[count], counted over the whole batch (image times T, plus tile).
         """
         found = self._with_lesion(match).flatten().to(torch.float32)
+        # The number of tiles is fixed, for shapes must not change from step to step; those that
+        # fill it up have no lesion anchor and add nothing to the loss.
         best: Tensor = found.topk(min(count, len(found)), sorted=False).indices
         return best
 

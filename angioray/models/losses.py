@@ -1,4 +1,4 @@
-"""RetinaNet's targets and losses for a whole batch at once: static shapes, no loop over images."""
+"""RetinaNet's targets and losses, for a whole batch at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights from simulated frames: a backbone and a detector for studies to start from."""
+"""``python -m angioray.pretrain``: weights for studies to start from, learned on phantoms."""
 
 from __future__ import annotations
 

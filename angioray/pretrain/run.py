@@ -1,4 +1,4 @@
-"""Pretraining carried out: one process for each GPU, or for each core, and a folder of results."""
+"""A pretraining run: its processes, its folder, and its results."""
 
 from __future__ import annotations
 

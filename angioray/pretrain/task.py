@@ -1,4 +1,4 @@
-"""Pretraining on phantoms: a detector and its backbone learn from frames that are simulated.
+"""The pretraining task: a detector and a view classifier on one backbone, on simulated frames.
 
 ImageNet shows no arteries. A phantom does, with a perfect box on each lesion and a view that is
 known, and never shows the same heart twice.

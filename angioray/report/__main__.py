@@ -1,4 +1,4 @@
-"""``python -m angioray.report RUNS``."""
+"""``python -m angioray.report``: tables, figures and a page of a study, or of two."""
 
 from __future__ import annotations
 

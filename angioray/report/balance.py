@@ -1,4 +1,4 @@
-"""What lies on each side of each fold, and who lies on both."""
+"""The balance of the folds: what is on each side, and which patients are on both."""
 
 from __future__ import annotations
 

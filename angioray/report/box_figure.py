@@ -1,4 +1,4 @@
-"""The sizes and shapes of a cohort's boxes, against the anchors that the study's detectors have."""
+"""A figure of the cohort's box sizes beside the detectors' anchors."""
 
 from __future__ import annotations
 

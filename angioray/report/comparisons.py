@@ -1,4 +1,4 @@
-"""What one group's runs do better than another's on the same patients, with intervals."""
+"""Paired comparisons of groups on the same patients, with intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the finished runs of a group predicted out of fold, joined with the cohort's truth."""
+"""The out-of-fold predictions of a group's finished runs, joined with the truth."""
 
 from __future__ import annotations
 

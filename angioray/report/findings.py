@@ -1,4 +1,4 @@
-"""A study's numbers, and the evidence that they rest on: what every section of the report reads."""
+"""The numbers of a study, and the evidence for them, as all sections read them."""
 
 from __future__ import annotations
 

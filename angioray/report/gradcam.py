@@ -1,4 +1,4 @@
-"""Grad-CAM of held-out frames: what each view classifier looks at (paper, Fig. 3)."""
+"""Grad-CAM of held-out frames for each view classifier (paper, Fig. 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report in sentences: what was run, what came out, and what must be known first."""
+"""The report's first sentences: what was run, what came out, and what weakens it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A card for each final model: what it is for, what it was made on, how good it is, and its limits.
+"""Model cards: use, data, quality and limits of each final model.
 
 A final model is the ensemble of a group's fold models, as ``angioray.predict`` uses it. Cards are
 written as JSON and Markdown (after Mitchell et al. 2019, doi:10.1145/3287560.3287596).

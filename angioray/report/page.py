@@ -1,4 +1,4 @@
-"""The page: sections of tables, figures and pictures, as one HTML file and as Markdown."""
+"""The page of a report: sections of tables, figures and pictures, as HTML and as Markdown."""
 
 from __future__ import annotations
 

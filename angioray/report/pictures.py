@@ -1,4 +1,4 @@
-"""Frames with cyan truth and orange predictions: the misses, false boxes and hits worth seeing."""
+"""Frames with the truth in cyan and predictions in orange: misses, false boxes and hits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published numbers that a cohort's own are set beside.
+"""The numbers that the paper published, to stand beside a cohort's own.
 
 Source: the paper whose protocol this is (:data:`PAPER`; its Tables 2 and 3, means and standard
 deviations over five folds) and Cong et al. as that paper cites them. Where the paper prints three

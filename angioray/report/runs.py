@@ -1,4 +1,4 @@
-"""A runs folder as the report reads it: the frozen study, and what each run has left so far."""
+"""A runs folder as the report reads it: the frozen study, and what each run has so far."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two studies beside each other: paired differences where they judged the same frames."""
+"""Two studies compared: paired differences on the frames that both judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report on the terminal: its banner, its tables, and where it was written."""
+"""The report on the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both steps together on held-out folds: what wrongly named views cost."""
+"""Both steps together on held-out folds, and the price of wrongly named views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training and judging one detector (paper, section 3.2)."""
+"""The detector task: how one detector is trained and judged (paper, section 3.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where two JSON documents differ: what a frozen study is held against."""
+"""The differences of two JSON documents, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carrying out one run: frames, training, judging, result. The same in a lane and without Ray."""
+"""The executor: it trains, judges and writes one run, in a lane as without Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cohort's frames by COCO image id: whose they are, and what is true of them."""
+"""The frames of a cohort by COCO image id: their sequence, patient and lesions."""
 
 from __future__ import annotations
 

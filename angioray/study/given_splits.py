@@ -1,4 +1,4 @@
-"""Folds that are given instead of cut: by a file, or by the parts of a public data set."""
+"""Folds from a file, or from the published parts of a public data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which fold models may judge a sequence: those that were not trained on its patient."""
+"""The rule against leaks: a sequence is judged by models that were not trained on its patient."""
 
 from __future__ import annotations
 

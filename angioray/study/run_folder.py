@@ -1,4 +1,4 @@
-"""A run's folder: what it holds, and the order that makes `finished` mean finished."""
+"""The folder of a run: its files, and the order in which they are written."""
 
 from __future__ import annotations
 

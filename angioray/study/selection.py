@@ -1,4 +1,4 @@
-"""Which frames of a cohort a run trains on and is judged on (paper, sections 3 and 4.2)."""
+"""The frames of a cohort that a run trains on and is judged on (paper, sections 3 and 4.2)."""
 
 from __future__ import annotations
 

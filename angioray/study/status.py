@@ -1,4 +1,4 @@
-"""How far a study is, read from its folder alone: from any machine that sees the storage."""
+"""The state of a study, read from its folder alone."""
 
 from __future__ import annotations
 

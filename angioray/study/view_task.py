@@ -1,4 +1,4 @@
-"""Training and judging one view classifier (paper, section 3.1)."""
+"""The view task: how one view classifier is trained and judged (paper, section 3.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The batches of a run: which frames each step takes, how they are changed, on which rank."""
+"""The batches of a run: the frames of each step, and their changes, for each rank."""
 
 from __future__ import annotations
 

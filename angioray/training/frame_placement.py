@@ -1,4 +1,4 @@
-"""Where the frames of a run are kept: on the device, in host memory or on disk, and why there."""
+"""The place of a run's frames: on the device, in host memory or on disk."""
 
 from __future__ import annotations
 

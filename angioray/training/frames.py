@@ -1,4 +1,4 @@
-"""Frames near the device: every frame of a run as uint8, and how a batch is made of them."""
+"""The frames of a run as uint8 near the device, and how a batch is made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop: one for both tasks, for CPU and GPU, alone or as one rank of many."""
+"""The training loop, for both tasks, for CPU and GPU, for one rank and for many."""
 
 from __future__ import annotations
 

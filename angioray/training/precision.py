@@ -1,4 +1,4 @@
-"""The arithmetic of forward passes: bfloat16 where the hardware computes in it, else float32."""
+"""The precision of forward passes: bfloat16 where the hardware computes in it, else float32."""
 
 from __future__ import annotations
 

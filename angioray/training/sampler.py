@@ -1,4 +1,4 @@
-"""Which frames a step trains on: a pure function of seed and step, so resume needs no state."""
+"""The frames of each step, as a pure function of seed and step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training step: batch, losses, gradients, weights. Nothing in it waits for the device."""
+"""One training step: batch, losses, gradients and weights, without waiting for the device."""
 
 from __future__ import annotations
 

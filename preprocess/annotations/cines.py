@@ -1,4 +1,4 @@
-"""Which cine a region means, among those that an archive holds."""
+"""The cine that a region's file names, among those of an archive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``sequences.csv``: what a reader says about each cine. All problems are found before any work."""
+"""``sequences.csv``: the labels of each cine, checked as a whole before any work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lesions through time: which boxes are of one lesion, and its number in the cohort."""
+"""Lesions through time: which boxes belong to one lesion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does not fit together in labels and regions: listed with file and line, told by count.
+"""Mismatches of labels and regions: a private list with file and line, and public counts.
 
 Names of annotation files may be names of patients. So the list lies beside the cohort, never in
 it, readable by its owner only, and what is printed holds counts alone.

@@ -1,4 +1,4 @@
-"""Regions put on the frames of the cines that they mean."""
+"""Regions matched with the frames of the cines that they mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every annotation format is read into."""
+"""A region, as every annotation format gives it."""
 
 from __future__ import annotations
 

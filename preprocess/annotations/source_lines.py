@@ -1,4 +1,4 @@
-"""XML and JSON read with the line on which each part begins, so that a mistake can be found."""
+"""XML and JSON, parsed with the line on which each part begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``manifest.csv``: what became of every source file."""
+"""``manifest.csv``: the outcome of every source file."""
 
 from __future__ import annotations
 

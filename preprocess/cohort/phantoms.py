@@ -1,4 +1,4 @@
-"""How many sequences of a cohort show a phantom, and the sentence that says so on every page."""
+"""The number of a cohort's sequences that show a phantom, and the sentence about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ray, where somebody asks for it: joining a cluster, and tasks over its nodes."""
+"""Ray for preprocessing: joining a cluster, and tasks over its nodes."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _call(function: Callable[[Task], Result], task: Task) -> Result:
 
 
 def _expect_an_answer(where: str) -> None:
-    """Ray itself tries for minutes before it says that nobody listens."""
+    """Ray itself tries for minutes before it says that there is no cluster."""
     host, _, port = where.rpartition(":")
     if not port.isdigit() or "/" in host:
         return  # auto, local, or a client address with a scheme

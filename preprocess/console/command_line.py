@@ -1,4 +1,4 @@
-"""The thin layer under which every command is a typed function.
+"""The command line: every command is a typed function.
 
 A command's options, their types, defaults and help come from its signature and docstring; a
 parameter called ``settings`` is a dataclass whose fields become dotted options and YAML keys.

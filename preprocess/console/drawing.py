@@ -1,4 +1,4 @@
-"""How every page and figure looks, and how a matplotlib figure becomes SVG inside a page."""
+"""The look of pages and figures, and matplotlib figures as SVG."""
 
 from __future__ import annotations
 

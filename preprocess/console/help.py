@@ -1,4 +1,4 @@
-"""How ``--help`` words an option: its type in plain words, and its default as one would type it."""
+"""The text of ``--help``: types in plain words, and defaults as one types them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = {
 
 
 _UNSAID = (None, False, "", (), argparse.SUPPRESS)
-"""Defaults that tell nobody anything."""
+"""Defaults that are not shown."""
 
 
 class HelpFormatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):

@@ -1,4 +1,4 @@
-"""Tables on the screen: printed once, or following long work until it ends."""
+"""Tables on the screen: printed once, or kept up to date during long work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks over processes: bounded, without fork, and not stopped by a task that kills its worker."""
+"""Tasks over several processes; a task that kills its process does not stop the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far contrast fills the arteries of a cine, frame by frame: vesselness over time.
+"""How much of the arteries is filled with contrast, in each frame.
 
 Dark ridges are arteries, but also catheters, ribs and the rim of the collimator. What keeps its
 place, in the picture or on the moving table, is left out; where ridges come and go is the tree.

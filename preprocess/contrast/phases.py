@@ -1,4 +1,4 @@
-"""Where contrast comes, fills the arteries and goes, proposed from the pixels.
+"""The intervals of the contrast's passage, proposed from the pixels.
 
 A proposal errs on the safe side, for the detectors learn from it: frames without contrast become
 negatives, frames of the optimal interval positives. The first interval ends before contrast is
@@ -104,7 +104,10 @@ def fit_rise(curve: Curve) -> Rise:
     after = length - 1 - full
     total = np.concatenate([[0.0], np.cumsum(curve)])
     moment = np.concatenate([[0.0], np.cumsum(frame * curve)])
-    # The ramp's own sum and square sum, and its product with the curve.
+    # A ramp r with low and slope as free numbers is fitted by linear regression: the error that it
+    # takes away is covariance(r, curve)^2 / variance(r). All terms are sums over prefixes of the
+    # curve, so the T x T pairs cost no loop: first the ramp's sum and square sum, then its product
+    # with the curve.
     ramp = (steps + 1) / 2 + after
     square = (steps + 1) * (2 * steps + 1) / (6 * steps) + after
     rising = moment[full + 1] - moment[start] - (start - 1) * (total[full + 1] - total[start])
@@ -112,6 +115,7 @@ def fit_rise(curve: Curve) -> Rise:
     covariance = product - ramp * curve.mean()
     variance = np.maximum(square - ramp**2 / length, 0)
     possible = (full >= start) & (covariance > 0) & (variance > 1e-9)
+    # Rises alone: a falling ramp, and one without any step, explain nothing here.
     gain = np.where(possible, covariance**2 / np.maximum(variance, 1e-9), 0)
     best = np.unravel_index(np.argmax(gain), gain.shape)
     slope = float(covariance[best] / variance[best]) if possible[best] else 0.0

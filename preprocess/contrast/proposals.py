@@ -1,4 +1,4 @@
-"""What labels leave open, proposed from the pixels: phase bounds and reference frames.
+"""Proposals for phase bounds and reference frames where labels give none.
 
 A proposal depends on the cine and on what the label and the regions say, on nothing else. It is
 kept in the cine's attributes and taken over by later runs for as long as these say the same.

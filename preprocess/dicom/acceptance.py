@@ -1,4 +1,4 @@
-"""Which DICOM objects are cines that can be used, and in which words the others are refused."""
+"""The checks that a DICOM object must pass, and the reasons to reject it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compressed or plain pixel data to frames, bit for bit.
+"""Decoders of pixel data, bit for bit.
 
 :func:`frame_decoders` is the seam: each transfer syntax and the fastest permissively licensed
 function for one of its frames. What it does not name goes to pydicom and its installed plugins.

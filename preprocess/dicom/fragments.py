@@ -1,7 +1,7 @@
-"""Encapsulated pixel data into compressed frames (DICOM PS3.5 A.4).
+"""The compressed frames in encapsulated pixel data (DICOM PS3.5 A.4).
 
-Offset tables are often empty and sometimes wrong, so they are the last thing believed: as many
-fragments as frames are the frames, and elsewhere a frame begins where its codec says so.
+Offset tables are often empty and sometimes wrong, so they are used last. Where there are as many
+fragments as frames, each fragment is a frame; elsewhere a frame begins where its codec says so.
 """
 
 from __future__ import annotations

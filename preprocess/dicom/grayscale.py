@@ -1,4 +1,4 @@
-"""From a DICOM header to :class:`preprocess.cohort.display.Display` (PS3.3 C.11.1 and C.11.2)."""
+"""The grey-scale display of a DICOM header (PS3.3 C.11.1 and C.11.2)."""
 
 from __future__ import annotations
 

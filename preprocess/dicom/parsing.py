@@ -1,4 +1,4 @@
-"""pydicom's parser, held to the tags that are asked for and guarded against damaged files."""
+"""pydicom's parser, limited to the tags that are needed and guarded against damaged files."""
 
 from __future__ import annotations
 

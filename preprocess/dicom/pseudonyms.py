@@ -1,4 +1,4 @@
-"""Names that lead back to nobody without the key (HMAC-SHA256, RFC 2104)."""
+"""Pseudonyms of patients and sequences: keyed hashes (HMAC-SHA256, RFC 2104)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Pseudonyms:
 
 
 def new_key() -> bytes:
-    """A key that nobody can guess."""
+    """A new random key."""
     return secrets.token_bytes(KEY_BYTES)
 
 

@@ -1,4 +1,4 @@
-"""One DICOM file into a :class:`Cine`: technical attributes from an allow-list, frames as stored.
+"""The reader of DICOM files: technical attributes from an allow-list, and frames as stored.
 
 The reader is tolerant and explains: a file that cannot be used raises :class:`Rejection`, whose
 text a person understands and which holds nothing that identifies anybody. Tags that the allow-list

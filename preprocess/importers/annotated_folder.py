@@ -1,4 +1,4 @@
-"""A folder of images that anybody annotated: joined with its labels, named by pseudonyms, imported.
+"""A folder of images with annotations: joined, pseudonymised and imported.
 
 File names and patients' names in such a folder may be those of a hospital. So sequences and
 patients get keyed pseudonyms, as in ingest; the key lies in the cohort's private journal, and what

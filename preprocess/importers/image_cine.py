@@ -1,4 +1,4 @@
-"""One cine, or still, that lies as image files: read, checked, described and stored."""
+"""A cine, or a still, from image files: read, checked, described and stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cines and stills that lie as image files, into the cohort form: what all sets have in common.
+"""The import of image files into a cohort, as all public sets share it.
 
 A set's own module says which files make a cine, whose it is and what is drawn on it; this one
 reads the images in parallel, stores each cine whole, numbers the lesions and writes the cohort.

@@ -1,4 +1,4 @@
-"""Finished files, labels and regions put together: sequences, reference boxes and the manifest."""
+"""The end of ingest: sequences, reference boxes and the manifest, from journal and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An archive of DICOM files, labels and regions into a cohort: resumable and parallel."""
+"""``python -m preprocess ingest``: an archive into a cohort, resumable and parallel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of an archive, found in the background while the first of them are being read."""
+"""The discovery of an archive's files, in the background."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Source files on their way into a cohort: which are finished, and reading those that are not."""
+"""The intake of source files: which are finished, and the reading of the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An endless supply of labelled frames to pretrain on: other hearts than any archive's.
+"""Labelled frames for pretraining, without end, of hearts that no archive has.
 
 An example is a frame of the optimal interval with a perfect box on every lesion. Its artery has as
 many lesions as its position shows, up to ``MOST_LESIONS``: more to learn from per frame than a

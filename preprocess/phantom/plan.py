@@ -1,4 +1,4 @@
-"""Who is in the archive: patients, their sequences, and what each is to show."""
+"""The plan of a phantom archive: its patients, their sequences, and what each shows."""
 
 from __future__ import annotations
 

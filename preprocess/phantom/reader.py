@@ -1,4 +1,4 @@
-"""The expert who labels: boxes around lesions, the reference frame, and an unsteady hand."""
+"""The simulated physician: boxes around lesions, the reference frame, and an unsteady hand."""
 
 from __future__ import annotations
 

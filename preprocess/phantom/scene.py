@@ -1,4 +1,4 @@
-"""One sequence put together: what is seen from where, and how everything moves in time."""
+"""The scene of one sequence: anatomy, position, and all movement in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a phantom archive is to hold."""
+"""The settings of a phantom archive."""
 
 from __future__ import annotations
 

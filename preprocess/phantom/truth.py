@@ -1,4 +1,4 @@
-"""What is true of a phantom archive: every lesion in every frame. For scoring, never for training.
+"""The truth of a phantom archive: every lesion in every frame, for scoring alone.
 
 ``truth/truth.json`` holds ``{"schema_version", "sequences": [...]}``, a sequence as the fields of
 ``SequenceTruth``.

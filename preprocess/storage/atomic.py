@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a crash, never meets half of one."""
+"""Atomic writing: a file is there whole or not at all."""
 
 from __future__ import annotations
 

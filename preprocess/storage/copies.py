@@ -1,4 +1,4 @@
-"""Objects as files on this machine's disk, brought when they are first asked for."""
+"""Local copies of objects, made when they are first needed."""
 
 from __future__ import annotations
 

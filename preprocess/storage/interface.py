@@ -1,4 +1,4 @@
-"""What a folder of files can do, wherever it lies."""
+"""The interface of a storage folder, on a disk or in an object store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOCK = ".lock"
 
 
 class StorageError(OSError):
-    """A store that cannot be reached or used, as a sentence for whoever asked for it."""
+    """A store cannot be reached or used; the text is a sentence for the user."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """A lock in an object store: an object that its holder writes anew every few seconds.
 
-Stores know no locks, and pyarrow no conditional writes. So whoever finds no living lock writes his
-own, waits, and has it if it is still his. The holder is taken for dead when his object is older, by
-the store's own clock, than LAPSE_S; he himself stops writing earlier, once he could not renew it
-for HELD_S. What may still arrive late is a single request that was under way at that moment.
+Stores have no locks, and pyarrow has no conditional writes. A process that finds no live lock
+writes its own object, waits, and has the lock if the object is still its own. A holder counts as
+dead when its object is older, by the store's own clock, than LAPSE_S. A holder that could not renew
+its object for HELD_S stops writing before that. One request that was under way then may arrive late.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Lease:
         return holder is not None and holder[0] == self._token
 
     def _holder(self) -> tuple[str, str, float] | None:
-        """The holder's token, who he is, and when he last wrote; None if nobody has it."""
+        """The holder's token and name, and when it last wrote; None if there is none."""
         stored, content = self._store.look(self._key), self._store.get(self._key)
         if stored is None or content is None:
             return None

@@ -1,4 +1,4 @@
-"""An object store through pyarrow: objects by key, and what goes wrong in sentences."""
+"""An object store through pyarrow, and its errors as sentences."""
 
 from __future__ import annotations
 

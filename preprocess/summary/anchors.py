@@ -1,4 +1,4 @@
-"""Whether the boxes of a cohort have the sizes and shapes of the paper's anchors."""
+"""The sizes and shapes of a cohort's boxes beside the paper's anchors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the C-arm stood, and sequences whose view does not fit to where it stood."""
+"""The angles of the C-arm, and sequences whose view does not fit their angles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The summary command: Table 1 on the terminal, as CSV and JSON, and the page beside them."""
+"""``python -m preprocess summary``: Table 1 on the terminal and in files, and the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is likely wrong with a cohort, sequence by sequence."""
+"""Doubts about a cohort, sequence by sequence."""
 
 from __future__ import annotations
 

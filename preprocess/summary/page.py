@@ -1,4 +1,4 @@
-"""One HTML file, without network, on which a person finds what is wrong with a cohort."""
+"""The summary's page: one HTML file that shows what may be wrong with a cohort."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's Table 1 for any cohort: what there is, what was kept, what was not and why."""
+"""The paper's Table 1 for any cohort."""
 
 from __future__ import annotations
 

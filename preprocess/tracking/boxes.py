@@ -1,4 +1,4 @@
-"""What a tracker is given and what it gives back."""
+"""Key boxes, tracked boxes, and the interface of a tracker."""
 
 from __future__ import annotations
 

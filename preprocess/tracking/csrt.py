@@ -1,4 +1,4 @@
-"""The paper's tracker: OpenCV's CSR-DCF, from frame to frame, and our own judgement of it.
+"""The paper's tracker: OpenCV's CSR-DCF, from frame to frame, with a confidence of ours.
 
 Section 2 of the paper; Lukezic et al., doi 10.1007/s11263-017-1061-3. It says neither how sure it
 is nor when it lost its target, so every frame is judged by what the tracked patch looks like and

@@ -1,4 +1,4 @@
-"""All frames between two key boxes at once: the path that looks most like the lesion throughout.
+"""A tracker that takes the best path through all frames between two key boxes at once.
 
 Arteries beat, foreshorten and cross. A tracker that goes from frame to frame loses a lesion in
 one bad frame and never finds it again; a path over the whole stretch passes the bad frame and

@@ -1,4 +1,4 @@
-"""The best path through a series of likeness maps, and how much better it is than the others.
+"""The best path through a series of likeness maps, and its lead over all others.
 
 A path's score is the likeness along it less what its steps cost (dynamic programming over all
 places at once; Viterbi 1967). A step costs by its length along each axis, the next power of two

@@ -1,4 +1,4 @@
-"""The frames of a cine as a tracker compares them: small, and freed of background and shutter."""
+"""The frames as a tracker compares them: small, without background and shutter."""
 
 from __future__ import annotations
 

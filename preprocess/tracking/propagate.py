@@ -1,4 +1,4 @@
-"""Reference boxes carried to the whole optimal interval (paper, section 2)."""
+"""``python -m preprocess propagate``: reference boxes to the whole optimal interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much each place of a frame looks like what a reader boxed.
+"""The likeness of each place of a frame to the picture that a reader boxed.
 
 Likeness is the correlation of two pictures under a Gaussian window that reaches beyond the box,
 each freed of its mean and contrast there (normalised cross-correlation; Lewis 1995), for the

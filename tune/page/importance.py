@@ -1,4 +1,4 @@
-"""How much of the differences between trials each setting explains."""
+"""The importance of settings: how much of the differences between trials each explains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep in sentences: what was searched, who saw which data, what came out, what weakens it."""
+"""The sentences of a sweep's page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Ray Tune runs: a lane, which takes rungs from the referee until none is left."""
+"""The trainable that Ray Tune runs: a lane that takes rungs from the referee."""
 
 from __future__ import annotations
 

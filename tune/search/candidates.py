@@ -1,4 +1,4 @@
-"""What is tried first: the settings as they are, and anchors fitted to the training boxes."""
+"""The trials that come first: the settings as they are, and fitted anchors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep has found: the best settings, and in words who has seen what."""
+"""The end of a sweep: the best settings, and which data were used for what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sweep of one fold: laid out, carried out and written down."""
+"""The sweep of one fold: its plan, its search and its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which trials go on: asynchronous successive halving, decided in virtual time.
+"""Asynchronous successive halving, decided in simulated time.
 
 Asynchronous halving (Li et al. 2020, arXiv:1810.05934) holds a trial against those that happened to
 report before it, so that two sweeps with the same seed part ways at the first trial that took a

@@ -1,4 +1,4 @@
-"""Ray Tune at work: lanes that train whatever the referee hands out, kept alive to the end."""
+"""The start of a sweep's lanes by Ray Tune."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tune.search.referee import Contest, Referee, Standing
 from tune.search.trial import Workplace
 
 LANE_RESTARTS = 100
-"""A night on machines that come and go."""
+"""Restarts of a lane, which may lose its node many times."""
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -1,4 +1,4 @@
-"""What somebody wants searched, and how."""
+"""The order of a sweep: what is searched, and how."""
 
 from __future__ import annotations
 

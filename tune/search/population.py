@@ -1,4 +1,4 @@
-"""Population based training: members train side by side, and the worst take over from the best.
+"""Population based training: the worst members take over from the best.
 
 Jaderberg et al. 2017 (arXiv:1711.09846), of the learning rate, which may change under way. All
 members are judged at the same steps and none goes on before all are, so that the course is a

@@ -1,4 +1,4 @@
-"""The referee of a sweep: one small actor that hears every score and hands out every rung."""
+"""The referee of a sweep: an actor that receives every score and gives out every rung."""
 
 from __future__ import annotations
 

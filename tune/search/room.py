@@ -1,4 +1,4 @@
-"""What a trial takes: time by counted operations, and room beside others in the cluster."""
+"""The resources of a trial: its operations, and its share of the cluster."""
 
 from __future__ import annotations
 

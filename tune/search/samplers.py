@@ -1,4 +1,4 @@
-"""Where settings to try come from: Optuna's samplers, or a grid; a function of what was told."""
+"""The samplers of trials: Optuna's, or a grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search: trials suggested, halved and remembered, as a function of the scores alone."""
+"""A search: it suggests trials, stops some, and remembers all."""
 
 from __future__ import annotations
 

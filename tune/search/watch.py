@@ -1,4 +1,4 @@
-"""What the driver sees of a sweep, from Ray Tune's own loop, and when it ends it."""
+"""The driver's view of a sweep, from Ray Tune's loop."""
 
 from __future__ import annotations
 

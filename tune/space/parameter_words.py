@@ -1,4 +1,4 @@
-"""One entry of a space file read into a parameter, or into sentences that say what is wrong."""
+"""The parsing of one entry of a space file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The space of a search: settings that vary together, on the ground of settings that do not."""
+"""The space of a search: the settings that vary, and the settings that do not."""
 
 from __future__ import annotations
 

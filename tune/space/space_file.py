@@ -1,4 +1,4 @@
-"""A space as YAML. Everything that is wrong with the file is said at once, before anything runs."""
+"""Space files: YAML that is checked as a whole before anything runs."""
 
 from __future__ import annotations
 
