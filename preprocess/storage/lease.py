@@ -3,7 +3,7 @@
 Stores have no locks, and pyarrow has no conditional writes. A process that finds no live lock
 writes its own object, waits, and has the lock if the object is still its own. A holder counts as
 dead when its object is older, by the store's own clock, than LAPSE_S. A holder that could not renew
-its object for HELD_S stops writing before that. One request that was under way then may arrive late.
+its object for HELD_S stops writing before that. One request that was under way may arrive late.
 """
 
 from __future__ import annotations
