@@ -88,11 +88,11 @@ def print_status(runs: str) -> None:
             f"{run.step}/{run.steps}" if run.steps else str(run.step or ""),
             f"{run.line['loss']:.3f}" if run.line else "",
             f"{run.line['frames_per_s']:.0f}" if run.line else "",
-            f"{duration(run.quiet_s)} ago" if run.quiet_s is not None else "",
+            duration(run.quiet_s) if run.quiet_s is not None else "",
         )
         for run in found
     ]
-    print_table(("run", "state", "step", "loss", "frames/s", "last sign"), rows)
+    print_table(("run", "state", "step", "loss", "frames/s", "silent for"), rows)
     for run in found:
         if run.state == "failed":
             print(f"{run.name} failed: {run.reason}")
