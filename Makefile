@@ -22,7 +22,7 @@ help:
 	@echo "make test-all  the tests that take longer: kills, hosts, clusters, browsers, sweeps"
 	@echo "make coverage  the tests of make test, and which lines they run"
 	@echo "make lint    ruff, mypy, and which room may import which"
-	@echo "make bench   every benchmark but the two by hand, results under benchmarks/results"
+	@echo "make bench   every benchmark but three that are run by hand, results under benchmarks/results"
 	@echo "make bench-gpu PYTHON=python3  what is measured on a GPU, by a Python that has torch and torchvision"
 	@echo "make weights what the demo's detectors start from, pretrained anew on simulated frames"
 	@echo "make setup   the environment in $(VENV); the others call it by themselves"

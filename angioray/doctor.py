@@ -74,7 +74,7 @@ def _machine() -> list[Check]:
         Check(
             "bfloat16",
             f"computed in by {' and '.join(able)}" if able else "not computed in",
-            "" if able else "training is in float32; `make demo FOLDS=0` trains one fold of five",
+            "" if able else "training is in float32, which takes longer",
         ),
         Check(
             "free disk here",

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 Kind = Literal["backbones", "detectors", "metrics", "augmentations"]
-"""Entry point groups are ``angioray.backbones`` and so on; docs/extending.md has an example."""
+"""Entry point groups are ``angioray.backbones`` and so on; CONTRIBUTING.md has an example."""
 
 
 def registered(kind: Kind) -> dict[str, EntryPoint]:

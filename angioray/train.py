@@ -20,7 +20,7 @@ def train(cohort: str, run: str, settings: StudySettings, runs: str = "runs") ->
             settings.
 
     Examples:
-      python -m angioray.train demo/cohort view-96-fold0 --config configs/demo.yaml --runs runs
+      python -m angioray.train demo/cohort view-64-fold0 --config configs/demo.yaml --runs runs
       python -m angioray.train cohort detector-RCA-B-512-fold0 --config configs/paper.yaml
     """
     from angioray.study.executor import Executor

@@ -1,4 +1,4 @@
-"""``python -m tune.sweep``: searches settings where no fold that will judge them is touched."""
+"""``python -m tune.sweep``: searches settings without using the fold that will judge them."""
 
 from __future__ import annotations
 

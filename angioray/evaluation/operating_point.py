@@ -4,8 +4,8 @@ The threshold of a fold is the one that gives the best F1 on the out-of-fold pre
 other folds. Their patients are the fold's own training patients, each predicted by a detector that
 had not seen them: scores as they are on new patients, where scores on frames that a detector was
 trained on would be too high. No label and no prediction of the fold's own validation part enters.
-What is left in common is that the other folds' detectors have trained on the fold's patients; all
-that passes over from them is this one number.
+One dependence remains: the other folds' detectors trained on this fold's patients. Only this one
+number is taken from them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sections of the report, in the order in which they are read."""
+"""The sections of the report: what each shows."""
 
 from __future__ import annotations
 

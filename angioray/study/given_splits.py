@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,13 @@ PARTS = {"published": (("train",), "val"), "published-test": (("train", "val"), 
 
 
 def given_split(
-    splits: str, key: str, members: Sequence[Member], *, unit: SplitUnit, what: str
+    splits: str,
+    key: str,
+    members: Sequence[Member],
+    *,
+    unit: SplitUnit,
+    what: str,
+    known: Collection[str],
 ) -> tuple[Fold, ...]:
     """The folds of one split that a study was given.
 
@@ -29,6 +35,7 @@ def given_split(
         members: the sequences that may be in it.
         unit: what must not lie on both sides of a fold.
         what: names the split in errors.
+        known: the ids of all sequences and patients of the cohort.
 
     Raises:
         ValueError: the file cannot be read, names what is not there, leaves a side empty, or has
@@ -40,8 +47,8 @@ def given_split(
         folds = [tuple(sides)]
     else:
         folds = [
-            (_named(fold, "train", members, splits), _named(fold, "validation", members, splits))
-            for fold in _folds(Path(splits), key)
+            (_named(fold, "train", members), _named(fold, "validation", members))
+            for fold in _folds(Path(splits), key, known)
         ]
     for number, (train, validation) in enumerate(folds):
         where = f"Fold {number} of {what}, as {splits} gives it,"
@@ -58,7 +65,7 @@ def given_split(
     )
 
 
-def _folds(path: Path, key: str) -> list[dict[str, Any]]:
+def _folds(path: Path, key: str, known: Collection[str]) -> list[dict[str, Any]]:
     expected = (
         'Expected a list of {"train": [...], "validation": [...]}, or such a list for each of view '
         "and detector/VIEW."
@@ -75,10 +82,17 @@ def _folds(path: Path, key: str) -> list[dict[str, Any]]:
         document = document.get("folds")
     if not isinstance(document, list) or not all(isinstance(fold, dict) for fold in document):
         raise ValueError(f"{path} has no folds for {key}. {expected}")
+    for fold in document:
+        if fold.keys() != {"train", "validation"}:
+            raise ValueError(f"{path} has a fold with {', '.join(fold) or 'nothing'}. {expected}")
+        if unknown := sorted({*fold["train"], *fold["validation"]} - set(known)):
+            raise ValueError(
+                f"{path} names {unknown[0]}, which is no sequence and no patient of this cohort."
+            )
     return document
 
 
-def _named(fold: dict[str, Any], side: str, members: Sequence[Member], path: str) -> list[Member]:
+def _named(fold: dict[str, Any], side: str, members: Sequence[Member]) -> list[Member]:
     """The members that one side of a fold names, by sequence or by patient."""
-    names = set(fold.get(side, ()))
+    names = set(fold[side])
     return [m for m in members if m.sequence_id in names or m.patient_id in names]

@@ -61,7 +61,9 @@ def lay_out(index: CohortIndex, settings: StudySettings) -> tuple[Splits, tuple[
         for view in _detector_views(index):
             key = f"detector/{view}"
             what = f"the {view} detector"
-            splits[key] = _split(key, index.detector_members(view), settings, "patient", what)
+            splits[key] = _split(
+                key, index, index.detector_members(view), settings, "patient", what
+            )
             folds = range(len(splits[key]))
             runs += [
                 _run(settings, task="detector", view=view, variant=v, size=detector.size, fold=f)
@@ -80,14 +82,21 @@ def _view_splits(index: CohortIndex, settings: StudySettings) -> tuple[Fold, ...
             f"A view classifier needs at least two view classes; the cohort has {found}. "
             "Label views in sequences.csv, or leave the step out with `--tasks '[detector]'`."
         )
-    return _split("view", members, settings, settings.view.split_unit, "the view classifier")
+    return _split("view", index, members, settings, settings.view.split_unit, "the view classifier")
 
 
 def _split(
-    key: str, members: Sequence[Member], settings: StudySettings, unit: SplitUnit, what: str
+    key: str,
+    index: CohortIndex,
+    members: Sequence[Member],
+    settings: StudySettings,
+    unit: SplitUnit,
+    what: str,
 ) -> tuple[Fold, ...]:
     if settings.splits is not None:
-        return given_split(settings.splits, key, members, unit=unit, what=what)
+        sequences = index.cohort.sequences
+        known = {*sequences, *(sequence.patient_id for sequence in sequences.values())}
+        return given_split(settings.splits, key, members, unit=unit, what=what, known=known)
     return split(members, folds=settings.folds, unit=unit, seed=settings.seed, what=what)
 
 

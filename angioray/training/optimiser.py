@@ -1,4 +1,4 @@
-"""Optimisers and learning rates, with the state that an exact resume needs."""
+"""The optimiser, and the plateau that lowers its rate, with the state for an exact resume."""
 
 from __future__ import annotations
 

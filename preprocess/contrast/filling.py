@@ -1,7 +1,7 @@
 """How much of the arteries is filled with contrast, in each frame.
 
-Dark ridges are arteries, but also catheters, ribs and the rim of the collimator. What keeps its
-place, in the picture or on the moving table, is left out; where ridges come and go is the tree.
+Dark ridges are arteries, but also catheters, ribs and the rim of the collimator. Ridges that
+stay in place, or move with the table, are removed. Ridges that appear and disappear are arteries.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The intervals of the contrast's passage, proposed from the pixels.
 
-A proposal errs on the safe side, for the detectors learn from it: frames without contrast become
-negatives, frames of the optimal interval positives. The first interval ends before contrast is
-plain, and is empty where the beginning may not be bare; the optimal one begins some frames after
-the filling bends, for thin branches fill last. What is doubtful is introducing or vanishing.
+Detectors learn from the proposals: frames without contrast become negatives, frames of the optimal
+interval positives. So the first interval ends before contrast is plain, and is empty if the first
+frames may already show contrast. The optimal interval starts some frames after filling slows down,
+because thin branches fill last. Uncertain frames are labelled introducing or vanishing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The checks that a DICOM object must pass, and the reasons to reject it."""
+"""The checks of a DICOM header before decoding, and the reasons to reject a file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Decoders of pixel data, bit for bit.
 
-:func:`frame_decoders` is the seam: each transfer syntax and the fastest permissively licensed
-function for one of its frames. What it does not name goes to pydicom and its installed plugins.
+:func:`frame_decoders` is the table of decoders: for each transfer syntax the fastest permissively
+licensed function for one frame. Other syntaxes go to pydicom and its installed plugins.
 """
 
 from __future__ import annotations

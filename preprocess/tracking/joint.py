@@ -1,9 +1,9 @@
 """A tracker that takes the best path through all frames between two key boxes at once.
 
 Arteries beat, foreshorten and cross. A tracker that goes from frame to frame loses a lesion in
-one bad frame and never finds it again; a path over the whole stretch passes the bad frame and
-comes home with the next beat. The path is found in coarse pictures and refined in the frame
-itself. A second path, in pictures half as fine and with a wider window, is a second opinion.
+one bad frame and never finds it again; a path over all frames skips the bad frame and finds
+the lesion again in the next heartbeat. The path is found in coarse pictures and refined in the
+frame itself. A second path, in pictures half as fine and with a wider window, checks the first.
 """
 
 from __future__ import annotations

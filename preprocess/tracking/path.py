@@ -1,8 +1,8 @@
 """The best path through a series of likeness maps, and its lead over all others.
 
 A path's score is the likeness along it less what its steps cost (dynamic programming over all
-places at once; Viterbi 1967). A step costs by its length along each axis, the next power of two
-counting: that is a handful of maximum filters per frame, whatever the reach.
+places at once; Viterbi 1967). The cost of a step is its length on each axis, rounded up to
+a power of two: so each frame needs only a few maximum filters, for any search range.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The likeness of each place of a frame to the picture that a reader boxed.
 
 Likeness is the correlation of two pictures under a Gaussian window that reaches beyond the box,
-each freed of its mean and contrast there (normalised cross-correlation; Lewis 1995), for the
-vessel's course around a stenosis says more than the stenosis. The boxed picture is also turned
-and stretched a little, as the beating heart does to the artery, and the best form counts.
+each freed of its mean and contrast there (normalised cross-correlation; Lewis 1995), because
+the vessel around a stenosis is more distinctive than the stenosis. The boxed picture is also turned
+and stretched a little, as the beating heart does to the artery; the highest likeness is used.
 """
 
 from __future__ import annotations

@@ -216,7 +216,10 @@ def test_a_study_takes_folds_from_a_file(toy_cohort: Cohort, tmp_path: Path) -> 
     ("document", "sentence"),
     [
         ([{"train": ["P00"], "validation": ["P00", "P01"]}], "has sequence S00LCA on both sides"),
-        ([{"train": ["P00"], "validation": ["P77"]}], "has no sequence to validate on"),
+        ([{"train": ["P00"], "validation": []}], "has no sequence to validate on"),
+        ([{"train": [], "validation": ["P00"]}], "has no sequence to train on"),
+        ([{"train": ["P00"], "validation": ["P77"]}], "P77, which is no sequence and no patient"),
+        ([{"train": ["P00"], "val": ["P01"]}], "a fold with train, val. Expected a list of"),
         ({"view": [{"train": ["P00"], "validation": ["P01"]}]}, "no folds for detector/LCA"),
         ("folds", "no folds for view"),
     ],
@@ -226,6 +229,12 @@ def test_folds_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
         planned(toy_cohort, tmp_path, given(tmp_path, document))
+
+
+def test_a_file_of_folds_that_is_no_json_is_said(toy_cohort: Cohort, tmp_path: Path) -> None:
+    (tmp_path / "splits.json").write_text("folds: []")
+    with pytest.raises(ValueError, match="is no JSON"):
+        planned(toy_cohort, tmp_path, str(tmp_path / "splits.json"))
 
 
 def test_a_patient_on_both_sides_of_a_detectors_fold_is_refused(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from angioray.study.differences import describe_difference, differences
 from angioray.study.settings import StudySettings, settings_from_dict
 from angioray.study.study import Study
 from preprocess.cohort import Cohort
@@ -109,3 +110,11 @@ def test_a_relative_path_of_weights_becomes_absolute(
     study = Study.plan(toy_cohort, tmp_path, given)
     assert study.settings.detector.weights == str(tmp_path / "here.pth")
     assert study.settings.view.weights == "none"
+
+
+def test_long_lists_that_differ_are_named_without_their_values() -> None:
+    short, long = list(range(8)), list(range(9))
+    assert describe_difference("a", short, [1]) == f"a was {short} and is now [1]"
+    assert describe_difference("a", long, [1]) == "a differ"
+    assert describe_difference("a", [1], long) == "a differ"
+    assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == [("a.c", 2, 3)]

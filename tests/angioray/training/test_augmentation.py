@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from angioray.models.backbone import GREY_STD
-from angioray.training.augmentation import draw_changes, move_boxes, move_images
+from angioray.training.augmentation import Movement, draw_changes, move_boxes, move_images
 from angioray.training.frames import normalise
 from angioray.training.settings import AugmentationSettings
 from tests.angioray.frame_stores import store_of
@@ -85,3 +85,18 @@ def test_the_same_step_changes_the_same_way_and_no_change_is_none() -> None:
 def test_what_cannot_work_is_said_all_together() -> None:
     with pytest.raises(ValueError, match=r"zoom is 1, expected 0 to below 1; flip is 2, expected"):
         AugmentationSettings(zoom=1, flip=2)
+
+
+def test_what_comes_from_outside_repeats_the_rim() -> None:
+    image = torch.arange(16.0).reshape(1, 1, 4, 4)
+    right = Movement(torch.ones(2, 1), torch.tensor([[1.0], [0.0]]))  # by half a side
+    expected = image[0, 0][:, [0, 0, 0, 1]]
+    torch.testing.assert_close(move_images(image, right)[0, 0], expected)
+
+
+@pytest.mark.parametrize(("shift", "stays"), [(8.0, True), (8.5, False)])
+def test_a_box_stays_while_half_of_it_is_seen(shift: float, stays: bool) -> None:
+    boxes = torch.tensor([[[0.0, 20.0, 16.0, 30.0]]])
+    moved = move_boxes(boxes, Movement(torch.ones(2, 1), torch.tensor([[-shift / 32], [0]])), 64)
+    expected = [0.0, 20.0, 16 - shift, 30.0] if stays else [0.0] * 4
+    assert moved[0, 0].tolist() == pytest.approx(expected)
