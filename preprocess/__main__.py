@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from preprocess.console.command_line import run_one_of
+from preprocess.console.command_line import run_one_of, usage
 from preprocess.phantom.settings import PhantomSettings
 
 PROG = "python -m preprocess"
@@ -27,6 +27,7 @@ class ImportSettings:
             raise ValueError("processes must be 0 or more.")
 
 
+@usage(configs=Path(__file__).parent / "phantom" / "configs")
 def phantom(out: Path, settings: PhantomSettings) -> None:
     """Write a synthetic XA archive: DICOM files, labels, regions and the truth.
 
@@ -35,6 +36,7 @@ def phantom(out: Path, settings: PhantomSettings) -> None:
 
     Examples:
         python -m preprocess phantom archive
+        python -m preprocess phantom archive --config demo
         python -m preprocess phantom archive --patients 6 --sequences 12
     """
     # Only this command draws; the others need none of what it imports.

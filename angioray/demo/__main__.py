@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from angioray import CONFIGS
 from angioray.demo.progress import Command, DemoLine, Stage
 from preprocess.console.command_line import run
 
@@ -28,10 +27,9 @@ def stages(out: Path) -> tuple[Stage, ...]:
     archive, cohort, runs = (str(out / name) for name in ("archive", "cohort", "runs"))
     labels = ("--labels", f"{archive}/labels/sequences.csv", "--rois", f"{archive}/labels/rois")
     key = ("--key", f"{archive}/phantom.key")
-    phantom = ("--config", str(CONFIGS / "demo-phantom.yaml"))
     study = ("--config", "demo", "--runs", runs)
     return (
-        Stage("archive", (_module(45, "preprocess", "phantom", archive, *phantom),)),
+        Stage("archive", (_module(45, "preprocess", "phantom", archive, "--config", "demo"),)),
         Stage(
             "cohort",
             (

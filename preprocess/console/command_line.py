@@ -224,7 +224,7 @@ def _parser(command: Command, prog: str) -> _Parser:
         config_help = "settings as a YAML file"
         if own.configs:
             names = sorted(path.stem for path in own.configs.glob("*.yaml"))
-            config_help += f", or one of {', '.join(names)}, which come with angioray"
+            config_help += f", or {' or '.join(names)}, which come with angioray"
         parser.add_argument("--config", action="config", help=config_help)
         parser.add_class_arguments(settings, None)
     parser.add_function_arguments(command, skip=skip, as_group=False, as_positional=True)
