@@ -148,7 +148,7 @@ def in_stored_pixels(
 
 
 def coco_results(found: Predictions) -> list[dict[str, Any]]:
-    """DetectionBatch by image id as COCO results, best first within a frame."""
+    """Detections by image id as COCO results, best first within a frame."""
     return [
         {
             "image_id": image_id,

@@ -132,7 +132,7 @@ def test_a_study_survives_a_host_that_loses_its_power(lab: Lab, toy_study: ToySt
     wait_until(lambda: len(half_done(runs, least_steps=10)) >= 2)
     lab.hosts("kill", COUNT)
     wait_until(lambda: ended(lab, file))
-    assert "TrainingTask 'study' succeeded" in job_status(lab, file), job_logs(lab, file)
+    assert "Job 'study' succeeded" in job_status(lab, file), job_logs(lab, file)
     assert predictions(runs, RUNS) == toy_study.predictions
     said = run("angioray.report", runs, cwd=lab.shared)
     assert said.returncode == 0, said.stderr
@@ -162,7 +162,7 @@ def alive(lab: Lab, file: str) -> int:
 
 def ended(lab: Lab, file: str) -> bool:
     said = job_status(lab, file)
-    return "TrainingTask 'study' succeeded" in said or "TrainingTask 'study' failed" in said
+    return "Job 'study' succeeded" in said or "Job 'study' failed" in said
 
 
 def job_status(lab: Lab, file: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -50,10 +51,14 @@ def test_an_error_ends_it_in_its_own_words() -> None:
         list(map_unordered(fail, range(8), processes=0, died=died, cluster="local"))
 
 
-def test_nodes_without_the_package_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", "")
+def test_nodes_without_the_package_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "on_this_node_alone.py").write_text("def same(task):\n    return task\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    same = importlib.import_module("on_this_node_alone").same
     with pytest.raises(ValueError, match="Install the same version of angioray on every node"):
-        list(map_unordered(fail, range(2), processes=0, died=died, cluster="local"))
+        list(map_unordered(same, range(2), processes=0, died=died, cluster="local"))
 
 
 @pytest.mark.usefixtures("importable")
