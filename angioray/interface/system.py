@@ -20,16 +20,15 @@ from angioray.inference.two_step import TwoStep
 from angioray.interface.cohort import Cine
 from angioray.study.held_out import HeldOut
 from angioray.study.run_folder import RunFolder
+from angioray.study.selection import view_frame
 from angioray.study.study import Study
 from preprocess.cohort import Cohort, Sequence
 from preprocess.cohort.display import Display
+from preprocess.contrast.proposals import with_proposals
 from preprocess.storage import Location
 
 if TYPE_CHECKING:
     import pandas
-
-FEWEST_FRAMES, SMALLEST_SIDE = 12, 128
-"""Of a cine whose contrast can be measured; of others the middle frame names the view."""
 
 GIVEN = "given"
 """The id of frames that are in no cohort."""
@@ -146,9 +145,7 @@ class System:
         identity = sequence.sequence_id
         named = {}
         if size is not None:
-            at = sequence.reference_frame
-            at = _naming_frame(cohort.cine_8bit(identity)) if at is None else at
-            named = system.name_views({identity: (identity, at)}, size)
+            named = system.name_views({identity: (identity, view_frame(sequence))}, size)
             if not named:
                 raise ValueError(
                     f"Every finished network was trained on the patient of {identity}."
@@ -212,6 +209,7 @@ class FramesAsCohort(Cohort):
             display=Display(lower=0, upper=255),
             frames_digest="",
         )
+        sequence = with_proposals(sequence, frames, boxed=False)
         super().__init__(Path(GIVEN), {GIVEN: sequence}, ())
         self._frames = frames
 
@@ -262,15 +260,3 @@ def _of_dicom(path: Path) -> NDArray[np.uint8]:
     except Rejection as reason:
         raise ValueError(f"{path} is no cine that can be read: {reason}.") from reason
     return cine.acquisition.display.apply(cine.frames)
-
-
-def _naming_frame(frames: NDArray[np.uint8]) -> int:
-    """The frame that names the view: the quietest of the optimal ones, or the middle one."""
-    from preprocess.contrast.filling import measure_filling
-    from preprocess.contrast.phases import phase_bounds, quiet_frame
-
-    if len(frames) >= FEWEST_FRAMES and min(frames.shape[1:]) >= SMALLEST_SIDE:
-        filling = measure_filling(frames)
-        if (bounds := phase_bounds(filling, None)) is not None:
-            return quiet_frame(filling, range(bounds[1], bounds[2]))
-    return len(frames) // 2

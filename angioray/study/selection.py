@@ -99,11 +99,7 @@ class CohortIndex:
 
     def view_frame(self, sequence_id: str) -> FrameKey:
         """The one frame a sequence's view is judged on: reference, or the middle optimal one."""
-        sequence = self.cohort.sequences[sequence_id]
-        if sequence.reference_frame is not None:
-            return sequence_id, sequence.reference_frame
-        optimal = _contrast_frames(sequence)
-        return sequence_id, optimal[len(optimal) // 2]
+        return sequence_id, view_frame(self.cohort.sequences[sequence_id])
 
     def detector_frames(self, sequence_ids: Iterable[str], variant: str) -> list[FrameKey]:
         """Frames to learn lesions from; those where the tracker lost one are left out."""
@@ -148,6 +144,14 @@ class CohortIndex:
             return []
         key = (sequence.sequence_id, sequence.reference_frame)
         return list(self.cohort.boxes_by_frame.get(key, []))
+
+
+def view_frame(sequence: Sequence) -> int:
+    """The index of the one frame that names a view: reference, or the middle optimal one."""
+    if sequence.reference_frame is not None:
+        return sequence.reference_frame
+    optimal = _contrast_frames(sequence)
+    return optimal[len(optimal) // 2]
 
 
 def is_reference(sequence: Sequence, frame_index: int) -> bool:

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from preprocess.cohort import Cohort, Phase, Sequence, update_attributes
 from preprocess.console.progress import track
@@ -61,12 +63,41 @@ def propose_missing(
         All sequences in their order. One whose cine ended its process is as it was.
     """
     complete = {sequence.sequence_id: sequence for sequence in sequences}
-    tasks = [s for s in complete.values() if _lacks_phases(s) or _lacks_reference(s, boxed)]
+    tasks = [
+        s
+        for s in complete.values()
+        if _lacks_phases(s) or _lacks_reference(s, boxed=s.sequence_id in boxed)
+    ]
     work = partial(_propose, folder=folder, boxed=frozenset(boxed))
     results = map_unordered(work, tasks, processes=processes, died=_as_it_was)
     for sequence in track(results, total=len(tasks), label="proposals"):
         complete[sequence.sequence_id] = sequence
     return list(complete.values())
+
+
+def with_proposals(sequence: Sequence, frames: NDArray[np.uint8], *, boxed: bool) -> Sequence:
+    """One sequence with phase bounds and a reference frame where it lacks them.
+
+    Args:
+        sequence: with what its label says.
+        frames: its own, as a reader sees them (uint8[T, H, W]).
+        boxed: whether regions are drawn on it; these then choose the reference frame.
+    """
+    filling = measure_filling(frames)
+    if _lacks_phases(sequence):
+        found = phase_bounds(filling, sequence.reference_frame)
+        introducing, optimal, vanishing = found or (None, None, None)
+        sequence = replace(
+            sequence,
+            introducing_start=introducing,
+            optimal_start=optimal,
+            vanishing_start=vanishing,
+            phases_proposed=True,
+        )
+    if _lacks_reference(sequence, boxed=boxed):
+        frame = quiet_frame(filling, sequence.frames_in(Phase.OPTIMAL))
+        sequence = replace(sequence, reference_frame=frame, reference_proposed=True)
+    return sequence
 
 
 def proposal_remarks(sequences: Collection[Sequence]) -> Iterator[str]:
@@ -100,8 +131,8 @@ def _lacks_phases(sequence: Sequence) -> bool:
     return _bounds(sequence) is None and not sequence.phases_proposed
 
 
-def _lacks_reference(sequence: Sequence, boxed: Collection[str]) -> bool:
-    open_yet = sequence.reference_frame is None and sequence.sequence_id not in boxed
+def _lacks_reference(sequence: Sequence, *, boxed: bool) -> bool:
+    open_yet = sequence.reference_frame is None and not boxed
     return open_yet and bool(sequence.frames_in(Phase.OPTIMAL))
 
 
@@ -109,20 +140,8 @@ def _propose(sequence: Sequence, *, folder: Path, boxed: Collection[str]) -> Seq
     """One sequence with what it lacks, in a worker."""
     cv2.setNumThreads(1)
     stored = Cohort(folder, {sequence.sequence_id: sequence}, ())
-    filling = measure_filling(stored.cine_8bit(sequence.sequence_id))
-    if _lacks_phases(sequence):
-        found = phase_bounds(filling, sequence.reference_frame)
-        introducing, optimal, vanishing = found or (None, None, None)
-        sequence = replace(
-            sequence,
-            introducing_start=introducing,
-            optimal_start=optimal,
-            vanishing_start=vanishing,
-            phases_proposed=True,
-        )
-    if _lacks_reference(sequence, boxed):
-        frame = quiet_frame(filling, sequence.frames_in(Phase.OPTIMAL))
-        sequence = replace(sequence, reference_frame=frame, reference_proposed=True)
+    frames = stored.cine_8bit(sequence.sequence_id)
+    sequence = with_proposals(sequence, frames, boxed=sequence.sequence_id in boxed)
     update_attributes(folder, sequence)
     return sequence
 

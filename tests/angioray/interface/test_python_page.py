@@ -127,6 +127,20 @@ def test_a_known_cine_is_judged_by_the_fold_that_held_its_patient_out(
     assert len(result) == 8 and not len(result.boxes[3])
 
 
+def test_a_cine_without_a_reference_frame_is_named_by_the_middle_of_its_optimal_interval(
+    toy_cohort: Cohort, system: System
+) -> None:
+    labelled = replace(toy_cohort.sequences["S00RCA"], optimal_start=6, vanishing_start=7)
+
+    def probabilities(reference_frame: int | None) -> dict[str, float]:
+        cohort = angioray.Cohort(toy_cohort.folder)
+        sequence = replace(labelled, reference_frame=reference_frame)
+        cohort.opened = Cohort(toy_cohort.folder, {"S00RCA": sequence}, ())
+        return system.predict(cohort["S00RCA"], frames=[]).probabilities
+
+    assert probabilities(None) == probabilities(6) != probabilities(4)
+
+
 def test_frames_in_memory_are_answered_like_the_same_in_a_file(
     system: System, tmp_path: Path
 ) -> None:
