@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE_S = 60.0
 
@@ -34,9 +36,12 @@ TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clie
 """Pixels by which a page would have to be scrolled sideways."""
 
 
-def installed() -> str | None:
-    """The path of a Chromium on this machine, or None."""
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
+CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
+"""The path of a Chromium on this machine, or None."""
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="there is no Chromium on this machine; on Debian: apt-get install chromium",
+)
 
 
 class Browser:

@@ -8,19 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import tests.browser as browser
 from angioray.report.writing import write_report
 from tests.angioray.synthetic_study import write_cohort, write_study
-from tests.browser import FIGURES, TOO_WIDE, Browser
+from tests.browser import CHROMIUM, FIGURES, TOO_WIDE, Browser, needs_browser
 
-CHROMIUM = browser.installed()
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="there is no Chromium on this machine; on Debian: apt-get install chromium",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +19,7 @@ from preprocess.phantom.archive import write_archive
 from preprocess.phantom.settings import PhantomSettings
 from preprocess.phantom.truth import read_truth
 from preprocess.tracking.propagate import PropagateSettings, propagate
+from tests.killing import kill_when
 from tests.preprocess.drawn_passage import passage
 from tests.preprocess.tiny_archive import Archive
 
@@ -184,14 +182,7 @@ def test_killed_while_proposing_it_continues_to_the_same_bytes(
         *("--labels", str(archive.labels), "--size", str(SIZE), "--processes", "1"),
         *("--key", str(key)),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not proposed(out):
-        assert time.monotonic() < deadline, "nothing was proposed"
-        assert process.poll() is None, "ended before it could be killed"
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when(command, lambda: proposed(out) > 0)
     assert not (out / "annotations.json").exists()
     subprocess.run(command, check=True, capture_output=True)
     assert contents(out) == contents(undisturbed)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from preprocess.importers.cadica import import_cadica
 from preprocess.importers.coco import import_coco
 from preprocess.importers.danilov import import_danilov
 from preprocess.importers.voc import import_voc
+from tests.killing import kill_when
 from tests.preprocess.tiny_archive import noise
 
 SIZE = 32
@@ -205,14 +203,7 @@ def test_killed_in_the_middle_it_continues(src: Path, out: Path, tmp_path: Path)
             picture(src / f"{stem}.bmp", frame)
             text(src / f"{stem}.xml", voc(f"{stem}.bmp", (4, 4, 10, 10)))
     command = [sys.executable, "-m", "preprocess", "import", "danilov", str(src), "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while len([*out.glob("frames.zarr/danilov_*")]) < 3:
-        assert time.monotonic() < deadline, "nothing was stored"
-        assert process.poll() is None, "ended before it could be killed"
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when(command, lambda: len([*out.glob("frames.zarr/danilov_*")]) >= 3)
     assert not (out / "annotations.json").exists()
     subprocess.run(command, check=True, capture_output=True)
     import_danilov(src, tmp_path / "undisturbed", processes=1)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +30,7 @@ from preprocess.ingest.command import IngestSettings, ingest
 from preprocess.ingest.journal import Journal, Record
 from preprocess.summary.command import SummarySettings, summary
 from preprocess.tracking.propagate import PropagateSettings, propagate
+from tests.killing import kill_when
 from tests.preprocess.tiny_archive import SIZE, SLOWLY, Archive, noise
 
 HERE = IngestSettings(size=SIZE, processes=1)
@@ -390,18 +388,11 @@ def test_killed_in_the_middle_it_continues_and_decodes_nothing_twice(archive: Ar
         *("--labels", str(archive.labels), "--size", "128", "--processes", "2", "--out"),
     ]
     command = [sys.executable, "-m", "preprocess", *arguments]
-    process = subprocess.Popen(
+    private = out.with_name("cohort.private.jsonl")
+    kill_when(
         [sys.executable, "-c", SLOWLY, *arguments, str(out)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        lambda: private.exists() and len(journal(out)) >= 3,
     )
-    deadline = time.monotonic() + 60
-    while not (out.with_name("cohort.private.jsonl").exists() and len(journal(out)) >= 3):
-        assert time.monotonic() < deadline, "nothing was journaled"
-        assert process.poll() is None, "ended before it could be killed"
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
     assert not (out / "annotations.json").exists()
     done = len(journal(out))
     assert 3 <= done < 24

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,6 +22,7 @@ from preprocess.cohort import (
 from preprocess.summary.command import SummarySettings, summary
 from preprocess.summary.contact_sheet import chosen_frames, contact_sheet
 from preprocess.summary.tally import Tally
+from tests.browser import CHROMIUM
 from tests.preprocess.drawn_cohort import (
     box,
     placed,
@@ -32,8 +32,6 @@ from tests.preprocess.drawn_cohort import (
     write_drawn_cohort,
 )
 from tests.preprocess.summary.expected_table_1 import EXPECTED
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture

@@ -8,19 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import tests.browser as browser
-from tests.browser import FIGURES, TOO_WIDE, Browser
+from tests.browser import CHROMIUM, FIGURES, TOO_WIDE, Browser, needs_browser
 from tests.tune.synthetic_sweep import detector_sweep, view_sweep
 from tune.page.writing import write_page
 
-CHROMIUM = browser.installed()
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="there is no Chromium on this machine; on Debian: apt-get install chromium",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 # Words of a figure that lie over each other, or outside of it.
 CROWDED = """
