@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from angioray.training import host_memory
 from angioray.training.frame_placement import Share
 from angioray.training.precision import able_here
 from preprocess.storage import StorageError, open_storage
@@ -61,9 +62,9 @@ def this_machine() -> list[Node]:
     """This machine, as a cluster of its own."""
     import torch
 
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = torch.cuda.device_count()
     cpus = float(os.cpu_count() or 1)
+    memory = host_memory.total()
     return [Node("this machine", cpus, float(gpus), memory, _gpu_memory(), able_here())]
 
 

@@ -6,12 +6,13 @@ import math
 import shutil
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from angioray.training import host_memory
 
 DEVICE_SHARE = 0.5
 """Of a GPU's free memory that frames may take; the rest is for weights and activations."""
@@ -21,8 +22,6 @@ DISK_SHARE = 0.8
 """Of the free space of the folder for temporary files that frames may take."""
 
 GIB = 2**30
-CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux tells a container's limits."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def choose_residence(shape: tuple[int, ...], device: torch.device, share: Share)
 def room_for(device: torch.device) -> Room:
     """What is free on this machine now."""
     on_device = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
-    return Room(on_device, _free_host_memory(), shutil.disk_usage(tempfile.gettempdir()).free)
+    return Room(on_device, host_memory.free(), shutil.disk_usage(tempfile.gettempdir()).free)
 
 
 def decide(shape: tuple[int, ...], room: Room, share: Share) -> Residence:
@@ -115,15 +114,3 @@ def allocate(shape: tuple[int, ...], device: torch.device, residence: Residence)
 
 def _gib(size: float) -> str:
     return f"{size / GIB:.1f} GiB"
-
-
-def _free_host_memory() -> int:
-    """Bytes that can be had without swapping, within the container's limit where there is one."""
-    fields = dict(
-        line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines()
-    )
-    free = int(fields["MemAvailable"].split()[0]) * 1024
-    limit, used = (CGROUP / name for name in ("memory.max", "memory.current"))
-    if limit.is_file() and used.is_file() and (most := limit.read_text("ascii").strip()) != "max":
-        free = min(free, int(most) - int(used.read_text("ascii")))
-    return max(0, free)

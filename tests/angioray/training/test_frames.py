@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from angioray.models.backbone import GREY_MEAN, GREY_STD
-from angioray.training import frame_placement
 from angioray.training.augmentation import Tone
 from angioray.training.frame_placement import (
     GIB,
@@ -17,7 +16,6 @@ from angioray.training.frame_placement import (
     Share,
     allocate,
     decide,
-    room_for,
 )
 from angioray.training.frames import load_frames, normalise
 from preprocess.cohort import Cohort
@@ -110,18 +108,3 @@ def test_a_device_named_without_its_number_is_the_same_device() -> None:
     pixels = torch.randint(0, 256, (3, 1, 16, 16), dtype=torch.uint8)
     store = replace(store_of(pixels), device=torch.device("cpu", 0))
     assert torch.equal(store.images(np.array([2, 0])), normalise(pixels[[2, 0]]))
-
-
-def test_a_containers_limit_is_the_memory_that_there_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(frame_placement, "CGROUP", tmp_path)
-    plain = room_for(torch.device("cpu")).host
-    assert plain > 64 * 2**20
-    (tmp_path / "memory.current").write_text(f"{40 * 2**20}\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert room_for(torch.device("cpu")).host > 64 * 2**20
-    (tmp_path / "memory.max").write_text(f"{64 * 2**20}\n")
-    assert room_for(torch.device("cpu")).host == 24 * 2**20
-    (tmp_path / "memory.current").write_text(f"{65 * 2**20}\n")
-    assert room_for(torch.device("cpu")).host == 0
