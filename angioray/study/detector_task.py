@@ -38,7 +38,7 @@ class DetectorTask:
     plateau: Plateau | None = None
 
     def __init__(
-        self, study: Study, index: CohortIndex, run: Run, store: FrameStore, device: torch.device
+        self, study: Study, index: CohortIndex, run: Run, store: FrameStore, world: World
     ) -> None:
         torch.manual_seed(run.seed)
         settings = study.settings.detector
@@ -46,7 +46,7 @@ class DetectorTask:
         self._index = index
         self._fold = study.fold(run)
         network = build_detector(settings).to(memory_format=torch.channels_last)
-        self.model: RetinaNet = network.to(device)
+        self.model: RetinaNet = network.to(world.device)
         self.steps = settings.steps
         self.optimiser = settings.optimiser
         keys = index.detector_frames(self._fold.train, run.variant)
@@ -58,9 +58,9 @@ class DetectorTask:
         self.batches = Batches(
             store, keys, store.rows_of(keys), settings.batch_size, settings.augmentation, run.seed
         )
-        self._boxes = padded_boxes(keys, index.cohort.boxes_by_frame, store).to(device)
+        self._boxes = padded_boxes(keys, index.cohort.boxes_by_frame, store).to(world.device)
         tiles = self.model.lesion_tiles(self._boxes)
-        self._tiles = self.batches.most_in_a_batch(tiles, self.steps)
+        self._tiles = self.batches.most_in_a_batch(tiles, self.steps, world.size)
 
     @staticmethod
     def frames(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:

@@ -91,7 +91,7 @@ class Executor:
         store = self._frames(run)
         if self._world.leads:
             folder.begin(run, settings, self._world.device, self._precision, store.residence.reason)
-        job = TASKS[run.task](self._study, self._index, run, store, self._world.device)
+        job = TASKS[run.task](self._study, self._index, run, store, self._world)
         loaded = time.perf_counter()
         trained_s = train(
             job,

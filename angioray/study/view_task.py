@@ -28,7 +28,7 @@ class ViewTask:
     """A ResNet, its training frames and labels, and which batch each step takes."""
 
     def __init__(
-        self, study: Study, index: CohortIndex, run: Run, store: FrameStore, device: torch.device
+        self, study: Study, index: CohortIndex, run: Run, store: FrameStore, world: World
     ) -> None:
         torch.manual_seed(run.seed)
         settings = study.settings.view
@@ -37,11 +37,11 @@ class ViewTask:
         self._fold = study.fold(run)
         self._classes = index.classes
         network = view_classifier(settings.backbone, settings.weights, len(self._classes))
-        self.model = network.to(memory_format=torch.channels_last).to(device)
+        self.model = network.to(memory_format=torch.channels_last).to(world.device)
         training = index.view_frames(self._fold.train, settings.frames_per_sequence)
         keys = [key for key, _ in training]
         labels = [self._classes.index(label) for _, label in training]
-        self._labels = torch.tensor(labels, device=device)
+        self._labels = torch.tensor(labels, device=world.device)
         self.batches = Batches(
             store, keys, store.rows_of(keys), settings.batch_size, settings.augmentation, run.seed
         )

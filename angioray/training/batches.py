@@ -83,19 +83,23 @@ class Batches:
         """The frames of a step, over all ranks."""
         return [self.keys[position] for position in self._positions(step)]
 
-    def most_in_a_batch(self, counts: NDArray[np.int64], steps: int) -> int | None:
-        """The greatest sum of a count of each frame over any batch of a run, rounded up.
+    def most_in_a_batch(self, counts: NDArray[np.int64], steps: int, ranks: int = 1) -> int | None:
+        """The greatest sum of a count of each frame over any rank's share of a batch, rounded up.
+
+        It is the same for all ranks, so that they compile the same shapes.
 
         Args:
             counts: int64[N], of each frame as it is stored.
             steps: of the run.
+            ranks: that share each batch.
 
         Returns:
             None if frames are moved: what a batch shows is then known too late.
         """
         if self.augmentation.moves:
             return None
-        most = max(int(counts[self._positions(step)].sum()) for step in range(steps))
+        each = (counts[self._positions(step)] for step in range(steps))
+        most = max(int(of[rank::ranks].sum()) for of in each for rank in range(ranks))
         return max(1, -(-most // ROUNDED_TO)) * ROUNDED_TO
 
     def _positions(self, step: int) -> NDArray[np.int64]:

@@ -143,11 +143,11 @@ def test_a_registered_augmentation_changes_what_is_learned_from(
         settings = replace(TOY, detector=replace(TOY.detector, augmentation=plain))
         study = Study.plan(toy_cohort, tmp_path, settings)
         index, run = CohortIndex.of(toy_cohort, settings.view_classes), study.runs[-1]
-        device = torch.device("cpu")
+        world = World(torch.device("cpu"))
         keys = DetectorTask.frames(study, index, run)
-        store = load_frames(toy_cohort, keys, size=64, device=device)
-        job = DetectorTask(study, index, run, store, device)
-        images.append(job.batch(0, World(device), torch.float32)[0])
+        store = load_frames(toy_cohort, keys, size=64, device=world.device)
+        job = DetectorTask(study, index, run, store, world)
+        images.append(job.batch(0, world, torch.float32)[0])
     assert torch.equal(images[0], -images[1])
 
 

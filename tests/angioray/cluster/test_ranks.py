@@ -11,11 +11,15 @@ import pytest
 import torch
 import torch.distributed
 import torch.multiprocessing
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
 
+from angioray.study.detector_task import DetectorTask
 from angioray.study.executor import Executor
+from angioray.study.selection import CohortIndex
 from angioray.study.settings import StudySettings
 from angioray.study.study import Study
+from angioray.training.frames import load_frames
 from angioray.training.step import World
 from preprocess.cohort import Cohort
 from tests.angioray.settings import TOY
@@ -35,6 +39,35 @@ def train_rank(rank: int, size: int, port: int, cohort: Path, runs: Path) -> Non
     Executor(study, Cohort.open(cohort), world).execute(study.run(RUN), lambda *_: None)
     if size > 1:
         torch.distributed.destroy_process_group()
+
+
+def test_each_rank_computes_its_share_and_together_the_same(
+    toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    detector = replace(TOY.detector, batch_size=32, channels=16)
+    study = Study.plan(toy_cohort, tmp_path, replace(TOY, detector=detector))
+    index, run = CohortIndex.of(toy_cohort, study.settings.view_classes), study.run(RUN)
+    keys = DetectorTask.frames(study, index, run)
+    store = load_frames(toy_cohort, keys, size=run.size, device=torch.device("cpu"))
+
+    def computed(rank: int, size: int) -> tuple[list[torch.Tensor], int]:
+        """The gradients of a rank's share of a step, and the operations that it took."""
+        world = World(torch.device("cpu"), rank, size)
+        job = DetectorTask(study, index, run, store, world)
+        job.model.eval()  # batch statistics would differ between ranks
+        counter = FlopCounterMode(display=False)
+        with counter:
+            losses = job.losses(*job.batch(0, world, torch.float32))
+            torch.stack(list(losses.values())).sum().backward()
+        gradients = [p.grad for p in job.model.parameters() if p.grad is not None]
+        return gradients, counter.get_total_flops()
+
+    alone, whole = computed(0, 1)
+    shares = [computed(rank, 4) for rank in range(4)]
+    means = [torch.stack(each).mean(0) for each in zip(*(g for g, _ in shares), strict=True)]
+    torch.testing.assert_close(means, alone, rtol=1e-4, atol=1e-6)
+    assert len({operations for _, operations in shares}) == 1, "all compile the same shapes"
+    assert shares[0][1] == pytest.approx(whole / 4, rel=0.1)
 
 
 @pytest.mark.slow

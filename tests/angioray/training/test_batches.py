@@ -31,6 +31,16 @@ def test_ranks_share_a_step_and_its_changes() -> None:
         assert (whole.movement is None) == (augmentation is STILL)
 
 
+def test_what_a_batch_needs_at_most_is_counted_for_the_share_of_a_rank() -> None:
+    of, counts = batches(STILL), np.full(8, 20)
+    # Four frames a batch; rounded up to a multiple of 16.
+    assert of.most_in_a_batch(counts, steps=6) == 80
+    assert of.most_in_a_batch(counts, steps=6, ranks=2) == 48
+    one = np.array([100, 0, 0, 0, 0, 0, 0, 0])
+    assert of.most_in_a_batch(one, steps=6, ranks=4) == 112, "some rank gets it"
+    assert batches(MOVING).most_in_a_batch(counts, steps=6) is None
+
+
 def test_a_batch_holds_the_frames_it_names() -> None:
     of = batches(AugmentationSettings(brightness=0, contrast=0))
     for step in range(4):
