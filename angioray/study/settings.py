@@ -48,9 +48,12 @@ class ViewTraining:
     )
     """How weights follow gradients."""
     plateau_factor: float = 0.2
-    """The learning rate is multiplied by this when the training loss stops falling."""
+    """The learning rate is multiplied by this when the training loss stops falling, above 0 to 1;
+    at 1 it never falls."""
     plateau_patience: int = 2
     """Epochs without a new best that are put up with first."""
+    plateau_threshold: float = 1e-4
+    """A loss is a new best if it is lower than the last by more than this share of it, 0 to 1."""
     augmentation: AugmentationSettings = field(
         default_factory=lambda: AugmentationSettings(brightness=0.0, contrast=0.0)
     )

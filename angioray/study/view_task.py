@@ -48,11 +48,15 @@ class ViewTask:
         self._steps_per_epoch = -(-len(keys) // settings.batch_size)
         self.steps = settings.epochs * self._steps_per_epoch
         self.optimiser = settings.optimiser
-        self.plateau: Plateau | None = Plateau(
-            factor=settings.plateau_factor,
-            patience=settings.plateau_patience,
-            steps_per_epoch=self._steps_per_epoch,
-        )
+        self.plateau: Plateau | None = None
+        if settings.plateau_factor < 1:
+            self.plateau = Plateau(
+                learning_rate=settings.optimiser.learning_rate,
+                factor=settings.plateau_factor,
+                patience=settings.plateau_patience,
+                threshold=settings.plateau_threshold,
+                steps_per_epoch=self._steps_per_epoch,
+            )
 
     @staticmethod
     def frames(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:

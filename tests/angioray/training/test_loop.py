@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from angioray.inference.trained import load_classifier, load_detector
 from angioray.study.run_folder import RunFolder
 from angioray.training.metrics_log import MetricsLog
-from angioray.training.optimiser import Plateau
 from angioray.training.settings import OptimiserSettings
 from preprocess.cohort import Cohort
 from preprocess.storage import open_storage
@@ -126,36 +125,6 @@ def test_trained_networks_read_back(finished: dict[str, Path], tmp_path: Path) -
     assert detections.boxes_xyxy.shape == (2, 80, 4)  # all of the toy's anchors
     with pytest.raises(ValueError, match="no finished run"):
         load_detector(tmp_path / "nowhere")
-
-
-def test_the_plateau_follows_its_definition() -> None:
-    plateau, at_once = (Plateau(factor=0.2, patience=1, steps_per_epoch=2) for _ in range(2))
-    scales = []
-    losses = [4, 2, 3, 3, 5, 1, 1, 1, 1, 1, 1, 1]
-    for step, loss in enumerate(losses):
-        plateau.record(step, [loss])
-        scales.append(plateau.scale)
-    # Epoch means 3, 3, 3, 1, 1, 1: two bad epochs in a row, twice.
-    assert scales == pytest.approx([1] * 5 + [0.2] * 6 + [0.04])
-    for step in range(1, 12, 2):
-        assert at_once.judges(step) and not at_once.judges(step - 1)
-        at_once.record(step, losses[step - 1 : step + 1])
-    assert at_once.state() == plateau.state()
-    copy = Plateau(factor=0.2, patience=1, steps_per_epoch=2)
-    copy.restore(json.loads(json.dumps(plateau.state())))
-    assert copy.state() == plateau.state()
-
-
-@pytest.mark.parametrize(
-    ("second", "scale"), [(0.9995, 0.5), (0.999, 0.5), (0.9989, 1.0), (0.95, 1.0), (1.0, 0.5)]
-)
-def test_a_loss_has_fallen_if_it_fell_by_more_than_a_thousandth(
-    second: float, scale: float
-) -> None:
-    plateau = Plateau(factor=0.5, patience=0, steps_per_epoch=1)
-    plateau.record(0, [1.0])
-    plateau.record(1, [second])
-    assert plateau.scale == scale
 
 
 def test_warm_up_and_cosine_by_hand() -> None:
