@@ -9,6 +9,7 @@ from typing import Any
 from angioray.cluster.plan import LaneGroup
 from angioray.evaluation.detection import aggregate
 from angioray.study.run_folder import RunFolder
+from angioray.study.seeds import seed_of
 from angioray.study.settings import StudySettings
 from angioray.study.study import Study
 from preprocess.cohort import Cohort
@@ -49,7 +50,7 @@ def plan_nested(folders: Sequence[Storage], cohort: Cohort, order: Order) -> lis
         ValueError: one of them cannot be.
     """
     return [
-        FoldSweep.plan(folder, cohort, replace(order, seed=order.seed + k), k)
+        FoldSweep.plan(folder, cohort, replace(order, seed=seed_of(order.seed, k)), k)
         for k, folder in enumerate(folders)
     ]
 

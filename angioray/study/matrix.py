@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from angioray.study.given_splits import given_split
+from angioray.study.seeds import seed_of
 from angioray.study.selection import CohortIndex
 from angioray.study.settings import SplitUnit, StudySettings, Task
 from angioray.study.splits import Fold, Member, split
@@ -111,4 +112,4 @@ def _detector_views(index: CohortIndex) -> list[str]:
 
 def _run(settings: StudySettings, *, task: Task, size: int, fold: int, **names: str) -> Run:
     # Folds differ in their seed, and nothing else does: variants are compared on equal terms.
-    return Run(task=task, size=size, fold=fold, seed=settings.seed + fold, **names)
+    return Run(task=task, size=size, fold=fold, seed=seed_of(settings.seed, fold), **names)
