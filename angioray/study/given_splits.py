@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from angioray.study.settings import PUBLISHED, SplitUnit
 from angioray.study.splits import Fold, Member
+from preprocess.console.documents import read_json
 
 PARTS = {"published": (("train",), "val"), "published-test": (("train", "val"), "test")}
 """The parts that train, and the one that validates."""
@@ -65,34 +65,37 @@ def given_split(
     )
 
 
-def _folds(path: Path, key: str, known: Collection[str]) -> list[dict[str, Any]]:
+def _folds(path: Path, key: str, known: Collection[str]) -> list[dict[str, list[str]]]:
     expected = (
         'Expected a list of {"train": [...], "validation": [...]}, or such a list for each of view '
-        "and detector/VIEW."
+        "and detector/VIEW; `published` and `published-test` are no files."
     )
     try:
-        document = json.loads(path.read_text("utf-8"))
-    except OSError as problem:
-        raise ValueError(f"{path} cannot be read ({problem.strerror}). {expected}") from problem
+        document: Any = read_json(path)
     except ValueError as problem:
-        raise ValueError(f"{path} is no JSON ({problem}). {expected}") from problem
-    if isinstance(document, dict):
-        document = document.get("splits", document).get(key)
-    if isinstance(document, dict):
-        document = document.get("folds")
-    if not isinstance(document, list) or not all(isinstance(fold, dict) for fold in document):
+        raise ValueError(f"{problem} {expected}") from problem
+    for below in ("splits", key, "folds"):
+        if isinstance(document, dict):
+            document = document.get(below, document if below == "splits" else None)
+    whole = isinstance(document, list) and all(isinstance(fold, dict) for fold in document)
+    if not document or not whole:
         raise ValueError(f"{path} has no folds for {key}. {expected}")
     for fold in document:
         if fold.keys() != {"train", "validation"}:
             raise ValueError(f"{path} has a fold with {', '.join(fold) or 'nothing'}. {expected}")
-        if unknown := sorted({*fold["train"], *fold["validation"]} - set(known)):
-            raise ValueError(
-                f"{path} names {unknown[0]}, which is no sequence and no patient of this cohort."
-            )
-    return document
+        for side, names in fold.items():
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"{path} has a fold whose {side} is no list of names. {expected}")
+            if unknown := sorted(set(names) - set(known)):
+                raise ValueError(
+                    f"{path} names {unknown[0]}, which is no sequence and no patient of this "
+                    "cohort."
+                )
+    folds: list[dict[str, list[str]]] = document
+    return folds
 
 
-def _named(fold: dict[str, Any], side: str, members: Sequence[Member]) -> list[Member]:
+def _named(fold: dict[str, list[str]], side: str, members: Sequence[Member]) -> list[Member]:
     """The members that one side of a fold names, by sequence or by patient."""
     names = set(fold[side])
     return [m for m in members if m.sequence_id in names or m.patient_id in names]

@@ -9,27 +9,33 @@ from __future__ import annotations
 
 import argparse
 import ast
-import difflib
 import errno
 import inspect
+import os
 import re
+import select
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 import docstring_parser
-from jsonargparse import (
+from jsonargparse import (  # type: ignore[attr-defined]  # ActionConfigFile is in its manual
+    ActionConfigFile,
     ArgumentParser,
     Namespace,
     set_parsing_settings,
 )
 
+from preprocess.console.documents import YamlFile, read_yaml
 from preprocess.console.help import HelpFormatter
+from preprocess.console.mistakes import describe_mistake
+from preprocess.console.names import nearest
 
 Command = Callable[..., None]
 C = TypeVar("C", bound=Command)
@@ -38,6 +44,8 @@ Place = str
 
 USER_ERROR = 2
 INTERRUPTED = 130
+NOBODY_READS = 141
+"""As a shell gives it for a command whose reader left, such as `head`."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,32 @@ def usage(
     return decorate
 
 
+@contextmanager
+def _ending_with_its_reader() -> Iterator[None]:
+    """End quietly where nobody reads what is printed any more, as behind ``| head``."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        for stream in _unread():  # what they still hold must not fail once more at the exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise SystemExit(NOBODY_READS) from None
+
+
+def _unread() -> list[TextIO]:
+    """The streams whose reader has gone."""
+
+    def is_read(stream: TextIO) -> bool:
+        asked = select.poll()
+        asked.register(stream.fileno(), select.POLLOUT)
+        return not any(answer & select.POLLERR for _, answer in asked.poll(0))
+
+    return [stream for stream in (sys.stdout, sys.stderr) if not is_read(stream)]
+
+
+@_ending_with_its_reader()
 def run(command: Command, *, prog: str, argv: Sequence[str] | None = None) -> None:
     """Parse ``argv`` and call the command; exit with a sentence if it cannot be done.
 
@@ -88,10 +122,14 @@ def run(command: Command, *, prog: str, argv: Sequence[str] | None = None) -> No
     if "--help-all" in words:
         parser.shown = None
         words = ["--help"]
-    values = parser.parse_args(words)
+    try:
+        values = parser.parse_args(words)
+    except UnicodeDecodeError:  # of a file behind an option such as `--detector`
+        parser.error("a file of settings is no text in UTF-8. Save it with the encoding UTF-8.")
     _call(command, parser, values, prog)
 
 
+@_ending_with_its_reader()
 def run_one_of(
     commands: Mapping[str, Place], *, prog: str, argv: Sequence[str] | None = None
 ) -> None:
@@ -105,8 +143,8 @@ def run_one_of(
             print(f"  {known:<12}{_first_line(place)}")
         print(f"\n`{prog} COMMAND --help` explains one, with examples.")
     else:
-        near = difflib.get_close_matches(name, commands, 1, 0.5)
-        hint = f"; did you mean {near[0]}?" if near else "."
+        near = nearest(name, commands)
+        hint = f"; did you mean {near}?" if near else "."
         _stop(prog, f"there is no command {name!r}, only {', '.join(commands)}{hint}", USER_ERROR)
 
 
@@ -134,9 +172,18 @@ class _Parser(ArgumentParser):
 
     Attributes:
         shown: the options that ``--help`` shows, by name; all of them if None.
+        files: the files of settings that were read.
+        reading: the one that is being read, if any.
+        own: the names of settings that come with the package.
     """
 
     shown: frozenset[str] | None = None
+    own: Sequence[str] = ()
+    reading: YamlFile | None = None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        self.files: list[YamlFile] = []
 
     def spelled(self, words: list[str]) -> list[str]:
         """The same words with each option as it is declared: hyphens and underscores are one."""
@@ -167,19 +214,27 @@ class _Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         del ex  # the message says it; the whole usage would bury it
-        print(f"{self.prog}: error: {message}{self._nearest(message)}", file=sys.stderr)
+        sentence = describe_mistake(message, self._actions, self.files, self.reading)
+        print(f"{self.prog}: error: {sentence}", file=sys.stderr)
         print(f"See `{self.prog} --help`.", file=sys.stderr)
         raise SystemExit(USER_ERROR)
 
-    def _nearest(self, message: str) -> str:
-        group = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
-        unknown = [f"{group[1]}.{group[2]}"] if group else re.findall(r"--([\w.-]+)", message)
-        unknown += re.findall(r"(?:[Kk]ey|[Oo]ption) '([\w.]+)'", message)
-        known = [action.dest for action in self._actions]
-        for name in unknown:
-            if name not in known and (near := difflib.get_close_matches(name, known, 1, 0.5)):
-                return f" (the nearest that exists is `{near[0]}`)"
-        return ""
+
+class _SettingsFile(ActionConfigFile):
+    """``--config``: a file of settings, whose mistakes are told with its name and the line."""
+
+    @staticmethod
+    def apply_config(parser: _Parser, cfg: Namespace, dest: str, value: str) -> None:
+        plain = (a for a in parser._actions if type(a.default) in (int, float))
+        example = next(f"{a.dest}: {a.default}" for a in plain)
+        try:
+            parser.reading = read_yaml(Path(value), example=example)
+        except ValueError as problem:
+            own = f" With angioray come {', '.join(parser.own)}." if parser.own else ""
+            parser.error(f"{problem}{'' if Path(value).exists() else own}")
+        parser.files.append(parser.reading)
+        ActionConfigFile.apply_config(parser, cfg, dest, value)
+        parser.reading = None
 
 
 def _found_configs(words: Sequence[str], shipped: Path) -> Iterator[str]:
@@ -223,9 +278,9 @@ def _parser(command: Command, prog: str) -> _Parser:
     if settings := hints.get("settings"):
         config_help = "settings as a YAML file"
         if own.configs:
-            names = sorted(path.stem for path in own.configs.glob("*.yaml"))
-            config_help += f", or {' or '.join(names)}, which come with angioray"
-        parser.add_argument("--config", action="config", help=config_help)
+            parser.own = sorted(path.stem for path in own.configs.glob("*.yaml"))
+            config_help += f", or {' or '.join(parser.own)}, which come with angioray"
+        parser.add_argument("--config", action=_SettingsFile, help=config_help)
         parser.add_class_arguments(settings, None)
     parser.add_function_arguments(command, skip=skip, as_group=False, as_positional=True)
     positional = [
@@ -261,6 +316,8 @@ def _call(command: Command, parser: _Parser, values: Namespace, prog: str) -> No
     except (ValueError, FloatingPointError) as problem:  # bad input; training that diverged
         _stop(prog, str(problem), USER_ERROR)
     except OSError as problem:
+        if isinstance(problem, BrokenPipeError) and _unread():
+            raise
         if problem.errno == errno.ENOSPC:
             _stop(
                 prog,

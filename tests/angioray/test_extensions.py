@@ -222,6 +222,11 @@ def test_a_study_takes_folds_from_a_file(toy_cohort: Cohort, tmp_path: Path) -> 
         ([{"train": ["P00"], "val": ["P01"]}], "a fold with train, val. Expected a list of"),
         ({"view": [{"train": ["P00"], "validation": ["P01"]}]}, "no folds for detector/LCA"),
         ("folds", "no folds for view"),
+        ([], "no folds for view"),
+        ({"splits": ["P00"]}, "no folds for view"),
+        ([{"train": None, "validation": ["P00"]}], "a fold whose train is no list of names"),
+        ([{"train": ["P00"], "validation": "P01"}], "a fold whose validation is no list of names"),
+        ([{"train": [3], "validation": ["P01"]}], "a fold whose train is no list of names"),
     ],
 )
 def test_folds_that_cannot_be_are_refused(
@@ -231,10 +236,18 @@ def test_folds_that_cannot_be_are_refused(
         planned(toy_cohort, tmp_path, given(tmp_path, document))
 
 
-def test_a_file_of_folds_that_is_no_json_is_said(toy_cohort: Cohort, tmp_path: Path) -> None:
-    (tmp_path / "splits.json").write_text("folds: []")
-    with pytest.raises(ValueError, match="is no JSON"):
+def test_a_file_of_folds_that_cannot_be_read_is_said(toy_cohort: Cohort, tmp_path: Path) -> None:
+    (tmp_path / "splits.json").write_text("[\nfolds: []")
+    with pytest.raises(
+        ValueError, match=r"splits\.json, line 2, is no JSON: .* Expected a list of"
+    ):
         planned(toy_cohort, tmp_path, str(tmp_path / "splits.json"))
+    with pytest.raises(ValueError, match=r"is a folder, expected a file\. Expected a list of"):
+        planned(toy_cohort, tmp_path, str(tmp_path))
+    with pytest.raises(
+        ValueError, match=r"There is no file .*publishd\. .* `published-test` are no"
+    ):
+        planned(toy_cohort, tmp_path, "publishd")
 
 
 def test_a_patient_on_both_sides_of_a_detectors_fold_is_refused(
@@ -246,8 +259,6 @@ def test_a_patient_on_both_sides_of_a_detectors_fold_is_refused(
     splits = given(tmp_path, [{"train": ["S00RCA", "S00LCA"], "validation": ["S01RCA", "S01LCA"]}])
     with pytest.raises(ValueError, match="has patient P00 on both sides"):
         Study.plan(cohort, tmp_path / "runs", replace(settings, splits=splits))
-    with pytest.raises(ValueError, match="cannot be read"):
-        Study.plan(cohort, tmp_path / "runs", replace(settings, splits=str(tmp_path / "no.json")))
 
 
 @pytest.mark.parametrize(

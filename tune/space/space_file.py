@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import graphlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-import yaml
-
 from angioray.study.settings import StudySettings
+from preprocess.console.documents import read_yaml
+from preprocess.console.names import nearest
 from tune.space.parameter_words import read_parameter
 from tune.space.parameters import Parameter, Params, Range
 from tune.space.space import Space, plain
@@ -29,15 +28,8 @@ def read_space(path: Path, base: StudySettings, task: str) -> Space:
     Raises:
         ValueError: with everything that is wrong with it.
     """
-    try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as problem:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(problem).split())}.") from problem
-    if not isinstance(document, dict) or not document:
-        raise ValueError(
-            f"{path} names no setting to search. Write one in each line, such as "
-            f"`{task}.optimiser.learning_rate: {{low: 1.0e-5, high: 1.0e-2, log: true}}`."
-        )
+    example = f"{task}.optimiser.learning_rate: {{low: 1.0e-5, high: 1.0e-2, log: true}}"
+    document = read_yaml(path, example=example).document
     problems: list[str] = []
     parameters = {}
     for name, words in document.items():
@@ -96,8 +88,8 @@ def _order(
     for parameter in parameters.values():
         for other, labels in parameter.when.items():
             if other not in named:
-                near = difflib.get_close_matches(other, named, 1, 0.4)
-                hint = f"; the nearest is {near[0]}" if near else ""
+                near = nearest(other, named, cutoff=0.4)
+                hint = f"; the nearest is {near}" if near else ""
                 problem(
                     f"{parameter.name}: its condition names {other}, which is not searched{hint}"
                 )

@@ -192,6 +192,11 @@ def test_the_default_spaces_hold_the_papers_settings(task: str) -> None:
 
 
 def test_a_file_that_is_no_space_is_a_sentence(tmp_path: Path) -> None:
-    for text, said in (("", "names no setting"), ("{", "is no YAML"), ("- 1", "names no setting")):
+    for text, said in (
+        ("", "holds nothing, expected values by their names, such as `detector.optimiser"),
+        ("{", "line 1, is no YAML"),
+        ("- 1", "holds a list"),
+        ("detector.steps: {choices: [1]}\ndetector.steps: {choices: [2]}", "line 2: .* in line 1"),
+    ):
         with pytest.raises(ValueError, match=said):
             space_of(tmp_path, text)
