@@ -29,7 +29,7 @@ def predict(
         out: the folder to write.
 
     Raises:
-        ValueError: there is nothing to look at, or the study has no finished models for it.
+        ValueError: there is nothing to look at, or a step of the study has no finished model.
 
     Examples:
       python -m angioray.predict new-dicom --runs runs --out predictions
@@ -38,6 +38,7 @@ def predict(
     """
     import torch
 
+    from angioray.inference.chosen import choose
     from angioray.inference.prediction import carry_out, write_predictions
     from angioray.inference.two_step import TwoStep
     from angioray.report.runs import ReportedStudy
@@ -46,7 +47,11 @@ def predict(
     from preprocess.cohort import Cohort
 
     study = Study.open(runs)
+    chosen = choose(study, settings)  # before anything is decoded for models that are not there
+    for note in chosen.notes:
+        print(f"Note: {note}")
     cohort = Cohort.open(_cohort(src, out))
+    out.mkdir(parents=True, exist_ok=True)
     trained_on, problem = ReportedStudy.open(runs).cohort()
     if trained_on is None:
         print(f"Note: {problem}")
@@ -58,7 +63,7 @@ def predict(
         ensemble=settings,
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
     )
-    prediction = carry_out(system, settings)
+    prediction = carry_out(system, settings, chosen)
     for line in write_predictions(out, system, prediction, settings):
         print(line)
 

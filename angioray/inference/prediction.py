@@ -11,12 +11,12 @@ from typing import Any
 
 from angioray.evaluation.end_to_end import EndToEnd
 from angioray.evaluation.matching import Detections
+from angioray.inference.chosen import Chosen
 from angioray.inference.settings import PredictSettings
 from angioray.inference.two_step import NamedView, TwoStep, frames_to_name
 from angioray.study.detector_task import coco_results
 from angioray.study.frame_index import FrameIndex
-from angioray.study.selection import ALL_VIEWS, CohortIndex
-from angioray.study.study import Study
+from angioray.study.selection import CohortIndex
 from angioray.training.frames import FrameKey
 from preprocess.storage.atomic import write_json, write_text
 
@@ -36,14 +36,10 @@ class Prediction:
     """Where readers named the view and drew boxes."""
 
 
-def carry_out(system: TwoStep, settings: PredictSettings) -> Prediction:
-    """Both steps on every sequence of the system's cohort.
-
-    Raises:
-        ValueError: the study has no such variant or size, or no finished models.
-    """
+def carry_out(system: TwoStep, settings: PredictSettings, chosen: Chosen) -> Prediction:
+    """Both steps on every sequence of the system's cohort, by the networks that were chosen."""
     study, cohort = system.study, system.cohort
-    variant, size = choose(study, settings)
+    variant, size = chosen.variant, chosen.view_size
     index = CohortIndex.of(cohort, study.settings.view_classes)
     naming = frames_to_name(index, cohort.sequences)
     views = {} if size is None else system.name_views(naming, size)
@@ -52,20 +48,6 @@ def carry_out(system: TwoStep, settings: PredictSettings) -> Prediction:
     found = system.detect(keys, {s: named.view for s, named in views.items()}, variant)
     judged = _judged(system, index, views, found, variant)
     return Prediction(variant=variant, view_size=size, views=views, found=found, judged=judged)
-
-
-def choose(study: Study, settings: PredictSettings) -> tuple[str, int | None]:
-    """The detectors' variant, and the classifiers' input size; None if one detector does all views.
-
-    Raises:
-        ValueError: the study has no such variant or size.
-    """
-    variants = [run.variant for run in study.runs if run.task == "detector"]
-    variant = _known("variant", settings.variant, variants)
-    if any(run.view == ALL_VIEWS for run in study.runs):
-        return variant, None
-    sizes = [run.size for run in study.runs if run.task == "view"]
-    return variant, _known("view_size", settings.view_size, sizes)
 
 
 def write_predictions(
@@ -100,14 +82,6 @@ def write_predictions(
         yield from _describe(judged)
     yield f"Wrote {out} ({', '.join(names)})."
     yield f"The boxes are COCO results of the images in {cohort.folder / 'annotations.json'}."
-
-
-def _known(name: str, wanted: Any, there: list[Any]) -> Any:
-    if not there:
-        raise ValueError(f"The study has no runs of the step that {name} is about.")
-    if wanted is not None and wanted not in there:
-        raise ValueError(f"{name} is {wanted}, but the study has {sorted(set(there))}.")
-    return there[0] if wanted is None else wanted
 
 
 def _frames(index: CohortIndex, naming: FrameKey, settings: PredictSettings) -> list[FrameKey]:

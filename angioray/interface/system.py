@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from angioray.evaluation.matching import FloatArray
-from angioray.inference.prediction import choose
+from angioray.inference.chosen import choose
 from angioray.inference.settings import PredictSettings
 from angioray.inference.trained import Models
 from angioray.inference.two_step import TwoStep
@@ -104,7 +104,8 @@ class System:
             device: ``cuda`` where there is one if None.
 
         Raises:
-            ValueError: there is no study, or it has no such variant or size.
+            ValueError: there is no study, it has no such variant or size, or a step of it has no
+                finished network.
         """
         self.study = Study.open(runs)
         self.settings = settings or PredictSettings()
@@ -138,7 +139,7 @@ class System:
             models=self._models,
             quiet=True,
         )
-        variant, size = self._chosen
+        variant, size = self._chosen.variant, self._chosen.view_size
         wanted = sorted(set(range(sequence.length) if frames is None else frames))
         if wanted and not 0 <= wanted[0] <= wanted[-1] < sequence.length:
             raise ValueError(f"The cine has frames 0 to {sequence.length - 1}; asked for {wanted}.")

@@ -1,0 +1,95 @@
+"""Which of a study's networks answer, and which of them are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from angioray.inference.settings import PredictSettings
+from angioray.study.matrix import Run
+from angioray.study.run_folder import RunFolder
+from angioray.study.selection import ALL_VIEWS
+from angioray.study.study import Study
+from preprocess.console.names import instead
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The networks that answer, as the settings choose them.
+
+    Attributes:
+        variant: of the detectors.
+        view_size: input side of the view classifiers; None if one detector does all views.
+        notes: which folds are not finished, as sentences.
+    """
+
+    variant: str
+    view_size: int | None
+    notes: tuple[str, ...]
+
+
+def choose(study: Study, settings: PredictSettings) -> Chosen:
+    """The networks that answer; each step must have a finished one.
+
+    Raises:
+        ValueError: the study has no such variant or size, no detectors, or a step of which no
+            network is finished.
+    """
+    detectors = [run for run in study.runs if run.task == "detector"]
+    classifiers = [run for run in study.runs if run.task == "view"]
+    variant = _known(study, "variant", settings.variant, [run.variant for run in detectors])
+    size = None
+    steps: dict[str, list[Run]] = {}
+    if any(run.view != ALL_VIEWS for run in detectors):
+        size = _known(study, "view_size", settings.view_size, [run.size for run in classifiers])
+        label = f"view classifier at {size} px"
+        steps[label] = [run for run in classifiers if run.size == size]
+    for run in detectors:
+        if run.variant == variant:
+            steps.setdefault(f"{run.view} detector of variant {variant}", []).append(run)
+    finished = {
+        label: [run.fold for run in runs if RunFolder.of(study.folder, run).finished]
+        for label, runs in steps.items()
+    }
+    if not all(finished.values()):
+        raise ValueError(_unfinished(study, steps, finished))
+    notes = tuple(
+        f"{_in_words(label, folds, steps)}; cines that only the other folds may judge are left out."
+        for label, folds in finished.items()
+        if len(folds) < len(steps[label])
+    )
+    return Chosen(variant=variant, view_size=size, notes=notes)
+
+
+def _known(study: Study, name: str, wanted: Any, there: Sequence[Any]) -> Any:
+    if not there:
+        step = {"variant": "detectors", "view_size": "view classifiers"}[name]
+        tasks = ", ".join(study.settings.tasks)
+        raise ValueError(
+            f"The study in {study.folder} has no {step} (its setting `tasks` is [{tasks}]), and a "
+            "prediction needs both. Give the runs folder of a study with both."
+        )
+    if wanted is not None and wanted not in there:
+        names = [str(each) for each in there]
+        raise ValueError(
+            f"{name} is {wanted}, which the study in {study.folder} has not: "
+            f"{instead(str(wanted), names)}."
+        )
+    return there[0] if wanted is None else wanted
+
+
+def _unfinished(
+    study: Study, steps: Mapping[str, Sequence[Run]], finished: Mapping[str, Sequence[int]]
+) -> str:
+    lines = [_in_words(label, folds, steps) for label, folds in finished.items()]
+    return (
+        f"The study in {study.folder} is not far enough to predict, for which each step needs a "
+        "finished network:\n  " + "\n  ".join(lines) + "\nContinue it with "
+        f"`python -m angioray.cv COHORT --all-folds --runs {study.folder}` and its settings."
+    )
+
+
+def _in_words(label: str, folds: Sequence[int], steps: Mapping[str, Sequence[Run]]) -> str:
+    which = f"fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}" if folds else "none"
+    return f"{label}: {which} of {len(steps[label])} finished"
