@@ -12,6 +12,7 @@ from pathlib import Path
 
 from preprocess.console.cluster import TOKEN
 from preprocess.console.command_line import run as run_command
+from preprocess.console.tables import cell
 
 PACKAGES = (
     "torch", "torchvision", "ray", "zarr", "pydicom", "imagecodecs", "python-gdcm",
@@ -42,14 +43,15 @@ def doctor(address: str | None = None) -> None:
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     checks = [*_machine(), *_packages(), *_decoders(), *_token()]
     if address:
         checks += _cluster(address)
     table = Table("", "what", "found", "advice")
     for finding in checks:
-        mark = "[yellow]![/yellow]" if finding.advice else "[green]✓[/green]"
-        table.add_row(mark, finding.what, finding.found, finding.advice)
+        mark = Text("!", "yellow") if finding.advice else Text("✓", "green")
+        table.add_row(mark, cell(finding.what), cell(finding.found), cell(finding.advice))
     Console().print(table)
     lacking = sum(bool(finding.advice) for finding in checks)
     print(f"{lacking} of {len(checks)} checks ask for something.")

@@ -88,8 +88,10 @@ class Browser:
             self._receive()
 
     def evaluate(self, script: str) -> Any:
-        """The value of a JavaScript expression on the page."""
-        answer = self._ask("Runtime.evaluate", expression=script, returnByValue=True)
+        """The value of a JavaScript expression on the page, of a promise what it promises."""
+        answer = self._ask(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 

@@ -64,7 +64,7 @@ def detector_curves(view: str, variants: Sequence[DetectorEvidence]) -> Figure:
     folds = len(variants[0].folds)
     return draw(
         paint,
-        name=f"curves-{_slug(view)}",
+        name=f"curves-{view}",
         alt=f"Precision-recall and FROC curves of the {view} detectors.",
         caption=f"{view} detectors at IoU > 0.2; left at most five boxes per frame, right all of "
         f"them. Lines are the mean over {folds} finished folds, bands run from the lowest to the "
@@ -216,7 +216,3 @@ def _confusion_in_words(evidence: ViewEvidence) -> str:
 def _short(group: Group) -> str:
     words = ("View" if group.task == "view" else group.view, group.variant, f"{group.size} px")
     return " ".join(word for word in words if word)
-
-
-def _slug(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in text)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from angioray.report.estimates import Estimate
+from angioray.report.markdown import escape, fenced
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.tables import Value
 from preprocess.storage import Storage
@@ -112,19 +113,24 @@ def _limits(group: Group, unit: str) -> Iterator[str]:
 def _markdown(card: Mapping[str, Any]) -> str:
     cohort = card["cohort"]
     rows = [
-        (m["metric"], Value(mean=m["mean"], std=m["std"], digits=3).main, _interval(m["ci95"]))
+        (
+            escape(m["metric"]),
+            Value(mean=m["mean"], std=m["std"], digits=3).main,
+            _interval(m["ci95"]),
+        )
         for m in card["metrics"]
     ]
     lines = [
-        f"# {card['model']}",
+        f"# {escape(card['model'])}",
         "",
-        *([f"> **{card['phantom_data']}**", ""] if card["phantom_data"] else []),
+        *([f"> **{escape(card['phantom_data'])}**", ""] if card["phantom_data"] else []),
         f"Fold models: {len(card['members'])} of {card['folds_planned']} "
-        f"({', '.join(card['members'])}). Input: {card['input_px']} x {card['input_px']} px, grey.",
-        *("", "## Intended use", "", card["intended_use"], ""),
-        *(f"- {sentence}" for sentence in card["out_of_scope"]),
+        f"({escape(', '.join(card['members']))}). "
+        f"Input: {card['input_px']} x {card['input_px']} px, grey.",
+        *("", "## Intended use", "", escape(card["intended_use"]), ""),
+        *(f"- {escape(sentence)}" for sentence in card["out_of_scope"]),
         *("", "## Limits", ""),
-        *(f"- {sentence}" for sentence in card["limits"]),
+        *(f"- {escape(sentence)}" for sentence in card["limits"]),
         *("", "## Cohort", ""),
         f"{cohort['sequences']} sequences of {cohort['patients']} patients, of which "
         f"{cohort['sequences_of_this_model']} sequences for this model; {cohort['folds']} folds, a "
@@ -132,7 +138,7 @@ def _markdown(card: Mapping[str, Any]) -> str:
         *("", "## Metrics on what was held out", ""),
         *("| Metric | Mean ± std over folds | 95 % interval |", "|---|---|---|"),
         *(f"| {' | '.join(row)} |" for row in rows),
-        *("", "## Use", "", "```bash", card["use"], "```"),
+        *("", "## Use", "", fenced(card["use"], "bash")),
         *("", "Training settings and environment are in the JSON file beside this one.", ""),
     ]
     return "\n".join(lines)

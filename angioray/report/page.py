@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jinja2
-from markupsafe import Markup
-
+from angioray.report.markdown import escape, fenced
 from angioray.report.pictures import Gallery
 from angioray.report.tables import Row, Table, Value
-from preprocess.console.drawing import Figure, page_style
+from preprocess.console.drawing import Figure
+from preprocess.console.pages import render
 
 
 @dataclass(frozen=True)
@@ -59,33 +57,28 @@ class Page:
 
     def html(self) -> str:
         """One file that needs no network."""
-        files = importlib.resources.files("angioray.report")
-        environment = jinja2.Environment(
-            autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        labels = _numbered(self)
+        return render(
+            "angioray.report",
+            "page.html.j2",
+            style="report.css",
+            page=self,
+            kind=_kind,
+            numbered=lambda block: labels[id(block)],
+            is_measured=lambda cell: isinstance(cell, Value),
         )
-        environment.filters["svg"] = _trusted
-        environment.filters["identity"] = id
-        environment.tests["measured"] = lambda cell: isinstance(cell, Value)
-        template = environment.from_string((files / "page.html.j2").read_text(encoding="utf-8"))
-        style = _trusted(page_style() + (files / "report.css").read_text(encoding="utf-8"))
-        return template.render(page=self, style=style, kind=_kind, numbered=_numbered(self))
 
     def markdown(self) -> str:
         """The words and tables; figures and pictures are in the HTML."""
-        lines = [f"> **{self.banner}**", ""] if self.banner else []
-        lines += [f"# {self.title}", "", self.subtitle, ""]
-        lines += [f"> **Note.** {notice}\n" for notice in self.notices]
-        lines += [f"- {sentence}" for sentence in self.headline]
+        lines = [f"> **{escape(self.banner)}**", ""] if self.banner else []
+        lines += [f"# {escape(self.title)}", "", escape(self.subtitle), ""]
+        lines += [f"> **Note.** {escape(notice)}\n" for notice in self.notices]
+        lines += [f"- {escape(sentence)}" for sentence in self.headline]
         for section in self.sections:
-            lines += ["", f"## {section.title}"]
+            lines += ["", f"## {escape(section.title)}"]
             for block in section.blocks:
                 lines += ["", _markdown(block)]
         return "\n".join(lines) + "\n"
-
-
-def _trusted(markup: str) -> Markup:
-    """Markup made by this package itself, with its own parts escaped already."""
-    return Markup(markup)
 
 
 def _kind(block: Block) -> str:
@@ -109,15 +102,15 @@ def _numbered(page: Page) -> dict[int, str]:
 def _markdown(block: Block) -> str:
     match block:
         case Text():
-            return block.text
+            return escape(block.text)
         case Listing():
-            return f"**{block.title}**\n\n```\n{block.text}\n```"
+            return f"**{escape(block.title)}**\n\n{fenced(block.text)}"
         case Table():
             return block.markdown()
         case Figure():
-            return f"*Figure (in report.html): {block.caption}*"
+            return f"*Figure (in report.html): {escape(block.caption)}*"
         case Gallery():
-            return f"*Pictures (in report.html): {block.title}. {block.note}*"
+            return f"*Pictures (in report.html): {escape(f'{block.title}. {block.note}')}*"
 
 
 def plain_table(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from angioray.evaluation.bootstrap import Interval
+from angioray.report.markdown import escape
 from angioray.report.published import Published
 
 NOTHING = "\N{EN DASH}"
@@ -120,16 +121,15 @@ class Table:
     def markdown(self) -> str:
         """As a Markdown table under its caption."""
         lines = [
-            f"**{self.caption}**",
+            f"**{escape(self.caption)}**",
             "",
-            "| " + " | ".join(self.columns) + " |",
+            "| " + " | ".join(map(escape, self.columns)) + " |",
             "|" + "---|" * len(self.columns),
         ]
         lines += [
-            "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row.cells) + " |"
-            for row in self.rows
+            "| " + " | ".join(escape(str(cell)) for cell in row.cells) + " |" for row in self.rows
         ]
-        return "\n".join([*lines, *(["", self.note] if self.note else [])])
+        return "\n".join([*lines, *(["", escape(self.note)] if self.note else [])])
 
 
 def is_number(cell: Cell) -> bool:

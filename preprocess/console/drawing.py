@@ -1,4 +1,4 @@
-"""The look of pages and figures, and matplotlib figures as SVG."""
+"""The look of figures, and matplotlib figures as SVG."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 import matplotlib as mpl
@@ -25,6 +24,7 @@ RASTER_DPI = 144
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "angioray",
+    "text.parse_math": False,  # a dollar in a name of a view is a dollar
     "font.size": 9,
     "text.color": INK,
     "axes.titlesize": 9.5,
@@ -66,7 +66,17 @@ Draw = Callable[[Canvas], None]
 def draw(
     paint: Draw, *, name: str, alt: str, caption: str, width_in: float, height_in: float
 ) -> Figure:
-    """Make a figure: ``paint`` fills an empty canvas of that size in inches."""
+    """Make a figure: ``paint`` fills an empty canvas of that size in inches.
+
+    Args:
+        paint: draws. Text is shown as it is: what is a formula for matplotlib is not one here.
+        name: of the figure; what no HTML id can hold is replaced.
+        alt: what it shows, for those who cannot see it.
+        caption: what stands below it.
+        width_in: of the canvas.
+        height_in: of the canvas.
+    """
+    name = _identifier(name)
     with mpl.rc_context(_STYLE):
         canvas = Canvas(figsize=(width_in, height_in), layout="constrained")
         canvas.patch.set_alpha(0.0)
@@ -77,11 +87,6 @@ def draw(
     return Figure(name=name, alt=alt, caption=caption, svg=_inline(text.getvalue(), name, alt))
 
 
-def page_style() -> str:
-    """The CSS of every page; a page adds rules for what it alone shows."""
-    return (files("preprocess.console") / "page.css").read_text(encoding="utf-8")
-
-
 def panels(canvas: Canvas, count: int, columns: int) -> list[Axes]:
     """A grid of ``count`` axes, the rest of the last row left empty."""
     rows = -(-count // columns)
@@ -89,14 +94,23 @@ def panels(canvas: Canvas, count: int, columns: int) -> list[Axes]:
     return grid
 
 
+def _identifier(name: str) -> str:
+    """A name as an HTML id: different names stay different."""
+    return "".join(c if c.isalnum() or c == "-" else f"_{ord(c):x}_" for c in name)
+
+
 def _inline(svg: str, name: str, alt: str) -> str:
     """The SVG element alone, with ids of its own, the page's font and a text alternative."""
+
+    def own(tag: re.Match[str]) -> str:
+        text = re.sub(r'\bid="', f'id="{name}-', tag[0])
+        text = re.sub(r"url\(#", f"url(#{name}-", text)
+        text = re.sub(r'href="#', f'href="#{name}-', text)
+        return re.sub(r"'DejaVu Sans'(, [^;\"]*)?", "var(--sans)", text)
+
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
-    svg = re.sub(r'href="#', f'href="#{name}-', svg)
-    svg = re.sub(r"'DejaVu Sans'(, [^;\"]*)?", "var(--sans)", svg)
+    svg = re.sub(r"<[^>]*>", own, svg)  # tags alone: names of views are text between them
     svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
     head = f'<svg role="img" aria-label="{escape(alt)}"'
     return svg.replace("<svg", head, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from preprocess.console.progress import LINE_EVERY_S
 
@@ -19,14 +21,26 @@ IN_A_FILE = 200
 
 Row = Sequence[str]
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """``text`` without the characters by which it could command a terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def cell(text: str) -> Text:
+    """``text`` in a table as it is: brackets in a name are no markup."""
+    return Text(plain(text))
+
 
 def table_of(columns: Sequence[str], rows: Iterable[Row] = (), **options: Any) -> Table:
     """A table whose first column, the names, is never cut; the others wrap where room is short."""
     table = Table(**options)
     for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0, overflow="fold")
+        table.add_column(cell(column), no_wrap=number == 0, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(cell, row))
     return table
 
 
@@ -39,7 +53,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Row], **options: Any) -> 
 def say(*lines: str) -> None:
     """Lines for the person who waits, on standard error."""
     for line in lines:
-        print(line, file=sys.stderr, flush=True)
+        print(plain(line), file=sys.stderr, flush=True)
 
 
 class LiveTable:
@@ -86,11 +100,11 @@ class LiveTable:
         """
         if self._live:
             for line in news:
-                self._live.console.print(line, markup=False, highlight=False)
-            table = table_of(self._columns, rows, title=summary, title_justify="left")
+                self._live.console.print(cell(line))
+            table = table_of(self._columns, rows, title=cell(summary), title_justify="left")
             table.add_section()
             for row in below:
-                table.add_row(*row)
+                table.add_row(*map(cell, row))
             self._live.update(table, refresh=True)
             return
         say(*news)

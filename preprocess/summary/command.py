@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from preprocess.cohort import Cohort, read_manifest
+from preprocess.console.tables import cell, plain
 from preprocess.storage.atomic import write_json, write_text
 from preprocess.summary.table_1 import COLUMNS, IFR_THRESHOLD, TableRow
 from preprocess.summary.tally import Tally
@@ -71,7 +72,7 @@ def summary(cohort: Path, settings: SummarySettings) -> None:
     if tally.rejected:
         print(
             "Rejected files:",
-            *(f"{count:6} {reason}" for reason, count in tally.rejected.items()),
+            *(plain(f"{count:6} {reason}") for reason, count in tally.rejected.items()),
             sep="\n",
         )
     print(*tally.sentences(), sep="\n")
@@ -90,7 +91,7 @@ def _printed(rows: list[TableRow]) -> Table:
         heading = "" if left else PRINTED.get(title, title).replace(" ", "\n")
         table.add_column(heading, justify="left" if left else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(str(value) for value in asdict(row).values()))
+        table.add_row(*(cell(str(value)) for value in asdict(row).values()))
     return table
 
 

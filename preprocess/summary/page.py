@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
-
-import jinja2
-from markupsafe import Markup
 
 from preprocess.cohort import BoxSource, Cohort, Verdict
-from preprocess.console.drawing import Figure, page_style
+from preprocess.console.drawing import Figure
+from preprocess.console.pages import render
 from preprocess.console.progress import track
 from preprocess.summary.anchors import box_sides
 from preprocess.summary.contact_sheet import ContactSheet, contact_sheet, kind
@@ -49,16 +46,14 @@ def quality_page(cohort: Cohort, tally: Tally, *, shown: int, frames: int) -> st
     Raises:
         ValueError: frames are damaged or gone.
     """
-    package = files("preprocess.summary")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    # Markup made by this package alone, its own parts escaped already.
-    environment.filters["svg"] = Markup
-    environment.globals.update(kind=kind, view_name=view_name)
-    template = environment.from_string((package / "page.html.j2").read_text(encoding="utf-8"))
     names = _most_doubtful_first(cohort, tally)[:shown]
-    return template.render(
+    return render(
+        "preprocess.summary",
+        "page.html.j2",
+        style="page.css",
+        script="page.js",
+        kind=kind,
+        view_name=view_name,
         tally=tally,
         columns=COLUMNS,
         note=note(tally.ifr_threshold),
@@ -70,8 +65,6 @@ def quality_page(cohort: Cohort, tally: Tally, *, shown: int, frames: int) -> st
         shown=set(names),
         stills=all(sequence.length == 1 for sequence in cohort.sequences.values()),
         sheets=track(_sheets(cohort, tally, names, frames), total=len(names), label="sheets"),
-        style=Markup(page_style() + (package / "page.css").read_text(encoding="utf-8")),
-        script=Markup((package / "page.js").read_text(encoding="utf-8")),
     )
 
 

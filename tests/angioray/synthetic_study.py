@@ -33,20 +33,26 @@ PLACES = {"RCA": [(40, 40), (52, 84)], "LCA": [(70, 45), (88, 70), (60, 92)]}
 
 
 def write_cohort(
-    folder: Path, *, patients: int = 10, stills: bool = False, phantoms: int = 0
+    folder: Path,
+    *,
+    patients: int = 10,
+    stills: bool = False,
+    phantoms: int = 0,
+    views: tuple[str, str] = CLASSES,
 ) -> Cohort:
     """Two cines of each patient, one per view; or as many stills that name no patient.
 
-    The first ``phantoms`` sequences are marked as phantoms.
+    The first ``phantoms`` sequences are marked as phantoms. Lesions are where those of LCA and RCA
+    are, whatever the views are called.
     """
     random = np.random.default_rng(0)
     sequences, boxes, rows = [], [], []
     for patient in range(patients):
-        for view in CLASSES:
+        for view, of_view in zip(views, (PLACES[name] for name in CLASSES), strict=True):
             number = len(sequences)
-            places = PLACES[view][: 1 + (patient % 3 == 0)]
+            places = of_view[: 1 + (patient % 3 == 0)]
             centres = [np.array(place) + random.normal(0, 5, 2) for place in places]
-            frames = _cine(random, PLACES[view], centres)
+            frames = _cine(random, of_view, centres)
             frames = frames[REFERENCE : REFERENCE + 1] if stills else frames
             bounds = {"introducing_start": 2, "optimal_start": 4, "vanishing_start": 10}
             sequence = Sequence(
@@ -101,9 +107,10 @@ def write_study(
     luck: int = 0,
 ) -> Path:
     """A runs folder whose runs are all finished, but for those left out."""
-    folds = _folds(cohort)
+    views = sorted({str(sequence.view) for sequence in cohort.sequences.values()})
+    folds = _folds(cohort, views)
     matrix = [("view", "", "", size) for size in sizes]
-    matrix += [("detector", view, variant, SIDE) for view in CLASSES for variant in variants]
+    matrix += [("detector", view, variant, SIDE) for view in views for variant in variants]
     listed = [
         {
             "task": task,
@@ -128,11 +135,11 @@ def write_study(
             "patients": len({s.patient_id for s in cohort.sequences.values()}),
         },
         "settings": {"seed": 0, "folds": FOLDS, "detector": {"steps": 3500, "batch_size": 32}},
-        "view_classes": {view: view for view in CLASSES},
+        "view_classes": {view: view for view in views},
         "splits_sha256": "0123456789abcdef" * 4,
         "splits": {
             "view": {"unit": "sequence", "folds": folds["view"]},
-            **{f"detector/{v}": {"unit": "patient", "folds": folds[v]} for v in CLASSES},
+            **{f"detector/{v}": {"unit": "patient", "folds": folds[v]} for v in views},
         },
         "runs": listed,
     }
@@ -146,7 +153,7 @@ def write_study(
         random = np.random.default_rng(number + luck)
         _write_training(folder, random)
         if run["task"] == "view":
-            _finish_view(folder, run, folds["view"][run["fold"]], cohort, random)
+            _finish_view(folder, run, folds["view"][run["fold"]], cohort, views, random)
         else:
             _finish_detector(folder, run, folds[run["view"]][run["fold"]], cohort, random)
     return runs
@@ -191,11 +198,11 @@ def _box(sequence_id: str, t: int, centre: np.ndarray, *, instance_id: int) -> B
     )
 
 
-def _folds(cohort: Cohort) -> dict[str, list[dict[str, list[str]]]]:
+def _folds(cohort: Cohort, views: list[str]) -> dict[str, list[dict[str, list[str]]]]:
     """By sequence for the views, by patient for each detector."""
     members = list(cohort.sequences.values())
     cuts = {"view": [members[fold::FOLDS] for fold in range(FOLDS)]}
-    for view in CLASSES:
+    for view in views:
         of_view = [s for s in members if s.view == view]
         cuts[view] = [of_view[fold::FOLDS] for fold in range(FOLDS)]
     return {
@@ -236,23 +243,28 @@ def _finish(folder: Path, run: dict, predictions: list, images: list[int], **det
 
 
 def _finish_view(
-    folder: Path, run: dict, fold: dict, cohort: Cohort, random: np.random.Generator
+    folder: Path,
+    run: dict,
+    fold: dict,
+    cohort: Cohort,
+    views: list[str],
+    random: np.random.Generator,
 ) -> None:
     images = [_image(cohort, s) for s in fold["validation"]]
     labels = [str(cohort.sequences[s].view) for s in fold["validation"]]
     right = np.clip(random.beta(8, 1.5, len(labels)), 0.01, 0.99)
     probabilities = np.array(
         [
-            [p if name == label else 1 - p for name in CLASSES]
+            [p if name == label else 1 - p for name in views]
             for p, label in zip(right, labels, strict=True)
         ]
     )
     predictions = [
-        {"image_id": i, "probabilities": dict(zip(CLASSES, row.tolist(), strict=True))}
+        {"image_id": i, "probabilities": dict(zip(views, row.tolist(), strict=True))}
         for i, row in zip(images, probabilities, strict=True)
     ]
-    metrics = view_metrics(labels, probabilities, CLASSES)
-    _finish(folder, run, predictions, images, metrics=metrics, classes=list(CLASSES))
+    metrics = view_metrics(labels, probabilities, views)
+    _finish(folder, run, predictions, images, metrics=metrics, classes=views)
 
 
 def _finish_detector(

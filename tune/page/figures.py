@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from preprocess.console.drawing import COLOURS, GREY, INK, Figure, draw, panels
+from tune.page.parameters import shown
 from tune.page.sweep import STATES, Sweep
 from tune.trials import State, Trial
 
@@ -115,6 +117,7 @@ def rate_courses(sweep: Sweep) -> Figure:
             steps = [share * sweep.rungs[-1] for share in (*shares, 1.0)]
             axes.step(steps, (*rates, rates[-1]), where="post", label=label, **plain)
         axes.set_yscale("log")
+        log_ticks(axes.yaxis)
         axes.set_xticks([0, *sweep.rungs], [f"{rung:,}" for rung in (0, *sweep.rungs)])
         axes.set(xlabel="Steps (a tick where members take over)", ylabel="Learning rate")
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
@@ -257,6 +260,19 @@ def _curve_style(
     thin = {"lw": 0.9, "ms": 4, "markevery": [-1], "alpha": 0.85, **mark}
     colour = {"finished": INK, "running": COLOURS[2], "failed": BASE}.get(trial.state, GREY)
     return trial.state, {"color": colour, "zorder": 4 if trial.state == "finished" else 2, **thin}
+
+
+def log_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as plain text: matplotlib's own are formulas."""
+    axis.set_major_formatter(_LogTicks())
+    axis.set_minor_formatter(_LogTicks())
+
+
+class _LogTicks(LogFormatter):
+    """Says which ticks have room for text as matplotlib does."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return shown(float(x)) if super().__call__(x, pos) else ""
 
 
 def base_name(base: Trial) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from preprocess.console.drawing import COLOURS, INK, Figure, draw
-from tune.page.figures import BASE, MARKERS
+from tune.page.figures import BASE, MARKERS, log_ticks
 from tune.page.parameters import ShownParameter
 from tune.page.score_colours import ScoreColours
 from tune.page.sweep import STATES, Sweep
@@ -73,6 +73,9 @@ def focal_map(sweep: Sweep, parameters: Sequence[ShownParameter]) -> Figure | No
         axes.set(xlabel="Focal alpha", ylabel="Focal gamma")
         axes.set_xscale("log" if ranges[ALPHA].log else "linear")
         axes.set_yscale("log" if ranges[GAMMA].log else "linear")
+        for axis, setting in ((axes.xaxis, ALPHA), (axes.yaxis, GAMMA)):
+            if ranges[setting].log:
+                log_ticks(axis)
         axes.margins(0.08)
         colours.bar(canvas, axes, sweep.metric)
         canvas.legend(loc="outside lower center", ncols=4)

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from markdown_it import MarkdownIt
 from torch import nn
 
 from angioray.evaluation.matching import match_frames
@@ -20,6 +22,7 @@ from angioray.models.gradcam import grad_cam, map_correlations, randomised
 from angioray.report.__main__ import report
 from angioray.report.curves import free_response, precision_recall
 from angioray.report.gradcam import sanity
+from angioray.report.markdown import fenced
 from angioray.report.published import published_detector, published_view
 from angioray.report.study_comparison import write_comparison
 from angioray.report.tables import Value
@@ -27,6 +30,7 @@ from angioray.report.writing import write_report
 from preprocess.cohort import Cohort, phantom_notice
 from preprocess.console.command_line import run as run_command
 from tests.angioray.synthetic_study import CLASSES, FOLDS, fail, write_cohort, write_study
+from tests.hostile_names import HOSTILE, words_of
 
 FIGURES = (
     *("boxes", "confusion", "curves-RCA", "curves-LCA", "learning"),
@@ -541,3 +545,31 @@ def test_a_comparison_says_which_study_has_phantoms(runs: Path, tmp_path: Path) 
         other = write_study(tmp_path / name, cohort, variants=("B",), sizes=(64,))
         html, _ = compared(runs, other)
         assert expected in html and ("Phantom data" in html) is bool(expected)
+
+
+def test_names_of_views_are_text_wherever_they_stand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    cohort = write_cohort(tmp_path / "cohort", patients=6, views=HOSTILE)
+    runs = write_study(tmp_path / "runs", cohort, variants=("B",), sizes=(64,))
+    run_command(report, prog="python -m angioray.report", argv=[str(runs)])
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in HOSTILE)
+
+    words = words_of(html_of(runs))
+    for name in HOSTILE:
+        assert f"{name} detectors at IoU" in words, "a caption"
+        assert f"{name}: precision and recall" in words, "a title of a figure"
+    folder = runs / "report"
+    pages = [folder / "report.md", *(folder / "model_cards").glob("*.md")]
+    assert len(pages) == 4
+    for page in pages:
+        html = MarkdownIt("commonmark").enable("table").render(page.read_text())
+        words_of(html)
+        assert all(name in unescape(html) for name in HOSTILE) or "detector-" in page.name
+
+
+def test_a_listing_cannot_end_its_own_fence() -> None:
+    html = MarkdownIt().render(fenced("a: '```'\n<img>", "yaml"))
+    assert unescape(html).split(">", 2)[2].startswith("a: '```'\n<img>\n")

@@ -11,6 +11,7 @@ import pytest
 from angioray.report.writing import write_report
 from tests.angioray.synthetic_study import write_cohort, write_study
 from tests.browser import CHROMIUM, FIGURES, TOO_WIDE, Browser, needs_browser
+from tests.hostile_names import ACTS, HOSTILE
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
@@ -19,6 +20,14 @@ pytestmark = [pytest.mark.slow, needs_browser]
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     return write_report(write_study(folder / "runs", write_cohort(folder / "cohort")))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report whose views have names that would act."""
+    folder = tmp_path_factory.mktemp("hostile")
+    cohort = write_cohort(folder / "cohort", patients=6, views=HOSTILE)
+    return write_report(write_study(folder / "runs", cohort, variants=("B",), sizes=(64,)))
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +40,20 @@ def opened(page: Path) -> Iterator[Browser]:
 def test_the_console_stays_empty_and_nothing_is_fetched(opened: Browser) -> None:
     assert opened.evaluate("document.title") == "Coronary angiography: views and stenoses"
     assert opened.complaints == []
+
+
+def test_names_of_views_do_not_act_and_nothing_else_may(hostile: Path) -> None:
+    with Browser(str(CHROMIUM)) as seen:
+        seen.open(hostile)
+        assert seen.evaluate("typeof hit") == "undefined"
+        assert all(
+            seen.evaluate(f"document.body.innerText.includes({json.dumps(name)})")
+            for name in HOSTILE
+        )
+        assert seen.complaints == []
+        assert seen.evaluate(ACTS) == "undefined"
+        said = " ".join(seen.complaints)
+        assert "script-src" in said and "img-src" in said
 
 
 def test_the_console_is_listened_to(tmp_path: Path) -> None:

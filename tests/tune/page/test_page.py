@@ -12,6 +12,7 @@ import pytest
 
 from angioray.report.page import plain_table
 from preprocess.cohort import phantom_notice
+from tests.hostile_names import HOSTILE, words_of
 from tests.tune.synthetic_sweep import (
     PAPER,
     detector_document,
@@ -241,7 +242,7 @@ def test_the_same_files_give_the_same_page(tmp_path: Path) -> None:
     folder = detector_sweep(tmp_path / "sweep")
     first = Path(write_page(folder)).read_bytes()
     assert Path(write_page(folder)).read_bytes() == first
-    assert b"http" not in first.replace(b"http://www.w3.org", b"")
+    assert b"://" not in first.replace(b"http://www.w3.org", b"")
 
 
 def test_what_is_no_sweep_is_refused_in_words(tmp_path: Path) -> None:
@@ -276,3 +277,21 @@ def test_a_sweep_over_phantoms_says_so(tmp_path: Path) -> None:
 
 def _html(folder: Path) -> str:
     return Path(write_page(folder)).read_text()
+
+
+def test_names_are_text_wherever_they_stand(tmp_path: Path) -> None:
+    html, tex = HOSTILE
+    document = detector_document(2)
+    document["space"] = {
+        RATE: {"low": 1e-4, "high": 1e-2, "log": True},
+        "detector.weights": {"choices": [html, tex]},
+    }
+    trials = [
+        row(0, "finished", {RATE: 1e-3, "detector.weights": html}, [[900, 0.5]], origin=html),
+        row(1, "finished", {RATE: 2e-3, "detector.weights": tex}, [[900, 0.6]], origin=tex),
+        row(2, "failed", {RATE: 2e-3, "detector.weights": tex}, [], reason=html),
+    ]
+    page = Path(write_page(write_sweep(tmp_path, document, trials))).read_text()
+    words = words_of(page)
+    assert all(words.count(name) >= 4 for name in HOSTILE)
+    assert "$\\mathdefault" not in words
