@@ -164,6 +164,7 @@ class _Lane(threading.Thread):
         from ray.train.torch import TorchTrainer
 
         from angioray.cluster.lane_control import LaneControl, LaneWatch, work
+        from angioray.cluster.process_group import LaneTorchConfig
 
         callbacks: Any = [kind(self._number, self._queue) for kind in (LaneWatch, LaneControl)]
         resources = {"CPU": self._group.cpus}
@@ -172,6 +173,7 @@ class _Lane(threading.Thread):
         return TorchTrainer(
             work,
             train_loop_config=self._config,
+            torch_config=LaneTorchConfig(),
             scaling_config=ScalingConfig(
                 num_workers=self._group.ranks,
                 use_gpu=bool(self._group.gpus),

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import secrets
 import socket
+import stat
+import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +24,11 @@ LOCAL_STARTS = 3
 QUEUED_PER_CORE = 2
 TOKEN = Path("~/.ray/auth_token")
 """Where Ray keeps the secret that lets a process join a cluster."""
+LONGEST_SESSION_FOLDER = 39
+"""Characters of a folder under which Ray's sockets still have paths that systems accept: 103, less
+the 64 of ``/session_DATE_TIME_PROCESS/sockets/plasma_store``."""
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+ENDING_WITHIN_S = 10.0
 
 
 def start_ray(address: str | None) -> dict[str, float]:
@@ -32,24 +43,101 @@ def start_ray(address: str | None) -> dict[str, float]:
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
+    from ray._private import ray_constants
 
     if ray.is_initialized():  # one that this process has joined before
         return dict(ray.cluster_resources())
     # Only an address joins a cluster: one that happens to run here may be another study's.
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     _expect_an_answer(where)
-    own: dict[str, Any] = {"include_dashboard": False} if where == "local" else {}
-    for tries_left in reversed(range(LOCAL_STARTS if where == "local" else 1)):
-        try:
-            ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **own)
-            break
-        except Exception as problem:  # Ray raises a bare one where a node starts slowly
-            if not tries_left:
-                raise _no_cluster(where, problem) from problem
-            ray.shutdown()
-    if (token := TOKEN.expanduser()).is_file():
-        token.chmod(0o600)  # Ray makes it readable for everyone, and it opens the cluster
+    here = where == "local"
+    # Ray's name for listening on loopback alone, which on Linux it does not do by itself. Workers
+    # read the variable; this process may have imported Ray before it was set.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0" if here else "1"
+    ray_constants.ENABLE_RAY_CLUSTER = not here
+    try:
+        keep_token_private(create=here)
+        if here:
+            _start_here()
+        else:
+            ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as problem:  # Ray raises a bare one where a node starts slowly
+        raise _no_cluster(where, problem) from problem
     return dict(ray.cluster_resources())
+
+
+def _start_here() -> None:
+    """Start a cluster that no other machine can reach, nor another user without its secret."""
+    import ray
+
+    # The ranks of a lane exchange gradients by one of these.
+    os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = LOOPBACK
+    folder = session_folder()
+    for tries_left in reversed(range(LOCAL_STARTS)):
+        try:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(folder),
+            )
+        except Exception:
+            ray.shutdown()
+            _end_processes_of(folder)
+            if not tries_left:
+                raise
+        else:
+            return
+
+
+def session_folder() -> Path:
+    """A folder for Ray's sockets, logs and spilled objects that this user alone can enter.
+
+    Ray makes its own folders writable for everyone, so that they are put into a private one. Where
+    the path of the folder for temporary files is too long for sockets, it is in ``/tmp``.
+
+    Raises:
+        OSError: it belongs to another user, or cannot be made.
+    """
+    wanted = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).absolute()
+    name = f"angioray-{os.getuid()}"
+    too_long = len(os.fsencode(wanted / name / "ray")) > LONGEST_SESSION_FOLDER
+    private = (Path("/tmp") if too_long else wanted) / name
+    with suppress(FileExistsError):
+        private.mkdir(mode=0o700, parents=True)
+    found = private.lstat()  # not where a link leads that somebody else has put there
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(f"{private} is not a folder of yours; set RAY_TMPDIR to one")
+    private.chmod(0o700)
+    return private / "ray"
+
+
+def keep_token_private(*, create: bool) -> None:
+    """Nobody else may read the secret: Ray itself would write it readable for everyone."""
+    path = TOKEN.expanduser()
+    given = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    if create and not given and not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # its mode is 0600
+            file.write(secrets.token_hex(32))
+            file.flush()
+            with suppress(FileExistsError):  # another process was faster; its secret counts
+                os.link(file.name, path)
+    if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        path.chmod(0o600)
+
+
+def _end_processes_of(folder: Path) -> None:
+    """End what a failed start of Ray has left: processes of this one that work in ``folder``."""
+    psutil: Any = importlib.import_module("psutil")  # Ray brings it along
+    left = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if any(str(folder) in word for word in process.cmdline()):
+                process.kill()
+                left.append(process)
+    psutil.wait_procs(left, timeout=ENDING_WITHIN_S)
 
 
 def map_on_cluster(
@@ -128,8 +216,8 @@ def _expect_an_answer(where: str) -> None:
 def _no_cluster(where: str, problem: Exception) -> ValueError:
     if where == "local":
         return ValueError(
-            f"Ray could not be started on this machine ({problem}). It may be too busy, or short "
-            "of memory or disk; give the same command again."
+            f"Ray could not be started on this machine ({problem}). If no cause is named, it may "
+            "be too busy, or short of memory or disk; then give the same command again."
         )
     return ValueError(
         f"No Ray cluster answers at {where} ({problem}). Check the address, and that "

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from preprocess.cohort import Cohort
+from preprocess.console.cluster import TOKEN, keep_token_private, session_folder
 from preprocess.console.workers import map_unordered
+from tests.end_to_end.command_processes import psutil
 from tests.preprocess.tiny_archive import SIZE, Archive, noise
 
 pytestmark = pytest.mark.slow
@@ -62,21 +65,59 @@ def test_nodes_without_the_package_are_said(
 
 
 @pytest.mark.usefixtures("importable")
-def test_a_node_that_starts_too_slowly_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
+def test_a_start_that_fails_is_ended_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private.node import Node
 
-    start, tries = ray.init, []
+    start, tokens = Node.start_ray_processes, []
 
-    def slow_at_first(**options: Any) -> object:
-        tries.append(options["address"])
-        if len(tries) == 1:
+    def slow_at_first(node: Node) -> None:
+        tokens.append(TOKEN.expanduser().stat().st_mode & 0o777)
+        if len(tokens) == 1:  # the processes of the head have been started
             raise Exception("The current node timed out during startup.")
-        return start(**options)
+        start(node)
 
-    monkeypatch.setattr(ray, "init", slow_at_first)
+    monkeypatch.setattr(Node, "start_ray_processes", slow_at_first)
     results = map_unordered(double_or_die, range(2), processes=0, died=died, cluster="local")
     assert sorted(results) == [0, 2]
-    assert tries == ["local", "local"]
+    assert tokens == [0o600, 0o600]
+    left = [process.name() for process in psutil.Process().children(recursive=True)]
+    assert "gcs_server" not in left
+
+
+def test_the_folder_of_a_session_is_this_users_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))
+    try:
+        monkeypatch.setenv("RAY_TMPDIR", str(short))
+        private = short / f"angioray-{os.getuid()}"
+        private.mkdir(mode=0o755)
+        assert session_folder() == private / "ray"
+        assert private.stat().st_mode & 0o777 == 0o700
+        private.rmdir()
+        private.symlink_to(tmp_path)
+        with pytest.raises(PermissionError, match="is not a folder of yours; set RAY_TMPDIR"):
+            session_folder()
+    finally:
+        shutil.rmtree(short)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("x" * 60)))
+    assert session_folder() == Path(f"/tmp/angioray-{os.getuid()}/ray")
+
+
+def test_a_secret_is_made_once_and_read_by_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    token = TOKEN.expanduser()
+    keep_token_private(create=False)
+    assert not token.parent.exists()
+    keep_token_private(create=True)
+    made = token.read_text()
+    assert len(made) == 64 and token.stat().st_mode & 0o777 == 0o600
+    token.chmod(0o644)  # as Ray leaves it
+    keep_token_private(create=True)
+    assert token.read_text() == made and token.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in token.parent.iterdir()] == ["auth_token"]
 
 
 def test_nobody_at_the_address_is_said() -> None:

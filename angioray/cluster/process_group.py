@@ -1,0 +1,70 @@
+"""The process group of a lane: how its ranks find each other.
+
+Ray Train's own way opens a port on every network of the machine, for lanes of one rank too, and
+whoever reaches it may write into the group's store. Here one rank has no group, and several meet
+at a port of the address by which Ray knows their node: on a cluster of one machine, loopback.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import ray
+import torch.distributed
+from ray.train.torch import TorchConfig
+from ray.train.torch.config import _TorchBackend
+from torch._C._distributed_c10d import TCPStore
+
+_STORES: list[TCPStore] = []
+"""Of the lead rank's process, from the first call to the second."""
+
+
+@dataclass
+class LaneTorchConfig(TorchConfig):
+    """Ray Train's settings for PyTorch, with the process group of this module."""
+
+    @property
+    def backend_cls(self) -> type[_TorchBackend]:
+        return _LaneBackend
+
+
+class _LaneBackend(_TorchBackend):
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        """Called by the lane's controller when its ranks run."""
+        size = len(worker_group)
+        if size == 1:
+            return
+        gpus = worker_group.get_resources_per_worker().get("GPU", 0)
+        meeting = worker_group.execute_single(0, open_store, size)
+        settings = ("nccl" if gpus else "gloo", timedelta(seconds=backend_config.timeout_s))
+        ray.get(
+            [
+                worker_group.execute_single_async(rank, join, rank, size, meeting, *settings)
+                for rank in range(size)
+            ]
+        )
+
+
+def open_store(size: int) -> tuple[str, int]:
+    """Open the store of a group, in the process of its lead rank; its address and port."""
+    host = ray.util.get_node_ip_address()
+    server = socket.create_server(
+        (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+    )
+    port: int = server.getsockname()[1]
+    store = TCPStore(
+        host, port, size, is_master=True, wait_for_workers=False, master_listen_fd=server.detach()
+    )
+    _STORES.append(store)
+    return host, port
+
+
+def join(rank: int, size: int, meeting: tuple[str, int], backend: str, timeout: timedelta) -> None:
+    """Make this process a rank of the group whose store is at ``meeting``."""
+    store = _STORES.pop() if rank == 0 else TCPStore(*meeting, size)
+    torch.distributed.init_process_group(
+        backend, store=store, rank=rank, world_size=size, timeout=timeout
+    )
