@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
+from preprocess.annotations.names import comparable_name
 from preprocess.cohort import BoxSource
 
 BoxXyxy = tuple[float, float, float, float]
 
-FRAME_NUMBER = re.compile(
-    r"(?:(?!frame[ _-]*\d+$)(?P<cine>.*?)[ _/-]+)?(?:frame[ _-]*)?(?P<frame>\d{1,9})", re.IGNORECASE
-)
+LAST_NUMBER = re.compile(r"[0-9]+\Z")
+SEPARATORS = " _-"
+BEFORE_NUMBER = SEPARATORS + "/\\"
+FRAME = "frame"
+MOST_DIGITS = 9
+"""Of a frame's number; longer ones are dates or ids."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,29 @@ def from_corners(xs: Sequence[float], ys: Sequence[float]) -> tuple[BoxXyxy, boo
 
 def without_ending(file_name: str) -> str:
     """A file name with its folders but without its ending; the last part of a UID is none."""
-    path = PurePosixPath(file_name.replace("\\", "/"))
-    ending = path.suffix[1:]
-    return str(path if not ending or ending.isdigit() else path.with_suffix(""))
+    stem, _, ending = file_name.rpartition(".")
+    hidden = not stem or stem[-1] in "/\\"  # .name is a name without an ending
+    none = not ending or ending.isdigit() or "/" in ending or "\\" in ending
+    return file_name if hidden or none else stem
+
+
+def numbered_name(name: str) -> tuple[str, int] | None:
+    """The cine and frame that a picture's name without ending may say, or None where it has none.
+
+    The cine is empty where the name is a number alone, or that and the word ``frame``.
+    """
+    # By hand: a pattern that may split the separators in several ways tries all of them.
+    digits = LAST_NUMBER.search(name[-MOST_DIGITS - 1 :])
+    if digits is None or len(digits[0]) > MOST_DIGITS:
+        return None
+    before = name[: len(name) - len(digits[0])]
+    word = before.rstrip(SEPARATORS)
+    if word[-len(FRAME) :].casefold() == FRAME:
+        outside = word[: -len(FRAME)]
+        before = outside if outside.rstrip(BEFORE_NUMBER) != outside or not outside else before
+    cine = before.rstrip(BEFORE_NUMBER)
+    # A number that follows letters is a part of the name: case7 is no frame of a cine `case`.
+    return (cine, int(digits[0])) if cine != before or not before else None
 
 
 def picture_places(file_name: str, annotations: str) -> tuple[Place, ...]:
@@ -91,6 +114,6 @@ def picture_places(file_name: str, annotations: str) -> tuple[Place, ...]:
     """
     name = without_ending(file_name)
     places = [Place(name, None)]
-    if numbered := FRAME_NUMBER.fullmatch(name):
-        places.append(Place(numbered["cine"] or annotations, int(numbered["frame"])))
+    if numbered := numbered_name(name) or numbered_name(comparable_name(name)):
+        places.append(Place(numbered[0] or annotations, numbered[1]))
     return tuple(places)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -16,7 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from preprocess.annotations.cines import CineNames
 from preprocess.annotations.mismatches import Kind, Mismatch
-from preprocess.annotations.regions import FRAME_NUMBER, Place, without_ending
+from preprocess.annotations.names import spellings
+from preprocess.annotations.regions import Place, numbered_name, without_ending
 from preprocess.dicom.pseudonyms import Pseudonyms, read_key
 from preprocess.importers.image_cine import Frame, ImageCine
 from preprocess.importers.images import images_below, import_images
@@ -53,8 +55,11 @@ class AnnotatedFolder:
         self._out = out.resolve()
         self._paths = {self.name(path): path for path in images_below(src) if self._is_mine(path)}
         self._names = CineNames()
-        for name in self._paths:
+        self._spelled: dict[tuple[int, str], list[Path]] = defaultdict(list)
+        for name, path in self._paths.items():
             self._names.add(name, {name, without_ending(name)})
+            for way in enumerate(spellings(name)):
+                self._spelled[way].append(path)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -75,12 +80,12 @@ class AnnotatedFolder:
         """
         parent = PurePosixPath(annotations.relative_to(self._src).parent.as_posix())
         stem = without_ending(annotations.name)
-        wanted = file_name.replace("\\", "/")
         for folder in (parent, parent.parent):
             for inner in ("", "images", stem, f"images/{stem}"):
-                if path := self._paths.get((folder / inner / wanted).as_posix()):
-                    return path
-        for name in (wanted, without_ending(wanted)):
+                for way in enumerate(spellings((folder / inner / file_name).as_posix())):
+                    if there := self._spelled.get(way):
+                        return there[0] if len(there) == 1 else Kind.AMBIGUOUS
+        for name in (file_name, without_ending(file_name)):
             place = self._names.meant([Place(name, None)])
             if isinstance(place, Place):
                 return self._paths[place.name]
@@ -154,11 +159,11 @@ def _table(cines: Iterable[ImageCine], found: Iterable[Found]) -> str:
 def _group(item: Found, group_by: GroupBy) -> str:
     """What stands for the patient; never the same text as a patient's name could be."""
     path = PurePosixPath(item.name)
-    numbered = FRAME_NUMBER.fullmatch(without_ending(item.name))
+    numbered = numbered_name(without_ending(item.name))
     if group_by is GroupBy.FOLDER:
         return f"folder\0{path.parent}"
-    if group_by is GroupBy.NAME and numbered and numbered["cine"]:
-        return f"name\0{numbered['cine']}"
+    if group_by is GroupBy.NAME and numbered and numbered[0]:
+        return f"name\0{numbered[0]}"
     return f"image\0{item.name}"
 
 

@@ -176,7 +176,10 @@ def test_an_empty_folder_or_wrong_path_is_said(tmp_path: Path) -> None:
         ("cine7.png", [("cine7", None)]),
         ("cine7_000012.png", [("cine7_000012", None), ("cine7", 12)]),
         ("p1/cine7/000012.png", [("p1/cine7/000012", None), ("p1/cine7", 12)]),
-        (r"p1\cine7\frame_12.PNG", [("p1/cine7/frame_12", None), ("p1/cine7", 12)]),
+        (r"p1\cine7\frame_12.PNG", [(r"p1\cine7\frame_12", None), (r"p1\cine7", 12)]),
+        ("cine7%2F12.png", [("cine7%2F12", None), ("cine7", 12)]),
+        ("aframe_7", [("aframe_7", None), ("aframe", 7)]),
+        ("20261130120000.png", [("20261130120000", None)]),
         ("frame_000012.PNG", [("frame_000012", None), ("task", 12)]),
         ("000012.png", [("000012", None), ("task", 12)]),
         ("1.2.840.7", [("1.2.840.7", None)]),
@@ -190,6 +193,8 @@ def test_file_names_of_pictures(file_name: str, expected: list[tuple[str, int | 
 def test_the_last_part_of_a_uid_is_no_ending() -> None:
     assert without_ending("a/b.dcm") == "a/b"
     assert without_ending("1.2.840.10008") == "1.2.840.10008"
+    assert without_ending(r"a.b\c") == r"a.b\c"
+    assert without_ending("a/.hidden") == "a/.hidden"
 
 
 VOC = """<annotation>
