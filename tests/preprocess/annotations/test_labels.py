@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_all_problems_come_together_with_their_lines(tmp_path: Path) -> None:
         "d.dcm,,RCA,40,5,13,28,,,",
         "e.dcm,,RCA,,5,,28,,,",
         ",,RCA,,,,,,,",
-        "f.dcm,,RCA",
+        "f.dcm,,RCA,,,,,,,,LCA",
         "g.dcm,1.2,RCA,,,,,9.3,,",
         "h.dcm,1.2,RCA,0,5,13,28,,,",
     )
@@ -64,15 +65,16 @@ def test_all_problems_come_together_with_their_lines(tmp_path: Path) -> None:
         read_labels(path)
     for expected in (
         "line 3: the same file as line 2",
-        "line 4: reference_frame is no frame number",
-        "line 4: ifr is not a number",
-        "line 4: exclude is not one of implant, pacemaker, ifr_wire, other; did you mean implant?",
-        "line 4: no_lesion is neither true nor false",
+        "line 4: reference_frame holds a fraction; expected a frame number (0, 1, 2, ...)",
+        "line 4: ifr holds text; expected a number such as 0.89, or several with ; between them",
+        "line 4: exclude holds text; expected one of implant, pacemaker, ifr_wire, other; did you "
+        "mean implant?",
+        "line 4: no_lesion holds text; expected true or false",
         "line 5: introducing_start <= optimal_start <= vanishing_start does not hold: 9, 5, 20",
         "line 6: reference_frame 40 lies outside the optimal interval, 13 to 27",
         "line 7: optimal_start missing; give all three phase bounds, or none",
         "line 8: neither file nor sop_instance_uid says which cine is meant",
-        "line 9: another number of cells than the header has",
+        "line 9: 11 cells where the headings have 10",
         "line 10: ifr 9.3 is no ratio between 0 and 1",
         "line 11: the same sop_instance_uid as line 10",
         "line 11: reference_frame 0 lies outside",
@@ -84,11 +86,11 @@ def test_all_problems_come_together_with_their_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ("file,veiw", "column 2 has no name that is known; did you mean 'view'?"),
-        ("file,file", "column 'file' twice"),
-        ("file,Doe^John", "column 2 has no name that is known; there are file, "),
+        ("file,veiw", "line 1: column 2 has the heading 'veiw'; did you mean 'view'?"),
+        ("file,File", "line 1: 'file' is the heading of 2 columns"),
+        ("file name,view", "column 1 has the heading 'file name'; did you mean 'file'?"),
         ("view,ifr", "neither a column 'file' nor 'sop_instance_uid'"),
-        ("", "it is empty"),
+        ("b.dcm,LCA", "none of its first rows has a heading that is known; expected the headings"),
     ],
 )
 def test_header_problems(tmp_path: Path, header: str, expected: str) -> None:
@@ -97,9 +99,156 @@ def test_header_problems(tmp_path: Path, header: str, expected: str) -> None:
     assert expected in str(problem.value)
 
 
+@pytest.mark.parametrize("content", ["", "\n\n", ",,,\n", "sep=;\n"])
+def test_an_empty_file_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "sequences.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="it is empty; expected the headings file"):
+        read_labels(path)
+
+
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no row under the header"):
+    with pytest.raises(ValueError, match="no row under the headings"):
         read_labels(labels_file(tmp_path))
+
+
+def test_a_hundred_problems_are_not_all_listed(tmp_path: Path) -> None:
+    rows = [f"{number}.dcm,,RCA,late,,,,,," for number in range(100)]
+    with pytest.raises(ValueError, match="and 80 more") as problem:
+        read_labels(labels_file(tmp_path, *rows))
+    assert str(problem.value).count("reference_frame holds text") == 20
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "expected"),
+    [
+        ("no_lesion", "FALSE", False),
+        ("no_lesion", "WAHR", True),
+        ("no_lesion", "FALSCH", False),
+        ("no_lesion", "VRAI", True),
+        ("no_lesion", "FAUX", False),
+        ("no_lesion", "Yes", True),
+        ("no_lesion", "nein", False),
+        ("no_lesion", "1", True),
+        ("no_lesion", "0.0", False),
+        ("no_lesion", "NA", False),
+        ("reference_frame", "5.0", 5),
+        ("reference_frame", "5,0", 5),
+        ("reference_frame", "n/a", None),
+        ("ifr", "0.89", (0.89,)),
+        ("ifr", "0,89", (0.89,)),
+        ("ifr", "0,7;0,9", (0.7, 0.9)),
+        ("ifr", "0.7, 0.9", (0.7, 0.9)),
+        ("ifr", "0.7,0.9", (0.7, 0.9)),
+        ("ifr", "0,7 / 0,9", (0.7, 0.9)),
+        ("ifr", ".7\n1", (0.7, 1.0)),
+        ("exclude", "iFR wire", Exclusion.IFR_WIRE),
+        ("exclude", "none", None),
+        ("exclude", "no", None),
+        ("view", "  LCx/LAD ", "LCx/LAD"),
+        ("view", "R  C A", "R C A"),
+        ("view", "'RCA'", "RCA"),
+        ("view", "“RCA”", "RCA"),
+    ],
+)
+def test_cells_as_people_fill_them(
+    tmp_path: Path, column: str, cell: str, expected: object
+) -> None:
+    path = tmp_path / "sequences.csv"
+    path.write_text(f'file;{column}\na.dcm;"{cell}"\n', encoding="utf-8")
+    (row,) = read_labels(path).rows
+    assert getattr(row, column) == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "found"),
+    [
+        ("reference_frame", "-1", "a negative number"),
+        ("reference_frame", "07.05.2024", "a date"),
+        ("reference_frame", "5. Jul", "a date"),
+        ("reference_frame", "5/7", "a date"),
+        ("reference_frame", "1e9", "text"),
+        ("reference_frame", "9" * 5000, "a number"),
+        ("reference_frame", "#REF!", "an error of the spreadsheet"),
+        ("reference_frame", "0x5", "text"),
+        ("ifr", "0,7,0,9", "text"),
+        ("ifr", "89%", "text"),
+        ("ifr", ";", "text"),
+        ("ifr", "#DIV/0!", "an error of the spreadsheet"),
+        ("view", "#NV", "an error of the spreadsheet"),
+        ("file", "#BEZUG!", "an error of the spreadsheet"),
+        ("exclude", "true", "text"),
+        ("no_lesion", "2", "a number"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_no_absent_one(
+    tmp_path: Path, column: str, cell: str, found: str
+) -> None:
+    path = tmp_path / "sequences.csv"
+    path.write_text(f'sop_instance_uid;{column}\n1.2;"{cell}"\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=f"line 2: {column} holds {found}"):
+        read_labels(path)
+
+
+def test_other_columns_are_not_used_and_told_without_their_names(tmp_path: Path) -> None:
+    header = "Doe^John,File,frames,,proposed_view,Remark,empty"
+    labels = read_labels(labels_file(tmp_path, '1,a.dcm,75,,LCA,"fine, so far",', header=header))
+    assert labels.assumed == ("column 1 and 6 not used",)
+    assert (labels.rows[0].file, labels.rows[0].view) == ("a.dcm", None)
+
+
+@pytest.mark.parametrize(
+    ("written", "file"),
+    [
+        ("set\\k2.dcm", "set/k2.dcm"),
+        ("set\\k2.dcm", "set\\k2.dcm"),
+        ("./set//k2.dcm", "set/k2.dcm"),
+        ("Gr%C3%B6%C3%9Fe.dcm", "Größe.dcm"),
+        ("Größe.dcm", unicodedata.normalize("NFD", "Größe.dcm")),
+        (unicodedata.normalize("NFD", "Größe.dcm"), "Größe.dcm"),
+        ("K1.DCM", "k1.dcm"),
+        ("'=1+1.dcm", "=1+1.dcm"),
+        ("'-k1.dcm", "-k1.dcm"),
+        ("file:///k1.dcm", "/k1.dcm"),
+        ('"k 1.dcm"', "k 1.dcm"),
+    ],
+)
+def test_a_file_is_found_as_other_systems_spell_it(tmp_path: Path, written: str, file: str) -> None:
+    labels = read_labels(labels_file(tmp_path, f"{written},RCA", header="file,view"))
+    assert labels.of(file, None) is labels.rows[0]
+    assert labels.settled(["other.dcm", file]).of(file, None) is labels.rows[0]
+
+
+def test_of_files_that_are_spelled_alike_the_closest_has_the_row(tmp_path: Path) -> None:
+    labels = read_labels(labels_file(tmp_path, "a b,RCA", "KA,LCA", header="file,view"))
+    files = ["a b", "a%20b", "kA", "ka"]
+    settled = labels.settled(files)
+    assert [row and row.view for row in (settled.of(file, None) for file in files)] == [
+        *("RCA", None, None, None)
+    ]
+
+
+@pytest.mark.parametrize("root", ["{archive}", "/mnt/other/x", "D:\\cath lab\\x"])
+def test_absolute_paths_are_taken_below_the_archive(tmp_path: Path, root: str) -> None:
+    archive = tmp_path / "archive"
+    start = root.format(archive=archive)
+    slash = "\\" if "\\" in root else "/"
+    rows = [f"{start}{slash}p1{slash}k1.dcm,RCA", f"{start}{slash}p2{slash}k1.dcm,LCA"]
+    gone = f"{start}{slash}p9{slash}x.dcm,LCA"
+    path = labels_file(tmp_path, *rows, gone, header="file,view")
+    # A file of the same name right in the archive is none of the third row's.
+    files = ["p1/k1.dcm", "p2/k1.dcm", "x.dcm"]
+    labels = read_labels(path, archive, files).settled(files)
+    found = [labels.of(file, None) for file in files]
+    assert [row and row.view for row in found] == ["RCA", "LCA", None]
+    told = ("absolute paths of another machine taken by their ends",)
+    assert labels.assumed == (() if root == "{archive}" else told)
+
+
+def test_absolute_paths_that_fit_two_files_are_refused(tmp_path: Path) -> None:
+    path = labels_file(tmp_path, "/mnt/p1/k1.dcm,RCA", header="file,view")
+    with pytest.raises(ValueError, match="fit the archive in more than one way"):
+        read_labels(path, tmp_path, ["k1.dcm", "p1/k1.dcm"])
 
 
 def test_two_rows_for_one_cine_by_file_and_by_instance(tmp_path: Path) -> None:
