@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from angioray.inference.settings import PredictSettings
@@ -70,7 +66,7 @@ def predict(
 
 def _cohort(src: str, out: Path) -> str:
     """Where the cohort of new cines is; DICOM is ingested first."""
-    from preprocess.ingest.command import IngestSettings, ingest
+    from preprocess.ingest.command import IngestSettings, ingest_archive, print_outcome
     from preprocess.storage import FolderStorage, open_storage
 
     given = open_storage(src)
@@ -78,25 +74,9 @@ def _cohort(src: str, out: Path) -> str:
         return src
     if not given.path.is_dir():
         raise ValueError(f"{src} is no folder. Give a folder of DICOM files, or a cohort.")
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        labels = Path(folder) / "sequences.csv"
-        labels.write_text(_every_file(given.path), encoding="utf-8")
-        ingest(given.path, labels=labels, out=out / "cohort", settings=IngestSettings())
-    return str(out / "cohort")
-
-
-def _every_file(src: Path) -> str:
-    """``sequences.csv`` that lets every file in and says nothing of it."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["file"])
-    writer.writerows([name] for name in _names(src))
-    return text.getvalue()
-
-
-def _names(src: Path) -> Iterator[str]:
-    yield from sorted(p.relative_to(src).as_posix() for p in src.rglob("*") if p.is_file())
+    cohort = out / "cohort"
+    print_outcome(ingest_archive(given.path, out=cohort, settings=IngestSettings()), cohort)
+    return str(cohort)
 
 
 if __name__ == "__main__":

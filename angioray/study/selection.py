@@ -8,7 +8,7 @@ from typing import Literal
 
 from angioray.study.splits import Member
 from angioray.training.frames import FrameKey
-from preprocess.cohort import Cohort, Phase, Sequence, Verdict
+from preprocess.cohort import Cohort, Phase, Sequence, Verdict, example_mapping
 
 ALL_VIEWS = "all"
 """The detector view of a cohort whose boxes carry no view."""
@@ -42,7 +42,7 @@ class CohortIndex:
             raise ValueError(
                 f"The cohort names views without a class: {', '.join(unknown)}. Known are "
                 f"{', '.join(classes)}. Map each in the setting `view_classes`, such as "
-                f"`--view_classes '{{{unknown[0]}: LCA}}'`."
+                f"`--view_classes '{example_mapping(unknown, classes)}'`."
             )
         reference = {
             key for key in cohort.boxes_by_frame if is_reference(cohort.sequences[key[0]], key[1])

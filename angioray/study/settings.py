@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from angioray.models.settings import NAMED_WEIGHTS, RetinaNetSettings, unknown_backbone
 from angioray.training.settings import AugmentationSettings, OptimiserSettings, Precision
+from preprocess.cohort import VIEW_CLASSES
 
 Task = Literal["view", "detector"]
 
@@ -108,9 +109,7 @@ class StudySettings:
     validates. `folds` counts for nothing then."""
     tasks: tuple[Task, ...] = ("view", "detector")
     """Which steps of the paper to run."""
-    view_classes: dict[str, str] = field(
-        default_factory=lambda: {"RCA": "RCA", "LCA": "LCA", "LCx/LAD": "LCA", "LAD/LCx": "LCA"}
-    )
+    view_classes: dict[str, str] = field(default_factory=lambda: dict(VIEW_CLASSES))
     """The class of each view name in the labels."""
     view: ViewTraining = field(default_factory=ViewTraining)
     """The view classifier."""

@@ -6,20 +6,32 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.annotations.labels import Labels, read_labels
+from preprocess.annotations.labels import NO_LABELS, Labels, read_labels
 from preprocess.annotations.mismatches import mismatches_path, write_mismatches
 from preprocess.annotations.region_files import read_all_regions, region_files
 from preprocess.annotations.region_matching import Regions
-from preprocess.cohort import write_annotations, write_manifest
+from preprocess.cohort import (
+    cine_is_stored,
+    stored_sequence,
+    view_counts,
+    view_remarks,
+    write_annotations,
+    write_manifest,
+)
 from preprocess.console.progress import track
 from preprocess.contrast.proposals import proposal_remarks, propose_missing
 from preprocess.dicom.pseudonyms import read_key
 from preprocess.ingest.assembly import Assembly, assemble
-from preprocess.ingest.file_discovery import FileDiscovery
+from preprocess.ingest.file_discovery import FileDiscovery, discovered
 from preprocess.ingest.intake import Finder, read_files
 from preprocess.ingest.journal import Journal, Record, journal_path
 from preprocess.ingest.source_file import Reading
 from preprocess.storage.atomic import remove_partials
+
+UNLABELLED = (
+    "without --labels no cine has a view, an iFR value or a reason to be left out; "
+    "`python -m preprocess sheet {src} --out sequences.csv` writes the sheet to fill in"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +56,8 @@ class IngestSettings:
 def ingest(
     src: Path,
     *,
-    labels: Path,
     out: Path,
+    labels: Path | None = None,
     rois: Path | None = None,
     key: Path | None = None,
     settings: IngestSettings,
@@ -54,12 +66,13 @@ def ingest(
 
     The same command again continues where it stopped, and takes up corrected labels and regions
     without decoding anything twice. Where labels give no phase bounds or no reference frame, they
-    are proposed from the pixels and marked as proposed.
+    are proposed from the pixels and marked as proposed. Without labels every cine is taken, for a
+    first look; the same command with labels then gives the cines their views.
 
     Args:
         src: the archive: a folder of DICOM files, with any names, at any depth.
-        labels: sequences.csv, one row per cine.
         out: the cohort folder to write.
+        labels: sequences.csv or .xlsx, one row per cine; `preprocess sheet` writes one to fill in.
         rois: regions that readers drew (OsiriX, COCO, Pascal VOC or CVAT for video): one file, or
             a folder of them.
         key: reuse the pseudonym key in this file, so that a patient keeps their pseudonym.
@@ -72,24 +85,47 @@ def ingest(
         python -m preprocess ingest archive --labels sequences.csv --rois rois --out cohort
         python -m preprocess ingest archive --labels sequences.csv --out cohort --size 0
         python -m preprocess ingest archive --labels sequences.csv --out cohort --ray auto
+        python -m preprocess ingest archive --out cohort
     """
-    if not src.is_dir():
-        raise ValueError(f"{src} is no folder. Give the folder that holds the DICOM files.")
-    rows = read_labels(labels)
+    result = ingest_archive(src, out=out, labels=labels, rois=rois, key=key, settings=settings)
+    told = [f"the views are {view_counts(result.sequences)}", *view_remarks(result.sequences)]
+    told += [] if labels else [UNLABELLED.format(src=src)]
+    result.remarks = [*told, *result.remarks]
+    print_outcome(result, out)
+    print(f"Next: python -m preprocess propagate {out}")
+
+
+def ingest_archive(
+    src: Path,
+    *,
+    out: Path,
+    labels: Path | None = None,
+    rois: Path | None = None,
+    key: Path | None = None,
+    settings: IngestSettings,
+) -> Assembly:
+    """Read an archive into a cohort; takes and raises what ``ingest`` does.
+
+    Returns:
+        What was written, and what a person should know about it.
+    """
     annotations = region_files(rois) if rois else []
+    ours = [out, journal_path(out), mismatches_path(out), *annotations]
+    listing = discovered(src, [*ours, *(path for path in (labels, key) if path)])
+    rows = read_labels(labels, src, listing) if labels else NO_LABELS
+    if rows.assumed:
+        print(f"{labels}: {'; '.join(rows.assumed)}.")
     drawn = Regions(*read_all_regions(annotations, rois or src), settings.other_frames)
     reused = read_key(key) if key else None
-    ours = [out, journal_path(out), mismatches_path(out), labels, *annotations]
-    listing = FileDiscovery(src, ours + ([key] if key else []))
-    if listing.is_empty():
-        raise ValueError(f"{src} holds no files. Give the folder that holds the DICOM files.")
     out.mkdir(parents=True, exist_ok=True)
     with Journal(out, reused) as journal:
+        if not labels:
+            _check_unlabelled(out, journal)
         partials = (out, out / "frames.zarr")
         remove_partials(*partials)
         records = _ingest_files(src, listing, rows, out, journal, settings)
         remove_partials(*partials)
-        result = assemble(records, rows, drawn, out)
+        result = assemble(records, rows.settled(listing), drawn, out)
         _tell_missing(src, listing, journal, result)
         for note in result.notes:
             journal.note(note)
@@ -103,7 +139,20 @@ def ingest(
         )
         result.remarks += proposal_remarks(result.sequences)
         write_annotations(out, result.sequences, result.boxes)
-        _print_outcome(result, out, journal.path)
+        return result
+
+
+def _check_unlabelled(out: Path, journal: Journal) -> None:
+    """Refuse to take the labels of an earlier run away from its cines."""
+    for record in journal.records.values():
+        if record.accepted and cine_is_stored(out, record.sequence_id):
+            stored = stored_sequence(out, record.sequence_id)
+            read = (stored.view, stored.ifr, stored.no_lesion)
+            if any(read) or not (stored.phases_proposed or stored.introducing_start is None):
+                raise ValueError(
+                    f"{out} has the labels of an earlier run, and would lose them. Give --labels "
+                    "again, or another --out."
+                )
 
 
 def _ingest_files(
@@ -164,7 +213,8 @@ def _nothing_accepted(src: Path, result: Assembly) -> str:
     return f"no cine in {src} could be accepted; every file was rejected:\n{reasons}"
 
 
-def _print_outcome(result: Assembly, out: Path, journal: Path) -> None:
+def print_outcome(result: Assembly, out: Path) -> None:
+    """Tell what was accepted, what was not and why, and where it is."""
     patients = {sequence.patient_id for sequence in result.sequences}
     frames = sum(sequence.length for sequence in result.sequences)
     print(
@@ -176,5 +226,5 @@ def _print_outcome(result: Assembly, out: Path, journal: Path) -> None:
     for remark in result.remarks:
         print(f"Note: {remark}.")
     print(f"Wrote {out} (frames.zarr, annotations.json, manifest.csv).")
+    journal = journal_path(out)
     print(f"Private, to be kept and not to be shared: {journal} (key, files and pseudonyms).")
-    print(f"Next: python -m preprocess propagate {out}")

@@ -66,6 +66,20 @@ class FileDiscovery:
             self._grown.notify_all()
 
 
+def discovered(src: Path, apart: Iterable[Path]) -> FileDiscovery:
+    """Begin to list an archive, as ``FileDiscovery`` does.
+
+    Raises:
+        ValueError: it is no folder, or holds no file.
+    """
+    if not src.is_dir():
+        raise ValueError(f"{src} is no folder. Give the folder that holds the DICOM files.")
+    listing = FileDiscovery(src, apart)
+    if listing.is_empty():
+        raise ValueError(f"{src} holds no files. Give the folder that holds the DICOM files.")
+    return listing
+
+
 def walk(folder: Path, closed: list[Path]) -> Iterator[Path]:
     """Every file below a folder, in a fixed order; links that lead nowhere are files too.
 

@@ -196,3 +196,14 @@ def test_models_and_cines_in_a_store_say_the_same(
     places = s3.upload(cohort.folder, "cohort"), s3.upload(runs, "runs")
     there = predicted(tmp_path, *places, "--frames", "reference")
     assert there == {name: value for name, value in own.items() if name != "said"}
+
+
+def test_an_empty_folder_is_told_by_its_name(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "new-dicom"
+    source.mkdir()
+    with pytest.raises(SystemExit):
+        predicted(tmp_path / "out", source, runs)
+    assert f"{source} holds no files. Give the folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -236,6 +236,73 @@ def test_unmatched_rows_and_regions_are_said(
     assert any(line.startswith(f"{rois}:") and "unknown sequence" in line for line in found)
 
 
+def test_without_labels_every_cine_is_taken_and_labels_win_later(
+    archive: Archive, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.dcm", "b.dcm"):
+        archive.add(name, "RCA,1,0,1,3,0.8,,")
+    archive.add("c.dcm", "RCA,,,,,,implant,")
+    out = archive.folder / "cohort"
+    ingest(archive.src, out=out, settings=HERE)
+    said = capsys.readouterr().out
+    assert "no cine has a view: nothing can be trained on views" in said
+    assert f"`python -m preprocess sheet {archive.src} --out sequences.csv`" in said
+    first = Cohort.open(out).sequences
+    assert [(s.view, s.phases_proposed) for s in first.values()] == [(None, True)] * 3
+
+    monkeypatch.setattr("preprocess.ingest.source_file._store", never)
+    run(archive)
+    assert "the views are RCA 2." in capsys.readouterr().out
+    assert reasons(out) == ["excluded: implant"]
+    second = list(Cohort.open(out).sequences.values())
+    assert {s.sequence_id for s in second} < set(first)
+    assert [(s.view, s.reference_frame, s.ifr, s.phases_proposed) for s in second] == [
+        ("RCA", 1, (0.8,), False)
+    ] * 2
+
+    before = (out / "annotations.json").read_bytes()
+    with pytest.raises(ValueError, match="has the labels of an earlier run, and would lose them"):
+        ingest(archive.src, out=out, settings=HERE)
+    assert (out / "annotations.json").read_bytes() == before
+
+
+def test_views_that_no_study_knows_are_told_at_once(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, view in enumerate(("RCA", "R C A", "lca", "LCA", "LCA", "left main", "")):
+        archive.add(f"{number}.dcm", f"{view},1,0,1,3,,,", frames=noise(3, seed=number))
+    run(archive)
+    said = capsys.readouterr().out
+    assert "the views are LCA 2, R C A 1, RCA 1, lca 1, left main 1, none 1." in said
+    assert "'R C A' (RCA?), 'lca' (LCA?), 'left main' are none of the usual names of views" in said
+    mapping = '{RCA: RCA, LCA: LCA, LCx/LAD: LCA, LAD/LCx: LCA, "R C A": RCA, "lca": LCA, '
+    assert f"`--view_classes '{mapping}" in said
+
+
+def test_how_the_labels_were_read_is_told(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.add("Größe.dcm", row=None)
+    labels = archive.folder / "labels.csv"
+    labels.write_bytes("Our cines\nFile;View;iFR\nGröße.dcm;RCA;0,89\n".encode("cp1252"))
+    ingest(archive.src, labels=labels, out=archive.folder / "cohort", settings=HERE)
+    assert (
+        f"{labels}: Windows-1252; separated by semicolons; 1 row above the headings skipped; "
+        "decimal commas."
+    ) in capsys.readouterr().out
+    (sequence,) = Cohort.open(archive.folder / "cohort").sequences.values()
+    assert (sequence.view, sequence.ifr) == ("RCA", (0.89,))
+
+
+def test_of_two_files_that_are_spelled_alike_one_has_the_row(archive: Archive) -> None:
+    archive.add("k 1.dcm", frames=noise(seed=1))
+    archive.add("k%201.dcm", row=None, frames=noise(seed=2))
+    out = run(archive)
+    assert reasons(out) == ["no row in sequences.csv"]
+    (sequence,) = Cohort.open(out).sequences.values()
+    np.testing.assert_array_equal(Cohort.open(out).cine(sequence.sequence_id), noise(seed=1))
+
+
 def test_nothing_accepted_leaves_no_annotations(archive: Archive) -> None:
     archive.add("a.dcm", NumberOfFrames=9)
     with pytest.raises(ValueError, match=r"no cine .*\n +1 the pixel data end after 3 of 9"):
@@ -248,8 +315,12 @@ def test_wrong_places_are_said(archive: Archive, tmp_path: Path) -> None:
     labels.write_text("file,view\na.dcm,RCA\n")
     with pytest.raises(ValueError, match="is no folder"):
         ingest(tmp_path / "nowhere", labels=labels, out=out, settings=HERE)
-    with pytest.raises(ValueError, match="holds no files"):
-        ingest(archive.src, labels=labels, out=out, settings=HERE)
+    for given in (labels, None):
+        with pytest.raises(ValueError, match="holds no files"):
+            ingest(archive.src, labels=given, out=out, settings=HERE)
+    archive.add("a.dcm")
+    with pytest.raises(FileNotFoundError):
+        ingest(archive.src, labels=tmp_path / "none.csv", out=out, settings=HERE)
     assert not out.exists()
 
 

@@ -1,0 +1,82 @@
+"""The usual names of views, and what to say of others before anybody trains on them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+from preprocess.cohort.records import Sequence
+
+VIEW_CLASSES: Mapping[str, str] = MappingProxyType(
+    {"RCA": "RCA", "LCA": "LCA", "LCx/LAD": "LCA", "LAD/LCx": "LCA"}
+)
+"""The class that each usual name belongs to; the default of the setting ``view_classes``."""
+SHOWN = 10
+"""Most names of views that are shown."""
+LONGEST = 24
+"""Letters of a name that are shown: what is longer is no view."""
+
+
+def nearest_view(name: str) -> str | None:
+    """The usual name that was likely meant: ``lca`` and ``R C A`` are LCA and RCA."""
+    plain = {_plain(usual): usual for usual in VIEW_CLASSES}
+    near = difflib.get_close_matches(_plain(name), plain, 1, 0.6)
+    return plain[near[0]] if near else None
+
+
+def view_counts(sequences: Iterable[Sequence]) -> str:
+    """How many sequences each view has, such as ``LCA 12, RCA 9, none 2``."""
+    counts = Counter(sequence.view for sequence in sequences)
+    without = counts.pop(None, 0)
+    named = sorted(counts.items(), key=lambda item: (-item[1], item[0] or ""))
+    shown = [f"{_short(view or '')} {count}" for view, count in named[:SHOWN]]
+    shown += [f"{len(named) - SHOWN} other names"] if len(named) > SHOWN else []
+    return ", ".join([*shown, *([f"none {without}"] if without else [])])
+
+
+def view_remarks(sequences: Iterable[Sequence]) -> Iterator[str]:
+    """What a person should know about the names of the views."""
+    views = {sequence.view for sequence in sequences}
+    names = sorted(view for view in views if view)
+    if not names:
+        yield "no cine has a view: nothing can be trained on views"
+    if unusual := [name for name in names if name not in VIEW_CLASSES]:
+        shown = [f"{_short(name)!r}{_hint(name)}" for name in unusual[:SHOWN]]
+        more = f" and {len(unusual) - SHOWN} others" if len(unusual) > SHOWN else ""
+        yield (
+            f"{', '.join(shown)}{more} {'is' if len(unusual) == 1 else 'are'} none of the usual "
+            f"names of views ({', '.join(VIEW_CLASSES)}). Correct the labels, or give each name a "
+            f"class in the setting `view_classes`: `--view_classes '{example_mapping(unusual)}'`"
+        )
+
+
+def example_mapping(unusual: Iterable[str], classes: Mapping[str, str] = VIEW_CLASSES) -> str:
+    """A value of ``view_classes`` that knows the first unusual names too.
+
+    The setting is replaced as a whole, so the names that have a class are in it again.
+    """
+    known = dict(classes)
+    for name in list(unusual)[:SHOWN]:
+        known[name] = VIEW_CLASSES[nearest_view(name) or "LCA"]
+    # Quoted, for some short words are no text in YAML: no, on, null.
+    keys = (
+        name if name in VIEW_CLASSES else json.dumps(name, ensure_ascii=False) for name in known
+    )
+    return "{" + ", ".join(map("{}: {}".format, keys, known.values())) + "}"
+
+
+def _hint(name: str) -> str:
+    near = nearest_view(name)
+    return f" ({near}?)" if near else ""
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()
