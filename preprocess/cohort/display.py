@@ -9,6 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_GREY_RANGE = 24
+"""Of 256 grey levels; pictures with fewer between their dark and bright parts are nearly one grey,
+and nothing is seen in them."""
+DARK_AND_BRIGHT = (0.05, 0.95)
+"""Shares of the pixels that are darker than the dark part, and than the bright part."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Display:
@@ -16,12 +22,15 @@ class Display:
 
     ``lower`` and ``upper`` are the values shown as black and white, after the modality table;
     ``modality_lut`` holds one output per stored value (0028,3000), or is empty.
+    ``replaces_header`` says that the header's own display shows nearly one grey, so that this one
+    was found from the pixels.
     """
 
     lower: float
     upper: float
     inverted: bool = False
     modality_lut: tuple[int, ...] = ()
+    replaces_header: bool = False
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> Display:
@@ -43,3 +52,18 @@ class Display:
         lookup = self.lookup(2 ** (8 * frames.dtype.itemsize))
         identity = len(lookup) == 256 and bool((lookup == np.arange(256)).all())
         return frames.astype(np.uint8, copy=False) if identity else lookup[frames]
+
+    def grey_range(self, frames: NDArray[np.unsignedinteger[Any]]) -> int:
+        """Grey levels between the dark and the bright part of the pictures, 0 to 255."""
+        return grey_range(self.apply(frames))
+
+    def shows(self, frames: NDArray[np.unsignedinteger[Any]]) -> bool:
+        """Whether the pictures are more than nearly one grey."""
+        return self.grey_range(frames) >= LEAST_GREY_RANGE
+
+
+def grey_range(pictures: NDArray[np.uint8]) -> int:
+    """Grey levels between the dark and the bright part of 8-bit pictures of any shape."""
+    darker = np.cumsum(np.bincount(pictures.reshape(-1), minlength=256))
+    dark, bright = np.searchsorted(darker, np.array(DARK_AND_BRIGHT) * darker[-1])
+    return int(bright - dark)

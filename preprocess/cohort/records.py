@@ -72,6 +72,13 @@ class Sequence:
     """Whether it shows a phantom, by DICOM's (0028,0300). A cohort that was written before this was
     read does not have it, and says False."""
 
+    grey_range: int | None = None
+    """Grey levels, of 256, between the dark and the bright part of its pictures; None in a cohort
+    that was written before this was measured."""
+    cleared_values: int = 0
+    """Stored values of which bits beyond Bits Stored (0028,0101) were cleared: an old overlay."""
+    may_hold_text: bool = False
+    """Whether its pixels show strokes as text has, in the same place of every frame."""
     part: str | None = None
     """Of a public data set as it was published: train, val or test."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import Any
 
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 ACCEPTED_CLASSES = (uid.XRayAngiographicImageStorage, uid.EnhancedXAImageStorage)
@@ -25,6 +27,16 @@ def value_of(dataset: Dataset, keyword: str) -> Any:
     except Exception:  # noqa: BLE001 - a malformed optional value is a missing one
         return None
     return None if value in ("", b"") else value
+
+
+def numbers_of(value: Any) -> list[float]:
+    """A number or several as floats; none at all where one of them is no finite number."""
+    several = isinstance(value, MultiValue | list | tuple)
+    try:
+        numbers = [float(number) for number in (value if several else [value])]
+    except (TypeError, ValueError, OverflowError):
+        return []
+    return numbers if all(map(isfinite, numbers)) else []
 
 
 def check_object(dataset: Dataset) -> None:
@@ -76,8 +88,11 @@ def check_pixels(dataset: Dataset, size: int) -> None:
         raise Rejection("damaged: frames of no size")
     if allocated not in (8, 16) or not 8 <= stored <= allocated:
         raise Rejection(f"{stored} bits stored in {allocated}; 8 to 16 are read")
-    if value_of(dataset, "PixelRepresentation") or value_of(dataset, "HighBit") not in (
-        None,
-        stored - 1,
-    ):
-        raise Rejection("pixel values are signed or shifted")
+    if value_of(dataset, "PixelRepresentation"):
+        raise Rejection("its pixel values are signed; unsigned ones are read")
+    if (high := value_of(dataset, "HighBit")) not in (None, stored - 1):
+        found = high if isinstance(high, int) else "no number"
+        raise Rejection(
+            f"its pixel values are shifted (High Bit is {found}; with {stored} bits stored, "
+            f"{stored - 1} is read)"
+        )

@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
+from preprocess.dicom.acceptance import value_of
 from preprocess.dicom.fragments import HEADER_BYTES, Undecodable, compressed_frames
 
 Pixels = NDArray[np.unsignedinteger[Any]]
@@ -45,12 +46,21 @@ COMPRESSED = (
     uid.JPEG2000,
     uid.RLELossless,
 )
+LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000)
+"""Syntaxes whose codec may return a little more than the brightest value that went in."""
+LARGEST_OVERSHOOT = 1 / 8
+"""Of the values that Bits Stored can tell apart; what lies higher has bits of something else."""
 COPYLEFT_PLUGINS = ("pylibjpeg",)
 """Plugins of pydicom that are never called: pylibjpeg may stand on pylibjpeg-libjpeg (GPL)."""
 
 
-def decoded_frames(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
-    """Yield each frame of a grey-scale image as stored; it is overwritten by the next.
+def decoded_frames(
+    dataset: Dataset, pixel_data: memoryview, length: int
+) -> Iterator[tuple[Pixels, int]]:
+    """Yield each frame of a grey-scale image; it is overwritten by the next.
+
+    Bits beyond Bits Stored (0028,0101) are no part of a pixel value: old software kept overlays
+    there, and those may spell a name. They are cleared, whatever decoder the frame comes from.
 
     Args:
         dataset: with the Image Pixel module; it need not hold the pixel data.
@@ -58,11 +68,19 @@ def decoded_frames(dataset: Dataset, pixel_data: memoryview, length: int) -> Ite
         length: the number of frames that the header promises.
 
     Yields:
-        uint8[H, W] where Bits Allocated (0028,0100) is 8, else uint16[H, W].
+        uint8[H, W] where Bits Allocated (0028,0100) is 8, else uint16[H, W]; and of how many
+        values bits were cleared.
 
     Raises:
         Undecodable: the data are shorter than promised, damaged, or no decoder reads them.
     """
+    lossy = dataset.file_meta.TransferSyntaxUID in LOSSY
+    for frame in _whole_values(dataset, pixel_data, length):
+        yield _within(frame, 2**dataset.BitsStored, lossy=lossy)
+
+
+def _whole_values(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
+    """Each frame with all the bits that were allocated."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in NATIVE:
         yield from _native(dataset, pixel_data, length)
@@ -73,6 +91,21 @@ def decoded_frames(dataset: Dataset, pixel_data: memoryview, length: int) -> Ite
         yield from _encapsulated(dataset, pixel_data, length, decoder)
     else:
         yield from _by_pydicom(dataset, pixel_data, length)
+
+
+def _within(frame: Pixels, values: int, *, lossy: bool) -> tuple[Pixels, int]:
+    """A frame of values below ``values``, a power of 2, and of how many others bits were cleared.
+
+    A lossy codec may overshoot. Without its highest bit such a white would be black, so it stays
+    white.
+    """
+    highest = int(frame.max(initial=0))
+    if highest < values:
+        return frame, 0
+    largest = frame.dtype.type(values - 1)
+    if lossy and highest < values * (1 + LARGEST_OVERSHOOT):
+        return np.minimum(frame, largest), 0
+    return frame & largest, int(np.count_nonzero(frame > largest))
 
 
 def stored_dtype(dataset: Dataset) -> np.dtype[np.unsignedinteger[Any]]:
@@ -88,6 +121,8 @@ def frame_decoders() -> dict[str, FrameDecoder]:
         return {}
 
     def rle(frame: memoryview, out: Pixels) -> object:
+        if int.from_bytes(frame[:4], "little") != out.itemsize:  # it would leave pixels unset
+            raise ValueError("a segment for each byte of a pixel is expected")
         flat = out.reshape(-1).view(np.uint8)
         dtype = out.dtype.newbyteorder("<")
         return imagecodecs.dicomrle_decode(bytes(frame), dtype, out=flat.data)
@@ -149,7 +184,7 @@ def _encapsulated(
     dataset: Dataset, pixel_data: memoryview, length: int, decoder: FrameDecoder
 ) -> Iterator[Pixels]:
     # pydicom's plugins are no second chance here: on damaged frames gdcm ends the process.
-    frames = compressed_frames(pixel_data, length, dataset.get("ExtendedOffsetTable"))
+    frames = _compressed(dataset, pixel_data, length)
     # Some decoders paint over what is missing. The mark cannot occur within coded data, and real
     # cines have any bytes after it.
     marked = dataset.file_meta.TransferSyntaxUID != uid.RLELossless
@@ -161,6 +196,11 @@ def _encapsulated(
         if not (_decoded(decoder, frame, out) or _widened(decoder, frame, out)):
             raise Undecodable(f"damaged: frame {number} of {length} does not decode")
         yield out
+
+
+def _compressed(dataset: Dataset, pixel_data: memoryview, length: int) -> list[memoryview]:
+    table = value_of(dataset, "ExtendedOffsetTable")
+    return compressed_frames(pixel_data, length, table if isinstance(table, bytes) else None)
 
 
 def _holds_end(frame: memoryview) -> bool:
@@ -204,15 +244,23 @@ def _permissive_plugins(syntax: str) -> list[str]:
 
 def _by_pydicom(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
     syntax = dataset.file_meta.TransferSyntaxUID
-    frames = compressed_frames(pixel_data, length, dataset.get("ExtendedOffsetTable"))
-    dataset.PixelData = encapsulate([bytes(frame) for frame in frames])
-    dataset["PixelData"].VR = "OB"
-    dataset["PixelData"].is_undefined_length = True
+    frames = _compressed(dataset, pixel_data, length)
+    image = Dataset()
+    image.file_meta = dataset.file_meta
+    image.Rows, image.Columns, image.NumberOfFrames = dataset.Rows, dataset.Columns, length
+    image.SamplesPerPixel, image.PixelRepresentation = 1, 0
+    image.PhotometricInterpretation = dataset.PhotometricInterpretation
+    image.BitsAllocated = dataset.BitsAllocated
+    # Of Bits Stored, plugins would clear the others by themselves, and nobody would know.
+    image.BitsStored, image.HighBit = dataset.BitsAllocated, dataset.BitsAllocated - 1
+    image.PixelData = encapsulate([bytes(frame) for frame in frames])
+    image["PixelData"].VR = "OB"
+    image["PixelData"].is_undefined_length = True
     for plugin in _permissive_plugins(syntax):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # they may repeat what a header says
-                array, _ = get_decoder(syntax).as_array(dataset, raw=True, decoding_plugin=plugin)
+                array, _ = get_decoder(syntax).as_array(image, raw=True, decoding_plugin=plugin)
         except Exception:  # noqa: BLE001 - each plugin has error classes of its own
             continue
         decoded: Pixels = np.asarray(array).reshape(-1, dataset.Rows, dataset.Columns)

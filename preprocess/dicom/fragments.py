@@ -13,8 +13,10 @@ from dataclasses import dataclass
 ITEM = b"\xfe\xff\x00\xe0"
 DELIMITER = b"\xfe\xff\xdd\xe0"
 HEADER_BYTES = 8
-CODESTREAM_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
-"""Start of image of the JPEG family and of JPEG 2000."""
+JP2_START = b"\0\0\0\x0cjP  \r\n\x87\n"
+"""The signature box of a JP2 file, which some writers put around a codestream of JPEG 2000."""
+CODESTREAM_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", JP2_START)
+"""Start of image of the JPEG family, of JPEG 2000, and of JPEG 2000 in a JP2 file."""
 
 
 class Undecodable(ValueError):  # noqa: N818 - a finding, not a fault
@@ -46,7 +48,7 @@ def compressed_frames(
     table, *fragments = _items(pixel_data, length) or [Fragment(0, memoryview(b""))]
     if len(fragments) == length:
         return [fragment.content for fragment in fragments]
-    begins = [bytes(f.content[:4]).startswith(CODESTREAM_STARTS) for f in fragments]
+    begins = _by_codec(fragments)
     if sum(begins) != length:
         begins = _by_table(fragments, bytes(table.content), extended_offsets) or begins
     if sum(begins) != length or not begins[0]:
@@ -78,6 +80,14 @@ def _items(pixel_data: memoryview, length: int) -> list[Fragment]:
         items.append(Fragment(position - first, pixel_data[begin:end]))
         position = end
     return items
+
+
+def _by_codec(fragments: Sequence[Fragment]) -> list[bool]:
+    """Which fragments begin a frame by their first bytes."""
+    heads = [bytes(fragment.content[: len(JP2_START)]) for fragment in fragments]
+    # The codestream within a JP2 file may begin a fragment as well.
+    starts = (JP2_START,) if JP2_START in heads else CODESTREAM_STARTS
+    return [head.startswith(starts) for head in heads]
 
 
 def _by_table(

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 
 from preprocess.cohort.display import Display
+from preprocess.dicom.acceptance import numbers_of, value_of
+from preprocess.dicom.parsing import swapped_pairs
 
 PERCENTILES = (0.5, 99.5)
+NARROWEST = 32
+"""Values between black and white at the least, or noise around one value would fill the scale."""
+LEAST_SLOPE = 1e-9
+"""A rescale slope nearer to 0 leaves one value of all."""
 SAMPLE_EVERY = 8
 """Rows and columns skipped between samples when a window has to be found from the pixels."""
 
@@ -20,9 +28,9 @@ Find = Callable[[str], Any]
 """The first value of a keyword anywhere in the header, or None."""
 
 
-def sample_of(frame: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.unsignedinteger[Any]]:
-    """Of a frame, the pixels that a window may be found from (a copy)."""
-    return frame[::SAMPLE_EVERY, ::SAMPLE_EVERY].copy()
+def sample_of(frames: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.unsignedinteger[Any]]:
+    """Of frames [T, H, W], the pixels that a window is found from and a display is judged by."""
+    return frames[:, ::SAMPLE_EVERY, ::SAMPLE_EVERY]
 
 
 def display_of(
@@ -30,69 +38,119 @@ def display_of(
 ) -> Display:
     """The grey-scale pipeline that the header asks for, or a robust window where it asks nothing.
 
-    ``sample`` is any part of the stored values (:func:`sample_of` each frame).
+    ``sample`` is any part of the stored values (:func:`sample_of` the frames). Where the header's
+    window shows them in nearly one grey, its table is taken, else a window from the pixels, and
+    the display says that it ``replaces_header``.
 
     The modality table or rescale is left out where Pixel Intensity Relationship (0028,1040) is
     LOG or DISP: there it leads back to X-ray intensity and is not for display (C.8.7.1.1.2).
-    Of several windows the first counts. SIGMOID (0028,1056) is drawn as a line.
+    Of several windows or tables the first that can be used counts. SIGMOID (0028,1056) is drawn as
+    a line.
     """
-    inverted = find("PhotometricInterpretation") == "MONOCHROME1"
     for_display = str(find("PixelIntensityRelationship") or "").strip() not in ("LOG", "DISP")
-    modality = _table(find("ModalityLUTSequence"), 2**bits_stored) if for_display else None
-    slope, intercept = _rescale(find) if for_display and modality is None else (1.0, 0.0)
-    window = _window(find)
-    if window is None and (voi := find("VOILUTSequence")):
-        first = np.arange(2**bits_stored) if modality is None else np.asarray(modality)
-        composed = _table(voi, int(first.max()) + 1, wanted=np.rint(first * slope + intercept))
-        if composed is not None:
-            return Display(
-                lower=0, upper=_full_scale(voi), inverted=inverted, modality_lut=composed
-            )
-    if window is None:
-        outputs = np.arange(2**16) if modality is None else np.asarray(modality)
-        lower, upper = _percentiles(sample, outputs)
-    else:
+    stored = np.arange(2**bits_stored)
+    table = next(_tables(find("ModalityLUTSequence")), None) if for_display else None
+    modality = () if table is None else table.of(stored)
+    slope, intercept = _rescale(find) if for_display and table is None else (1.0, 0.0)
+    monochrome1 = find("PhotometricInterpretation") == "MONOCHROME1"
+
+    def between(edges: tuple[float, float], lut: tuple[int, ...]) -> Display:
+        # A negative slope turns black and white round.
+        inverted = monochrome1 != (slope < 0)
+        return Display(lower=min(edges), upper=max(edges), inverted=inverted, modality_lut=lut)
+
+    displays = []
+    if window := next(_windows(find), None):
         lower, upper = ((edge - intercept) / slope for edge in window)
-    if lower > upper:  # a negative slope turns black and white round
-        lower, upper, inverted = upper, lower, not inverted
-    return Display(lower=lower, upper=upper, inverted=inverted, modality_lut=modality or ())
+        displays.append(between((lower, upper), modality))
+    if voi := next(_tables(find("VOILUTSequence")), None):
+        outputs = np.asarray(modality) if modality else stored
+        # Many declare 16 bits for values of 12: the values themselves say what is white.
+        displays.append(
+            Display(
+                lower=float(voi.outputs.min()),
+                upper=float(voi.outputs.max()),
+                inverted=monochrome1,
+                modality_lut=voi.of(outputs * slope + intercept),
+            )
+        )
+    displays += [
+        between(_percentiles(sample, np.asarray(lut) if lut else stored), lut)
+        for lut in dict.fromkeys((modality, ()))
+    ]
+    shown = next((d for d in displays if d.shows(sample)), displays[0])
+    return shown if shown is displays[0] else replace(shown, replaces_header=True)
 
 
-def _window(find: Find) -> tuple[float, float] | None:
+def _windows(find: Find) -> Iterator[tuple[float, float]]:
     """The values shown as black and white (C.11.2.1.2: LINEAR, or LINEAR_EXACT where it says)."""
-    centre, width = _first_number(find("WindowCenter")), _first_number(find("WindowWidth"))
-    if centre is None or width is None or width < 1:
-        return None
-    if find("VOILUTFunction") == "LINEAR_EXACT":
-        return centre - width / 2, centre + width / 2
-    return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
+    for pair in zip(_values(find("WindowCenter")), _values(find("WindowWidth")), strict=False):
+        numbers = numbers_of(pair)
+        if not numbers or numbers[1] < 1:
+            continue
+        centre, width = numbers
+        if find("VOILUTFunction") == "LINEAR_EXACT":
+            yield centre - width / 2, centre + width / 2
+        else:
+            yield centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
 
 
 def _rescale(find: Find) -> tuple[float, float]:
-    slope, intercept = (_first_number(find(f"Rescale{name}")) for name in ("Slope", "Intercept"))
-    return slope or 1.0, intercept or 0.0
+    slope, intercept = (
+        next(iter(numbers_of(find(f"Rescale{name}"))), 0.0) for name in ("Slope", "Intercept")
+    )
+    return slope if abs(slope) > LEAST_SLOPE else 1.0, intercept
 
 
-def _table(
-    sequence: Any, values: int, *, wanted: NDArray[np.floating[Any]] | None = None
-) -> tuple[int, ...] | None:
-    """A LUT (0028,3002 and 0028,3006) resampled to one output per input, or None if unusable."""
-    if not sequence:
+def _values(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, MultiValue | list | tuple) else [value]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """A LUT (C.11.1.1): ``outputs`` (int[N]) for the inputs from ``first`` on."""
+
+    first: int
+    outputs: NDArray[np.integer[Any]]
+
+    def of(self, inputs: NDArray[Any]) -> tuple[int, ...]:
+        """One output for each input; those below the first and beyond the last get the ends'."""
+        negative = self.first >= 2**15 and inputs.min() < 0  # signed, and written as unsigned
+        first = self.first - 2**16 if negative else self.first
+        position = np.clip(np.rint(inputs) - first, 0, len(self.outputs) - 1).astype(int)
+        return tuple(self.outputs[position].tolist())
+
+
+def _tables(sequence: Any) -> Iterator[Table]:
+    """The LUTs of a sequence whose descriptor (0028,3002) and data (0028,3006) fit together."""
+    for item in sequence if isinstance(sequence, Sequence) else ():
+        descriptor = numbers_of(value_of(item, "LUTDescriptor"))
+        if len(descriptor) != 3:
+            continue
+        count, first, bits = map(int, descriptor)
+        outputs = _outputs(item, count % 2**16 or 2**16, bits)  # 0 says 65536
+        if outputs is not None:
+            yield Table(first=first, outputs=outputs)
+
+
+def _outputs(item: Dataset, count: int, bits: int) -> NDArray[np.integer[Any]] | None:
+    """The first ``count`` entries of LUT Data, or None where there are fewer.
+
+    Entries of 8 bits lie one or two to a word: the length of the data says which.
+    """
+    data = value_of(item, "LUTData")
+    if data is None:
         return None
-    item: Dataset = sequence[0]
-    if "LUTDescriptor" not in item or "LUTData" not in item:
-        return None
-    data = item.LUTData
-    outputs = np.frombuffer(data, "<u2") if isinstance(data, bytes) else np.atleast_1d(data)
-    if len(outputs) == 0:
-        return None
-    inputs = np.arange(values) if wanted is None else wanted
-    position = np.clip(inputs - item.LUTDescriptor[1], 0, len(outputs) - 1).astype(int)
-    return tuple(int(v) for v in np.asarray(outputs)[position])
-
-
-def _full_scale(sequence: Any) -> float:
-    return float(2 ** int(sequence[0].LUTDescriptor[2]) - 1)
+    big = isinstance(data, bytes) and item.original_encoding[1] is False
+    if not isinstance(data, bytes):  # words (VR US), which pydicom has read already
+        data = (np.asarray(_values(data)).astype(int) & 0xFFFF).astype("<u2").tobytes()
+    size = len(data)
+    if size == 2 * count or (bits > 8 and size > 2 * count):
+        return np.frombuffer(data, ">u2" if big else "<u2", count=count).astype(int)
+    if size >= count and (bits <= 8 or size <= count + 1):
+        paired = big and item["LUTData"].VR == "OW"
+        return np.frombuffer(swapped_pairs(data) if paired else data, np.uint8, count=count)
+    return None
 
 
 def _percentiles(sample: NDArray[Any], outputs: NDArray[Any]) -> tuple[float, float]:
@@ -107,12 +165,4 @@ def _percentiles(sample: NDArray[Any], outputs: NDArray[Any]) -> tuple[float, fl
         for edge in (np.floor(positions), np.ceil(positions))
     )
     lower, upper = first + (last - first) * (positions % 1)
-    return float(lower), float(upper)
-
-
-def _first_number(value: Any) -> float | None:
-    first = value[0] if isinstance(value, MultiValue | list | tuple) and value else value
-    try:
-        return float(first)
-    except (TypeError, ValueError):
-        return None
+    return float(lower), max(float(upper), float(lower) + NARROWEST)

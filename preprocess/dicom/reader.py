@@ -25,12 +25,14 @@ from preprocess.dicom.acceptance import (
     check_object,
     check_pixels,
     frame_count,
+    numbers_of,
     value_of,
 )
-from preprocess.dicom.decoders import decoded_frames, stored_dtype
+from preprocess.dicom.burned_in_text import holds_text
+from preprocess.dicom.decoders import NATIVE, decoded_frames, stored_dtype
 from preprocess.dicom.fragments import Undecodable
 from preprocess.dicom.grayscale import display_of, sample_of
-from preprocess.dicom.parsing import Source, parsed, parsing
+from preprocess.dicom.parsing import Source, parsed, parsing, swapped_pairs
 
 IDENTITY = ["PatientID", "SOPInstanceUID"]
 TECHNICAL = [
@@ -48,6 +50,8 @@ OFFSETS = ["ExtendedOffsetTable"]
 PIXEL_DATA = (0x7FE0, 0x0010)
 PIXEL_VRS = (b"OB", b"OW", b"UN")
 UNDEFINED = 0xFFFFFFFF
+LEAST_POSITIVE = 1e-6
+"""Milliseconds, or frames per second: a number below it is none that a device wrote."""
 NO_PIXELS = "no pixel data (is the file cut short?)"
 
 
@@ -64,11 +68,15 @@ class Acquisition:
     """What the header says about a cine, and may be kept.
 
     Angles are (0018,1510) and (0018,1511); ``imager_pixel_spacing_mm`` (rows, columns) is at the
-    detector (0018,1164); ``quality_control_image`` says that (0028,0300) is YES.
+    detector (0018,1164); ``quality_control_image`` says that (0028,0300) is YES. The fields of the
+    same name of :class:`preprocess.cohort.Sequence` explain the rest.
     """
 
     bits_stored: int
     display: Display
+    grey_range: int
+    cleared_values: int
+    may_hold_text: bool
     transfer_syntax_uid: str
     primary_angle_deg: float | None
     secondary_angle_deg: float | None
@@ -93,6 +101,7 @@ class Header:
         identity: patient and instance.
         shape: frames, rows and columns.
         dtype: of the frames, uint8 or uint16.
+        cleared_values: of how many stored values bits beyond Bits Stored were cleared so far.
     """
 
     def __init__(self, dataset: Dataset, pixels_at: int, size: int):
@@ -104,6 +113,7 @@ class Header:
         self.identity = _identity(dataset)
         self.shape = (length, int(dataset.Rows), int(dataset.Columns))
         self.dtype = stored_dtype(dataset)
+        self.cleared_values = 0
 
     def frames(self, content: bytes) -> Iterator[NDArray[np.unsignedinteger[Any]]]:
         """Decode frame after frame (uint8 or uint16 [H, W]); each is overwritten by the next.
@@ -117,20 +127,26 @@ class Header:
         with parsing():
             pixel_data = self._pixel_data(content)
         try:
-            yield from decoded_frames(self._dataset, pixel_data, self.shape[0])
+            for frame, cleared in decoded_frames(self._dataset, pixel_data, self.shape[0]):
+                self.cleared_values += cleared
+                yield frame
         except Undecodable as problem:
             raise Rejection(str(problem)) from None
 
-    def acquisition(self, sample: NDArray[np.unsignedinteger[Any]]) -> Acquisition:
-        """What the header says; a display window that it lacks is found from a sample."""
+    def acquisition(self, frames: NDArray[np.unsignedinteger[Any]]) -> Acquisition:
+        """What the header says, and what all its decoded frames [T, H, W] show."""
         with parsing():
-            bits_stored = int(self._dataset.BitsStored)
+            bits_stored, sample = int(self._dataset.BitsStored), sample_of(frames)
+            display = display_of(self._find, sample, bits_stored=bits_stored)
             return Acquisition(
                 bits_stored=bits_stored,
-                display=display_of(self._find, sample, bits_stored=bits_stored),
+                display=display,
+                grey_range=display.grey_range(sample),
+                cleared_values=self.cleared_values,
+                may_hold_text=holds_text(frames, display),
                 transfer_syntax_uid=str(self._dataset.file_meta.TransferSyntaxUID),
-                primary_angle_deg=self._number("PositionerPrimaryAngle"),
-                secondary_angle_deg=self._number("PositionerSecondaryAngle"),
+                primary_angle_deg=self._angle_deg("PositionerPrimaryAngle"),
+                secondary_angle_deg=self._angle_deg("PositionerSecondaryAngle"),
                 frame_time_ms=self._frame_time_ms(),
                 imager_pixel_spacing_mm=self._spacing_mm(),
                 quality_control_image=self._is_quality_control(),
@@ -152,7 +168,14 @@ class Header:
         (size,) = struct.unpack_from(f"{order}I", element, begin - 4)
         if size == 0:
             raise Rejection(NO_PIXELS)
-        return element[begin:] if size == UNDEFINED else element[begin : begin + size]
+        if size == UNDEFINED:
+            if syntax in NATIVE:
+                raise Rejection("its pixel data are compressed, but its header does not say how")
+            return element[begin:]
+        value = element[begin : begin + size]
+        if order == ">" and vr == b"OW" and self._dataset.BitsAllocated == 8:
+            return memoryview(swapped_pairs(value))
+        return value
 
     def _find(self, keyword: str) -> Any:
         """A value at the top, or in the functional groups of an enhanced image."""
@@ -166,11 +189,16 @@ class Header:
         return None
 
     def _number(self, keyword: str) -> float | None:
-        try:
-            number = float(self._find(keyword))
-        except (TypeError, ValueError):
-            return None
-        return number if np.isfinite(number) else None
+        numbers = numbers_of(self._find(keyword))
+        return numbers[0] if len(numbers) == 1 else None
+
+    def _positive(self, keyword: str) -> float | None:
+        number = self._number(keyword)
+        return number if number is not None and number > LEAST_POSITIVE else None
+
+    def _angle_deg(self, keyword: str) -> float | None:
+        angle = self._number(keyword)
+        return angle if angle is not None and abs(angle) <= 180 else None
 
     def _is_quality_control(self) -> bool:
         """Whether (0028,0300) says YES; BOTH, a patient beside a phantom, is no phantom here."""
@@ -179,23 +207,19 @@ class Header:
 
     def _frame_time_ms(self) -> float | None:
         """(0018,1063), the mean of (0018,1065), or the inverse of a rate in frames per second."""
-        if time := self._number("FrameTime"):
+        if time := self._positive("FrameTime"):
             return time
-        vector = self._find("FrameTimeVector")
-        if isinstance(vector, list | tuple) or hasattr(vector, "__len__"):
-            steps = [float(step) for step in vector[1:]]
-            if steps and sum(steps) > 0:
-                return sum(steps) / len(steps)
-        rate = self._number("CineRate") or self._number("RecommendedDisplayFrameRate")
+        steps = numbers_of(self._find("FrameTimeVector"))[1:]
+        if sum(steps) > 0:
+            return sum(steps) / len(steps)
+        rate = self._positive("CineRate") or self._positive("RecommendedDisplayFrameRate")
         return 1000 / rate if rate else None
 
     def _spacing_mm(self) -> tuple[float, float] | None:
-        spacing = self._find("ImagerPixelSpacing")
-        try:
-            rows, columns = (float(value) for value in spacing)
-        except (TypeError, ValueError):
+        spacing = numbers_of(self._find("ImagerPixelSpacing"))
+        if len(spacing) != 2 or min(spacing) <= 0:
             return None
-        return (rows, columns) if rows > 0 and columns > 0 else None
+        return spacing[0], spacing[1]
 
 
 def read_header(path: Path, *, size: int = 512) -> Header:
@@ -217,9 +241,9 @@ def read_header(path: Path, *, size: int = 512) -> Header:
 def read_cine(path: Path, *, size: int = 512) -> Cine:
     """Read, check and decode one file; raises as :func:`read_header` and :meth:`Header.frames`."""
     header = read_header(path, size=size)
-    frames = [frame.copy() for frame in header.frames(path.read_bytes())]
-    acquisition = header.acquisition(np.stack([sample_of(frame) for frame in frames]))
-    return Cine(identity=header.identity, frames=np.stack(frames), acquisition=acquisition)
+    frames = np.stack([frame.copy() for frame in header.frames(path.read_bytes())])
+    acquisition = header.acquisition(frames)
+    return Cine(identity=header.identity, frames=frames, acquisition=acquisition)
 
 
 def read_identity(path: Path) -> Identity | None:

@@ -21,6 +21,8 @@ from preprocess.annotations.region_matching import fitted
 from preprocess.annotations.regions import BoxXyxy, Region
 from preprocess.cohort import Box, ManifestRow
 from preprocess.cohort.display import Display
+from preprocess.dicom.burned_in_text import holds_text
+from preprocess.dicom.grayscale import sample_of
 
 NO_IMAGE = "the annotations name it, but there is no such image"
 UNREADABLE = "not readable as an 8-bit image"
@@ -152,6 +154,7 @@ def _grey(content: bytes) -> NDArray[np.uint8] | None:
 
 def _new_sequence(cine: ImageCine, frames: NDArray[np.uint8]) -> cohort.Sequence:
     length, height, width = frames.shape
+    display = Display(lower=0, upper=255)
     return cohort.Sequence(
         sequence_id=cine.sequence_id,
         patient_id=cine.patient_id,
@@ -160,8 +163,10 @@ def _new_sequence(cine: ImageCine, frames: NDArray[np.uint8]) -> cohort.Sequence
         height=height,
         width=width,
         bits_stored=8,
-        display=Display(lower=0, upper=255),
+        display=display,
         frames_digest=cohort.frames_digest(frames),
+        grey_range=display.grey_range(sample_of(frames)),
+        may_hold_text=holds_text(frames, display),
     )
 
 

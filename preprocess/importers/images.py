@@ -15,6 +15,7 @@ from pathlib import Path
 
 from preprocess.annotations.mismatches import Mismatch, write_mismatches
 from preprocess.cohort import Box, Cohort, read_manifest, write_annotations, write_manifest
+from preprocess.cohort.pictures import picture_remarks
 from preprocess.console.progress import track
 from preprocess.console.workers import map_unordered
 from preprocess.importers.image_cine import ImageCine, Imported, crashed, import_cine
@@ -66,7 +67,7 @@ def import_images(
     if not kept:
         raise ValueError(f"none of the {len(imported)} images could be read.")
     write_annotations(out, kept, list(_numbered(imported)))
-    _print_outcome(imported, [*notes, *remarks], out)
+    _print_outcome(imported, [*notes, *remarks, *picture_remarks(kept)], out)
 
 
 def _stored_files(out: Path) -> dict[str, list[str]]:

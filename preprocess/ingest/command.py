@@ -18,6 +18,7 @@ from preprocess.cohort import (
     write_annotations,
     write_manifest,
 )
+from preprocess.cohort.pictures import picture_remarks
 from preprocess.console.progress import track
 from preprocess.contrast.proposals import proposal_remarks, propose_missing
 from preprocess.dicom.pseudonyms import read_key
@@ -138,6 +139,7 @@ def ingest_archive(
             out, result.sequences, boxed, processes=settings.processes
         )
         result.remarks += proposal_remarks(result.sequences)
+        result.remarks += picture_remarks(result.sequences)
         write_annotations(out, result.sequences, result.boxes)
         return result
 

@@ -15,6 +15,7 @@ from preprocess.dicom.reader import Identity, read_identity
 from preprocess.ingest.assembly import rejection_reason
 from preprocess.ingest.journal import Journal, Record
 from preprocess.ingest.source_file import (
+    CLEARING_READER,
     READER,
     TOO_LARGE,
     UNREADABLE,
@@ -82,7 +83,8 @@ class Finder:
         if _state(self._reading.src / name) != (record.size_bytes, record.mtime_ns):
             return False
         if record.accepted:
-            if not cine_is_stored(self._reading.out, record.sequence_id):
+            stored = cine_is_stored(self._reading.out, record.sequence_id)
+            if not stored or record.reader < CLEARING_READER:
                 return False
             # Two may each have been the only file of their instance in a run of their own.
             return self._accepted.setdefault(record.sop_instance_uid, name) == name

@@ -13,13 +13,14 @@ import numpy as np
 from preprocess.annotations.labels import Label
 from preprocess.cohort import Sequence, frames_digest, store_cine
 from preprocess.dicom.acceptance import Rejection
-from preprocess.dicom.grayscale import sample_of
 from preprocess.dicom.reader import Header, read_header
 from preprocess.ingest.assembly import labelled, rejection_reason
 from preprocess.ingest.journal import Record
 
-READER = 2
+READER = 3
 """Raise it when files are accepted that were not before: rejected ones are then read again."""
+CLEARING_READER = 3
+"""The first that clears bits beyond Bits Stored; what an earlier one stored is read again."""
 UNREADABLE = "cannot be read"
 TOO_LARGE = "too large for this machine's memory"
 
@@ -94,7 +95,7 @@ def _store(header: Header, content: bytes, file: SourceFile, reading: Reading) -
         height=height,
         width=width,
         frames_digest=frames_digest(frames),
-        **vars(header.acquisition(np.stack([sample_of(frame) for frame in frames]))),
+        **vars(header.acquisition(frames)),
     )
     assert file.label is not None
     store_cine(reading.out, labelled(sequence, file.label), frames)

@@ -16,6 +16,9 @@ ALONE_DEG = 40.0
 """No standard projection lies this far from every other sequence."""
 RARE = 0.02
 """Share of a view among its neighbours up to which it looks out of place."""
+FEWEST_OF_VIEW = 5
+"""Others of its view that must be known before a sequence can lie apart; a view has several
+standard projections, and of few sequences each may be alone in one."""
 CHANCE = 0.05
 """Probability under which such rarity is no accident of few neighbours."""
 
@@ -42,8 +45,8 @@ def angle_outliers(sequences: Iterable[Sequence]) -> dict[str, str]:
     """The sequences whose view or angles are likely wrong, by id, with the reason in words.
 
     A sequence is named when its view hardly occurs among the others within 10 degrees, though it
-    is so frequent in the cohort that it should; or when it is far from every other sequence.
-    Few sequences, or a rare view, give no ground to say so.
+    is so frequent in the cohort that it should; or when it is far from every other sequence,
+    though several others have its view. Few sequences, or a rare view, give no ground to say so.
     """
     known = [(s, a, b) for s, a, b in placed(sequences) if s.view]
     angles = np.array([(a, b) for _, a, b in known]).reshape(-1, 2)
@@ -55,7 +58,7 @@ def angle_outliers(sequences: Iterable[Sequence]) -> dict[str, str]:
         near = distances <= NEAR_DEG
         same = views == sequence.view
         words = in_words(sequence)
-        if len(known) > 1 and distances.min() > ALONE_DEG:
+        if distances.min() > ALONE_DEG and same.sum() > FEWEST_OF_VIEW:
             found[sequence.sequence_id] = (
                 f"{words} is {distances.min():.0f}° from the nearest other sequence"
             )

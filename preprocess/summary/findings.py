@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from preprocess.cohort import Box, BoxSource, Cohort, Phase, Sequence, Verdict
+from preprocess.cohort.pictures import is_nearly_one_grey
 from preprocess.summary.anchors import BACKGROUND_IOU, best_iou, box_sides
 from preprocess.summary.angles import angle_outliers
 
@@ -64,13 +64,36 @@ def _unlabelled(sequence: Sequence, _: list[Box]) -> str:
 
 
 def _lost(_: Sequence, boxes: list[Box]) -> str:
-    tracked: dict[int, Counter[Verdict]] = defaultdict(Counter)
-    for box in boxes:
-        if box.source is BoxSource.TRACKED:
-            tracked[box.instance_id][box.verdict] += 1
-    worst = max(tracked.values(), key=lambda verdicts: verdicts[Verdict.LOST], default=Counter())
-    lost, total = worst[Verdict.LOST], worst.total()
-    return f"{lost} of {total} tracked boxes of a lesion are lost" if 2 * lost > total else ""
+    verdicts = [box.verdict for box in boxes if box.source is BoxSource.TRACKED]
+    lost = verdicts.count(Verdict.LOST)
+    return f"{lost} of {len(verdicts)} tracked boxes are lost and not trained on" if lost else ""
+
+
+def _text(sequence: Sequence, _: list[Box]) -> str:
+    if not sequence.may_hold_text:
+        return ""
+    return "letters seem to stand in its pixels; if they name a patient, exclude the cine"
+
+
+def _one_grey(sequence: Sequence, _: list[Box]) -> str:
+    if not is_nearly_one_grey(sequence):
+        return ""
+    return f"{sequence.grey_range} of 256 grey levels between their dark and their bright parts"
+
+
+def _display(sequence: Sequence, _: list[Box]) -> str:
+    if not sequence.display.replaces_header:
+        return ""
+    return "its own shows nearly one grey; this one was found from the pixels"
+
+
+def _cleared(sequence: Sequence, _: list[Box]) -> str:
+    if not sequence.cleared_values:
+        return ""
+    return (
+        f"{sequence.cleared_values} values had bits beyond the {sequence.bits_stored} stored; an "
+        "old overlay, perhaps"
+    )
 
 
 def _reference(sequence: Sequence, boxes: list[Box]) -> str:
@@ -102,10 +125,14 @@ def _unlike_anchors(sequence: Sequence, boxes: list[Box]) -> str:
 
 
 CHECKS: dict[str, tuple[str, Callable[[Sequence, list[Box]], str]]] = {
+    "text": ("May hold text in its pixels", _text),
+    "one_grey": ("Pictures of nearly one grey", _one_grey),
+    "display": ("A display that is not the header's", _display),
+    "cleared": ("Bits beyond those stored were cleared", _cleared),
     "view": ("No view", _no_view),
     "healthy": ("Labelled as healthy, but has boxes", _healthy),
     "no_box": ("No box, though not labelled as healthy", _no_box),
-    "lost": ("Most of a lesion's track is lost", _lost),
+    "lost": ("Boxes lost by tracking", _lost),
     "reference": ("Odd reference frame", _reference),
     "unlabelled": ("No contrast intervals", _unlabelled),
     "intervals": ("Hardly any optimal frames", _intervals),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import plistlib
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +98,18 @@ def write_cine(
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
     return instance
+
+
+def bare(whole: bytes, kind: str) -> bytes:
+    """A file without its preamble, or without its meta information too."""
+    without_preamble = whole[132:]
+    (size,) = struct.unpack_from("<I", without_preamble, 8)
+    data_set = without_preamble[12 + size :]
+    return {
+        "no preamble": without_preamble,
+        "no meta information": data_set,
+        "a preamble, no meta information": whole[:132] + data_set,
+    }[kind]
 
 
 def osirix(images: dict[int, list[dict[str, Any]]]) -> dict[str, Any]:

@@ -46,6 +46,17 @@ def test_several_fragments_a_frame_by_the_codestreams_starts() -> None:
         assert frames(wrapped(fragments, table)) == FRAMES
 
 
+JP2 = b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\x14ftypjp2 " + b"\0" * 8
+
+
+@pytest.mark.parametrize("cut", [14, len(JP2)], ids=["amid the boxes", "before the codestream"])
+@pytest.mark.parametrize("length", [1, 3])
+def test_several_fragments_a_frame_by_the_signature_of_jp2(length: int, cut: int) -> None:
+    boxed = [JP2 + b"\xff\x4f\xff\x51" + frame for frame in FRAMES[:length]]
+    fragments = [part for frame in boxed for part in (frame[:cut], frame[cut:])]
+    assert frames(wrapped(fragments), length) == boxed
+
+
 def test_several_fragments_a_frame_by_an_offset_table() -> None:
     """Where a fragment in the middle of a frame looks like a start, the table decides."""
     fragments, offsets = halves()

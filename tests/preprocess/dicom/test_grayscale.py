@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from preprocess.cohort.display import Display
+from preprocess.cohort.display import Display, grey_range
 from preprocess.dicom.grayscale import display_of
 
 FRAMES = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
@@ -93,10 +95,176 @@ def test_modality_table_of_logarithmic_pixels_is_not_for_display() -> None:
 
 
 def test_voi_table_is_composed_and_clamped() -> None:
-    found = display(VOILUTSequence=lut([0, 100, 255], first=10))
+    table = [round(255 * (value / 99) ** 2) for value in range(100)]
+    found = display(VOILUTSequence=lut(table, first=10))
     shown = found.apply(FRAMES).ravel()
-    assert list(shown[[0, 10, 11, 12, 200]]) == [0, 0, 100, 255, 255]
+    assert list(shown[[0, 10, 43, 109, 200]]) == [0, 0, table[33], 255, 255]
 
 
-def test_an_unusable_table_is_no_table() -> None:
-    assert display(ModalityLUTSequence=Sequence([Dataset()])).modality_lut == ()
+def raw_lut(descriptor: Any, data: Any) -> Sequence:
+    """A table whose descriptor and data need not fit together."""
+    item = Dataset()
+    if descriptor is not None:
+        item.add_new(0x00283002, "US", descriptor)
+    if data is not None:
+        item.add_new(0x00283006, "US" if isinstance(data, list) else "OW", data)
+    return Sequence([item])
+
+
+RISING = np.arange(256)
+WORDS = (255 - RISING).astype("<u2").tobytes()
+BYTES = (255 - RISING).astype(np.uint8).tobytes()
+
+
+@pytest.mark.parametrize(
+    "table",
+    {
+        "16 bits declared, values of 8": raw_lut([256, 0, 16], WORDS),
+        "16 bits declared, values of 12": raw_lut([256, 0, 16], (4080 - 16 * RISING).tolist()),
+        "8 bits declared, words of 16": raw_lut([256, 0, 8], WORDS),
+        "8 bits declared, values of 16": raw_lut([256, 0, 8], (65535 - 257 * RISING).tolist()),
+        "16 bits declared, bytes": raw_lut([256, 0, 16], BYTES),
+        "8 bits, a byte each": raw_lut([256, 0, 8], BYTES),
+        "8 bits, two to a word": raw_lut([256, 0, 8], np.frombuffer(BYTES, "<u2").tolist()),
+        "10 bits declared": raw_lut([256, 0, 10], (1020 - 4 * RISING).tolist()),
+        "a number of bits that is none": raw_lut([256, 0, 0], WORDS),
+        "longer than declared": raw_lut([256, 0, 16], WORDS + b"\x07" * 20),
+        "longer than declared, bytes": raw_lut([256, 0, 8], BYTES + b"\x07" * 20),
+        "the second is sound": Sequence([*raw_lut(256, WORDS), *raw_lut([256, 0, 16], WORDS)]),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_a_voi_table_is_stretched_by_its_own_range_and_width(table: tuple[str, Sequence]) -> None:
+    found = display(VOILUTSequence=table[1])
+    np.testing.assert_array_equal(found.apply(FRAMES), 255 - FRAMES)
+    assert not found.replaces_header
+
+
+def test_no_entries_declared_are_65536() -> None:
+    frames = np.arange(0, 65536, 16, dtype=np.uint16).reshape(1, 64, 64)
+    table = raw_lut([0, 0, 16], np.arange(65535, -1, -1).astype("<u2").tobytes())
+    found = display_of({"VOILUTSequence": table}.get, frames, bits_stored=16)
+    assert found.modality_lut[:2] == (65535, 65534)
+    assert (found.lower, found.upper) == (0, 65535)
+
+
+def test_the_first_value_of_a_table_may_be_negative() -> None:
+    # Stored 0 to 255 become -1000 to -745; the table begins at -1000, written as 64536.
+    found = display(
+        RescaleSlope=1, RescaleIntercept=-1000, VOILUTSequence=raw_lut([256, 64536, 16], WORDS)
+    )
+    np.testing.assert_array_equal(found.apply(FRAMES), 255 - FRAMES)
+
+
+UNUSABLE = {
+    "empty item": Sequence([Dataset()]),
+    "no item": Sequence([]),
+    "no sequence": "text",
+    "one value": raw_lut(256, WORDS),
+    "two values": raw_lut([256, 0], WORDS),
+    "no data": raw_lut([256, 0, 16], None),
+    "empty data": raw_lut([256, 0, 16], b""),
+    "no descriptor": raw_lut(None, WORDS),
+    "shorter than declared": raw_lut([4096, 0, 16], WORDS),
+    "shorter than 65536": raw_lut([0, 0, 16], WORDS),
+    "shorter, bytes": raw_lut([256, 0, 8], BYTES[:200]),
+}
+
+
+@pytest.mark.parametrize("keyword", ["ModalityLUTSequence", "VOILUTSequence"])
+@pytest.mark.parametrize("table", UNUSABLE)
+def test_an_unusable_table_is_no_table(table: str, keyword: str) -> None:
+    found = display(**{keyword: UNUSABLE[table]})
+    assert found == display()
+    assert found.modality_lut == ()
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        ("", ""),
+        (None, 256),
+        (128, None),
+        ("text", 256),
+        (128, 0),
+        (128, -256),
+        (float("nan"), 256),
+        (128, float("inf")),
+        (["", ""], ["", ""]),
+    ],
+    ids=str,
+)
+def test_a_bad_window_is_no_window(window: tuple[Any, Any]) -> None:
+    assert display(WindowCenter=window[0], WindowWidth=window[1]) == display()
+
+
+def test_of_several_windows_the_first_sound_one_counts() -> None:
+    found = display(WindowCenter=["", 128, 9], WindowWidth=["", 256, 9])
+    assert (found.lower, found.upper) == (0, 255)
+
+
+@pytest.mark.parametrize("slope", ["", "text", 0, float("nan"), float("inf")], ids=str)
+def test_a_bad_rescale_is_none(slope: Any) -> None:
+    found = display(RescaleSlope=slope, RescaleIntercept="text", WindowCenter=128, WindowWidth=256)
+    assert (found.lower, found.upper) == (0, 255)
+
+
+def test_without_a_window_a_negative_slope_inverts_as_well() -> None:
+    shown = display(RescaleSlope=-1, RescaleIntercept=0).apply(FRAMES)
+    assert shown.ravel()[0] == 255
+    assert shown.ravel()[-1] == 0
+
+
+TWELVE_BITS = np.linspace(400, 3600, 4096).astype(np.uint16).reshape(1, 64, 64)
+
+
+@pytest.mark.parametrize(
+    "header",
+    {
+        "all white": {"WindowCenter": 128, "WindowWidth": 256},
+        "all black": {"WindowCenter": 60000, "WindowWidth": 100},
+        "nearly black": {"WindowCenter": 32768, "WindowWidth": 65536},
+        "one table's end": {"VOILUTSequence": lut([0, 100, 255], first=10)},
+        "a table of one value": {"VOILUTSequence": lut([7] * 4096, bits=16)},
+        "a slope of nothing": {"WindowCenter": 9, "WindowWidth": 9, "RescaleSlope": 1e-320},
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_a_display_of_one_grey_is_replaced_by_one_from_the_pixels(
+    header: tuple[str, dict[str, Any]],
+) -> None:
+    found = display_of(header[1].get, TWELVE_BITS, bits_stored=12)
+    assert found.replaces_header
+    assert found == replace(display_of({}.get, TWELVE_BITS, bits_stored=12), replaces_header=True)
+    assert found.grey_range(TWELVE_BITS) > 220
+
+
+def test_a_window_that_misses_gives_way_to_a_table_that_does_not() -> None:
+    table = raw_lut([256, 0, 16], WORDS)
+    found = display(WindowCenter=9999, WindowWidth=9, VOILUTSequence=table)
+    assert found.replaces_header
+    np.testing.assert_array_equal(found.apply(FRAMES), 255 - FRAMES)
+
+
+def test_a_modality_table_of_one_value_is_left_out() -> None:
+    found = display(ModalityLUTSequence=lut([80] * 256), WindowCenter=128, WindowWidth=256)
+    assert (found.modality_lut, found.replaces_header) == ((), True)
+    assert found.grey_range(FRAMES) > 220
+
+
+@pytest.mark.parametrize("header", [{}, {"WindowCenter": 128, "WindowWidth": 256}], ids=str)
+def test_constant_pixels_are_one_grey_in_any_display(header: dict[str, Any]) -> None:
+    frames = np.full((2, 16, 16), 1000, np.uint16)
+    found = display_of(header.get, frames, bits_stored=12)
+    assert (found.grey_range(frames), found.replaces_header) == (0, False)
+
+
+def test_noise_of_one_value_is_not_stretched_to_a_picture() -> None:
+    frames = 1000 + np.random.default_rng(0).integers(-1, 2, (2, 16, 16)).astype(np.uint16)
+    assert not display_of({}.get, frames, bits_stored=12).shows(frames)
+
+
+def test_the_grey_range_is_from_the_darkest_to_the_brightest_twentieth() -> None:
+    # Of 100 pixels the 5 darkest and the 5 brightest do not count.
+    picture = np.array([0] * 4 + [50] * 46 + [90] * 46 + [255] * 4, np.uint8)
+    assert grey_range(picture) == 40

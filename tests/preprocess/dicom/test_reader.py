@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -20,7 +21,7 @@ from pydicom.sequence import Sequence
 from preprocess.dicom import parsing
 from preprocess.dicom.acceptance import Rejection
 from preprocess.dicom.reader import read_cine, read_identity
-from tests.preprocess.tiny_archive import CODECS, SIZE, noise, write_cine
+from tests.preprocess.tiny_archive import CODECS, SIZE, bare, noise, write_cine
 
 LOSSLESS = [
     uid.ImplicitVRLittleEndian,
@@ -62,6 +63,15 @@ def test_a_codestream_of_8_bits_in_16_allocated_is_widened(tmp_path: Path) -> No
     found = read_cine(tmp_path / "a.dcm", size=SIZE).frames
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found, frames)
+
+
+def test_an_rle_frame_of_8_bits_in_16_allocated_is_widened(tmp_path: Path) -> None:
+    frames = noise(2)
+    write_cine(tmp_path / "a.dcm", frames, syntax=uid.RLELossless)
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    dataset.BitsAllocated = 16
+    dataset.save_as(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_cine(tmp_path / "a.dcm", size=SIZE).frames, frames)
 
 
 @pytest.mark.parametrize("syntax", [uid.JPEGLosslessSV1, uid.RLELossless, uid.JPEG2000Lossless])
@@ -154,6 +164,56 @@ def test_a_phantom_is_told_by_quality_control_image(
     assert cine.acquisition.quality_control_image is expected
 
 
+BLANK = "@@@@"
+"""In a header: written over by what no writer of ours would write."""
+
+
+@pytest.mark.parametrize(
+    "written", [b"    ", b"text", b"\\\\\\\\", b"1e99", b"-1.0", b"\xff\0\0\xff"]
+)
+@pytest.mark.parametrize(
+    ("tag", "vr", "before"),
+    [
+        (0x00181063, "DS", ""),
+        (0x00181065, "DS", "0\\80\\"),
+        (0x00180040, "IS", ""),
+        (0x00082144, "IS", ""),
+        (0x00181164, "DS", "0.2\\"),
+        (0x00181510, "DS", ""),
+        (0x00281050, "DS", ""),
+        (0x00281050, "DS", "128\\"),
+        (0x00281051, "DS", ""),
+        (0x00281052, "DS", ""),
+        (0x00281053, "DS", ""),
+        (0x00281056, "CS", ""),
+        (0x00281040, "CS", ""),
+        (0x00280300, "CS", ""),
+    ],
+    ids=lambda value: f"{value:08x}" if isinstance(value, int) else value,
+)
+def test_a_bad_optional_value_costs_the_value_alone(
+    tmp_path: Path, tag: int, vr: str, before: str, written: bytes
+) -> None:
+    frames = noise()
+    path = tmp_path / "a.dcm"
+    write_cine(path, frames, without=("FrameTime",))
+    dataset = pydicom.dcmread(path)
+    dataset.add_new(tag, "LO", before + BLANK)  # text of any kind may be written as LO
+    dataset.save_as(path)
+    content = path.read_bytes()
+    place = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, b"LO")
+    assert content.count(place) == content.count(BLANK.encode()) == 1
+    content = content.replace(place, place[:4] + vr.encode())
+    path.write_bytes(content.replace(BLANK.encode(), written))
+    cine = read_cine(path, size=SIZE)
+    np.testing.assert_array_equal(cine.frames, frames)
+    said = cine.acquisition
+    assert said.frame_time_ms is None or 0 < said.frame_time_ms < np.inf
+    assert said.primary_angle_deg in (None, -30.5, -1)
+    assert said.imager_pixel_spacing_mm is None or tag == 0x00181164
+    assert said.display.shows(frames)
+
+
 ACCEPTED: dict[str, dict[str, Any]] = {
     "no spacing, angles, window": {
         "without": ("PositionerPrimaryAngle", "FrameTime", "WindowCenter", "WindowWidth")
@@ -216,6 +276,58 @@ def test_rejects_with_a_reason(tmp_path: Path, case: str) -> None:
         read_cine(tmp_path / "a.dcm", size=SIZE)
 
 
+@pytest.mark.parametrize(
+    "kind", ["no preamble", "no meta information", "a preamble, no meta information"]
+)
+@pytest.mark.parametrize(
+    "syntax", [*LOSSLESS[:2], uid.ExplicitVRBigEndian], ids=lambda syntax: uid.UID(syntax).keyword
+)
+def test_a_data_set_without_its_wrapping_is_read(tmp_path: Path, kind: str, syntax: str) -> None:
+    frames = noise(bits=12)
+    instance = write_cine(tmp_path / "whole.dcm", frames, syntax=syntax, bits=12)
+    path = tmp_path / "bare"
+    path.write_bytes(bare((tmp_path / "whole.dcm").read_bytes(), kind))
+    cine = read_cine(path, size=SIZE)
+    np.testing.assert_array_equal(cine.frames, frames)
+    assert cine.acquisition.transfer_syntax_uid == syntax
+    assert cine.identity == read_identity(path)
+    assert cine.identity.sop_instance_uid == instance
+
+
+@pytest.mark.parametrize("syntax", [uid.JPEGLosslessSV1, uid.RLELossless, uid.JPEG2000Lossless])
+def test_compressed_frames_need_no_preamble_but_meta_information(
+    tmp_path: Path, syntax: str
+) -> None:
+    frames = noise()
+    write_cine(tmp_path / "whole.dcm", frames, syntax=syntax)
+    whole, path = (tmp_path / "whole.dcm").read_bytes(), tmp_path / "bare"
+    path.write_bytes(bare(whole, "no preamble"))
+    np.testing.assert_array_equal(read_cine(path, size=SIZE).frames, frames)
+    path.write_bytes(bare(whole, "no meta information"))
+    with pytest.raises(Rejection, match="compressed, but its header does not say how"):
+        read_cine(path, size=SIZE)
+
+
+NO_DICOM = {
+    "text": b"08:00 the patient was " * 40,
+    "zeros": bytes(4000),
+    "counts": struct.pack("<4I", 8, 4, 512, 512) + bytes(4000),
+    "short counts": struct.pack("<4H", 2, 0, 3, 4) + bytes(4000),
+    "PNG": b"\x89PNG\r\n\x1a\n" + bytes(400),
+    "JPEG": b"\xff\xd8\xff\xe0\0\x10JFIF" + bytes(400),
+    "PDF": b"%PDF-1.7\n" + bytes(400),
+    "gzip": b"\x1f\x8b\x08\0" + bytes(400),
+}
+
+
+@pytest.mark.parametrize("kind", NO_DICOM)
+def test_what_is_no_data_set_is_still_no_dicom_file(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a").write_bytes(NO_DICOM[kind])
+    with pytest.raises(Rejection, match="not a DICOM file"):
+        read_cine(tmp_path / "a", size=SIZE)
+    assert read_identity(tmp_path / "a") is None
+
+
 def test_rejects_other_sizes(tmp_path: Path) -> None:
     write_cine(tmp_path / "a.dcm", noise(1, 24))
     with pytest.raises(Rejection, match="size 24 x 24, not 512 x 512"):
@@ -262,6 +374,16 @@ def test_a_data_set_that_inflates_without_end_is_refused_before_it_has(
     assert read_identity(tmp_path / "a.dcm") is None
     with pytest.raises(Rejection, match="inflates to more than 3 MiB"):
         read_cine(tmp_path / "a.dcm", size=SIZE)
+
+
+def test_jpeg_2000_in_a_jp2_file_and_several_fragments(tmp_path: Path) -> None:
+    frames = noise(3)
+    boxed = [
+        imagecodecs.jpeg2k_encode(f, level=0, codecformat="jp2", reversible=True) for f in frames
+    ]
+    pixels = pydicom.encaps.encapsulate(boxed, fragments_per_frame=3, has_bot=False)
+    write_cine(tmp_path / "a.dcm", frames, syntax=uid.JPEG2000Lossless, PixelData=pixels)
+    np.testing.assert_array_equal(read_cine(tmp_path / "a.dcm", size=SIZE).frames, frames)
 
 
 def test_no_warning_prints_what_a_header_says(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from preprocess.cohort import BoxSource, Verdict
+from preprocess.cohort.display import Display
 from preprocess.summary.anchors import AnchorAgreement, anchor_sides, best_iou, box_sides
 from preprocess.summary.angles import angle_outliers, in_words
 from preprocess.summary.figures import ifr_bins
@@ -107,6 +108,16 @@ def test_a_sequence_far_from_all_others_is_named() -> None:
     assert angle_outliers([alone]) == {}
 
 
+@pytest.mark.parametrize("views", [("RCA", "RCA"), ("LCA", "RCA"), ("LCA", "LCA", "RCA")], ids=str)
+def test_standard_projections_of_a_small_group_are_not_doubted(views: tuple[str, ...]) -> None:
+    at = [(40.0, 0.0), (-30.0, 0.0), (-20.0, 30.0)]
+    few = [placed(view, *at[n], f"S{n}") for n, view in enumerate(views)]
+    assert angle_outliers(few) == {}
+    # Nor where another view has many.
+    many = [placed("LCx", 100 + i, -25, f"M{i}") for i in range(10)]
+    assert angle_outliers([*few, *many]) == {}
+
+
 def test_angles_in_words() -> None:
     assert in_words(placed("RCA", -30.4, -20.6, "S")) == "RAO 30 CAU 21"
     assert in_words(sequence("S", "P", "RCA")) == ""
@@ -131,6 +142,14 @@ def test_every_kind_of_finding(tmp_path: Path) -> None:
         sequence("view", "P", None),
         sequence("sound", "P", "RCA"),
         sequence("narrow", "P", "RCA"),
+        replace(sequence("text", "P", "RCA", healthy=True), may_hold_text=True),
+        replace(sequence("black", "P", "RCA", healthy=True), grey_range=3),
+        replace(sequence("grey", "P", "RCA", healthy=True), grey_range=24),
+        replace(
+            sequence("window", "P", "RCA", healthy=True),
+            display=Display(lower=400, upper=3600, replaces_header=True),
+        ),
+        replace(sequence("overlay", "P", "RCA", healthy=True), cleared_values=165),
     ]
     boxes = [
         box("healthy", 4, 1),
@@ -151,10 +170,19 @@ def test_every_kind_of_finding(tmp_path: Path) -> None:
     ]
     found = {f.kind: dict(f.sequences) for f in findings(write_drawn(tmp_path, sequences, boxes))}
     assert found == {
+        "text": {
+            "text": "letters seem to stand in its pixels; if they name a patient, exclude the cine"
+        },
+        "one_grey": {"black": "3 of 256 grey levels between their dark and their bright parts"},
+        "display": {"window": "its own shows nearly one grey; this one was found from the pixels"},
+        "cleared": {"overlay": "165 values had bits beyond the 8 stored; an old overlay, perhaps"},
         "view": {"view": "most others have one"},
         "healthy": {"healthy": "1 box"},
         "no_box": {"no_box": "draw its boxes, or label it as no_lesion"},
-        "lost": {"lost": "2 of 3 tracked boxes of a lesion are lost"},
+        "lost": {
+            "lost": "2 of 6 tracked boxes are lost and not trained on",
+            "half_lost": "1 of 2 tracked boxes are lost and not trained on",
+        },
         "reference": {
             "reference": "frame 8 is outside the optimal 3 to 6",
             "elsewhere": "frame 4 has no box, other frames have",

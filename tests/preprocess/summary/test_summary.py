@@ -120,7 +120,9 @@ def test_summary_writes_the_table_and_a_page_without_network(
     assert document["table_1"][0]["sequences"] == 6
     assert document["tracked_boxes"] == {"good": 1, "check": 1, "lost": 1}
     assert document["rejected"]["excluded: implant"] == 1
-    assert document["findings"] == {"lost": {"S2": "1 of 1 tracked boxes of a lesion are lost"}}
+    assert document["findings"] == {
+        "lost": {"S2": "1 of 1 tracked boxes are lost and not trained on"}
+    }
     with (cohort.folder / "summary.csv").open() as file:
         rows = [list(row.values()) for row in csv.DictReader(file)]
     assert "".join(",".join(row) + "\n" for row in rows) == EXPECTED

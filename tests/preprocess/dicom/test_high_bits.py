@@ -1,0 +1,119 @@
+"""Bits beyond Bits Stored, where old software kept overlays: they never become pixel values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from pydicom import dcmread, uid
+from pydicom.encaps import encapsulate
+
+from preprocess.dicom import decoders
+from preprocess.dicom.acceptance import Rejection
+from preprocess.dicom.decoders import NATIVE
+from preprocess.dicom.reader import read_cine
+from tests.preprocess.tiny_archive import CODECS, SIZE, noise, write_cine
+
+PYDICOMS = [uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.RLELossless]
+SYNTAXES = [*NATIVE, *PYDICOMS]
+
+
+def with_plane(frames: np.ndarray, bit: int) -> tuple[np.ndarray, int]:
+    """The frames with an overlay plane of 5 x 11 pixels in a bit, and its pixels in all frames."""
+    plane = np.zeros(frames.shape[1:], frames.dtype)
+    plane[4:9, 8:30:2] = 1
+    return frames | plane << bit, int(plane.sum()) * len(frames)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "bits", "bit"),
+    [
+        (syntax, bits, bit)
+        for syntax in SYNTAXES
+        for bits, bit in ((10, 15), (12, 12), (8, 9))
+        if (syntax, bits) != (uid.RLELossless, 8)  # pydicom writes those with 8 bits allocated
+    ],
+    ids=lambda value: uid.UID(value).keyword if isinstance(value, str) else value,
+)
+def test_an_overlay_plane_is_cleared_and_counted(
+    tmp_path: Path, syntax: str, bits: int, bit: int
+) -> None:
+    frames = noise(3, bits=bits).astype(np.uint16)
+    stored, count = with_plane(frames, bit)
+    write_cine(tmp_path / "a.dcm", stored, syntax=syntax, bits=bits)
+    cine = read_cine(tmp_path / "a.dcm", size=SIZE)
+    np.testing.assert_array_equal(cine.frames, frames)
+    assert cine.acquisition.cleared_values == count
+
+
+@pytest.mark.parametrize("syntax", PYDICOMS, ids=lambda syntax: uid.UID(syntax).keyword)
+def test_it_is_cleared_after_pydicoms_decoders_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str
+) -> None:
+    frames = noise(3, bits=12)
+    stored, count = with_plane(frames, 15)
+    write_cine(tmp_path / "a.dcm", stored, syntax=syntax, bits=12)
+    monkeypatch.setattr(decoders, "frame_decoders", dict)
+    cine = read_cine(tmp_path / "a.dcm", size=SIZE)
+    np.testing.assert_array_equal(cine.frames, frames)
+    assert cine.acquisition.cleared_values == count
+
+
+@pytest.mark.parametrize(
+    ("beyond", "expected"), [(1030, 1023), (1024 + 500, 500), (2**15 + 7, 7)], ids=str
+)
+def test_a_lossy_codecs_overshoot_is_white_and_other_high_bits_are_cleared(
+    tmp_path: Path, beyond: int, expected: int
+) -> None:
+    frames = noise(2, bits=10)
+    frames[:, 5, 6] = beyond
+    encode = CODECS[uid.JPEG2000Lossless]  # reversible, so that the values are known
+    pixels = encapsulate([encode(frame) for frame in frames])
+    path = tmp_path / "a.dcm"
+    write_cine(path, frames, syntax=uid.JPEG2000Lossless, bits=10, PixelData=pixels)
+    dataset = dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = uid.JPEG2000
+    dataset.save_as(path)
+    cine = read_cine(path, size=SIZE)
+    frames[:, 5, 6] = expected
+    np.testing.assert_array_equal(cine.frames, frames)
+    assert cine.acquisition.cleared_values == (0 if expected == 1023 else 2)
+
+
+def test_a_near_lossless_codestream_keeps_its_whites(tmp_path: Path) -> None:
+    frames = np.full((2, SIZE, SIZE), 1023, np.uint16)
+    frames[:, ::2] = 1018
+    pixels = encapsulate([imagecodecs.jpegls_encode(frame, level=3) for frame in frames])
+    path = tmp_path / "a.dcm"
+    write_cine(path, frames, syntax=uid.JPEGLSLossless, bits=10, PixelData=pixels)
+    dataset = dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = uid.JPEGLSNearLossless
+    dataset.save_as(path)
+    decoded = read_cine(path, size=SIZE).frames.astype(int)
+    assert np.abs(decoded - frames).max() <= 3
+
+
+def test_overlay_groups_are_not_read(tmp_path: Path) -> None:
+    frames = noise(2)
+    path = tmp_path / "a.dcm"
+    write_cine(path, frames)
+    dataset = dcmread(path)
+    dataset.add_new(0x60000010, "US", SIZE)
+    dataset.add_new(0x60000011, "US", SIZE)
+    dataset.add_new(0x60000040, "CS", "G")
+    dataset.add_new(0x60000050, "SS", [1, 1])
+    dataset.add_new(0x60000100, "US", 1)
+    dataset.add_new(0x60000102, "US", 0)
+    dataset.add_new(0x60003000, "OW", b"\xff" * (SIZE * SIZE // 8))
+    dataset.save_as(path)
+    cine = read_cine(path, size=SIZE)
+    np.testing.assert_array_equal(cine.frames, frames)
+    assert cine.acquisition.cleared_values == 0
+
+
+def test_shifted_values_are_refused_with_both_numbers(tmp_path: Path) -> None:
+    write_cine(tmp_path / "a.dcm", noise(2, bits=12) << 4, bits=12, HighBit=15)
+    with pytest.raises(Rejection, match=r"shifted \(High Bit is 15; with 12 bits stored, 11 is"):
+        read_cine(tmp_path / "a.dcm", size=SIZE)
