@@ -31,12 +31,13 @@ def mutated(whole: np.ndarray, seed: int) -> np.ndarray:
     """A damaged copy of a file (uint8[n]); one of six kinds of damage, by the seed."""
     generator = np.random.default_rng(seed)
     content = whole.copy()
+    begin = PREAMBLE if whole[PREAMBLE : PREAMBLE + 4].tobytes() == b"DICM" else 0
     end = len(content) if seed % 2 else min(len(content), HEADER)
-    at, other = (int(place) for place in generator.integers(PREAMBLE, end, 2))
+    at, other = (int(place) for place in generator.integers(begin, end, 2))
     length = int(generator.integers(1, 200))
     match seed // 2 % 6:
         case 0:  # single bits
-            for place in generator.integers(PREAMBLE, end, generator.integers(1, 9)):
+            for place in generator.integers(begin, end, generator.integers(1, 9)):
                 content[place] ^= 1 << generator.integers(8)
         case 1:  # cut off
             content = content[:at]
@@ -49,7 +50,7 @@ def mutated(whole: np.ndarray, seed: int) -> np.ndarray:
             content[at : at + size] = lie[: len(content) - at]
         case 4:  # a lie about a size, after a marker that one follows
             file = content.tobytes()
-            found = [file.find(marker, PREAMBLE) for marker in FRAME_SIZES if marker in file]
+            found = [file.find(marker, begin) for marker in FRAME_SIZES if marker in file]
             for place in min(found, default=at) + generator.integers(2, 24, 3):
                 lie = np.frombuffer(generator.choice(LIES).astype(">u4").tobytes(), np.uint8)
                 content[place : place + 4] = lie[: max(len(content) - place, 0)]
