@@ -2,62 +2,104 @@
 
 A frame is an entry of ``images``: ``video_id`` with ``frame_index`` (or ``frame_id``) where there
 are ``videos``, else ``file_name``. An annotation may say ``source`` (reference, tracked or
-corrected) and ``instance_id`` or ``track_id``, the lesion through time; both also under
-``attributes``, where CVAT writes them.
+corrected), ``instance_id`` or ``track_id``, the lesion through time, and ``rotation``, degrees
+about the box's centre; all of them also under ``attributes``, where CVAT writes them. Of entries
+that share an id nobody knows which one is meant, so regions that need one of them are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from preprocess.annotations import values
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import (
     BoxXyxy,
     Place,
     Region,
+    around_turned,
     from_corners,
     picture_places,
     without_ending,
 )
 from preprocess.annotations.source_lines import JsonObject, parse_json
+from preprocess.annotations.values import EntryError
 from preprocess.cohort import BoxSource
 
-FARTHEST = 1e9
-"""Pixels; what is written farther off is no place in any picture, nor is what is no number."""
 ENTRY_DEPTH = 3
 """Containers from the document down to an annotation."""
+XYWH = ("XYWH_ABS", "xywh", 1)
+"""How some tools say that a box is COCO's own kind."""
+OTHER_ROTATIONS = ("angle", "theta")
+"""Rotations whose unit and centre nobody says."""
+
+
+class Document:
+    """A COCO document, its entries found by id.
+
+    Attributes:
+        images: as they are listed.
+        annotations: as they are listed.
+        categories: every class that the document names.
+    """
+
+    def __init__(self, lists: Mapping[str, list[JsonObject]]):
+        self.images = lists["images"]
+        self.annotations = lists["annotations"]
+        names = (str(item.get("name") or "") for item in lists["categories"])
+        self.categories = tuple(dict.fromkeys(name for name in names if name))
+        self._videos = _by_id(lists["videos"])
+        self._images = _by_id(lists["images"])
+        self._categories = _by_id(lists["categories"])
+
+    def image(self, image_id: Any) -> JsonObject:
+        """The image of that id.
+
+        Raises:
+            EntryError: there is none, or nobody can say which one is meant.
+        """
+        if image_id is None:
+            raise EntryError(Kind.NO_BOX, "no image_id")
+        if (found := _found(self._images, image_id, "image_id", "images")) is None:
+            said = f"image_id {image_id!r} is not among the images"
+            raise EntryError(Kind.UNKNOWN_SEQUENCE, said)
+        return found
+
+    def video(self, image: Mapping[str, Any]) -> JsonObject:
+        """The video of an image; an empty one where there is none.
+
+        Raises:
+            EntryError: nobody can say which one is meant.
+        """
+        if image.get("video_id") is None:
+            return JsonObject()
+        return _found(self._videos, image["video_id"], "video_id", "videos") or JsonObject()
+
+    def category(self, category_id: Any) -> str:
+        """The name of a class; its id where the document does not name it, empty where none is.
+
+        Raises:
+            EntryError: the id cannot be read, or nobody can say which class is meant.
+        """
+        if category_id is None:
+            return ""
+        found = _found(self._categories, category_id, "category_id", "categories")
+        if found is not None:
+            return str(found.get("name") or "")
+        return values.identifier(category_id, "category_id") if self._categories else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CocoEntry:
-    """One annotation, its box read; ``image_id`` may be unknown to the document."""
+    """One annotation that can be used, and the image that it is drawn on."""
 
-    image_id: Any
-    box_xyxy: BoxXyxy
-    inverted: bool
-    line: int
-    category: str
-    said: Mapping[str, Any]
-
-    def region(self, file: str, places: tuple[Place, ...] = ()) -> Region:
-        """The annotation as a region of ``places``."""
-        return Region(
-            places=places,
-            box_xyxy=self.box_xyxy,
-            file=file,
-            line=self.line,
-            category=self.category,
-            lesion=lesion(self.said, file),
-            source=_source(self.said),
-            inverted=self.inverted,
-        )
-
-    @property
-    def is_interpolated(self) -> bool:
-        """Whether CVAT drew it, in a straight line between two key frames."""
-        return self.said.get("keyframe") is False
+    image: JsonObject
+    region: Region
+    """Without a place: what it is drawn on, the reader of the document decides."""
+    is_interpolated: bool
+    """Whether CVAT drew it, in a straight line between two key frames."""
 
 
 def recognises(content: bytes) -> bool:
@@ -66,25 +108,24 @@ def recognises(content: bytes) -> bool:
 
 
 def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
-    """Every annotation; one without a box, or on an image that is not listed, is a mismatch.
+    """Every annotation; one that says no box or no image that is listed is a mismatch.
 
     Raises:
         ValueError: it is not well-formed, or no COCO document.
     """
     document = read_document(content)
-    videos = {video.get("id"): video for video in document["videos"]}
-    places = {image.get("id"): _places(image, videos, name) for image in document["images"]}
     for entry in entries(document, name):
         if isinstance(entry, Mismatch):
             yield entry
-        elif entry.image_id not in places:
-            yield unlisted(entry, name)
         elif not entry.is_interpolated:
-            yield entry.region(name, places[entry.image_id])
+            try:
+                yield replace(entry.region, places=_places(entry.image, document, name))
+            except EntryError as problem:
+                yield unusable(problem, name, entry.region)
 
 
-def read_document(content: bytes) -> dict[str, list[JsonObject]]:
-    """The lists of a COCO document that are used here, empty where one is not given.
+def read_document(content: bytes) -> Document:
+    """A COCO document; of the parts that it does not have there is nothing in it.
 
     Raises:
         ValueError: it is not well-formed, or no COCO document.
@@ -100,63 +141,132 @@ def read_document(content: bytes) -> dict[str, list[JsonObject]]:
         if part != "annotations" and any(isinstance(item.get("id"), list | dict) for item in found):
             raise ValueError(f"a COCO file with an id among {part!r} that is no number")
         lists[part] = found
-    return lists
+    return Document(lists)
 
 
-def entries(document: Mapping[str, list[JsonObject]], file: str) -> Iterator[CocoEntry | Mismatch]:
-    """Every annotation with its box; corners that a negative size exchanged are put right."""
-    category = {item.get("id"): str(item.get("name", "")) for item in document["categories"]}
-    for number, item in enumerate(document["annotations"], start=1):
-        bbox, image_id = item.get("bbox"), item.get("image_id")
-        if not _is_box(bbox) or isinstance(image_id, list | dict):
-            said = f"annotation {number}: no bbox of four numbers, or no image_id"
-            yield Mismatch(file=file, line=item.line, kind=Kind.NO_BOX, said=said)
-            continue
-        x, y, width, height = map(float, bbox)  # type: ignore[arg-type] # it is a box
-        box, inverted = from_corners((x, x + width), (y, y + height))
-        attributes = item.get("attributes")
-        category_id = item.get("category_id")
-        yield CocoEntry(
-            image_id=image_id,
-            box_xyxy=box,
-            inverted=inverted,
+def entries(document: Document, file: str) -> Iterator[CocoEntry | Mismatch]:
+    """Every annotation with its image; corners that a negative size exchanged are put right."""
+    for position, item in enumerate(document.annotations, start=1):
+        called = item.get("id", f"number {position}")
+        at = Region(
+            places=(),
+            box_xyxy=(0, 0, 0, 0),
+            file=file,
             line=item.line,
-            category="" if isinstance(category_id, list | dict) else category.get(category_id, ""),
-            said={**(attributes if isinstance(attributes, dict) else {}), **item},
+            entry=f"annotation {called} of image {item.get('image_id')}"[:80],
         )
+        try:
+            image = document.image(item.get("image_id"))
+            said = _said(item)
+            box, inverted, rotation = _box(item, said)
+            yield CocoEntry(
+                image=image,
+                region=replace(
+                    at,
+                    box_xyxy=box,
+                    inverted=inverted,
+                    rotation_deg=rotation,
+                    category=document.category(item.get("category_id")),
+                    declared=document.categories,
+                    lesion=_lesion(said, file),
+                    source=_source(said),
+                    picture_size=_picture_size(image, document),
+                    ignored=values.flag(said.get("iscrowd"), "iscrowd")
+                    or values.flag(said.get("ignore"), "ignore"),
+                ),
+                is_interpolated=said.get("keyframe") is not None
+                and not values.flag(said["keyframe"], "keyframe"),
+            )
+        except EntryError as problem:
+            yield unusable(problem, file, at)
 
 
-def unlisted(entry: CocoEntry, file: str) -> Mismatch:
-    """What is wrong with an annotation on an image that the document does not list."""
-    said = f"image_id {entry.image_id!r} is not among the images"
-    return Mismatch(file=file, line=entry.line, kind=Kind.UNKNOWN_SEQUENCE, said=said)
+def unusable(problem: EntryError, file: str, at: Region) -> Mismatch:
+    """What is wrong with a region, by file, line and entry."""
+    return Mismatch(file=file, line=at.line, kind=problem.kind, said=str(problem), entry=at.entry)
 
 
-def lesion(said: Mapping[str, Any], file: str) -> str:
+def frame_number(image: Mapping[str, Any]) -> int | None:
+    """The frame, 0-based, that an image says it is; None where it says nothing of it.
+
+    Raises:
+        EntryError: what it says is no frame number.
+    """
+    for key in ("frame_index", "frame_id"):
+        if image.get(key) is not None:
+            return values.frame_number(image[key], key)
+    return None
+
+
+def _by_id(items: Iterable[JsonObject]) -> dict[str, JsonObject | None]:
+    """The entries of a list by their id; None where two that differ share it."""
+    found: dict[str, JsonObject | None] = {}
+    for item in items:
+        try:
+            key = values.identifier(item.get("id"), "id")
+        except EntryError:  # nothing can refer to it, and what tries to is reported
+            continue
+        found[key] = item if found.get(key, item) == item else None
+    return found
+
+
+def _found(
+    items: Mapping[str, JsonObject | None], written: Any, called: str, among: str
+) -> JsonObject | None:
+    key = values.identifier(written, called)
+    if key in items and items[key] is None:
+        raise EntryError(Kind.SAME_ID, f"{called} {key} is that of several {among}")
+    return items.get(key)
+
+
+def _said(item: JsonObject) -> dict[str, Any]:
+    attributes = item.get("attributes")
+    return {**(attributes if isinstance(attributes, dict) else {}), **item}
+
+
+def _box(item: JsonObject, said: Mapping[str, Any]) -> tuple[BoxXyxy, bool, float]:
+    """The upright box, whether its corners were exchanged, and by how much it was turned."""
+    bbox = item.get("bbox")
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        raise EntryError(Kind.NO_BOX, "no bbox of four numbers")
+    if said.get("bbox_mode", XYWH[0]) not in XYWH:
+        raise EntryError(Kind.NO_BOX, f"bbox_mode {said['bbox_mode']!r} is not COCO's x, y, w, h")
+    for other in OTHER_ROTATIONS:
+        if said.get(other) is not None and values.number(said[other], other) != 0:
+            raise EntryError(Kind.NO_BOX, f"{other}: only rotation, in degrees, is known here")
+    x, y, width, height = (values.number(value, "bbox", Kind.NO_BOX) for value in bbox)
+    box, inverted = from_corners((x, x + width), (y, y + height))
+    rotation = values.number(said.get("rotation") or 0, "rotation")
+    return around_turned(box, rotation), inverted, rotation
+
+
+def _picture_size(image: Mapping[str, Any], document: Document) -> tuple[float, float] | None:
+    own = values.size(image.get("width"), image.get("height"))
+    video = document.video(image)
+    return own or values.size(video.get("width"), video.get("height"))
+
+
+def _lesion(said: Mapping[str, Any], file: str) -> str:
     """The lesion through time, or an empty string where nothing is said.
 
     An ``instance_id`` is the cohort's own number of it; a ``track_id`` holds within its file.
     """
     if said.get("instance_id") is not None:
-        return str(said["instance_id"])
-    return f"{file} {said['track_id']}" if said.get("track_id") is not None else ""
+        return values.identifier(said["instance_id"], "instance_id")
+    if said.get("track_id") is not None:
+        return f"{file} {values.identifier(said['track_id'], 'track_id')}"
+    return ""
 
 
-def frame_number(image: Mapping[str, Any]) -> int | None:
-    """The frame, 0-based, that an image says it is."""
-    known = [image.get(key) for key in ("frame_index", "frame_id")]
-    return next((value for value in known if type(value) is int and value >= 0), None)
-
-
-def _places(
-    image: Mapping[str, Any], videos: Mapping[Any, Mapping[str, Any]], name: str
-) -> tuple[Place, ...]:
+def _places(image: Mapping[str, Any], document: Document, name: str) -> tuple[Place, ...]:
     file_name = str(image.get("file_name") or "")
     frame_index = frame_number(image)
-    video_id = image.get("video_id")
-    video = None if isinstance(video_id, list | dict) else videos.get(video_id)
-    called = [(video or {}).get(key) for key in ("sequence_id", "name", "file_name")]
+    video = document.video(image)
+    called = [video.get(key) for key in ("sequence_id", "name", "file_name")]
     names = [without_ending(str(text)) for text in called if text]
+    if not names and not file_name and image.get("video_id") is not None:
+        said = f"video_id {image['video_id']!r} is not among the videos, or has no name"
+        raise EntryError(Kind.UNKNOWN_SEQUENCE, said)
     if frame_index is None or not names:
         pictured = picture_places(file_name, name) if file_name else (Place(name, None),)
         if frame_index is None:
@@ -168,11 +278,3 @@ def _places(
 def _source(said: Mapping[str, Any]) -> BoxSource | None:
     source = said.get("source")
     return BoxSource(source) if source in list(BoxSource) else None
-
-
-def _is_box(bbox: Any) -> bool:
-    return (
-        isinstance(bbox, list)
-        and len(bbox) == 4
-        and all(isinstance(value, int | float) and abs(value) <= FARTHEST for value in bbox)
-    )

@@ -8,16 +8,25 @@ lesion through time.
 
 from __future__ import annotations
 
-import math
-import re
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
+from preprocess.annotations import values
 from preprocess.annotations.mismatches import Kind, Mismatch
-from preprocess.annotations.regions import Place, Region, from_corners, without_ending
+from preprocess.annotations.regions import (
+    Place,
+    Region,
+    around_turned,
+    from_corners,
+    without_ending,
+)
 from preprocess.annotations.source_lines import XmlElement, parse_xml
+from preprocess.annotations.values import EntryError
 
 CORNERS = ("xtl", "ytl", "xbr", "ybr")
-FRAME = re.compile(r"\d{1,9}")
+PARENTS = ("task", "job", "project")
+"""Below ``<meta>``: what the cine is called, its size and the labels."""
 SHAPES = ("polygon", "polyline", "points", "ellipse", "mask", "skeleton", "cuboid")
 
 
@@ -33,51 +42,74 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
         ValueError: it is not well-formed, or of another of CVAT's formats.
     """
     root = parse_xml(content)
-    if root.find("image"):
+    if any(root.all("image")):
         raise ValueError(
             "exported as 'CVAT for images'; export it as 'CVAT for video 1.1' or as COCO"
         )
-    names = _names(root, name)
-    for track in root.all("track"):
-        label = track.attributes.get("label", "")
+    meta = _meta(root)
+    written = [parent.text_of(tag) for parent in meta for tag in ("source", "name")]
+    names = list(dict.fromkeys([*(without_ending(text) for text in written if text), name]))
+    declared = tuple(
+        label.text_of("name")
+        for parent in meta
+        if (labels := parent.find("labels"))
+        for label in labels.all("label")
+    )
+    sizes = [size for parent in meta if (size := parent.find("original_size"))]
+    if len(sizes) > 1:
+        raise ValueError("of several tasks; export each of them by itself")
+    times = Counter(track.attributes.get("id") for track in root.all("track"))
+    for number, track in enumerate(root.all("track"), start=1):
+        called = track.attributes.get("id")
+        # Two tracks of one id are two lesions all the same.
+        lesion = called if called and times[called] == 1 else f"number {number}"
+        region = partial(
+            Region,
+            category=track.attributes.get("label", ""),
+            declared=declared,
+            lesion=f"{name} {lesion}",
+        )
         for shape in track.children:
-            where = f"track {track.attributes.get('id')}, frame {shape.attributes.get('frame')}"
-            if shape.attributes.get("outside") == "1" or shape.attributes.get("keyframe") == "0":
+            if shape.tag != "box" and shape.tag not in SHAPES:
                 continue
-            corners = _corners(shape)
-            frame = shape.attributes.get("frame", "")
-            if shape.tag in SHAPES or (shape.tag == "box" and corners is None):
-                said = f"{where}: {shape.tag} without {', '.join(CORNERS)}"
-                yield Mismatch(file=name, line=shape.line, kind=Kind.NO_BOX, said=said)
-            elif shape.tag == "box" and corners and not FRAME.fullmatch(frame):
-                yield Mismatch(file=name, line=shape.line, kind=Kind.NO_FRAME_NUMBER, said=where)
-            elif corners:
-                x1, y1, x2, y2 = corners
-                box, inverted = from_corners((x1, x2), (y1, y2))
-                yield Region(
-                    places=tuple(Place(known, int(frame)) for known in names),
-                    box_xyxy=box,
+            entry = f"track {called}, frame {shape.attributes.get('frame')}"
+            try:
+                if not _is_drawn(shape):
+                    continue
+                if shape.tag != "box":
+                    raise EntryError(Kind.NO_BOX, "only boxes are read")
+                frame_index = values.frame_number(shape.attributes.get("frame"), "frame")
+                corners = [values.number(shape.attributes.get(c), c, Kind.NO_BOX) for c in CORNERS]
+                box, inverted = from_corners(corners[::2], corners[1::2])
+                rotation = values.number(shape.attributes.get("rotation", 0), "rotation")
+                yield region(
+                    places=tuple(Place(known, frame_index) for known in names),
+                    box_xyxy=around_turned(box, rotation),
                     line=shape.line,
-                    category=label,
-                    lesion=f"{name} {track.attributes.get('id')}",
                     inverted=inverted,
+                    entry=entry,
+                    rotation_deg=rotation,
+                    picture_size=_size(sizes),
+                )
+            except EntryError as problem:
+                said = f"{shape.tag}: {problem}"
+                yield Mismatch(
+                    file=name, line=shape.line, kind=problem.kind, said=said, entry=entry
                 )
 
 
-def _names(root: XmlElement, name: str) -> list[str]:
-    """What the cine may be called; the names in ``<meta>`` lie below ``task`` or ``job``."""
-    written = [
-        parent.text_of(tag)
-        for meta in root.all("meta")
-        for parent in (meta, *meta.children)
-        for tag in ("source", "name")
-    ]
-    return list(dict.fromkeys([*(without_ending(text) for text in written if text), name]))
+def _meta(root: XmlElement) -> list[XmlElement]:
+    """The elements that describe the cine: ``<meta>`` and the task, job or project in it."""
+    meta = root.find("meta")
+    return [meta, *(p for tag in PARENTS if (p := meta.find(tag)))] if meta else []
 
 
-def _corners(shape: XmlElement) -> tuple[float, float, float, float] | None:
-    try:
-        x1, y1, x2, y2 = (float(shape.attributes[corner]) for corner in CORNERS)
-    except (KeyError, ValueError):
-        return None
-    return (x1, y1, x2, y2) if all(map(math.isfinite, (x1, y1, x2, y2))) else None
+def _is_drawn(shape: XmlElement) -> bool:
+    """Whether somebody drew it, and the lesion is there."""
+    keyframe = shape.attributes.get("keyframe", "1")
+    outside = shape.attributes.get("outside")
+    return values.flag(keyframe, "keyframe") and not values.flag(outside, "outside")
+
+
+def _size(sizes: list[XmlElement]) -> tuple[float, float] | None:
+    return next((values.size(s.text_of("width"), s.text_of("height")) for s in sizes), None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from preprocess.annotations.region_matching import PlacedBox, place_key
 from preprocess.annotations.regions import BoxXyxy
-from preprocess.cohort import Box, BoxSource, Cohort
+from preprocess.cohort import NO_LESION, Box, BoxSource, Cohort
 
 SAME_LESION_IOU = 0.2
 """A box that was drawn anew and overlaps the earlier one by this is of the same lesion (it is what
@@ -38,13 +38,29 @@ class Lesions:
     def merged(self, sequence_id: str, placed: Iterable[PlacedBox]) -> list[Box]:
         """All boxes of a sequence: those of readers, and earlier ones that still hold.
 
+        Areas to ignore are those that are drawn now; they belong to no lesion.
+
         A lesion keeps its number while a box of it stays where it was, or nearly. Corrections
         stay until another box is placed for the same lesion and frame; tracked boxes stay while
         none of the boxes that they were tracked from has changed.
         """
+        placed = list(placed)
+        ignored = [
+            Box(
+                sequence_id=sequence_id,
+                frame_index=one.frame_index,
+                box_xyxy=one.box_xyxy,
+                instance_id=NO_LESION,
+                source=one.source,
+                ignored=True,
+            )
+            for one in placed
+            if one.ignored
+        ]
         earlier = self._earlier.get(sequence_id, [])
         by_readers = [box for box in earlier if box.source is not BoxSource.TRACKED]
-        now = self._numbered(sequence_id, placed, by_readers)
+        lesions = [one for one in placed if not one.ignored]
+        now = self._numbered(sequence_id, lesions, by_readers)
         corrections = {
             (box.instance_id, box.frame_index): box
             for box in [*by_readers, *now]
@@ -53,7 +69,7 @@ class Lesions:
         # A correction takes the place of the reference box of its lesion and frame.
         found = [b for b in now if (b.instance_id, b.frame_index) not in corrections]
         found += corrections.values()
-        return found + self._tracks(earlier, found)
+        return found + self._tracks(earlier, found) + ignored
 
     def _numbered(
         self, sequence_id: str, placed: Iterable[PlacedBox], earlier: Sequence[Box]

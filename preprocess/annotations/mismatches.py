@@ -29,9 +29,22 @@ class Kind(StrEnum):
         "{n} regions lie off the reference frame and are left out (--other_frames true keeps them)"
     )
     OTHER_CATEGORY = "{n} regions are of another category than stenosis and are left out"
+    ASSUMED_LESION = (
+        "{n} regions are of categories whose names are not known here, in files that name no "
+        "category stenosis or lesion; they are taken for lesions"
+    )
+    SAME_ID = (
+        "{n} entries share their id with a different one: nobody can say which is meant, and "
+        "regions of them are left out"
+    )
+    UNREADABLE_VALUE = "{n} regions hold a value that cannot be read and are left out"
     NO_BOX = "{n} regions are no box and are left out"
     OUTSIDE = "{n} regions are left out: outside the frame"
     TOO_SMALL = "{n} regions are left out: smaller than a pixel"
+    OTHER_SIZE = "{n} regions were drawn on a picture of another shape and are left out"
+    SCALED = "{n} regions were drawn on a picture of another size and were scaled to the frame"
+    ROTATED = "{n} boxes are turned; the upright box around each is taken"
+    IGNORED = "{n} regions mark areas to ignore (iscrowd, ignore, difficult) and are no lesions"
     TWICE = "{n} regions were drawn twice and count once"
     CLIPPED = "{n} boxes reached over the edge and were cut there"
     INVERTED = "{n} boxes were drawn from the far corner and were turned round"
@@ -40,6 +53,7 @@ class Kind(StrEnum):
     LABEL_ERROR = "{n} labels do not fit their cine, which is left out"
     NO_LESION = "{n} sequences are labelled no_lesion, but bear boxes, and are left out"
     NO_IMAGE = "{n} images are named by the annotations but are not there"
+    TURNED_IMAGE = "{n} images say that they are to be turned (EXIF) and were, before the boxes"
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -52,9 +66,12 @@ class Mismatch:
     kind: Kind
     said: str = ""
     """What was found there."""
+    entry: str = ""
+    """Which entry of the file it is: a file of one line has many."""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
+        where += f" ({self.entry})" if self.entry else ""
         kind = self.kind.name.lower().replace("_", " ")
         return f"{where}: {kind}{': ' if self.said else ''}{self.said}"
 

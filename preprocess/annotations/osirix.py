@@ -11,11 +11,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from preprocess.annotations import values
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import Place, Region, from_corners
 from preprocess.annotations.source_lines import JsonObject, XmlElement, parse_json, parse_xml
+from preprocess.annotations.values import EntryError
 
 POINT = re.compile(r"[({\[]\s*([-+.\deE]+)\s*[,;]\s*([-+.\deE]+)\s*[)}\]]")
+NO_POINTS = "Point_px holds no two points written as (x, y)"
 ROI_DEPTH = 5
 """Containers from the document down to a ROI: document, Images, image, ROIs, ROI."""
 
@@ -51,41 +54,39 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
             yield _of_roi(image, roi, f"image {image.get('ImageIndex')}, ROI {number}", name)
 
 
-def _of_roi(image: JsonObject, roi: Any, where: str, name: str) -> Region | Mismatch:
-    def unusable(reason: str) -> Mismatch:
-        return Mismatch(file=name, line=line, kind=Kind.NO_BOX, said=f"{where}: {reason}")
-
+def _of_roi(image: JsonObject, roi: Any, entry: str, name: str) -> Region | Mismatch:
     line = roi.line if isinstance(roi, JsonObject) else image.line
-    frame_index = image.get("ImageIndex")
-    if not isinstance(roi, JsonObject):
-        return unusable("it is no object")
-    if type(frame_index) is not int or frame_index < 0:
-        return unusable("ImageIndex is no frame number")
-    written = roi.get("Point_px")
-    corners = [_point(text) for text in (written if isinstance(written, list) else [])]
-    points = [point for point in corners if point]
-    if len(points) < 2 or len(points) < len(corners):
-        return unusable("Point_px holds no two points written as (x, y)")
-    box, inverted = from_corners([x for x, _ in points], [y for _, y in points])
+    try:
+        if not isinstance(roi, JsonObject):
+            raise EntryError(Kind.NO_BOX, "it is no object")
+        frame_index = values.frame_number(image.get("ImageIndex"), "ImageIndex")
+        written = roi.get("Point_px")
+        points = [_point(text) for text in (written if isinstance(written, list) else [])]
+        if len(points) < 2:
+            raise EntryError(Kind.NO_BOX, NO_POINTS)
+        box, inverted = from_corners([x for x, _ in points], [y for _, y in points])
+    except EntryError as problem:
+        return Mismatch(file=name, line=line, kind=problem.kind, said=str(problem), entry=entry)
     instance = str(roi.get("SOPInstanceUID") or "").strip()
     return Region(
         places=(Place(instance or name, frame_index),),
         box_xyxy=box,
         line=line,
+        entry=entry,
         inverted=inverted,
     )
 
 
-def _point(text: Any) -> tuple[float, float] | None:
+def _point(text: Any) -> tuple[float, float]:
     found = POINT.fullmatch(str(text).strip())
-    try:
-        return (float(found[1]), float(found[2])) if found else None
-    except ValueError:
-        return None
+    if not found:
+        raise EntryError(Kind.NO_BOX, NO_POINTS)
+    x, y = (values.number(coordinate, "Point_px", Kind.NO_BOX) for coordinate in found.groups())
+    return x, y
 
 
 def _plist(element: XmlElement) -> Any:
-    """An element of a property list as JSON would hold it; scalars that no ROI needs are text."""
+    """An element of a property list as JSON would hold it; scalars are text."""
     if element.tag == "plist":
         return _plist(element.children[0]) if element.children else None
     if element.tag == "array":
@@ -94,9 +95,8 @@ def _plist(element: XmlElement) -> Any:
         found = JsonObject()
         found.line = element.line
         for key, value in zip(element.children[::2], element.children[1::2], strict=False):
+            if key.text in found:
+                raise ValueError(f"line {key.line}: a dict with one key twice")
             found[key.text] = _plist(value)
         return found
-    if element.tag == "integer":
-        text = element.text.strip()
-        return int(text) if re.fullmatch(r"[-+]?\d{1,18}", text) else None
     return element.text

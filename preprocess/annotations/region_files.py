@@ -13,13 +13,15 @@ from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import Region, without_ending
 
 
-class _Format(Protocol):
+class Format(Protocol):
+    """A format of annotation files."""
+
     def recognises(self, content: bytes) -> bool: ...
 
     def parse(self, content: bytes, name: str) -> Iterator[Region | Mismatch]: ...
 
 
-FORMATS: dict[str, _Format] = {
+FORMATS: dict[str, Format] = {
     "OsiriX/Horos ROI export (XML or JSON)": osirix,
     "COCO JSON": coco,
     "Pascal VOC XML": voc,
@@ -72,25 +74,30 @@ def read_all_regions(files: Sequence[Path], folder: Path) -> tuple[list[Region],
         ValueError: none of the files can be read. Their names stay unsaid: they may be patients'.
     """
     found: list[Region | Mismatch] = []
-    unreadable = []
+    damaged = []
     for path in files:
         try:
             found += read_regions(path, folder if folder.is_dir() else None)
-        except ValueError as problem:
-            said = str(problem).removeprefix(str(path)).lstrip(": ")
-            unreadable.append(Mismatch(file=str(path), line=0, kind=Kind.UNREADABLE, said=said))
-        except OSError as problem:
-            said = problem.strerror or "it cannot be opened"
-            unreadable.append(Mismatch(file=str(path), line=0, kind=Kind.UNREADABLE, said=said))
-    if files and len(unreadable) == len(files):
+        except (ValueError, OSError) as problem:
+            damaged.append(unreadable(path, problem))
+    if files and len(damaged) == len(files):
         raise ValueError(
             f"None of the {len(files)} annotation files of {folder} can be read; the first: "
-            f"{unreadable[0].said}"
+            f"{damaged[0].said}"
         )
     return (
         [item for item in found if isinstance(item, Region)],
-        [*(item for item in found if isinstance(item, Mismatch)), *unreadable],
+        [*(item for item in found if isinstance(item, Mismatch)), *damaged],
     )
+
+
+def unreadable(path: Path, problem: ValueError | OSError) -> Mismatch:
+    """What is wrong with an annotation file as a whole."""
+    if isinstance(problem, OSError):
+        said = problem.strerror or "it cannot be opened"
+    else:
+        said = str(problem).removeprefix(str(path)).lstrip(": ")
+    return Mismatch(file=str(path), line=0, kind=Kind.UNREADABLE, said=said)
 
 
 def _below(path: Path) -> Iterator[Path]:

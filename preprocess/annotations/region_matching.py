@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from preprocess.annotations.categories import is_lesion, is_no_lesion
 from preprocess.annotations.cines import CineNames
 from preprocess.annotations.labels import Label
 from preprocess.annotations.mismatches import Kind, Mismatch
@@ -15,7 +16,8 @@ from preprocess.cohort import BoxSource, Sequence
 
 Key = TypeVar("Key", bound=Hashable)
 
-LESION_WORDS = ("stenos", "lesion")
+SEVERAL = 2
+NEARLY_ALL = 0.9
 TRACKED_GIVEN_BACK = (
     '{n} boxes marked as tracked are left out; mark those that you moved as "source": "corrected"'
 )
@@ -32,6 +34,7 @@ class PlacedBox:
     box_xyxy: BoxXyxy
     source: BoxSource
     lesion: str = ""
+    ignored: bool = False
 
 
 class Regions:
@@ -50,6 +53,7 @@ class Regions:
         self.mismatches = list(mismatches)
         self._tracked: set[int] = set()
         self._off_reference: set[int] = set()
+        self._offsets: dict[int, int] = {}
         self._regions = list(regions)
         self._other_frames = other_frames
         self._by_sequence: dict[str, list[tuple[Region, int | None]]] = defaultdict(list)
@@ -81,6 +85,8 @@ class Regions:
         kept = []
         for region, frame_index in self._by_sequence.get(sequence_id, []):
             at = reference if frame_index is None else frame_index
+            if reference is not None and frame_index is not None and not region.ignored:
+                self._offsets[id(region)] = frame_index - reference
             followed = region.lesion or region.source is BoxSource.CORRECTED
             if region.source is BoxSource.TRACKED:
                 self._tracked.add(id(region))
@@ -91,6 +97,44 @@ class Regions:
                 self._off_reference.add(id(region))
                 self._report(region, Kind.OFF_REFERENCE, f"frame {at}, reference frame {reference}")
         return kept
+
+    @property
+    def count(self) -> int:
+        """How many regions the files hold."""
+        return len(self._regions)
+
+    def on_other_sequences(self, kept: Iterable[str]) -> int:
+        """How many regions mean cines that are not among ``kept``."""
+        others = self._by_sequence.keys() - set(kept)
+        return sum(len(self._by_sequence[sequence_id]) for sequence_id in others)
+
+    def common_offset(self) -> str:
+        """A sentence where nearly all regions lie off their reference frames by the same number.
+
+        Frames count from 0 here. Where sheet and regions disagree by one, one of the two counts
+        from 1.
+        """
+        if len(self._offsets) < SEVERAL:
+            return ""
+        ((offset, count),) = Counter(self._offsets.values()).most_common(1)
+        if offset == 0 or count < NEARLY_ALL * len(self._offsets):
+            return ""
+        where = "before" if offset < 0 else "after"
+        found = (
+            f"{count} of {len(self._offsets)} regions lie {abs(offset)} frames {where} the "
+            "reference frame of their cine"
+        )
+        if offset == -1:
+            return (
+                f"{found}: sequences.csv seems to count frames from 1. Here they count from 0; "
+                "take 1 from every frame in it, and give the same command again"
+            )
+        if offset == 1:
+            return (
+                f"{found}: the regions seem to count frames from 1. Here they count from 0; have "
+                "the tool that wrote them do so too, and give the same command again"
+            )
+        return f"{found}: look whether sequences.csv and the regions count from the same frame"
 
     @property
     def tracked(self) -> int:
@@ -113,12 +157,15 @@ class Regions:
                 box_xyxy=box,
                 source=_source(region, at, sequence.reference_frame),
                 lesion=also_called.get(region.lesion, region.lesion),
+                ignored=region.ignored,
             )
-            known = found.setdefault(place_key(at, box), placed)
+            if region.ignored:
+                self._report(region, Kind.IGNORED, f"frame {at}")
+            known = found.setdefault((region.ignored, *place_key(at, box)), placed)
             if known is not placed:
                 self._report(region, Kind.TWICE, f"frame {at}")
                 if not known.lesion:  # the one that knows its lesion says more
-                    found[place_key(at, box)] = placed
+                    found[region.ignored, *place_key(at, box)] = placed
                 elif placed.lesion:
                     also_called[placed.lesion] = known.lesion
         return [
@@ -138,42 +185,78 @@ class Regions:
         return box
 
     def _report(self, region: Region, kind: Kind, said: str) -> None:
-        self.mismatches.append(_mismatch(region, kind, said))
+        self.mismatches.append(mismatch(region, kind, said))
 
 
 def fitted(region: Region, *, width: int, height: int) -> tuple[BoxXyxy | None, list[Mismatch]]:
     """The part of a region that lies in a frame, or None, and what was wrong with it."""
-    written = ", ".join(f"{value:g}" for value in region.box_xyxy)
+    drawn_on = "a picture of {:g} x {:g}".format(*(region.picture_size or (width, height)))
+    scaled = region.scaled_to(width=width, height=height)
+    if scaled is None:
+        said = f"drawn on {drawn_on}, the frame has {width} x {height}"
+        return None, [mismatch(region, Kind.OTHER_SIZE, said)]
+    written = ", ".join(f"{value:g}" for value in scaled.box_xyxy)
     where = f"{written} in a frame of {width} x {height}"
-    box = region.within(width=width, height=height)
+    box = scaled.within(width=width, height=height)
     if box is None:
-        kind = Kind.TOO_SMALL if region.is_thin else Kind.OUTSIDE
-        return None, [_mismatch(region, kind, where)]
+        kind = Kind.TOO_SMALL if scaled.is_thin else Kind.OUTSIDE
+        return None, [mismatch(region, kind, where)]
     found = []
-    if box != region.box_xyxy:
-        found.append(_mismatch(region, Kind.CLIPPED, where))
+    if scaled is not region:
+        found.append(mismatch(region, Kind.SCALED, f"from {drawn_on} to {where}"))
+    if region.rotation_deg:
+        said = f"by {region.rotation_deg:g} degrees, now {written}"
+        found.append(mismatch(region, Kind.ROTATED, said))
+    if box != scaled.box_xyxy:
+        found.append(mismatch(region, Kind.CLIPPED, where))
     if region.inverted:
-        found.append(_mismatch(region, Kind.INVERTED, f"now {written}"))
+        found.append(mismatch(region, Kind.INVERTED, f"now {written}"))
     return box, found
 
 
 def of_lesions(
     groups: Mapping[Key, Iterable[Region]], mismatches: list[Mismatch]
 ) -> dict[Key, list[Region]]:
-    """The regions of stenoses: where some categories are of lesions, the others are not.
+    """The regions of stenoses, by the names of their categories.
+
+    Of a file that knows a category stenosis or lesion, the others are left out; of one that knows
+    none, those that are not known to be something else are taken for lesions. Files that do not
+    list what they know, as those of VOC, are looked at together.
 
     Args:
         groups: regions by what they were drawn on.
-        mismatches: what is left out is added here.
+        mismatches: what is left out or assumed is added here.
     """
     found = {key: list(regions) for key, regions in groups.items()}
-    if not any(_is_lesion(region.category) for regions in found.values() for region in regions):
-        return found
+    named = {
+        _vocabulary(region)
+        for regions in found.values()
+        for region in regions
+        if any(map(is_lesion, (region.category, *region.declared)))
+    }
     for key, regions in found.items():
-        others = [r for r in regions if r.category and not _is_lesion(r.category)]
-        mismatches += [_mismatch(r, Kind.OTHER_CATEGORY, repr(r.category)) for r in others]
-        found[key] = [r for r in regions if not r.category or _is_lesion(r.category)]
+        kept = []
+        for region in regions:
+            category = region.category
+            if category and not is_lesion(category):
+                left_out = _vocabulary(region) in named or is_no_lesion(category)
+                kind = Kind.OTHER_CATEGORY if left_out else Kind.ASSUMED_LESION
+                mismatches.append(mismatch(region, kind, repr(category)))
+                if left_out:
+                    continue
+            kept.append(region)
+        found[key] = kept
     return found
+
+
+def _vocabulary(region: Region) -> str:
+    """The file whose category names are looked at together with this region's."""
+    return region.file if region.declared else ""
+
+
+def mismatch(region: Region, kind: Kind, said: str = "") -> Mismatch:
+    """What does not fit of a region, and where it is written."""
+    return Mismatch(file=region.file, line=region.line, kind=kind, said=said, entry=region.entry)
 
 
 def place_key(frame_index: int, box_xyxy: BoxXyxy) -> tuple[float, ...]:
@@ -186,7 +269,11 @@ def place_key(frame_index: int, box_xyxy: BoxXyxy) -> tuple[float, ...]:
 
 def with_reference(sequence: Sequence, drawn: Iterable[tuple[Region, int | None]]) -> Sequence:
     """Where the label names no reference frame, the one frame that bears regions is it."""
-    frames = {at for region, at in drawn if region.source is not BoxSource.CORRECTED}
+    frames = {
+        at
+        for region, at in drawn
+        if region.source is not BoxSource.CORRECTED and not region.ignored
+    }
     only = frames.pop() if len(frames) == 1 else None
     if sequence.reference_frame is None and only is not None and only < sequence.length:
         return replace(sequence, reference_frame=only)
@@ -198,11 +285,3 @@ def _source(region: Region, at: int, reference_frame: int | None) -> BoxSource:
         return BoxSource.CORRECTED
     followed = bool(region.lesion) and reference_frame not in (None, at)
     return BoxSource.CORRECTED if followed else BoxSource.REFERENCE
-
-
-def _mismatch(region: Region, kind: Kind, said: str) -> Mismatch:
-    return Mismatch(file=region.file, line=region.line, kind=kind, said=said)
-
-
-def _is_lesion(category: str) -> bool:
-    return any(word in category.lower() for word in LESION_WORDS)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from preprocess.annotations.mismatches import Kind
 from preprocess.annotations.names import comparable_name
+from preprocess.annotations.values import FARTHEST, EntryError
 from preprocess.cohort import BoxSource
 
 BoxXyxy = tuple[float, float, float, float]
@@ -53,6 +56,37 @@ class Region:
     """Who placed it, where the file says so."""
     inverted: bool = False
     """Whether the corners came in the wrong order and were exchanged."""
+    entry: str = ""
+    """Which entry of its file it is, where entries have names."""
+    picture_size: tuple[float, float] | None = None
+    """Width and height of the picture that it was drawn on, where the file says so."""
+    rotation_deg: float = 0.0
+    """By how much the drawn box was turned; ``box_xyxy`` is the upright box around it."""
+    ignored: bool = False
+    """Whether it marks an area to ignore, not a lesion: COCO's ``iscrowd``."""
+    declared: tuple[str, ...] = ()
+    """Every class that the file knows, drawn or not, in the formats that list them."""
+
+    def scaled_to(self, *, width: int, height: int) -> Region | None:
+        """The region on a frame of that size, or None where the drawn picture had another shape.
+
+        A shape is the same if one side, scaled as the other one, differs by rounding alone.
+        """
+        if self.picture_size in (None, (width, height)):
+            return self
+        assert self.picture_size is not None
+        drawn_width, drawn_height = self.picture_size
+        rounding = min(
+            abs(drawn_width - width * drawn_height / height),
+            abs(drawn_height - height * drawn_width / width),
+        )
+        if rounding > 0.5:
+            return None
+        x, y = width / drawn_width, height / drawn_height
+        x1, y1, x2, y2 = self.box_xyxy
+        return replace(
+            self, box_xyxy=(x1 * x, y1 * y, x2 * x, y2 * y), picture_size=(width, height)
+        )
 
     def within(self, *, width: int, height: int) -> BoxXyxy | None:
         """The part that lies in the frame, or None where nothing of it does."""
@@ -69,9 +103,30 @@ class Region:
 
 
 def from_corners(xs: Sequence[float], ys: Sequence[float]) -> tuple[BoxXyxy, bool]:
-    """The box around drawn points, and whether two drag corners came in the wrong order."""
+    """The box around drawn points, and whether two drag corners came in the wrong order.
+
+    Raises:
+        EntryError: a point is nowhere.
+    """
+    if not all(abs(value) <= FARTHEST for value in (*xs, *ys)):
+        raise EntryError(Kind.NO_BOX, "a corner is no place in a picture")
     box = (min(xs), min(ys), max(xs), max(ys))
     return box, len(xs) == 2 and (xs[0] > xs[1] or ys[0] > ys[1])
+
+
+def around_turned(box_xyxy: BoxXyxy, rotation_deg: float) -> BoxXyxy:
+    """The upright box around a box that is turned about its centre."""
+    if rotation_deg % 180 == 0:
+        return box_xyxy
+    x1, y1, x2, y2 = box_xyxy
+    angle = math.radians(rotation_deg)
+    cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
+    if rotation_deg % 90 == 0:
+        cos, sin = 0.0, 1.0
+    half_width = ((x2 - x1) * cos + (y2 - y1) * sin) / 2
+    half_height = ((x2 - x1) * sin + (y2 - y1) * cos) / 2
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    return x - half_width, y - half_height, x + half_width, y + half_height
 
 
 def without_ending(file_name: str) -> str:

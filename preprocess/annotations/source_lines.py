@@ -29,15 +29,22 @@ class XmlElement:
     children: list[XmlElement] = field(default_factory=list)
 
     def find(self, tag: str) -> XmlElement | None:
-        """The first child of that tag."""
-        return next(self.all(tag), None)
+        """The child of that tag.
+
+        Raises:
+            ValueError: there are several, and nobody can say which is meant.
+        """
+        found = list(self.all(tag))
+        if len(found) > 1:
+            raise ValueError(f"line {found[1].line}: a second <{tag}> where one is expected")
+        return found[0] if found else None
 
     def all(self, tag: str) -> Iterator[XmlElement]:
         """The children of that tag, in order."""
         return (child for child in self.children if child.tag == tag)
 
     def text_of(self, *path: str) -> str:
-        """The text of the first descendant along ``path``, or an empty string."""
+        """The text of the descendant along ``path``, or an empty string."""
         element: XmlElement | None = self
         for tag in path:
             element = element.find(tag) if element else None
@@ -53,23 +60,27 @@ def parse_xml(content: bytes) -> XmlElement:
     parser = expat.ParserCreate()
     parser.buffer_text = True
     stack = [XmlElement("", {}, 0)]
+    texts: list[list[str]] = [[]]
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         element = XmlElement(tag, attributes, parser.CurrentLineNumber)
         stack[-1].children.append(element)
         stack.append(element)
+        texts.append([])
 
     def end(_: str) -> None:
-        stack.pop()
+        stack.pop().text = "".join(texts.pop())  # adding to it piece by piece copies it each time
 
     def text(data: str) -> None:
-        stack[-1].text += data
+        texts[-1].append(data)
 
-    def entity(*_: object) -> NoReturn:
-        raise ValueError("it declares XML entities, which no annotation needs")
+    def refuse(*_: object) -> NoReturn:
+        raise ValueError("it declares XML entities or attributes, which no annotation needs")
 
     parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler, parser.EntityDeclHandler = text, entity
+    parser.CharacterDataHandler = text
+    # Both may make a small file large: an entity where it is named, an attribute in each element.
+    parser.EntityDeclHandler = parser.AttlistDeclHandler = refuse
     try:
         parser.Parse(content, True)
     except (expat.ExpatError, LookupError) as problem:  # LookupError: of an unknown encoding
@@ -87,10 +98,18 @@ def parse_json(content: bytes, *, depth: int) -> Any:
     """
     try:
         text = content.decode(json.detect_encoding(content))
-        json.loads(text)  # from here on every brace and comma is where it must be
+        # From here on every brace and comma is where it must be.
+        json.loads(text, object_pairs_hook=_of_single_keys)
     except (ValueError, RecursionError) as problem:
         raise ValueError(f"not well-formed ({problem})") from problem
     return _JsonWalk(text).value(_skip(text, 0), depth)[0]
+
+
+def _of_single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has one key twice")  # which one is not said: it may be a name
+    return found
 
 
 class _JsonWalk:

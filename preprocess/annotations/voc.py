@@ -3,6 +3,10 @@
 The corners are taken as they are written: edges in pixels, from 0. The original challenge counted
 whole pixels from 1 and to the last one; nearly every tool since writes edges, and the difference
 is at most a pixel.
+
+A turned box is roLabelImg's ``<robndbox>`` (centre, size and an ``<angle>`` in radians), or a
+``<bndbox>`` with CVAT's attribute ``rotation`` in degrees. Objects that are ``<difficult>`` are
+areas to ignore, as the challenge has it.
 """
 
 from __future__ import annotations
@@ -11,11 +15,22 @@ import math
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from preprocess.annotations import values
 from preprocess.annotations.mismatches import Kind, Mismatch
-from preprocess.annotations.regions import Place, Region, from_corners, picture_places
+from preprocess.annotations.regions import (
+    BoxXyxy,
+    Place,
+    Region,
+    around_turned,
+    from_corners,
+    picture_places,
+)
 from preprocess.annotations.source_lines import XmlElement, parse_xml
+from preprocess.annotations.values import EntryError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+CENTRE_AND_SIZE = ("cx", "cy", "w", "h")
+ROTATIONS = ("angle", "rotation")
 
 
 def recognises(content: bytes) -> bool:
@@ -24,7 +39,7 @@ def recognises(content: bytes) -> bool:
 
 
 def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
-    """Every object; one whose corners are no numbers is a mismatch.
+    """Every object; one whose box cannot be read is a mismatch.
 
     Raises:
         ValueError: it is not well-formed, or no VOC file.
@@ -33,21 +48,26 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
     if root.tag != "annotation":
         raise ValueError(f"a VOC file whose root is {root.tag!r}, not 'annotation'")
     places = file_places(root.text_of("filename"), name)
+    width, height = (root.text_of("size", side) for side in ("width", "height"))
     for number, found in enumerate(root.all("object"), start=1):
-        corners = _corners(found)
-        if corners is None:
-            said = f"object {number}: bndbox holds no numbers {', '.join(CORNERS)}"
-            yield Mismatch(file=name, line=found.line, kind=Kind.NO_BOX, said=said)
-            continue
-        x1, y1, x2, y2 = corners
-        box, inverted = from_corners((x1, x2), (y1, y2))
-        yield Region(
-            places=places,
-            box_xyxy=box,
-            line=found.line,
-            category=found.text_of("name"),
-            inverted=inverted,
-        )
+        entry = f"object {number}"
+        try:
+            box, inverted, rotation = _box(found)
+            yield Region(
+                places=places,
+                box_xyxy=box,
+                line=found.line,
+                category=found.text_of("name"),
+                inverted=inverted,
+                entry=entry,
+                picture_size=values.size(width, height),
+                rotation_deg=rotation,
+                ignored=values.flag(found.text_of("difficult") or None, "difficult"),
+            )
+        except ValueError as problem:
+            kind = problem.kind if isinstance(problem, EntryError) else Kind.NO_BOX
+            said = str(problem)
+            yield Mismatch(file=name, line=found.line, kind=kind, said=said, entry=entry)
 
 
 def file_places(file_name: str, name: str) -> tuple[Place, ...]:
@@ -59,9 +79,35 @@ def file_places(file_name: str, name: str) -> tuple[Place, ...]:
     return picture_places(file_name or name, folder if folder != "." else name)
 
 
-def _corners(found: XmlElement) -> tuple[float, float, float, float] | None:
-    try:
-        x1, y1, x2, y2 = (float(found.text_of("bndbox", corner)) for corner in CORNERS)
-    except ValueError:
-        return None
-    return (x1, y1, x2, y2) if all(map(math.isfinite, (x1, y1, x2, y2))) else None
+def _box(found: XmlElement) -> tuple[BoxXyxy, bool, float]:
+    """The upright box, whether its corners were exchanged, and by how much it was turned."""
+    upright, turned = found.find("bndbox"), found.find("robndbox")
+    if (upright is None) == (turned is None):
+        raise EntryError(Kind.NO_BOX, "no bndbox, or a robndbox as well")
+    if turned:
+        x, y, width, height = _numbers(turned, CENTRE_AND_SIZE)
+        xs, ys = (x - width / 2, x + width / 2), (y - height / 2, y + height / 2)
+        angle = _rotation(turned, "angle")
+        if abs(angle) > 2 * math.pi:
+            raise EntryError(Kind.NO_BOX, f"robndbox: an angle of {angle:g} is not in radians")
+        rotation = math.degrees(angle)
+    else:
+        assert upright is not None
+        x1, y1, x2, y2 = _numbers(upright, CORNERS)
+        xs, ys = (x1, x2), (y1, y2)
+        if any(_rotation(element, tag) for element in (upright, found) for tag in ROTATIONS):
+            raise EntryError(Kind.NO_BOX, "a bndbox that is turned: nobody says by which unit")
+        attributes = found.find("attributes")
+        said = attributes.children if attributes else []
+        rotations = [a for a in said if a.text_of("name") == "rotation"]
+        rotation = _rotation(rotations[0], "value") if rotations else 0.0
+    box, inverted = from_corners(xs, ys)
+    return around_turned(box, rotation), inverted, rotation
+
+
+def _numbers(element: XmlElement, tags: tuple[str, ...]) -> list[float]:
+    return [values.number(element.text_of(tag), tag, Kind.NO_BOX) for tag in tags]
+
+
+def _rotation(element: XmlElement, tag: str) -> float:
+    return values.number(element.text_of(tag) or 0, "its rotation")

@@ -20,11 +20,12 @@ from preprocess.cohort.frames import frames_digest
 from preprocess.cohort.manifest import ManifestRow, read_manifest, write_manifest
 from preprocess.cohort.opened import Cohort, cohort_location
 from preprocess.cohort.phantoms import count_phantoms, phantom_notice
-from preprocess.cohort.records import Box, BoxSource, Phase, Sequence, Verdict
+from preprocess.cohort.records import NO_LESION, Box, BoxSource, Phase, Sequence, Verdict
 from preprocess.cohort.views import VIEW_CLASSES, example_mapping, view_counts, view_remarks
 
 __all__ = [
     "CATEGORY",
+    "NO_LESION",
     "SCHEMA_VERSION",
     "VIEW_CLASSES",
     "Box",

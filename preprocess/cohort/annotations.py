@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from preprocess.cohort.records import Box, BoxSource, Sequence, Verdict
+from preprocess.cohort.records import NO_LESION, Box, BoxSource, Sequence, Verdict
 from preprocess.storage.atomic import write_text
 
 ANNOTATIONS = "annotations.json"
@@ -37,10 +37,11 @@ def boxes_from_coco(document: Mapping[str, Any]) -> tuple[Box, ...]:
             sequence_id=sequence_ids[annotation["video_id"]],
             frame_index=frame_index[annotation["image_id"]],
             box_xyxy=(x, y, x + w, y + h),
-            instance_id=annotation["instance_id"],
+            instance_id=annotation["instance_id"] or NO_LESION,
             source=BoxSource(annotation["source"]),
             confidence=annotation["confidence"],
             verdict=Verdict(annotation["verdict"]),
+            ignored=bool(annotation.get("iscrowd")),
         )
         for annotation in document["annotations"]
         for x, y, w, h in [annotation["bbox"]]
@@ -143,8 +144,8 @@ def _coco(sequences: Mapping[str, Sequence], boxes: Iterable[Box]) -> dict[str, 
                 "category_id": CATEGORY["id"],
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "area": (x2 - x1) * (y2 - y1),
-                "iscrowd": 0,
-                "instance_id": box.instance_id,
+                "iscrowd": int(box.ignored),
+                "instance_id": None if box.ignored else box.instance_id,
                 "source": box.source,
                 "confidence": box.confidence,
                 "verdict": box.verdict,

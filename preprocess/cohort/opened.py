@@ -42,7 +42,8 @@ class Cohort:
             cines are read.
         copy: of what.
         sequences: every sequence by its id, in the order of ``annotations.json``.
-        boxes: every box, lost ones included.
+        boxes: every box of a lesion, lost ones included.
+        ignored: the areas to ignore, which are no lesions.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class Cohort:
         self.folder = folder
         self.copy = copy or LocalCopy(folder, str(folder))
         self.sequences = sequences
-        self.boxes = boxes
+        self.boxes = tuple(box for box in boxes if not box.ignored)
+        self.ignored = tuple(box for box in boxes if box.ignored)
 
     @classmethod
     def open(cls, location: Location) -> Cohort:
@@ -119,7 +121,7 @@ class Cohort:
         part = Cohort(
             self.folder,
             {name: sequence for name, sequence in self.sequences.items() if name in kept},
-            tuple(box for box in self.boxes if box.sequence_id in kept),
+            tuple(b for b in (*self.boxes, *self.ignored) if b.sequence_id in kept),
             self.copy,
         )
         part.first_image_id = {name: self.first_image_id[name] for name in part.sequences}
@@ -149,6 +151,14 @@ class Cohort:
         for box in self.boxes:
             if box.verdict is not Verdict.LOST:
                 by_frame.setdefault((box.sequence_id, box.frame_index), []).append(box)
+        return by_frame
+
+    @cached_property
+    def ignored_by_frame(self) -> dict[tuple[str, int], list[Box]]:
+        """The areas to ignore of each frame that has any."""
+        by_frame: dict[tuple[str, int], list[Box]] = {}
+        for box in self.ignored:
+            by_frame.setdefault((box.sequence_id, box.frame_index), []).append(box)
         return by_frame
 
     def bring(self, sequence_ids: Iterable[str]) -> None:

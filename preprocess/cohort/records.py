@@ -110,9 +110,13 @@ class Sequence:
         return cls(**known)
 
 
+NO_LESION = 0
+"""The ``instance_id`` of areas to ignore."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """A stenosis in one frame.
+    """A stenosis in one frame, or an area to ignore.
 
     ``box_xyxy`` is in stored-frame pixels, 0 <= x1 < x2 <= width. ``instance_id`` is the lesion
     through time, unique in the cohort. ``confidence`` runs from 0 to 1; a reader's box has 1.
@@ -125,3 +129,6 @@ class Box:
     source: BoxSource = BoxSource.REFERENCE
     confidence: float = 1.0
     verdict: Verdict = Verdict.GOOD
+    ignored: bool = False
+    """Whether nobody says what is in it (COCO's ``iscrowd``): boxes there are neither right nor
+    false, and nothing is learned from it as a lesion."""

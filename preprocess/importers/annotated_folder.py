@@ -7,6 +7,7 @@ each pseudonym was made from in a private table beside it.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections import defaultdict
@@ -18,10 +19,12 @@ from pathlib import Path, PurePosixPath
 from preprocess.annotations.cines import CineNames
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.names import spellings
+from preprocess.annotations.region_files import Format, unreadable
 from preprocess.annotations.regions import Place, numbered_name, without_ending
+from preprocess.annotations.source_lines import parse_json, parse_xml
 from preprocess.dicom.pseudonyms import Pseudonyms, read_key
 from preprocess.importers.image_cine import Frame, ImageCine
-from preprocess.importers.images import images_below, import_images
+from preprocess.importers.images import images_below, import_images, require_folder
 from preprocess.ingest.journal import OWNER_ONLY, Journal
 from preprocess.storage.atomic import write_text
 
@@ -51,6 +54,12 @@ class AnnotatedFolder:
     """The images of a folder, found by what annotations call them; a cohort in it is none of it."""
 
     def __init__(self, src: Path, out: Path):
+        """Look for images.
+
+        Raises:
+            ValueError: there is no such folder, or nothing in it.
+        """
+        require_folder(src)
         self._src = src
         self._out = out.resolve()
         self._paths = {self.name(path): path for path in images_below(src) if self._is_mine(path)}
@@ -64,9 +73,41 @@ class AnnotatedFolder:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def annotations(self, ending: str) -> list[Path]:
-        """Its files of that ending, in a fixed order."""
-        return [path for path in sorted(self._src.rglob(f"*{ending}")) if self._is_mine(path)]
+    def documents(
+        self, ending: str, format: Format, mismatches: list[Mismatch]
+    ) -> list[tuple[Path, bytes]]:
+        """Its annotation files and what is in them, in a fixed order.
+
+        Files of the same ending that hold something else are none of them; one that cannot even
+        be told apart, because it is damaged, is a mismatch.
+
+        Args:
+            ending: such as ``.json``, in capitals too.
+            format: recognises its files by their content.
+            mismatches: what is damaged is added here.
+        """
+        found = []
+        for path in sorted(self._src.rglob("*")):
+            if path.suffix.lower() != ending or not path.is_file() or not self._is_mine(path):
+                continue
+            try:
+                content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+                if format.recognises(content):
+                    found.append((path, content))
+                else:
+                    _check_well_formed(content, ending)
+            except (ValueError, OSError) as problem:
+                mismatches.append(unreadable(path, problem))
+        return found
+
+    def nothing(self, format: str, files: int, name: str, mismatches: Iterable[Mismatch]) -> str:
+        """Why nothing of the folder can be imported, without the name of any file."""
+        damaged = [mismatch for mismatch in mismatches if mismatch.kind is Kind.UNREADABLE]
+        told = f" {len(damaged)} files are damaged; the first: {damaged[0].said}" if damaged else ""
+        return (
+            f"{self._src} has {files} {format} files and {len(self)} images, but none that belong "
+            f"together. Give the folder that holds both; {name} is looked up in it.{told}"
+        )
 
     def name(self, path: Path) -> str:
         """The image's path from the folder, with forward slashes."""
@@ -135,6 +176,14 @@ def import_found(
         private = f"private, to be kept and not to be shared: {journal.path} (key), {links} (names)"
         said = [*notes, *_patients(found, group_by), private]
         import_images(cines, out, processes=processes, notes=said, mismatches=mismatches)
+
+
+def _check_well_formed(content: bytes, ending: str) -> None:
+    """Raises ValueError where a file that is no annotation may be what is left of one."""
+    if ending == ".json":
+        parse_json(content, depth=0)
+    else:
+        parse_xml(content)
 
 
 def _readable(item: Found) -> Found:

@@ -17,7 +17,7 @@ from preprocess.annotations import coco
 from preprocess.annotations.mismatches import Mismatch
 from preprocess.annotations.regions import Region
 from preprocess.importers.image_cine import Frame, ImageCine
-from preprocess.importers.images import import_images
+from preprocess.importers.images import import_images, require_folder
 
 TASKS = ("stenosis", "syntax")
 SPLITS = ("train", "val", "test")
@@ -44,6 +44,7 @@ def import_arcade(src: Path, out: Path, *, processes: int = 0) -> None:
     Raises:
         ValueError: there is nothing of that layout, or ``out`` holds another cohort.
     """
+    require_folder(src)
     mismatches: list[Mismatch] = []
     stills = [still for folder in _folders(src) for still in _stills(folder, mismatches)]
     if not stills:
@@ -95,9 +96,8 @@ def _from_views(path: Path) -> _Said:
 def _from_coco(path: Path, mismatches: list[Mismatch], *, with_view: bool) -> _Said:
     try:
         document = coco.read_document(path.read_bytes())
-        # In val and test the image id is not the number in the file name.
-        file_name = {image["id"]: str(image["file_name"]) for image in document["images"]}
-        if not file_name:
+        names = [str(image["file_name"]) for image in document.images]
+        if not names:
             raise ValueError("it lists no images")
     except (ValueError, KeyError) as problem:
         raise ValueError(
@@ -108,14 +108,13 @@ def _from_coco(path: Path, mismatches: list[Mismatch], *, with_view: bool) -> _S
     for entry in coco.entries(document, str(path)):
         if isinstance(entry, Mismatch):
             mismatches.append(entry)
-        elif name := file_name.get(entry.image_id):
-            segments[name].add(entry.category)
-            regions[name] += [entry.region(str(path))] if entry.category == STENOSIS else []
-        else:
-            mismatches.append(coco.unlisted(entry, str(path)))
+            continue
+        # In val and test the image id is not the number in the file name.
+        name, region = str(entry.image["file_name"]), entry.region
+        segments[name].add(region.category)
+        regions[name] += [region] if region.category == STENOSIS else []
     return {
-        name: (_view(segments[name]) if with_view else None, tuple(regions[name]))
-        for name in file_name.values()
+        name: (_view(segments[name]) if with_view else None, tuple(regions[name])) for name in names
     }
 
 

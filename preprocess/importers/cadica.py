@@ -11,16 +11,16 @@ them. What comes before counts as introducing, for nobody said that it holds no 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from preprocess.annotations import values
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import Region, from_corners
 from preprocess.importers.image_cine import Frame, ImageCine
-from preprocess.importers.images import images_below, import_images
+from preprocess.importers.images import images_below, import_images, require_folder
 
 VIDEOS = "selectedVideos"
 LISTS = {"lesionVideos.txt": False, "nonlesionVideos.txt": True}
@@ -40,6 +40,7 @@ def import_cadica(src: Path, out: Path, *, processes: int = 0) -> None:
     Raises:
         ValueError: there is nothing of that layout, or ``out`` holds another cohort.
     """
+    require_folder(src)
     folder = src / VIDEOS if (src / VIDEOS).is_dir() else src
     patients = [path for path in folder.glob("*") if any((path / name).is_file() for name in LISTS)]
     if not patients:
@@ -104,14 +105,14 @@ def _regions(path: Path, mismatches: list[Mismatch]) -> Iterator[Region]:
             continue
         cells = text.split()
         try:
-            x, y, width, height = map(float, cells[:4])
+            x, y, width, height = (
+                values.number(cell, "x y w h class", Kind.NO_BOX) for cell in cells[:4]
+            )
+            box, inverted = from_corners((x, x + width), (y, y + height))
         except ValueError:
-            x = y = width = height = math.nan
-        if not all(map(math.isfinite, (x, y, width, height))):
             said = f"not x y w h class: {text[:40]!r}"
             mismatches.append(Mismatch(file=str(path), line=line, kind=Kind.NO_BOX, said=said))
             continue
-        box, inverted = from_corners((x, x + width), (y, y + height))
         yield Region(
             places=(),
             box_xyxy=box,

@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from preprocess.annotations import coco
 from preprocess.annotations.mismatches import Kind, Mismatch
+from preprocess.annotations.region_files import unreadable
 from preprocess.annotations.region_matching import of_lesions
 from preprocess.annotations.regions import Region
+from preprocess.annotations.values import EntryError
 from preprocess.importers.annotated_folder import AnnotatedFolder, Found, GroupBy, import_found
 from preprocess.importers.image_cine import Frame
 
@@ -56,21 +59,14 @@ def import_coco(
     files = AnnotatedFolder(src, out)
     images: dict[Path, _Image] = defaultdict(_Image)
     mismatches: list[Mismatch] = []
-    documents = 0
-    for path in files.annotations(".json"):
-        content = path.read_bytes()
-        if not coco.recognises(content):
-            continue
-        documents += 1
+    documents = files.documents(".json", coco, mismatches)
+    for path, content in documents:
         try:
             _read(path, coco.read_document(content), files, images, mismatches)
         except ValueError as problem:
-            raise ValueError(f"{path}: {problem}.") from problem
+            mismatches.append(unreadable(path, problem))
     if not images:
-        raise ValueError(
-            f"{src} has {documents} COCO files and {len(files)} images, but none that belong "
-            "together. Give the folder that holds both; file_name is looked up in it."
-        )
+        raise ValueError(files.nothing("COCO", len(documents), "file_name", mismatches))
     drawn = of_lesions({path: image.regions for path, image in images.items()}, mismatches)
     import_found(
         _found(images, drawn, files),
@@ -85,39 +81,39 @@ def import_coco(
 
 def _read(
     path: Path,
-    document: dict[str, list[Any]],
+    document: coco.Document,
     files: AnnotatedFolder,
     images: dict[Path, _Image],
     mismatches: list[Mismatch],
 ) -> None:
     """Add what one document says to ``images``."""
-    videos = {video.get("id"): video for video in document["videos"]}
-    by_id: dict[Any, Path | None] = {}
-    for position, entry in enumerate(document["images"]):
+    there: dict[int, _Image] = {}
+    for position, entry in enumerate(document.images):
         file_name = str(entry.get("file_name") or "")
+        at = partial(
+            Mismatch, file=str(path), line=entry.line, entry=f"image {entry.get('id')}"[:80]
+        )
         image = files.named(file_name, path)
-        by_id[entry.get("id")] = None if isinstance(image, Kind) else image
         if isinstance(image, Kind):
-            mismatches.append(
-                Mismatch(file=str(path), line=entry.line, kind=image, said=repr(file_name))
-            )
+            mismatches.append(at(kind=image, said=repr(file_name)))
             continue
-        video_id = entry.get("video_id")
-        video = videos.get(video_id, {}) if not isinstance(video_id, list | dict) else {}
-        known = images[image]
+        try:
+            video = document.video(entry)
+            number = coco.frame_number(entry) if video else None
+        except EntryError as problem:
+            mismatches.append(at(kind=problem.kind, said=str(problem)))
+            continue
+        known = there[id(entry)] = images[image]
         if video:
-            known.video = f"{files.name(path)} {video_id}"
-        number = coco.frame_number(entry)
+            known.video = f"{files.name(path)} {entry['video_id']}"
         known.order = (position if number is None else number, position)
         known.patient_id = known.patient_id or _text(entry, video, "patient_id")
         known.view = known.view or _text(entry, video, "view")
     for annotation in coco.entries(document, str(path)):
         if isinstance(annotation, Mismatch):
             mismatches.append(annotation)
-        elif annotation.image_id not in by_id:
-            mismatches.append(coco.unlisted(annotation, str(path)))
-        elif there := by_id[annotation.image_id]:
-            images[there].regions.append(annotation.region(str(path)))
+        elif drawn_on := there.get(id(annotation.image)):
+            drawn_on.regions.append(annotation.region)
 
 
 def _text(entry: dict[str, Any], video: dict[str, Any], name: str) -> str:

@@ -12,17 +12,18 @@ The manifest has one row per image, in the same order.
 from __future__ import annotations
 
 import csv
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
+from preprocess.annotations import values
 from preprocess.annotations.mismatches import Kind, Mismatch
-from preprocess.annotations.region_files import read_regions
+from preprocess.annotations.region_files import read_regions, unreadable
 from preprocess.annotations.regions import Region, from_corners
 from preprocess.importers.image_cine import Frame, ImageCine
-from preprocess.importers.images import images_below, import_images
+from preprocess.importers.images import images_below, import_images, require_folder
 
 NAME = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)")
 COLUMNS = ("filename", "xmin", "ymin", "xmax", "ymax")
@@ -42,6 +43,7 @@ def import_danilov(src: Path, out: Path, *, processes: int = 0) -> None:
     Raises:
         ValueError: there is nothing of that layout, or ``out`` holds another cohort.
     """
+    require_folder(src)
     mismatches: list[Mismatch] = []
     drawn = _drawn(src, mismatches)
     images: dict[str, Path] = {}
@@ -98,7 +100,11 @@ def _drawn(src: Path, mismatches: list[Mismatch]) -> _Drawn:
             drawn[name].append(region)
     for path in sorted(src.rglob("*.xml")):
         if NAME.fullmatch(path.stem):
-            found = read_regions(path)
+            try:
+                found = read_regions(path)
+            except (ValueError, OSError) as problem:
+                mismatches.append(unreadable(path, problem))
+                continue
             drawn[path.stem] = [item for item in found if isinstance(item, Region)]
             mismatches += [item for item in found if isinstance(item, Mismatch)]
     return drawn
@@ -111,17 +117,19 @@ def _from_csv(path: Path, mismatches: list[Mismatch]) -> Iterator[tuple[str, Reg
             return  # some other table
         for row in reader:
             name = Path(row["filename"] or "").stem
+            at = partial(Mismatch, file=str(path), line=reader.line_num)
             try:
-                x1, y1, x2, y2 = (float(row[column]) for column in COLUMNS[1:])
-            except (TypeError, ValueError):
-                x1 = y1 = x2 = y2 = math.nan
-            if not NAME.fullmatch(name) or not all(map(math.isfinite, (x1, y1, x2, y2))):
-                said = "no file name of the set, or a corner that is no number"
-                mismatches.append(
-                    Mismatch(file=str(path), line=reader.line_num, kind=Kind.NO_BOX, said=said)
+                x1, y1, x2, y2 = (
+                    values.number(row[column], column, Kind.NO_BOX) for column in COLUMNS[1:]
                 )
+                box, inverted = from_corners((x1, x2), (y1, y2))
+                picture_size = values.size(row.get("width"), row.get("height"))
+            except values.EntryError as problem:
+                mismatches.append(at(kind=problem.kind, said=str(problem)))
                 continue
-            box, inverted = from_corners((x1, x2), (y1, y2))
+            if not NAME.fullmatch(name):
+                mismatches.append(at(kind=Kind.NO_BOX, said="no file name of the set"))
+                continue
             yield (
                 name,
                 Region(
@@ -130,5 +138,6 @@ def _from_csv(path: Path, mismatches: list[Mismatch]) -> Iterator[tuple[str, Reg
                     file=str(path),
                     line=reader.line_num,
                     inverted=inverted,
+                    picture_size=picture_size,
                 ),
             )

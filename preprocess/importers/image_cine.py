@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from preprocess import cohort
 from preprocess.annotations.lesions import follow
-from preprocess.annotations.mismatches import Mismatch
-from preprocess.annotations.region_matching import fitted
+from preprocess.annotations.mismatches import Kind, Mismatch
+from preprocess.annotations.region_matching import fitted, mismatch, place_key
 from preprocess.annotations.regions import BoxXyxy, Region
 from preprocess.cohort import Box, ManifestRow
 from preprocess.cohort.display import Display
@@ -28,6 +28,8 @@ NO_IMAGE = "the annotations name it, but there is no such image"
 UNREADABLE = "not readable as an 8-bit image"
 OTHER_SIZE = "another size than the frames before it"
 CRASHED = "damaged: the decoder crashed on it"
+UPRIGHT = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ def import_cine(cine: ImageCine, *, out: Path) -> Imported:
     rows: list[ManifestRow] = []
     kept: list[Frame] = []
     pictures: list[NDArray[np.uint8]] = []
+    turned: list[Mismatch] = []
     for frame in cine.frames:
         content = frame.path.read_bytes() if frame.path.is_file() else None
         picture = None if content is None or stored else _grey(content)
@@ -85,6 +88,8 @@ def import_cine(cine: ImageCine, *, out: Path) -> Imported:
         rows.append(_row(cine, frame, sha256=sha256, reason=reason))
         if not reason:
             kept.append(frame)
+            if content is not None and _turned(content):
+                turned.append(Mismatch(file=str(frame.path), line=0, kind=Kind.TURNED_IMAGE))
             pictures += [picture] if picture is not None else []
     if not kept:
         return Imported(rows=tuple(rows))
@@ -93,12 +98,13 @@ def import_cine(cine: ImageCine, *, out: Path) -> Imported:
     assert sequence is not None, "a cine that is not stored was decoded"
     sequence = _described(sequence, cine, kept)
     boxes, mismatches = _boxes(kept, sequence)
+    mismatches += turned
     sequence = replace(sequence, reference_frame=_reference_frame(sequence, boxes))
     if frames is not None:
         cohort.store_cine(out, sequence, frames)
     elif sequence != stored:
         cohort.update_attributes(out, sequence)
-    drawn, t = Counter(box.frame_index for box in boxes), count()
+    drawn, t = Counter(box.frame_index for box in boxes if not box.ignored), count()
     counted = (r if r.reason else replace(r, reference_boxes=drawn[next(t)]) for r in rows)
     return Imported(
         rows=tuple(counted), sequence=sequence, boxes=tuple(boxes), mismatches=tuple(mismatches)
@@ -134,14 +140,11 @@ def _refusal(
 
 
 def _grey(content: bytes) -> NDArray[np.uint8] | None:
-    """An image as uint8[H, W]; colour, where some files have it, by its luminance."""
-    if not content:
-        return None
-    try:
-        encoded = np.frombuffer(content, np.uint8)
-        picture: NDArray[Any] | None = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # a header that promises more pixels than it will take
-        return None
+    """An image as uint8[H, W]; colour, where some files have it, by its luminance.
+
+    An image is turned as it says (EXIF), for the tools that people draw with show it so.
+    """
+    picture = _decoded(content, UPRIGHT if _says_orientation(content) else cv2.IMREAD_UNCHANGED)
     if picture is None or picture.dtype != np.uint8:
         return None
     if picture.ndim == 2:
@@ -150,6 +153,26 @@ def _grey(content: bytes) -> NDArray[np.uint8] | None:
     if picture.shape[2] < 3 or (colour == colour[..., :1]).all():
         return np.ascontiguousarray(picture[..., 0])
     return np.asarray(cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+def _turned(content: bytes) -> bool:
+    """Whether an image says that it is to be turned."""
+    if not _says_orientation(content):
+        return False
+    one, other = (_decoded(content, how) for how in (UPRIGHT, UPRIGHT | AS_STORED))
+    return not np.array_equal(one, other)  # type: ignore[arg-type]
+
+
+def _says_orientation(content: bytes) -> bool:
+    return b"Exif\0" in content or b"eXIf" in content
+
+
+def _decoded(content: bytes, how: int) -> NDArray[Any] | None:
+    try:
+        picture: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), how)
+    except cv2.error:  # nothing at all, or a header that promises more pixels than it will take
+        return None
+    return picture
 
 
 def _new_sequence(cine: ImageCine, frames: NDArray[np.uint8]) -> cohort.Sequence:
@@ -193,34 +216,49 @@ def _reference_frame(sequence: cohort.Sequence, boxes: Sequence[Box]) -> int | N
     if sequence.length == 1:
         return 0
     optimal = sequence.frames_in(cohort.Phase.OPTIMAL)
-    bearing = sorted({box.frame_index for box in boxes if box.frame_index in optimal})
+    bearing = sorted({b.frame_index for b in boxes if b.frame_index in optimal and not b.ignored})
     return bearing[len(bearing) // 2] if bearing else None
 
 
 def _boxes(kept: Sequence[Frame], sequence: cohort.Sequence) -> tuple[list[Box], list[Mismatch]]:
     """The boxes of a cine, their lesions numbered within it, and what did not fit."""
     drawn: list[list[tuple[Region, BoxXyxy]]] = []
+    ignored: list[Box] = []
     mismatches: list[Mismatch] = []
-    for frame in kept:
-        found = [
-            (r, *fitted(r, width=sequence.width, height=sequence.height)) for r in frame.regions
-        ]
-        mismatches += [mismatch for _, _, said in found for mismatch in said]
-        drawn.append([(region, box) for region, box, _ in found if box])
+    for t, frame in enumerate(kept):
+        found: dict[tuple[float, ...], tuple[Region, BoxXyxy]] = {}
+        for region in frame.regions:
+            box, said = fitted(region, width=sequence.width, height=sequence.height)
+            mismatches += said
+            if box is None:
+                continue
+            if region.ignored:
+                mismatches.append(mismatch(region, Kind.IGNORED))
+                ignored.append(_box(sequence, t, box, cohort.NO_LESION, ignored=True))
+            elif found.setdefault(place_key(t, box), (region, box))[0] is not region:
+                mismatches.append(mismatch(region, Kind.TWICE))
+        drawn.append(list(found.values()))
     followed = follow([[box for _, box in boxes] for boxes in drawn])
     # A set's own name of a lesion goes before what its boxes look like.
     names: dict[str | int, int] = {}
     boxes = [
-        Box(
-            sequence_id=sequence.sequence_id,
-            frame_index=t,
-            box_xyxy=box,
-            instance_id=names.setdefault(region.lesion or number, len(names) + 1),
-        )
-        for t, (found, numbers) in enumerate(zip(drawn, followed, strict=True))
-        for (region, box), number in zip(found, numbers, strict=True)
+        _box(sequence, t, box, names.setdefault(region.lesion or number, len(names) + 1))
+        for t, (regions, numbers) in enumerate(zip(drawn, followed, strict=True))
+        for (region, box), number in zip(regions, numbers, strict=True)
     ]
-    return boxes, mismatches
+    return boxes + ignored, mismatches
+
+
+def _box(
+    sequence: cohort.Sequence, t: int, box: BoxXyxy, instance_id: int, *, ignored: bool = False
+) -> Box:
+    return Box(
+        sequence_id=sequence.sequence_id,
+        frame_index=t,
+        box_xyxy=box,
+        instance_id=instance_id,
+        ignored=ignored,
+    )
 
 
 def _row(cine: ImageCine, frame: Frame, *, sha256: str, reason: str) -> ManifestRow:
@@ -232,7 +270,7 @@ def _row(cine: ImageCine, frame: Frame, *, sha256: str, reason: str) -> Manifest
         patient_id=cine.patient_id,
         view=cine.view or "",
         no_lesion=cine.no_lesion,
-        reference_boxes=len(frame.regions),
+        reference_boxes=sum(not region.ignored for region in frame.regions),
     )
 
 

@@ -24,6 +24,21 @@ from preprocess.storage.atomic import remove_partials
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
 
+def require_folder(src: Path) -> None:
+    """Check what the user gave as the folder of a data set.
+
+    Raises:
+        ValueError: there is no such folder, or nothing in it.
+    """
+    if not src.is_dir():
+        found = "is a file, not a folder" if src.is_file() else "does not exist"
+    elif not any(src.iterdir()):
+        found = "is an empty folder"
+    else:
+        return
+    raise ValueError(f"{src} {found}. Give the folder that holds the images and annotations.")
+
+
 def images_below(folder: Path) -> list[Path]:
     """Every image file of a folder and those below it, in a fixed order."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
@@ -83,7 +98,10 @@ def _numbered(imported: Iterable[Imported]) -> Iterator[Box]:
     """All boxes, their lesions numbered through the cohort."""
     before = 0
     for item in imported:
-        yield from (replace(box, instance_id=before + box.instance_id) for box in item.boxes)
+        yield from (
+            box if box.ignored else replace(box, instance_id=before + box.instance_id)
+            for box in item.boxes
+        )
         before += max((box.instance_id for box in item.boxes), default=0)
 
 
@@ -98,7 +116,7 @@ def _check_free(out: Path, ids: set[str]) -> None:
 
 def _print_outcome(imported: Sequence[Imported], notes: Iterable[str], out: Path) -> None:
     kept = [item.sequence for item in imported if item.sequence]
-    boxes = [box for item in imported for box in item.boxes]
+    boxes = [box for item in imported for box in item.boxes if not box.ignored]
     lesions = {(box.sequence_id, box.instance_id) for box in boxes}
     print(
         f"Imported {len(kept)} sequences of {len({s.patient_id for s in kept})} patients: "

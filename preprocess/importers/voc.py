@@ -11,7 +11,7 @@ from pathlib import Path
 
 from preprocess.annotations import voc
 from preprocess.annotations.mismatches import Kind, Mismatch
-from preprocess.annotations.region_files import read_regions
+from preprocess.annotations.region_files import read_regions, unreadable
 from preprocess.annotations.region_matching import of_lesions
 from preprocess.annotations.regions import Region
 from preprocess.annotations.source_lines import parse_xml
@@ -43,14 +43,14 @@ def import_voc(
     files = AnnotatedFolder(src, out)
     drawn: dict[Path, list[Region]] = defaultdict(list)
     mismatches: list[Mismatch] = []
-    documents = 0
-    for path in files.annotations(".xml"):
-        content = path.read_bytes()
-        if not voc.recognises(content):
+    documents = files.documents(".xml", voc, mismatches)
+    for path, content in documents:
+        try:
+            named = parse_xml(content).text_of("filename") or path.stem
+            found = read_regions(path, src)
+        except ValueError as problem:
+            mismatches.append(unreadable(path, problem))
             continue
-        documents += 1
-        found = read_regions(path, src)
-        named = parse_xml(content).text_of("filename") or path.stem
         image = files.named(named, path)
         if image is Kind.NO_IMAGE:
             image = files.named(path.stem, path)
@@ -60,10 +60,7 @@ def import_voc(
         drawn[image] += [item for item in found if isinstance(item, Region)]
         mismatches += [item for item in found if isinstance(item, Mismatch)]
     if not drawn:
-        raise ValueError(
-            f"{src} has {documents} Pascal VOC files and {len(files)} images, but none that belong "
-            "together. Give the folder that holds both; <filename> is looked up in it."
-        )
+        raise ValueError(files.nothing("Pascal VOC", len(documents), "<filename>", mismatches))
     bare = len(files) - len(drawn)
     import_found(
         (

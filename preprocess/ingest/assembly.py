@@ -40,6 +40,11 @@ class Assembly:
     notes: list[str] = field(default_factory=list)
     mismatches: list[Mismatch] = field(default_factory=list)
 
+    @property
+    def lesion_boxes(self) -> list[Box]:
+        """The boxes without the areas to ignore."""
+        return [box for box in self.boxes if not box.ignored]
+
 
 def labelled(sequence: Sequence, label: Label) -> Sequence:
     """The sequence with what its label says, and no more than that."""
@@ -76,11 +81,12 @@ def assemble(records: Iterable[Record], labels: Labels, regions: Regions, cohort
         conflicting_label = labels.conflicting_label(record.path, record.sop_instance_uid or None)
         matched |= {row.line for row in (label, conflicting_label) if row}
         drawn = regions.drawn(record.sequence_id, label)
+        count = sum(not region.ignored for region, _ in drawn)
         reason = record.reason or rejection_reason(label)
         boxes: list[Box] = []
         if label and not reason:
             stored = stored_sequence(cohort, record.sequence_id)
-            kind, reason = _contradiction(label, conflicting_label, stored, has_boxes=bool(drawn))
+            kind, reason = _contradiction(label, conflicting_label, stored, has_boxes=count > 0)
             if kind:
                 said = (
                     f"{reason}; the other is line {conflicting_label.line}"
@@ -92,12 +98,13 @@ def assemble(records: Iterable[Record], labels: Labels, regions: Regions, cohort
             else:
                 sequence = with_reference(labelled(stored, label), drawn)
                 boxes = lesions.merged(sequence.sequence_id, regions.placed(drawn, sequence))
-                sequence = recalled(stored, sequence, boxed=bool(boxes))
+                boxed = any(not box.ignored for box in boxes)
+                sequence = recalled(stored, sequence, boxed=boxed)
                 if sequence != stored:
                     update_attributes(cohort, sequence)
                 result.sequences.append(sequence)
                 result.boxes += boxes
-        result.manifest.append(_row(record, label, reason, len(drawn), boxes))
+        result.manifest.append(_row(record, label, reason, count, boxes))
     for text, count in (
         (TRACKED_GIVEN_BACK, regions.tracked),
         (TRACKS_DROPPED, lesions.tracks_dropped),
@@ -135,7 +142,7 @@ def _contradiction(
 def _row(
     record: Record, label: Label | None, reason: str, drawn: int, boxes: list[Box]
 ) -> ManifestRow:
-    references = sum(box.source is BoxSource.REFERENCE for box in boxes)
+    references = sum(box.source is BoxSource.REFERENCE and not box.ignored for box in boxes)
     return ManifestRow(
         sha256=record.sha256,
         status="rejected" if reason else "accepted",

@@ -80,7 +80,8 @@ def ingest(
 
     Raises:
         ValueError: the labels contradict themselves, no annotation file can be read, or no
-            cine could be accepted. A single region that does not fit is told, and stops nothing.
+            cine could be accepted, or none of the regions became a box. A single region that does
+            not fit is told, and stops nothing.
 
     Examples:
         python -m preprocess ingest archive --labels sequences.csv --rois rois --out cohort
@@ -130,11 +131,16 @@ def ingest_archive(
         _tell_missing(src, listing, journal, result)
         for note in result.notes:
             journal.note(note)
-        result.remarks += write_mismatches(out, result.mismatches)
+        told = write_mismatches(out, result.mismatches)
+        if hint := drawn.common_offset():
+            told.append(hint)
+        result.remarks += told
         write_manifest(out, result.manifest)
         if not result.sequences:
             raise ValueError(_nothing_accepted(src, result))
-        boxed = {box.sequence_id for box in result.boxes}
+        if rois and not result.lesion_boxes:
+            raise ValueError(_no_box(rois, out, drawn, result, told))
+        boxed = {box.sequence_id for box in result.lesion_boxes}
         result.sequences = propose_missing(
             out, result.sequences, boxed, processes=settings.processes
         )
@@ -215,13 +221,27 @@ def _nothing_accepted(src: Path, result: Assembly) -> str:
     return f"no cine in {src} could be accepted; every file was rejected:\n{reasons}"
 
 
+def _no_box(rois: Path, out: Path, drawn: Regions, result: Assembly, told: list[str]) -> str:
+    """Why regions were given and none became a box; annotations.json of an earlier run stays."""
+    elsewhere = drawn.on_other_sequences(sequence.sequence_id for sequence in result.sequences)
+    causes = list(told)
+    if elsewhere:
+        causes.append(f"{elsewhere} regions lie on cines that are rejected (manifest.csv says why)")
+    return "\n  ".join(
+        [f"{rois} holds {drawn.count} regions, and no box of them was kept:", *causes]
+    ) + (
+        f"\nThe frames are stored in {out}. Correct the regions or the labels and give the same "
+        "command again: it reads no cine twice. Or leave --rois out."
+    )
+
+
 def print_outcome(result: Assembly, out: Path) -> None:
     """Tell what was accepted, what was not and why, and where it is."""
     patients = {sequence.patient_id for sequence in result.sequences}
     frames = sum(sequence.length for sequence in result.sequences)
     print(
         f"Accepted {len(result.sequences)} cines of {len(patients)} patients: {frames} frames, "
-        f"{len(result.boxes)} boxes."
+        f"{len(result.lesion_boxes)} boxes."
     )
     if rejections := _rejections(result):
         print("Rejected files:", *rejections, sep="\n")

@@ -91,7 +91,7 @@ def propagate(cohort: Path, settings: PropagateSettings) -> None:
     results = map_unordered(work, tasks, processes=settings.processes, died=_nothing)
     for tracked in track(results, total=len(tasks), label="sequences"):
         boxes += tracked
-    write_annotations(cohort, opened.sequences.values(), boxes)
+    write_annotations(cohort, opened.sequences.values(), [*boxes, *opened.ignored])
     _print_outcome(opened, boxes, len(tasks), cohort)
 
 

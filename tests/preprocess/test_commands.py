@@ -44,7 +44,7 @@ def stopped(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (["propagate", "nowhere", "--good", "0.1"], "lost <= good"),
         (["summary", "nowhere"], "nowhere is no cohort"),
         (["import", "arcad", ".", "--out", "c"], "arcade"),
-        (["import", "arcade", "nowhere", "--out", "c"], "is no ARCADE folder"),
+        (["import", "arcade", "nowhere", "--out", "c"], "nowhere does not exist"),
     ],
 )
 def test_mistakes_end_in_a_sentence(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from preprocess.annotations.mismatches import mismatches_path
 from preprocess.cohort import Box, BoxSource, Cohort, read_manifest, write_annotations
 from preprocess.ingest.command import IngestSettings, ingest
-from tests.preprocess.tiny_archive import SIZE, Archive, noise
+from tests.preprocess.tiny_archive import SIZE, Archive, noise, write_cine
 
 ROW = "RCA,1,0,1,4,,,"
 BOX = (4.0, 5.0, 20.0, 18.0)
@@ -34,7 +36,8 @@ def listed(cohort: Cohort, name: str = "") -> list[str]:
     """The private list, its files without their folders."""
     path = mismatches_path(cohort.folder)
     lines = path.read_text().splitlines() if path.exists() else []
-    return [line.rpartition("/archive/")[2] for line in lines if name in line]
+    lines = [line.rpartition("/archive/")[2] for line in lines if name in line]
+    return [re.sub(r" \(annotation [^)]*\)", "", line) for line in lines]
 
 
 def cine(archive: Archive, name: str = "cine7.dcm", row: str = ROW, **more: Any) -> None:
@@ -145,7 +148,7 @@ def test_every_kind_of_mismatch_comes_with_its_line_and_stops_nothing(
         "outside: 40, 1, 50, 9 in a frame of 32 x 32",
         "too small: 4, 5, 4.5, 9 in a frame of 32 x 32",
         "other category: 'catheter'",
-        "no box: annotation 8: no bbox of four numbers, or no image_id",
+        "no box: no bbox of four numbers",
         "no such frame: frame 9 of 5 (from 0)",
         "unknown sequence: it names 'cine8_1'",
     ]
@@ -166,12 +169,192 @@ def test_every_kind_of_mismatch_comes_with_its_line_and_stops_nothing(
 def test_a_list_without_an_entry_is_taken_away(archive: Archive) -> None:
     cine(archive)
     path = coco_file(archive, {"cine8_1.png": [{"box": BOX}]})
+    coco_file(archive, {"cine7_1.png": [{"box": BOX}]}, name="b")
     cohort = run(archive)
     assert len(listed(cohort)) == 1
     path.unlink()
-    coco_file(archive, {"cine7_1.png": [{"box": BOX}]})
     assert listed(run(archive)) == []
     assert not mismatches_path(cohort.folder).exists()
+
+
+def test_regions_of_which_no_box_is_kept_are_an_error_that_says_why_and_loses_nothing(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cine(archive)
+    coco_file(archive, {"cine7_1.png": [{"box": BOX}]})
+    before = (run(archive).folder / "annotations.json").read_bytes()
+    archive.add("out.dcm", "RCA,1,0,1,4,,implant,", frames=noise(5, seed=1))
+    boxes = [{"box": BOX, "category_id": 2}, {"box": (40, 1, 50, 9)}]
+    names = {"cine7_1.png": boxes, "Quimby_1.png": [{"box": BOX}], "out_1.png": [{"box": BOX}]}
+    coco_file(archive, names)
+    with pytest.raises(ValueError, match="4 regions, and no box of them was kept") as stop:
+        run(archive)
+    for cause in (
+        "1 regions name sequences that are not in the archive",
+        "1 regions are of another category than stenosis and are left out",
+        "1 regions are left out: outside the frame",
+        "1 regions lie on cines that are rejected (manifest.csv says why)",
+        "give the same command again: it reads no cine twice. Or leave --rois out.",
+    ):
+        assert cause in str(stop.value)
+    assert "Quimby" not in str(stop.value)
+    # What an earlier run kept is as it was, and the frames are there.
+    assert (archive.folder / "cohort/annotations.json").read_bytes() == before
+    coco_file(archive, {"cine7_1.png": [{"box": OTHER}]})
+    capsys.readouterr()
+    assert placed(run(archive)) == [(1, OTHER, "reference")]
+    assert "2 of 2 files were finished by an earlier run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        (
+            (1, 1, 1),
+            "3 of 3 regions lie 1 frames before the reference frame of their cine: "
+            "sequences.csv seems to count frames from 1",
+        ),
+        (
+            (3, 3, 3),
+            "3 of 3 regions lie 1 frames after the reference frame of their cine: "
+            "the regions seem to count frames from 1",
+        ),
+        ((4, 4, 4), "3 of 3 regions lie 2 frames after"),
+        ((1, 1, 2), ""),
+        ((2, 2, 2), ""),
+        ((1,), ""),
+    ],
+)
+def test_regions_that_all_lie_off_by_the_same_number_of_frames_are_told(
+    archive: Archive, frames: tuple[int, ...], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n, _ in enumerate(frames):
+        cine(archive, f"cine{n}.dcm", "RCA,2,0,1,5,,,", instance=f"1.2.{n}")
+    boxes = {f"cine{n}_{t}.png": [{"box": BOX}] for n, t in enumerate(frames)}
+    coco_file(archive, boxes)
+    if 2 in frames:
+        run(archive)
+        said = capsys.readouterr().out
+    else:
+        with pytest.raises(ValueError, match="no box of them was kept") as stop:
+            run(archive)
+        said = str(stop.value)
+        # Asked for, they are kept, and it is told all the same.
+        run(archive, other_frames=True)
+        assert expected in capsys.readouterr().out
+    assert (expected or "of their cine") in said if expected else "of their cine" not in said
+
+
+def test_areas_to_ignore_are_in_the_cohort_and_are_no_lesions(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cine(archive)
+    archive.add("healthy.dcm", "RCA,1,0,1,4,,,true", frames=noise(5, seed=1), instance="1.2.9")
+    area = {"box": (0, 0, 30, 20), "iscrowd": 1}
+    boxes = {"cine7_1.png": [{"box": BOX}, area, {**area, "box": BOX}], "healthy_1.png": [area]}
+    coco_file(archive, boxes)
+    for _ in range(2):
+        cohort = run(archive)
+        assert placed(cohort) == [(1, BOX, "reference")]
+        assert sorted(box.box_xyxy for box in cohort.ignored) == [
+            *([(0, 0, 30, 20)] * 2),
+            BOX,
+        ]
+        assert [row.reference_boxes for row in read_manifest(cohort.folder)] == [1, 0]
+        said = capsys.readouterr().out
+        assert "3 regions mark areas to ignore" in said and "10 frames, 1 boxes." in said
+        document = json.loads((cohort.folder / "annotations.json").read_text())
+        crowds = [a for a in document["annotations"] if a["iscrowd"] == 1]
+        assert [a["instance_id"] for a in crowds] == [None] * 3
+        # The cohort's own file among the regions says the same.
+        (archive.rois / "a.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("names", "kept", "told"),
+    [
+        (("lesion", "nonlesion", "no_stenosis"), [0], "2 regions are of another category"),
+        (("Stenosis", "LESION", "severe stenosis"), [0, 1, 2], ""),
+        (("p50_70", "p0_20", "nonlesion"), [0, 1], "2 regions are of categories whose names"),
+        (("catheter", "background", "x"), [2], "1 regions are of categories whose names"),
+        (("stenosis-free", "lesion_videos", "lesions"), [2], "2 regions are of another category"),
+    ],
+)
+def test_categories_are_known_by_whole_names(
+    archive: Archive, names: tuple[str, ...], kept: list[int], told: str, capsys: Any
+) -> None:
+    cine(archive)
+    boxes = [(float(8 * n), 5.0, 8.0 * n + 7, 18.0) for n in range(3)]
+    path = coco_file(
+        archive,
+        {"cine7_1.png": [{"box": b, "category_id": n} for n, b in enumerate(boxes)]},
+    )
+    document = json.loads(path.read_text())
+    document["categories"] = [{"id": n, "name": name} for n, name in enumerate(names)]
+    path.write_text(json.dumps(document))
+    assert [box for _, box, _ in placed(run(archive))] == [boxes[n] for n in kept]
+    assert told in capsys.readouterr().out
+
+
+def test_a_category_that_a_file_knows_and_did_not_draw_says_what_the_others_are(
+    archive: Archive,
+) -> None:
+    cine(archive)
+    coco_file(archive, {"cine7_1.png": [{"box": BOX, "category_id": 2}]})
+    coco_file(archive, {"cine7_1.png": [{"box": OTHER}]}, name="b")
+    assert placed(run(archive)) == [(1, OTHER, "reference")]
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "expected"),
+    [
+        ({"width": 64, "height": 64}, (8, 10, 40, 36), (4, 5, 20, 18)),
+        ({"width": "16", "height": 16.0}, (2, 2.5, 10, 9), (4, 5, 20, 18)),
+        ({"width": 0, "height": 0}, BOX, BOX),
+        ({"width": None}, BOX, BOX),
+        ({"width": 64, "height": 48}, BOX, "other size"),
+        ({"width": 64}, BOX, "unreadable value"),
+        ({"width": -32, "height": -32}, BOX, "unreadable value"),
+        ({"width": "x", "height": 32}, BOX, "unreadable value"),
+    ],
+)
+def test_regions_of_a_picture_of_another_size_are_scaled_or_left_out(
+    archive: Archive, size: dict[str, Any], box: Any, expected: Any, capsys: Any
+) -> None:
+    cine(archive)
+    cine(archive, "any.dcm")
+    coco_file(archive, {"any_1.png": [{"box": OTHER}]})
+    path = coco_file(archive, {"cine7_1.png": [{"box": box}]}, name="b")
+    document = json.loads(path.read_text())
+    document["images"][0].update(size)
+    path.write_text(json.dumps(document, indent=1))
+    cohort = run(archive)
+    found = [box for _, box, _ in placed(cohort) if box != OTHER]
+    said = capsys.readouterr().out
+    if isinstance(expected, str):
+        assert found == []
+        assert expected in listed(cohort)[0]
+    else:
+        assert found == [expected]
+        assert ("another size and were scaled" in said) == (box != expected)
+
+
+def test_cines_whose_names_other_systems_spell_otherwise_get_their_boxes(archive: Archive) -> None:
+    nfd = unicodedata.normalize("NFD", "Größe_é")
+    for n, name in enumerate((f"{nfd}/k1.dcm", "set\\k2.dcm", "d/k3 é.dcm")):
+        write_cine(archive.src / name, noise(5), instance=f"1.2.{n}")
+    labels = archive.folder / "labels.csv"
+    rows = [f"1.2.{n},RCA,1,0,1,4" for n in range(3)]
+    header = "sop_instance_uid,view,reference_frame,introducing_start,optimal_start,vanishing_start"
+    labels.write_text("\n".join([header, *rows]))
+    archive.rois.mkdir()
+    names = ("Größe_é/k1_1.png", "set/k2_1.png", "d/k3%20%C3%A9_1.png")
+    coco_file(archive, {name: [{"box": BOX}] for name in names})
+    out = archive.folder / "cohort"
+    settings = IngestSettings(size=SIZE, processes=1)
+    ingest(archive.src, labels=labels, out=out, rois=archive.rois, settings=settings)
+    assert len({box.sequence_id for box in Cohort.open(out).boxes}) == 3
+    assert not mismatches_path(out).exists()
 
 
 def test_two_labels_for_one_cine_keep_it_out_and_the_rest_goes_on(archive: Archive) -> None:

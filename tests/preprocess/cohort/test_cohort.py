@@ -11,6 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from preprocess.cohort import (
+    NO_LESION,
     Box,
     BoxSource,
     Cohort,
@@ -81,6 +82,19 @@ def test_round_trip(folder: Path) -> None:
     np.testing.assert_array_equal(cohort.cine("S1"), FRAMES)
     assert list(cohort.boxes_by_frame) == [("S1", 3)], "a lost box is not used"
     assert not (folder / "frames.zarr" / "S1").joinpath("c").is_file()
+
+
+def test_an_area_to_ignore_is_a_crowd_to_coco_and_no_box_of_a_lesion(folder: Path) -> None:
+    area = replace(BOXES[0], box_xyxy=(1, 1, 19, 19), instance_id=NO_LESION, ignored=True)
+    write_annotations(folder, [SEQUENCE], [*BOXES, area])
+    cohort = Cohort.open(folder)
+    assert (cohort.boxes, cohort.ignored) == (BOXES, (area,))
+    assert list(cohort.ignored_by_frame) == [("S1", 3)]
+    assert cohort.boxes_by_frame["S1", 3] == [BOXES[0]]
+    assert cohort.only(["S1"]).ignored == (area,)
+    coco = COCO(folder / "annotations.json")
+    (crowd,) = coco.loadAnns(coco.getAnnIds(iscrowd=True))
+    assert (crowd["bbox"], crowd["instance_id"]) == ([1, 1, 18, 18], None)
 
 
 def test_phases_are_intervals(folder: Path) -> None:

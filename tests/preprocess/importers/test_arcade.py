@@ -95,7 +95,7 @@ def test_again_it_writes_the_same(arcade: Path, tmp_path: Path) -> None:
 
 def test_wrong_folders_are_said(arcade: Path, tmp_path: Path, toy_cohort: Cohort) -> None:
     with pytest.raises(ValueError, match="is no ARCADE folder"):
-        import_arcade(tmp_path / "nowhere", tmp_path / "cohort")
+        import_arcade(toy_cohort.folder, tmp_path / "cohort")
     with pytest.raises(ValueError, match="holds another cohort"):
         import_arcade(arcade, toy_cohort.folder)
     (arcade / "stenosis/val/annotations/val.json").write_text('{"images": []}')

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +54,8 @@ def listed(out: Path) -> list[str]:
     """The private list, its files without their folders."""
     path = mismatches_path(out)
     lines = path.read_text().splitlines() if path.exists() else []
-    return [line.rpartition("/src/")[2] for line in lines]
+    lines = [line.rpartition("/src/")[2] for line in lines]
+    return [re.sub(r" \((?:object|annotation|image) [^)]*\)", "", line) for line in lines]
 
 
 @pytest.fixture
@@ -129,7 +132,8 @@ def test_danilov_with_one_csv_and_other_images_is_the_same(
     for path in [*danilov.iterdir()]:
         if path.suffix == ".bmp":
             picture(path.with_suffix(".png"), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
-            rows += [f"{path.name},32,32,Stenosis,{box}" for box in boxes[path.stem]]
+            size = "24,24" if path.stem == "14_010_1_0001" else "32,32"
+            rows += [f"{path.name},{size},Stenosis,{box}" for box in boxes[path.stem]]
         path.unlink()
     rows += ["14_002_5_0099.bmp,32,32,Stenosis,1,2,3,4", "14_002_5_0011.bmp,32,32,Stenosis,1,2,3,"]
     text(danilov / "labels_all.csv", "\r\n".join(rows))
@@ -142,7 +146,7 @@ def test_danilov_with_one_csv_and_other_images_is_the_same(
     np.testing.assert_array_equal(Cohort.open(out).cine("danilov_14_002_5"), noise(3, SIZE))
     assert [line for line in listed(out) if "no " in line] == [
         "labels_all.csv:7: no image: 14_002_5_0099",
-        "labels_all.csv:8: no box: no file name of the set, or a corner that is no number",
+        "labels_all.csv:8: no box: ymax '' is no number",
     ]
 
 
@@ -454,10 +458,20 @@ def test_the_same_key_gives_the_same_patients(src: Path, out: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["danilov", "nowhere"], "0 images named 14_PATIENT_SEQUENCE_FRAME"),
-        (["cadica", "nowhere"], "is no CADICA folder"),
-        (["coco", "nowhere"], "0 COCO files and 0 images"),
-        (["voc", "nowhere"], "0 Pascal VOC files and 0 images"),
+        *(
+            ([name, place], said)
+            for name in ("arcade", "cadica", "coco", "danilov", "voc")
+            for place, said in (
+                ("nowhere", "nowhere does not exist. Give the folder"),
+                ("empty", "empty is an empty folder. Give the folder"),
+                ("full/a.txt", "full/a.txt is a file, not a folder. Give the folder"),
+            )
+        ),
+        (["arcade", "full"], "is no ARCADE folder"),
+        (["cadica", "full"], "is no CADICA folder"),
+        (["coco", "full"], "0 COCO files and 0 images"),
+        (["danilov", "full"], "0 images named 14_PATIENT_SEQUENCE_FRAME"),
+        (["voc", "full"], "0 Pascal VOC files and 0 images"),
         (["arcade", "nowhere", "--key", "k"], "leave --key out"),
         (["coco", "nowhere", "--group_by", "patient"], "group_by"),
     ],
@@ -470,19 +484,200 @@ def test_wrong_folders_end_in_a_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    text(tmp_path / "full/a.txt", "")
     with pytest.raises(SystemExit) as stop:
         commands.main(["import", *arguments, "--out", "c"])
     assert stop.value.code not in (0, None)
-    assert expected in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    said = capsys.readouterr().err
+    assert expected in said
+    assert len(said.splitlines()) <= 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "full"]
 
 
-def test_a_damaged_annotation_file_is_named(src: Path, out: Path) -> None:
-    picture(src / "1.png", noise(1, SIZE)[0])
-    text(src / "a.json", '{"images": [], "annotations": 3}')
-    with pytest.raises(ValueError, match=r"a\.json: a COCO file whose 'annotations' is no list"):
-        import_coco(src, out, processes=1)
-    text(src / "a.xml", "<annotation><object></annotation>")
-    with pytest.raises(ValueError, match=r"a\.xml: not well-formed"):
-        import_voc(src, out, processes=1)
+@pytest.mark.parametrize(
+    ("name", "damaged", "reason"),
+    [
+        ("coco", '{"images": [], "annotations": 3}', "no list of objects"),
+        ("coco", '{"images": [', "not well-formed"),
+        ("coco", "", "not well-formed"),
+        ("voc", "<annotation><object></annotation>", "not well-formed"),
+        ("voc", "<annotation><filename>a", "not well-formed"),
+        ("voc", "<anno", "not well-formed"),
+        ("voc", "<annotation><filename>a</filename><filename>b</filename></annotation>", "second"),
+    ],
+)
+def test_a_damaged_annotation_file_is_counted_and_the_rest_imported(
+    src: Path, out: Path, name: str, damaged: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ending, read = {"coco": (".json", import_coco), "voc": (".xml", import_voc)}[name]
+    picture(src / "p0.png", noise(1, SIZE)[0])
+    text(src / f"name_of_somebody{ending}", damaged)
+    text(src / f"any{ending}", '{"a": 1}' if name == "coco" else "<plist/>")
+    with pytest.raises(ValueError, match="1 files are damaged; the first: .*" + reason) as stop:
+        read(src, out, processes=1)
+    assert "somebody" not in str(stop.value)
     assert not out.exists()
+    if name == "coco":
+        coco(src / "good.json", [{"id": 1, "file_name": "p0.png"}], BOX_OF_1)
+    else:
+        text(src / "p0.xml", voc("p0.png", (1, 2, 9, 9)))
+    read(src, out, processes=1)
+    assert [box.box_xyxy for box in Cohort.open(out).boxes] == [(1, 2, 9, 9)]
+    (line,) = listed(out)
+    assert line.startswith(f"name_of_somebody{ending}: unreadable: ") and reason in line
+    said = capsys.readouterr().out
+    assert "1 annotation files are damaged or of no known form" in said
+    assert "somebody" not in said
+
+
+def test_a_damaged_file_of_the_danilov_set_is_counted_and_the_rest_imported(
+    danilov: Path, out: Path
+) -> None:
+    text(danilov / "14_002_5_0010.xml", "<annotation><object>")
+    import_danilov(danilov, out, processes=1)
+    assert len(Cohort.open(out).boxes) == 4
+    assert listed(out)[0].startswith("14_002_5_0010.xml: unreadable: not well-formed")
+
+
+BOX_OF_1 = {"image_id": 1, "bbox": [1, 2, 8, 7]}
+
+
+def boxes_of(out: Path) -> dict[str, list[tuple[float, ...]]]:
+    """The boxes by the name of their image."""
+    cohort = Cohort.open(out)
+    return {
+        name: [b.box_xyxy for b in cohort.boxes if b.sequence_id == row["sequence_id"]]
+        for name, row in links(out).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "boxes", "told"),
+    [
+        (60, 48, [(1, 2, 9, 9)], "1 regions were drawn on a picture of another size"),
+        (30, 24, [(2, 4, 18, 18)], ""),
+        (24, 30, [], "1 regions were drawn on a picture of another shape and are left out"),
+        ("x", 24, [], "1 regions hold a value that cannot be read and are left out"),
+    ],
+)
+@pytest.mark.parametrize("name", ["coco", "voc"])
+def test_boxes_that_were_drawn_on_a_picture_of_another_size_are_scaled(
+    src: Path, out: Path, name: str, width: Any, height: int, boxes: Any, told: str, capsys: Any
+) -> None:
+    picture(src / "1.png", noise(1, 30)[0, :24])
+    if name == "coco":
+        image = {"id": 1, "file_name": "1.png", "width": width, "height": height}
+        coco(src / "a.json", [image], {"image_id": 1, "bbox": [2, 4, 16, 14]})
+        import_coco(src, out, processes=1)
+    else:
+        size = f"<size><width>{width}</width><height>{height}</height></size>"
+        content = voc("1.png", (2, 4, 18, 18)).replace("<object>", f"{size}<object>")
+        text(src / "a.xml", content)
+        import_voc(src, out, processes=1)
+    assert boxes_of(out) == {"1.png": boxes}
+    assert told in capsys.readouterr().out
+
+
+def exif(content: bytes, orientation: int) -> bytes:
+    """A JPEG that says how it is to be turned."""
+    entry = struct.pack("<HHII", 0x0112, 3, 1, orientation)
+    body = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + content[2:]
+
+
+@pytest.mark.parametrize(("width", "boxes"), [(24, [(2, 4, 18, 18)]), (30, [])])
+def test_an_image_that_is_to_be_turned_is_turned_before_the_boxes_and_it_is_told(
+    src: Path, out: Path, width: int, boxes: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(src / "1.jpg", np.full((24, 30), 90, np.uint8))
+    (src / "1.jpg").write_bytes(exif((src / "1.jpg").read_bytes(), 6))
+    image = {"id": 1, "file_name": "1.jpg", "width": width, "height": 54 - width}
+    coco(src / "a.json", [image], {"image_id": 1, "bbox": [2, 4, 16, 14]})
+    for _ in range(2):  # an image that is stored already says so as well
+        import_coco(src, out, processes=1)
+        (sequence,) = Cohort.open(out).sequences.values()
+        assert (sequence.width, sequence.height) == (24, 30)
+        assert boxes_of(out) == {"1.jpg": boxes}
+        assert "1 images say that they are to be turned (EXIF)" in capsys.readouterr().out
+
+
+def test_images_videos_and_categories_of_one_id_are_left_out_of_an_import(
+    src: Path, out: Path
+) -> None:
+    for n in range(5):
+        picture(src / f"{n}.png", noise(5, SIZE)[n])
+    coco(
+        src / "a.json",
+        [
+            {"id": 1, "file_name": "0.png"},
+            {"id": 1, "file_name": "1.png"},
+            {"id": 2, "file_name": "2.png", "video_id": 7, "frame_index": 0},
+            {"id": 3, "file_name": "3.png"},
+            {"id": 3, "file_name": "3.png"},
+            {"id": 4, "file_name": "4.png"},
+        ],
+        BOX_OF_1,
+        {"image_id": 3, "bbox": [1, 2, 8, 7]},
+        {"image_id": 4, "bbox": [1, 2, 8, 7], "category_id": 2},
+        videos=[{"id": 7, "patient_id": "a"}, {"id": 7, "patient_id": "b"}],
+        categories=[{"id": n, "name": m} for n, m in ((1, "stenosis"), (2, "stenosis"), (2, "b"))],
+    )
+    import_coco(src, out, processes=1)
+    # The same image listed twice is one image.
+    assert boxes_of(out) == {"0.png": [], "1.png": [], "3.png": [(1, 2, 9, 9)], "4.png": []}
+    assert sorted(line.partition(": ")[2] for line in listed(out)) == [
+        "same id: category_id 2 is that of several categories",
+        "same id: image_id 1 is that of several images",
+        "same id: video_id 7 is that of several videos",
+    ]
+
+
+def test_ignored_areas_are_imported_as_such_and_negatives_are_not(src: Path, out: Path) -> None:
+    for n in range(2):
+        picture(src / f"{n}.png", noise(2, SIZE)[n])
+    coco(
+        src / "a.json",
+        [{"id": n, "file_name": f"{n}.png"} for n in range(2)],
+        {"image_id": 0, "bbox": [1, 2, 8, 7]},
+        {"image_id": 0, "bbox": [1, 2, 8, 7]},
+        {"image_id": 0, "bbox": [10, 10, 20, 20], "iscrowd": 1},
+        {"image_id": 1, "bbox": [1, 2, 8, 7], "category_id": 2},
+        {"image_id": 1, "bbox": [1, 2, 8, 7], "category_id": 3},
+        categories=[
+            {"id": n, "name": name}
+            for n, name in ((1, "lesion"), (2, "nonlesion"), (3, "no_stenosis"))
+        ],
+    )
+    import_coco(src, out, processes=1)
+    assert boxes_of(out) == {"0.png": [(1, 2, 9, 9)], "1.png": []}
+    (ignored,) = Cohort.open(out).ignored
+    assert ignored.box_xyxy == (10, 10, 30, 30)
+    assert [row.reference_boxes for row in read_manifest(out)] in ([1, 0], [0, 1])
+    assert sorted(line.partition(": ")[2] for line in listed(out)) == [
+        "ignored",
+        "other category: 'no_stenosis'",
+        "other category: 'nonlesion'",
+        "twice",
+    ]
+
+
+def test_a_frame_whose_number_cannot_be_read_is_left_out_of_its_cine(src: Path, out: Path) -> None:
+    for n in range(3):
+        picture(src / f"{n}.png", noise(3, SIZE)[n])
+    coco(
+        src / "a.json",
+        [
+            {"id": n, "file_name": f"{n}.png", "video_id": "1", "frame_index": index}
+            for n, index in enumerate(("10", "9.0", "x"))
+        ],
+        videos=[{"id": 1.0}],
+    )
+    import_coco(src, out, processes=1)
+    (sequence,) = Cohort.open(out).sequences.values()
+    np.testing.assert_array_equal(
+        Cohort.open(out).cine(sequence.sequence_id), noise(3, SIZE)[[1, 0]]
+    )
+    assert [line.partition(": ")[2] for line in listed(out)] == [
+        "no frame number: frame_index 'x' is no number"
+    ]

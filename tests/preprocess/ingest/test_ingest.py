@@ -87,7 +87,7 @@ def test_round_trip(archive: Archive) -> None:
 
 
 def test_one_bad_file_never_stops_the_rest(archive: Archive) -> None:
-    archive.add("good.dcm")
+    archive.add("good.dcm", boxes={1: [BOX]})
     (archive.src / "notes.txt").write_text("no cine")
     archive.add("no_row.dcm", row=None)
     archive.add("large.dcm", frames=noise(2, 40))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from preprocess.cohort import (
+    NO_LESION,
     Box,
     BoxSource,
     Cohort,
@@ -102,6 +104,17 @@ def test_boxes_follow_a_known_motion(tmp_path: Path) -> None:
     assert np.mean([iou(box.box_xyxy, truth(box.frame_index)) for box in tracked]) > 0.8
     assert {box.verdict for box in tracked} == {Verdict.GOOD}
     assert {box.instance_id for box in boxes} == {1}
+
+
+def test_areas_to_ignore_stay_and_are_not_tracked(tmp_path: Path) -> None:
+    cohort = blob_cohort(tmp_path, {"S1": blob_cine()})
+    (reference,) = cohort.boxes
+    area = replace(reference, box_xyxy=(1, 1, 20, 20), instance_id=NO_LESION, ignored=True)
+    write_annotations(tmp_path, cohort.sequences.values(), [reference, area])
+    propagate(tmp_path, HERE)
+    found = Cohort.open(tmp_path)
+    assert found.ignored == (area,)
+    assert len(found.boxes) == 12 and {box.instance_id for box in found.boxes} == {1}
 
 
 @pytest.mark.parametrize("method", ["joint", "csrt"])

@@ -1,0 +1,50 @@
+"""The categories of annotation files: which are lesions, by their names.
+
+A name counts as a whole: `nonlesion` and `no_stenosis` hold the words, and mean the opposite.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+SEPARATORS = re.compile(r"[\W_]+")
+DEGREES = ("", "mild", "moderate", "severe", "critical", "significant")
+PLACES = ("", "coronary", "arterial", "artery", "coronary artery", "vessel", "culprit")
+NAMES = {
+    *("stenosis", "stenoses", "stenotic lesion", "stenotic lesions", "stenotic", "restenosis"),
+    *("lesion", "lesions", "stenosis lesion", "narrowing", "occlusion"),
+    *("stenose", "stenosen", "sténose", "sténoses", "estenosis", "stenosi"),
+    *("läsion", "läsionen", "lésion", "lésions", "lesión", "lesiones", "lesione", "lesioni"),
+}
+LESIONS = {
+    " ".join(filter(None, words))
+    for name in NAMES
+    for degree in DEGREES
+    for place in PLACES
+    for words in ((degree, place, name), (name, degree), (place, name, degree))
+}
+NEGATIONS = ("no", "non", "not", "not a", "without", "free of")
+NO_LESIONS = {
+    *(f"{word}{gap}{name}" for word in NEGATIONS for gap in ("", " ") for name in LESIONS),
+    *("background", "healthy", "normal", "negative", "none", "nothing", "unknown", "other"),
+    *("catheter", "guide catheter", "guiding catheter", "wire", "guide wire", "guidewire"),
+    *("ifr wire", "pressure wire", "stent", "balloon", "marker", "pacemaker", "implant", "clip"),
+    *("vessel", "vessels", "artery", "arteries", "coronary artery", "coronary arteries", "aorta"),
+    *("bifurcation", "calcification", "contrast", "rib", "spine", "diaphragm", "text", "artifact"),
+}
+
+
+def is_lesion(category: str) -> bool:
+    """Whether a category is known by name to be a stenosis or lesion."""
+    return _plain(category) in LESIONS
+
+
+def is_no_lesion(category: str) -> bool:
+    """Whether a category is known by name to be something else."""
+    return _plain(category) in NO_LESIONS
+
+
+def _plain(category: str) -> str:
+    """A name in small letters, its words apart by one space."""
+    return SEPARATORS.sub(" ", unicodedata.normalize("NFC", category).casefold()).strip()
