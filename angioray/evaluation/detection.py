@@ -67,6 +67,8 @@ class JudgedFrames:
     """The lesions of each frame that has any, xyxy in stored-frame pixels."""
     ifr: Mapping[int, float] = field(default_factory=dict)
     """The lowest iFR of each frame's sequence, where any is known."""
+    ignored: Truth = field(default_factory=dict)
+    """Areas of frames in which a box is neither right nor false."""
 
     @property
     def image_ids(self) -> list[int]:
@@ -101,7 +103,12 @@ class Matched:
 
         def matched(found: Predictions, ious: Sequence[float], boxes: int) -> list[Matches]:
             return match_at_each(
-                frames.truth, found, frames.image_ids, iou_thresholds=ious, max_detections=boxes
+                frames.truth,
+                found,
+                frames.image_ids,
+                iou_thresholds=ious,
+                max_detections=boxes,
+                ignored=frames.ignored,
             )
 
         every, *coco = matched(predictions, [iou, *COCO_IOUS], COCO_BOXES)

@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ _NO_SCORES = np.empty(0)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Matches:
-    """Every kept detection of every evaluated frame, and the lesion that it found.
+    """Every detection of every evaluated frame that counts, and the lesion that it found.
 
     D detections, ordered by frame and within a frame by falling score; N frames, ordered by id.
     """
@@ -43,7 +44,7 @@ class Matches:
     score: FloatArray
     """float[D]."""
     rank: IntArray
-    """int[D]: 0 for the highest score of its frame."""
+    """int[D]: 0 for the highest score of its frame; boxes in ignored areas leave gaps."""
     is_true_positive: BoolArray
     """bool[D]."""
     truth_index: IntArray
@@ -128,13 +129,15 @@ def match_at_each(
     *,
     iou_thresholds: Sequence[float],
     max_detections: int,
+    ignored: Truth = MappingProxyType({}),
 ) -> list[Matches]:
     """Match at several IoU thresholds as COCOeval does, overlaps computed once for all of them.
 
     Detections choose by falling score: each takes the free lesion that it overlaps most, if their
     IoU reaches the threshold. Of equal scores the one that was listed first comes first; of equal
     overlaps the lesion that was listed last is taken. A lesion is found once; further boxes on it
-    are false.
+    are false. A box that finds no lesion but lies in an ignored area, by that share of itself, is
+    neither right nor false (COCO's ``iscrowd``): it is not among the matches.
 
     Args:
         truth: lesions by frame; a frame without an entry has none.
@@ -142,6 +145,7 @@ def match_at_each(
         image_ids: the frames to evaluate.
         iou_thresholds: each 0 to 1, in rising order.
         max_detections: boxes of highest score that are kept per frame.
+        ignored: areas to ignore by frame, as lesions are given.
 
     Raises:
         ValueError: ``image_ids`` repeats a frame.
@@ -152,7 +156,7 @@ def match_at_each(
             f"Frame {repeated[0]} is to be evaluated more than once; give every image id once."
         )
     truths = np.array([len(truth.get(i, ())) for i in ids.tolist()], dtype=np.int64)
-    frames = _evaluated(truth, predictions, ids.tolist(), iou_thresholds, max_detections)
+    frames = _evaluated(truth, ignored, predictions, ids.tolist(), iou_thresholds, max_detections)
     scores = [np.asarray(frame["dtScores"]) if frame else _NO_SCORES for frame in frames]
     counts = np.array([len(each) for each in scores], dtype=np.int64)
     frame = np.repeat(np.arange(len(ids)), counts)
@@ -161,18 +165,21 @@ def match_at_each(
     found = np.hstack([nothing, *(frame["dtMatches"] for frame in frames if frame)]).astype(int)
     first = np.cumsum(truths) - truths + 1
     truth_index = np.where(found > 0, found - first[frame], -1)
+    score = np.concatenate([_NO_SCORES, *scores])
+    rank = np.arange(len(frame)) - (np.cumsum(counts) - counts)[frame]
     return [
         Matches(
-            image_id=ids[frame],
-            score=np.concatenate([_NO_SCORES, *scores]),
-            rank=np.arange(len(frame)) - (np.cumsum(counts) - counts)[frame],
-            is_true_positive=index >= 0,
-            truth_index=index,
+            image_id=ids[frame[counted]],
+            score=score[counted],
+            rank=rank[counted],
+            is_true_positive=index[counted] >= 0,
+            truth_index=index[counted],
             frame_image_id=ids,
             frame_truths=truths,
             max_detections=max_detections,
         )
-        for index in truth_index
+        # Areas to ignore are numbered after all lesions.
+        for index, counted in zip(truth_index, found <= truths.sum(), strict=True)
     ]
 
 
@@ -189,6 +196,7 @@ def box_iou(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
 
 def _evaluated(
     truth: Truth,
+    ignored: Truth,
     predictions: Predictions,
     ids: Sequence[int],
     iou_thresholds: Sequence[float],
@@ -197,7 +205,12 @@ def _evaluated(
     """COCOeval's answer for each frame (`evalImgs`); None where it has neither lesion nor box."""
     from pycocotools.cocoeval import COCOeval
 
-    lesions: _Rows = [(i, b, {}) for i in ids for b in _xywh(truth.get(i, _NO_BOXES)).tolist()]
+    lesions: _Rows = [
+        (i, box, {"iscrowd": crowd})
+        for crowd, areas in enumerate((truth, ignored))
+        for i in ids
+        for box in _xywh(areas.get(i, _NO_BOXES)).tolist()
+    ]
     boxes: _Rows = [
         (i, box, {"score": score})
         for i in ids

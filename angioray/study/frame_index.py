@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,7 @@ import numpy as np
 from angioray.evaluation.detection import JudgedFrames
 from angioray.evaluation.matching import FloatArray
 from angioray.training.frames import FrameKey
-from preprocess.cohort import Cohort
+from preprocess.cohort import Box, Cohort
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +39,7 @@ class FrameIndex:
 
     def truth(self, image_ids: Iterable[int]) -> dict[int, FloatArray]:
         """The lesions of each frame that has any (float64[G, 4], xyxy in stored pixels)."""
-        boxes = self.cohort.boxes_by_frame
-        found = ((image_id, boxes.get(self._frames[image_id], [])) for image_id in image_ids)
-        return {
-            image_id: np.array([box.box_xyxy for box in lesions], dtype=np.float64)
-            for image_id, lesions in found
-            if lesions
-        }
+        return self._areas(self.cohort.boxes_by_frame, image_ids)
 
     def judged(self, image_ids: Iterable[int]) -> JudgedFrames:
         """All that the evaluation needs to know of these frames."""
@@ -55,4 +49,15 @@ class FrameIndex:
             sequence=sequence,
             truth=self.truth(sequence),
             ifr={image_id: min(ifr) for image_id, ifr in values.items() if ifr},
+            ignored=self._areas(self.cohort.ignored_by_frame, sequence),
         )
+
+    def _areas(
+        self, by_frame: Mapping[FrameKey, list[Box]], image_ids: Iterable[int]
+    ) -> dict[int, FloatArray]:
+        found = ((image_id, by_frame.get(self._frames[image_id], [])) for image_id in image_ids)
+        return {
+            image_id: np.array([box.box_xyxy for box in boxes], dtype=np.float64)
+            for image_id, boxes in found
+            if boxes
+        }

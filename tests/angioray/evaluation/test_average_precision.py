@@ -33,7 +33,8 @@ def test_equal_scores_come_together_whatever_their_order() -> None:
         assert value(Sensitivity(matches, 0.5), 2) == 1
 
 
-def test_average_precision_is_what_coco_accumulates() -> None:
+@pytest.mark.parametrize("areas", [0, 1, 3])
+def test_average_precision_is_what_coco_accumulates(areas: int) -> None:
     random = np.random.default_rng(3)
     truth = {i: random_boxes(random, 2) for i in range(1, 31)}
     found = {
@@ -42,9 +43,11 @@ def test_average_precision_is_what_coco_accumulates() -> None:
     # Some boxes are right at every IoU, so that the curves rise.
     for i in truth:
         found[i][0][:1] = truth[i][:1] + random.normal(0, 0.8, 4)
-    frames = JudgedFrames(sequence={i: f"s{i}" for i in truth}, truth=truth)
+    ignored = {i: random_boxes(random, areas) for i in truth if i % 2}
+    sequence = {i: f"s{i}" for i in truth}
+    frames = JudgedFrames(sequence=sequence, truth=truth, ignored=ignored)
     metrics = detector_metrics(frames, found)
-    coco = coco_evaluation(truth, found)
+    coco = coco_evaluation(truth, found, ignored)
     assert metrics["AP@IoU0.50:0.95/max100"] == pytest.approx(coco[:10, 1].mean())
     assert metrics["AP@IoU0.50/max100"] == pytest.approx(coco[0, 1].mean())
     assert metrics["AP@IoU0.20/max100"] == pytest.approx(coco[10, 1].mean())
@@ -91,7 +94,9 @@ def random_boxes(random: np.random.Generator, count: int) -> FloatArray:
 
 
 def coco_evaluation(
-    truth: dict[int, FloatArray], found: dict[int, tuple[FloatArray, FloatArray]]
+    truth: dict[int, FloatArray],
+    found: dict[int, tuple[FloatArray, FloatArray]],
+    ignored: dict[int, FloatArray],
 ) -> FloatArray:
     """COCO's precision at 101 recalls, float[11, 2, 101]: its ten IoUs and 0.2; 5 and 100 boxes."""
 
@@ -102,6 +107,7 @@ def coco_evaluation(
 
     coco = COCO()
     annotations = [row for i in truth for row in rows(truth[i], i)]
+    annotations += [{**row, "iscrowd": 1} for i in ignored for row in rows(ignored[i], i)]
     coco.dataset = {
         "images": [{"id": i} for i in truth],
         "categories": [{"id": 1}],

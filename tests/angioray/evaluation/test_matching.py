@@ -198,3 +198,46 @@ def test_thousands_of_random_frames_agree_with_plain_greedy_matching(most: int) 
     assert sum(matches.is_true_positive.sum() for matches in matched) > 1000
     for threshold, matches in zip(THRESHOLDS, matched, strict=True):
         assert rows_of(matches) == matched_by_hand(truth, found, list(found), threshold, most)
+
+
+AREA = boxes((100, 0, 200, 100))
+
+
+def test_a_box_in_an_ignored_area_is_neither_right_nor_false() -> None:
+    truth = {1: boxes((0, 0, 10, 10))}
+    found = {
+        1: (
+            boxes((100, 0, 110, 10), (0, 0, 10, 10), (190, 0, 210, 100), (50, 0, 60, 10)),
+            np.array([0.9, 0.8, 0.7, 0.6]),
+        )
+    }
+    (matches,) = match_at_each(
+        truth, found, [1], iou_thresholds=[0.5], max_detections=5, ignored={1: AREA}
+    )
+    # The first lies in the area whole, the third by half of itself, which reaches the threshold.
+    assert matches.score.tolist() == [0.8, 0.6]
+    assert matches.is_true_positive.tolist() == [True, False]
+    assert matches.truth_index.tolist() == [0, -1]
+    assert matches.frame_truths.tolist() == [1]
+    # Boxes are kept by their rank among all of the frame, as COCO has it.
+    assert matches.rank.tolist() == [1, 3]
+    assert matches.best(2).score.tolist() == [0.8]
+
+
+def test_a_lesion_in_an_ignored_area_is_found_all_the_same() -> None:
+    truth = {1: boxes((120, 20, 140, 40))}
+    found = {1: (boxes((120, 20, 140, 40), (121, 20, 141, 40)), np.array([0.6, 0.9]))}
+    (matches,) = match_at_each(
+        truth, found, [1], iou_thresholds=[0.5], max_detections=5, ignored={1: AREA}
+    )
+    # The better score takes the lesion; the other is in the area, and not false.
+    assert (matches.score.tolist(), matches.truth_index.tolist()) == ([0.9], [0])
+
+
+def test_a_frame_of_nothing_but_an_ignored_area_holds_no_lesion() -> None:
+    found = {2: (boxes((150, 50, 160, 60)), np.array([0.9]))}
+    (matches,) = match_at_each(
+        {}, found, [1, 2], iou_thresholds=[0.5], max_detections=5, ignored={1: AREA, 2: AREA}
+    )
+    assert matches.frame_truths.tolist() == [0, 0]
+    assert matches.score.size == 0
