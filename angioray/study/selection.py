@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from angioray.study.splits import Member
@@ -102,26 +103,20 @@ class CohortIndex:
         return sequence_id, view_frame(self.cohort.sequences[sequence_id])
 
     def detector_frames(self, sequence_ids: Iterable[str], variant: str) -> list[FrameKey]:
-        """Frames to learn lesions from; those where the tracker lost one are left out."""
-        lost = {
-            (box.sequence_id, box.frame_index)
-            for box in self.cohort.boxes
-            if box.verdict is Verdict.LOST
-        }
+        """Frames to learn lesions from; those where the tracker lost one are left out.
+
+        So are those with an area to ignore: it may hold lesions, which would be learned as none.
+        """
         frames: list[FrameKey] = []
         for sequence_id in sequence_ids:
             sequence = self.cohort.sequences[sequence_id]
             if sequence_id in self.boxed:
-                frames += [
-                    key
-                    for t in _contrast_frames(sequence)
-                    if (key := (sequence_id, t)) in self.cohort.boxes_by_frame and key not in lost
-                ]
+                frames += self._boxed_frames(sequence)
                 if "BG" in variant:
                     frames += [(sequence_id, t) for t in sequence.frames_in(Phase.NO_CONTRAST)]
             elif sequence_id in self.healthy and "NL" in variant:
                 frames += [(sequence_id, t) for t in _contrast_frames(sequence)]
-        return frames
+        return [key for key in frames if key not in self.cohort.ignored_by_frame]
 
     def contrast_frames(self, sequence_id: str) -> range:
         """A sequence's optimal interval; all its frames where nobody labelled intervals."""
@@ -135,9 +130,26 @@ class CohortIndex:
             key
             for sequence_id in sequence_ids
             if sequence_id in self.boxed
-            for key in self.detector_frames([sequence_id], "B")
+            for key in self._boxed_frames(self.cohort.sequences[sequence_id])
             if which == "optimal" or is_reference(self.cohort.sequences[sequence_id], key[1])
         ]
+
+    def _boxed_frames(self, sequence: Sequence) -> list[FrameKey]:
+        """Frames with contrast and with every lesion's box."""
+        return [
+            key
+            for t in _contrast_frames(sequence)
+            if (key := (sequence.sequence_id, t)) in self.cohort.boxes_by_frame
+            and key not in self._lost
+        ]
+
+    @cached_property
+    def _lost(self) -> set[FrameKey]:
+        return {
+            (box.sequence_id, box.frame_index)
+            for box in self.cohort.boxes
+            if box.verdict is Verdict.LOST
+        }
 
     def _reference_boxes(self, sequence: Sequence) -> list[object]:
         if sequence.reference_frame is None:

@@ -44,7 +44,10 @@ class Kind(StrEnum):
     OTHER_SIZE = "{n} regions were drawn on a picture of another shape and are left out"
     SCALED = "{n} regions were drawn on a picture of another size and were scaled to the frame"
     ROTATED = "{n} boxes are turned; the upright box around each is taken"
-    IGNORED = "{n} regions mark areas to ignore (iscrowd, ignore, difficult) and are no lesions"
+    IGNORED = (
+        "{n} regions mark areas to ignore (iscrowd, ignore, difficult) and are no lesions; their "
+        "frames are judged, and not trained on"
+    )
     TWICE = "{n} regions were drawn twice and count once"
     CLIPPED = "{n} boxes reached over the edge and were cut there"
     INVERTED = "{n} boxes were drawn from the far corner and were turned round"

@@ -98,11 +98,6 @@ class Regions:
                 self._report(region, Kind.OFF_REFERENCE, f"frame {at}, reference frame {reference}")
         return kept
 
-    @property
-    def count(self) -> int:
-        """How many regions the files hold."""
-        return len(self._regions)
-
     def on_other_sequences(self, kept: Iterable[str]) -> int:
         """How many regions mean cines that are not among ``kept``."""
         others = self._by_sequence.keys() - set(kept)

@@ -227,9 +227,7 @@ def _no_box(rois: Path, out: Path, drawn: Regions, result: Assembly, told: list[
     causes = list(told)
     if elsewhere:
         causes.append(f"{elsewhere} regions lie on cines that are rejected (manifest.csv says why)")
-    return "\n  ".join(
-        [f"{rois} holds {drawn.count} regions, and no box of them was kept:", *causes]
-    ) + (
+    return "\n  ".join([f"{rois} was read, and no region of it became a box:", *causes]) + (
         f"\nThe frames are stored in {out}. Correct the regions or the labels and give the same "
         "command again: it reads no cine twice. Or leave --rois out."
     )

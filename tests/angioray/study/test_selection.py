@@ -3,10 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from angioray.study.frame_index import FrameIndex
 from angioray.study.selection import CohortIndex
-from preprocess.cohort import Cohort, Verdict
+from preprocess.cohort import NO_LESION, Cohort, Verdict
 from tests.toy_cohort import write_toy_cohort
 
 CLASSES = {"RCA": "RCA", "LCA": "LCA"}
@@ -38,6 +40,27 @@ def test_a_frame_with_a_lost_box_is_not_trained_on(toy_cohort: Cohort) -> None:
     index = CohortIndex.of(changed, CLASSES)
     frames = index.detector_frames([lost.sequence_id], "B")
     assert (lost.sequence_id, lost.frame_index) not in frames and len(frames) == 4
+
+
+def test_a_frame_with_an_area_to_ignore_is_judged_and_not_trained_on(toy_cohort: Cohort) -> None:
+    """Of a cine with lesions the reference frame, of a healthy one an optimal frame."""
+    reference = next(box for box in toy_cohort.boxes if box.sequence_id == "S00LCA")
+    areas = [
+        replace(reference, sequence_id=name, frame_index=4, instance_id=NO_LESION, ignored=True)
+        for name in ("S00LCA", "S11LCA")
+    ]
+    changed = Cohort(toy_cohort.folder, toy_cohort.sequences, (*toy_cohort.boxes, *areas))
+    before, index = CohortIndex.of(toy_cohort, CLASSES), CohortIndex.of(changed, CLASSES)
+    ids = ["S00LCA", "S11LCA"]
+    trained = set(before.detector_frames(ids, "BGNL"))
+    assert set(index.detector_frames(ids, "BGNL")) == trained - {(name, 4) for name in ids}
+    assert index.judged_frames(ids, "optimal") == before.judged_frames(ids, "optimal")
+    # What is true of the judged frame has both, apart.
+    image_id = changed.image_id("S00LCA", 4)
+    judged = FrameIndex(cohort=changed).judged([image_id])
+    lesions = [box.box_xyxy for box in toy_cohort.boxes_by_frame["S00LCA", 4]]
+    np.testing.assert_array_equal(judged.truth[image_id], lesions)
+    assert judged.ignored[image_id].tolist() == [list(reference.box_xyxy)]
 
 
 def test_views_are_learned_from_evenly_spaced_optimal_frames(toy_cohort: Cohort) -> None:
