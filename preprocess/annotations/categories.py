@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 SEPARATORS = re.compile(r"[\W_]+")
 DEGREES = ("", "mild", "moderate", "severe", "critical", "significant")
@@ -43,6 +44,11 @@ def is_lesion(category: str) -> bool:
 def is_no_lesion(category: str) -> bool:
     """Whether a category is known by name to be something else."""
     return _plain(category) in NO_LESIONS
+
+
+def knows_lesions(categories: Sequence[str]) -> bool | None:
+    """Whether one of a file's categories is a lesion by its name; None where there is none."""
+    return any(map(is_lesion, categories)) if categories else None
 
 
 def _plain(category: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from preprocess.annotations import values
+from preprocess.annotations.categories import knows_lesions
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import (
     BoxXyxy,
@@ -42,14 +43,14 @@ class Document:
     Attributes:
         images: as they are listed.
         annotations: as they are listed.
-        categories: every class that the document names.
+        knows_lesions: whether a class is a lesion by its name; None where no class has a name.
     """
 
     def __init__(self, lists: Mapping[str, list[JsonObject]]):
         self.images = lists["images"]
         self.annotations = lists["annotations"]
-        names = (str(item.get("name") or "") for item in lists["categories"])
-        self.categories = tuple(dict.fromkeys(name for name in names if name))
+        names = [str(item["name"]) for item in lists["categories"] if item.get("name")]
+        self.knows_lesions = knows_lesions(names)
         self._videos = _by_id(lists["videos"])
         self._images = _by_id(lists["images"])
         self._categories = _by_id(lists["categories"])
@@ -167,7 +168,7 @@ def entries(document: Document, file: str) -> Iterator[CocoEntry | Mismatch]:
                     inverted=inverted,
                     rotation_deg=rotation,
                     category=document.category(item.get("category_id")),
-                    declared=document.categories,
+                    file_knows_lesions=document.knows_lesions,
                     lesion=_lesion(said, file),
                     source=_source(said),
                     picture_size=_picture_size(image, document),

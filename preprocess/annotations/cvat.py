@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from preprocess.annotations import values
+from preprocess.annotations.categories import knows_lesions
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import (
     Place,
@@ -49,12 +50,8 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
     meta = _meta(root)
     written = [parent.text_of(tag) for parent in meta for tag in ("source", "name")]
     names = list(dict.fromkeys([*(without_ending(text) for text in written if text), name]))
-    declared = tuple(
-        label.text_of("name")
-        for parent in meta
-        if (labels := parent.find("labels"))
-        for label in labels.all("label")
-    )
+    labels = [labels for parent in meta if (labels := parent.find("labels"))]
+    knows = knows_lesions([label.text_of("name") for each in labels for label in each.children])
     sizes = [size for parent in meta if (size := parent.find("original_size"))]
     if len(sizes) > 1:
         raise ValueError("of several tasks; export each of them by itself")
@@ -66,13 +63,13 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
         region = partial(
             Region,
             category=track.attributes.get("label", ""),
-            declared=declared,
+            file_knows_lesions=knows,
             lesion=f"{name} {lesion}",
         )
         for shape in track.children:
             if shape.tag != "box" and shape.tag not in SHAPES:
                 continue
-            entry = f"track {called}, frame {shape.attributes.get('frame')}"
+            entry = f"track {called}, frame {shape.attributes.get('frame')}"[:80]
             try:
                 if not _is_drawn(shape):
                     continue

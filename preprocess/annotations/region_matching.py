@@ -227,7 +227,7 @@ def of_lesions(
         _vocabulary(region)
         for regions in found.values()
         for region in regions
-        if any(map(is_lesion, (region.category, *region.declared)))
+        if region.file_knows_lesions or is_lesion(region.category)
     }
     for key, regions in found.items():
         kept = []
@@ -246,7 +246,7 @@ def of_lesions(
 
 def _vocabulary(region: Region) -> str:
     """The file whose category names are looked at together with this region's."""
-    return region.file if region.declared else ""
+    return "" if region.file_knows_lesions is None else region.file
 
 
 def mismatch(region: Region, kind: Kind, said: str = "") -> Mismatch:

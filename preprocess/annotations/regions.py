@@ -64,8 +64,9 @@ class Region:
     """By how much the drawn box was turned; ``box_xyxy`` is the upright box around it."""
     ignored: bool = False
     """Whether it marks an area to ignore, not a lesion: COCO's ``iscrowd``."""
-    declared: tuple[str, ...] = ()
-    """Every class that the file knows, drawn or not, in the formats that list them."""
+    file_knows_lesions: bool | None = None
+    """Whether one of the classes that the file lists, drawn or not, is a lesion by its name; None
+    where it lists none."""
 
     def scaled_to(self, *, width: int, height: int) -> Region | None:
         """The region on a frame of that size, or None where the drawn picture had another shape.
