@@ -96,6 +96,7 @@ def import_set(
 
 COMMANDS = {
     "phantom": "preprocess.__main__:phantom",
+    "sheet": "preprocess.ingest.sheet:sheet",
     "ingest": "preprocess.ingest.command:ingest",
     "propagate": "preprocess.tracking.propagate:propagate",
     "summary": "preprocess.summary.command:summary",

@@ -236,6 +236,10 @@ def _columns(sheet: Sheet) -> tuple[dict[str, int], list[str]]:
     if problems:
         raise ValueError("; ".join(problems))
     told = [f"column {' and '.join(unused)} not used"] if unused else []
+    if any(
+        row.cells[names.index(name)] for row in sheet.rows for name in PROPOSED if name in names
+    ):
+        told.append("columns proposed_ not used: copy what is right into those without proposed_")
     return {name: number for number, name in enumerate(names) if name in COLUMNS}, told
 
 

@@ -329,7 +329,7 @@ def _cell_text(value: Any, written: Any) -> str:
         return f"{found:.12g}"
     if isinstance(found, datetime | date | time):
         return found.isoformat()
-    return _clean(str(found))
+    return clean(str(found))
 
 
 def _without_end(row: Row) -> Row:
@@ -346,10 +346,10 @@ def _headings(rows: Iterable[Row], score: Score) -> Row:
 
 
 def _cleaned(cells: Iterable[str]) -> Cells:
-    return tuple(map(_clean, cells))
+    return tuple(map(clean, cells))
 
 
-def _clean(cell: str) -> str:
+def clean(cell: str) -> str:
     """A cell without blanks and quotes around it."""
     text = cell.strip(BLANK)
     while len(text) > 1 and text[0] + text[-1] in QUOTES:

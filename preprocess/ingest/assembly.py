@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from preprocess.cohort import (
 from preprocess.contrast.proposals import recalled
 from preprocess.ingest.journal import Record
 
+NOTHING_ACCEPTED = "no cine in {src} could be accepted; every file was rejected:\n{reasons}"
 NO_ROW = "no row in sequences.csv"
 TWO_LABELS = "two rows of sequences.csv label it"
 TRACKS_DROPPED = "the tracked boxes of {n} sequences were dropped: their reference boxes changed"
@@ -117,6 +119,11 @@ def assemble(records: Iterable[Record], labels: Labels, regions: Regions, cohort
         if row.line not in matched
     ]
     return result
+
+
+def rejection_counts(reasons: Iterable[str]) -> str:
+    """Why files were rejected: a line for each reason, the most frequent first."""
+    return "\n".join(f"{count:6} {reason}" for reason, count in Counter(reasons).most_common())
 
 
 def rejection_reason(label: Label | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from preprocess.cohort.pictures import picture_remarks
 from preprocess.console.progress import track
 from preprocess.contrast.proposals import proposal_remarks, propose_missing
 from preprocess.dicom.pseudonyms import read_key
-from preprocess.ingest.assembly import Assembly, assemble
+from preprocess.ingest.assembly import NOTHING_ACCEPTED, Assembly, assemble, rejection_counts
 from preprocess.ingest.file_discovery import FileDiscovery, discovered
 from preprocess.ingest.intake import Finder, read_files
 from preprocess.ingest.journal import Journal, Record, journal_path
@@ -137,7 +136,7 @@ def ingest_archive(
         result.remarks += told
         write_manifest(out, result.manifest)
         if not result.sequences:
-            raise ValueError(_nothing_accepted(src, result))
+            raise ValueError(NOTHING_ACCEPTED.format(src=src, reasons=_rejections(result)))
         if rois and not result.lesion_boxes:
             raise ValueError(_no_box(rois, out, drawn, result, told))
         boxed = {box.sequence_id for box in result.lesion_boxes}
@@ -211,14 +210,8 @@ def _tell_missing(src: Path, listing: FileDiscovery, journal: Journal, result: A
         result.notes += sorted(f"file {record.path} is gone" for record in gone)
 
 
-def _rejections(result: Assembly) -> list[str]:
-    reasons = Counter(row.reason for row in result.manifest if row.status == "rejected")
-    return [f"{count:6} {reason}" for reason, count in reasons.most_common()]
-
-
-def _nothing_accepted(src: Path, result: Assembly) -> str:
-    reasons = "\n".join(_rejections(result))
-    return f"no cine in {src} could be accepted; every file was rejected:\n{reasons}"
+def _rejections(result: Assembly) -> str:
+    return rejection_counts(row.reason for row in result.manifest if row.status == "rejected")
 
 
 def _no_box(rois: Path, out: Path, drawn: Regions, result: Assembly, told: list[str]) -> str:
@@ -242,7 +235,7 @@ def print_outcome(result: Assembly, out: Path) -> None:
         f"{len(result.lesion_boxes)} boxes."
     )
     if rejections := _rejections(result):
-        print("Rejected files:", *rejections, sep="\n")
+        print(f"Rejected files:\n{rejections}")
     for remark in result.remarks:
         print(f"Note: {remark}.")
     print(f"Wrote {out} (frames.zarr, annotations.json, manifest.csv).")

@@ -12,6 +12,7 @@ import numpy as np
 
 from preprocess.annotations.labels import Label
 from preprocess.cohort import Sequence, frames_digest, store_cine
+from preprocess.cohort.frames import Frames
 from preprocess.dicom.acceptance import Rejection
 from preprocess.dicom.reader import Header, read_header
 from preprocess.ingest.assembly import labelled, rejection_reason
@@ -83,13 +84,28 @@ def ingest_file(file: SourceFile, *, reading: Reading) -> Record:
 def _store(header: Header, content: bytes, file: SourceFile, reading: Reading) -> None:
     """Decode a cine into the cohort."""
     _check_folders(reading)
+    sequence, frames = decoded(
+        header, content, sequence_id=file.sequence_id, patient_id=file.patient_id
+    )
+    assert file.label is not None
+    store_cine(reading.out, labelled(sequence, file.label), frames)
+
+
+def decoded(
+    header: Header, content: bytes, *, sequence_id: str, patient_id: str
+) -> tuple[Sequence, Frames]:
+    """A cine without a label, and its frames as acquired (uint8 or uint16 [T, H, W]).
+
+    Raises:
+        Rejection: the pixel data cannot be decoded.
+    """
     length, height, width = header.shape
     frames = np.empty(header.shape, header.dtype)
     for stored, frame in zip(frames, header.frames(content), strict=True):
         stored[:] = frame
     sequence = Sequence(
-        sequence_id=file.sequence_id,
-        patient_id=file.patient_id,
+        sequence_id=sequence_id,
+        patient_id=patient_id,
         view=None,
         length=length,
         height=height,
@@ -97,8 +113,7 @@ def _store(header: Header, content: bytes, file: SourceFile, reading: Reading) -
         frames_digest=frames_digest(frames),
         **vars(header.acquisition(frames)),
     )
-    assert file.label is not None
-    store_cine(reading.out, labelled(sequence, file.label), frames)
+    return sequence, frames
 
 
 def _digest(path: Path) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from preprocess.cohort import Sequence
+from preprocess.cohort.views import angles_in_words
 
 NEAR_DEG = 10.0
 """How far the C-arm stands from itself in one and the same standard projection."""
@@ -21,15 +22,6 @@ FEWEST_OF_VIEW = 5
 standard projections, and of few sequences each may be alone in one."""
 CHANCE = 0.05
 """Probability under which such rarity is no accident of few neighbours."""
-
-
-def in_words(sequence: Sequence) -> str:
-    """``LAO 40 CRA 27``, or nothing where an angle is unknown (DICOM PS3.3, C.8.7.5)."""
-    primary, secondary = sequence.primary_angle_deg, sequence.secondary_angle_deg
-    if primary is None or secondary is None:
-        return ""
-    side, tilt = "RAO" if primary < 0 else "LAO", "CAU" if secondary < 0 else "CRA"
-    return f"{side} {abs(primary):.0f} {tilt} {abs(secondary):.0f}"
 
 
 def placed(sequences: Iterable[Sequence]) -> list[tuple[Sequence, float, float]]:
@@ -57,7 +49,7 @@ def angle_outliers(sequences: Iterable[Sequence]) -> dict[str, str]:
         distances[position] = np.inf
         near = distances <= NEAR_DEG
         same = views == sequence.view
-        words = in_words(sequence)
+        words = angles_in_words(sequence)
         if distances.min() > ALONE_DEG and same.sum() > FEWEST_OF_VIEW:
             found[sequence.sequence_id] = (
                 f"{words} is {distances.min():.0f}° from the nearest other sequence"

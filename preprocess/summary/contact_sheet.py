@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.cohort import Box, BoxSource, Cohort, Phase, Sequence, Verdict
-from preprocess.summary.angles import in_words
+from preprocess.cohort.views import angles_in_words
 from preprocess.summary.findings import Finding
 
 WIDTH_PX = 256
@@ -128,7 +128,7 @@ def _about(sequence: Sequence, boxes: Iterable[Box]) -> Iterator[str]:
     if sequence.patient_id != sequence.sequence_id:
         yield f"patient {sequence.patient_id}"
     yield sequence.view or "no view"
-    if words := in_words(sequence):
+    if words := angles_in_words(sequence):
         yield words
     lesions = len({box.instance_id for box in boxes})
     counted = f"{lesions} lesion{'s' if lesions != 1 else ''}"

@@ -40,6 +40,13 @@ def stopped(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (["ingest", ".", "--labels", "l", "--out", "c", "--sice", "3"], "`size`"),
         (["ingest", ".", "--labels", "l", "--out", "c", "--size", "big"], "size"),
         (["ingest", ".", "--labels", "l", "--out", "c", "--size", "-4"], "0 or more"),
+        (["sheet", "nowhere", "--out", "s.csv"], "nowhere is no folder"),
+        (["sheet", ".", "--out", "s.csv"], ". holds no files"),
+        (
+            ["sheet", ".", "--out", "s.txt"],
+            "s.txt is to be a sheet; give a name that ends with .csv",
+        ),
+        (["sheet", ".", "--out", "s.csv", "--size", "-1"], "0 or more"),
         (["propagate", "nowhere"], "nowhere is no cohort"),
         (["propagate", "nowhere", "--good", "0.1"], "lost <= good"),
         (["summary", "nowhere"], "nowhere is no cohort"),
@@ -59,7 +66,7 @@ def test_mistakes_end_in_a_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["phantom", "ingest", "propagate", "summary", "import"])
+@pytest.mark.parametrize("name", ["phantom", "sheet", "ingest", "propagate", "summary", "import"])
 def test_help_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         call(name, "--help")

@@ -193,7 +193,10 @@ def test_a_value_that_cannot_be_read_is_no_absent_one(
 def test_other_columns_are_not_used_and_told_without_their_names(tmp_path: Path) -> None:
     header = "Doe^John,File,frames,,proposed_view,Remark,empty"
     labels = read_labels(labels_file(tmp_path, '1,a.dcm,75,,LCA,"fine, so far",', header=header))
-    assert labels.assumed == ("column 1 and 6 not used",)
+    assert labels.assumed == (
+        "column 1 and 6 not used",
+        "columns proposed_ not used: copy what is right into those without proposed_",
+    )
     assert (labels.rows[0].file, labels.rows[0].view) == ("a.dcm", None)
 
 

@@ -6,7 +6,11 @@ import pytest
 import yaml
 
 from preprocess.cohort import VIEW_CLASSES, example_mapping
-from preprocess.cohort.views import nearest_view
+from preprocess.cohort.views import angles_in_words, nearest_view, proposed_view
+from preprocess.phantom.plan import make
+from preprocess.phantom.settings import PhantomSettings
+from preprocess.phantom.study import examine
+from tests.preprocess.drawn_cohort import placed, sequence
 
 
 @pytest.mark.parametrize(
@@ -30,3 +34,41 @@ def test_the_example_is_yaml_that_keeps_what_had_a_class() -> None:
     classes = {**VIEW_CLASSES, "Right": "right"}
     mapping = yaml.safe_load(example_mapping(names, classes))
     assert mapping == {**classes, **dict.fromkeys(names, "LCA"), "R C A": "RCA"}
+
+
+def test_angles_in_words() -> None:
+    assert angles_in_words(placed("RCA", -30.4, -20.6, "S")) == "RAO 30 CAU 21"
+    assert angles_in_words(sequence("S", "P", "RCA")) == ""
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "expected"),
+    [
+        (45, -26, "LCA"),  # spider
+        (-30, -20, "LCA"),
+        (0, 38, "LCA"),
+        (35, 0, "RCA"),
+        (25, 8, "RCA"),
+        (50, 0, None),
+        (-30, 0, None),
+        (20, 20, None),
+        (-32, 2, None),  # a right and a left one of the real examples
+        (40.1, 27, None),
+    ],
+)
+def test_a_view_is_proposed_where_the_angles_make_it_plain(
+    primary: float, secondary: float, expected: str | None
+) -> None:
+    assert proposed_view(placed("", primary, secondary, "S")) == expected
+    assert proposed_view(sequence("S", "P", "RCA")) is None
+
+
+def test_proposed_views_of_a_phantom_are_mostly_right() -> None:
+    named = []
+    plans = make(PhantomSettings())
+    for plan in plans:
+        carm = examine(plan, 0).positions[plan.angle]
+        view = proposed_view(placed("", carm.primary_deg, carm.secondary_deg, "S"))
+        named += [view == plan.artery] if view else []
+    assert len(named) > 0.35 * len(plans)
+    assert sum(named) > 0.95 * len(named)

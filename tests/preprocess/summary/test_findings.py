@@ -12,7 +12,7 @@ import pytest
 from preprocess.cohort import BoxSource, Verdict
 from preprocess.cohort.display import Display
 from preprocess.summary.anchors import AnchorAgreement, anchor_sides, best_iou, box_sides
-from preprocess.summary.angles import angle_outliers, in_words
+from preprocess.summary.angles import angle_outliers
 from preprocess.summary.figures import ifr_bins
 from preprocess.summary.findings import findings
 from preprocess.summary.intervals import aligned_phases, phase_shares
@@ -116,11 +116,6 @@ def test_standard_projections_of_a_small_group_are_not_doubted(views: tuple[str,
     # Nor where another view has many.
     many = [placed("LCx", 100 + i, -25, f"M{i}") for i in range(10)]
     assert angle_outliers([*few, *many]) == {}
-
-
-def test_angles_in_words() -> None:
-    assert in_words(placed("RCA", -30.4, -20.6, "S")) == "RAO 30 CAU 21"
-    assert in_words(sequence("S", "P", "RCA")) == ""
 
 
 def test_every_kind_of_finding(tmp_path: Path) -> None:
