@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from preprocess.annotations.names import comparable_name, spellings
+from preprocess.annotations.names import spellings
 from preprocess.annotations.sheets import (
     ERROR,
     UNCALCULATED,
@@ -271,8 +271,8 @@ class _Reading:
         label = Label(
             line=row.line,
             file=self._file(),
-            sop_instance_uid=self._text("sop_instance_uid"),
-            view=self._text("view"),
+            sop_instance_uid=self._instance(),
+            view=re.sub(r"\s+", " ", self._text("view")) or None,
             reference_frame=self._frame("reference_frame"),
             introducing_start=self._frame("introducing_start"),
             optimal_start=self._frame("optimal_start"),
@@ -299,17 +299,29 @@ class _Reading:
         kind = describe_cell(self._cell(name))
         self.report(self._row.line, f"{name} holds {kind}; expected {expected}")
 
-    def _text(self, name: str) -> str | None:
+    def _text(self, name: str) -> str:
         cell = self._cell(name)
         if "\n" in cell:
             self.report(self._row.line, f"{name} runs over two lines; is a quote open?")
+        elif any(unicodedata.category(letter) == "Cc" for letter in cell):
+            self.report(self._row.line, f"{name} holds a control character; expected text")
         elif cell == UNCALCULATED or ERROR.fullmatch(cell):
             self._misread(name, "text")
-        return re.sub(r"\s+", " ", cell) or None
+        return cell
+
+    def _instance(self) -> str | None:
+        text = self._text("sop_instance_uid")
+        if re.fullmatch(r"[0-9]+([.,][0-9]+)?E\+?[0-9]+", text, re.IGNORECASE):
+            self.report(
+                self._row.line,
+                "sop_instance_uid holds a number that a spreadsheet shortened; expected all of "
+                "the UID (format the column as text before pasting)",
+            )
+        return text or None
 
     def _file(self) -> str | None:
         # Spreadsheets would calculate what begins so; a quote in front keeps it text.
-        text = re.sub(r"^'(?=[=+@-])", "", self._text("file") or "")
+        text = re.sub(r"^'(?=[=+@-])", "", self._text("file"))
         return text.removeprefix("file://") or None
 
     def _frame(self, name: str) -> int | None:
@@ -381,7 +393,7 @@ def _contradictions(label: Label) -> Iterator[str]:
 def _located(
     labels: Sequence[Label], archive: Path | None, names: Iterable[str]
 ) -> tuple[list[Label], list[str]]:
-    """The labels with absolute paths made relative to the archive, and what was assumed for it.
+    """The labels with all paths relative to the archive, and what was assumed for it.
 
     Paths of another machine begin with a folder that is not known here. It is the one that, taken
     off, leaves the most paths that are in the archive.
@@ -389,15 +401,18 @@ def _located(
     Raises:
         ValueError: two such folders are as likely.
     """
-    here = [] if archive is None else [archive, archive.absolute(), archive.resolve()]
-    labels = [_below(label, *(f"{folder.as_posix()}/" for folder in here)) for label in labels]
+    if archive:
+        here = [archive, archive.absolute(), archive.resolve()]
+        own_name = archive.resolve().name
+        here += [] if (archive / own_name).exists() else [Path(own_name)]
+        labels = [_below(label, *(f"{folder.as_posix()}/" for folder in here)) for label in labels]
     foreign = [label.file for label in labels if label.file and ABSOLUTE.match(label.file)]
-    known = frozenset(map(comparable_name, names)) if foreign else frozenset()
+    known = frozenset(_regardless_of_system(name) for name in names) if foreign else frozenset()
     roots = Counter(
         file[: match.end()]
         for file in foreign
         for match in re.finditer(r"[/\\]", file)
-        if comparable_name(file[match.end() :]) in known
+        if _regardless_of_system(file[match.end() :]) in known
     ).most_common(2)
     if not roots:
         return labels, []
@@ -408,6 +423,10 @@ def _located(
         )
     labels = [_below(label, roots[0][0]) for label in labels]
     return labels, ["absolute paths of another machine taken by their ends"]
+
+
+def _regardless_of_system(file: str) -> str:
+    return spellings(file)[-1]
 
 
 def _below(label: Label, *folders: str) -> Label:

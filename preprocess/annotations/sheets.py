@@ -144,7 +144,7 @@ def _of_text(content: bytes, score: Score) -> Sheet:
                 if separator == ","
                 else f"line {row.line}: {len(cells)} cells where the headings have {width}"
             )
-        elif any(cells):
+        elif any(cells) and cells != headings.cells:  # they occur again where sheets were joined
             # Excel leaves out the empty cells at the end of a row.
             rows.append(Row(row.line, (cells + ("",) * width)[:width]))
     return Sheet(headings, tuple(rows), "line", tuple(assumed), tuple(problems))
@@ -350,8 +350,8 @@ def _cleaned(cells: Iterable[str]) -> Cells:
 
 
 def clean(cell: str) -> str:
-    """A cell without blanks and quotes around it."""
-    text = cell.strip(BLANK)
+    """A cell without blanks and quotes around it, nor the formula that keeps digits text."""
+    text = re.sub(r'^="([^"]*)"$', r"\1", cell.strip(BLANK))
     while len(text) > 1 and text[0] + text[-1] in QUOTES:
         text = text[1:-1].strip(BLANK)
     return text

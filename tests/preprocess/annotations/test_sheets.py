@@ -75,6 +75,7 @@ def workbook(*worksheets: Sequence[Sequence[Any]]) -> bytes:
         (f'"sep=,"\r\n{COMMAS}', "utf-8-sig", ()),
         (COMMAS.replace("\n", "\n\n,,,,\n"), "utf-8", ()),
         (COMMAS.replace("\n", ",,\n"), "utf-8", ()),
+        (COMMAS + COMMAS.splitlines()[0] + "\n", "utf-8", ()),  # two sheets joined
         (COMMAS, "cp1252", ("Windows-1252",)),
         (COMMAS, "utf-16", ("UTF-16",)),
         (SEMICOLONS, "utf-8-sig", ("separated by semicolons", "decimal commas")),

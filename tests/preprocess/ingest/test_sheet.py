@@ -20,7 +20,16 @@ from tests.preprocess.tiny_archive import SIZE, Archive, noise
 WIDE = 128
 TAKEN_OVER = ("view", "reference_frame", "introducing_start", "optimal_start", "vanishing_start")
 ODD_NAMES = (
-    *("plain.dcm", "Größe é.dcm", "a,b;c.dcm", 'q"t.dcm', "'k'.dcm", " k.dcm", "d/ k.dcm"),
+    *(
+        "plain.dcm",
+        "Größe é.dcm",
+        "a,b;c.dcm",
+        'q"t.dcm',
+        "'k'.dcm",
+        " k.dcm",
+        "d/ k.dcm",
+        "a  b.dcm",
+    ),
     *("=1+1.dcm", "-k.dcm", "@k.dcm", "+1", "#REF!", "1/2", "12-3", "1e5", "MAR1", "may/5", "TRUE"),
     *("a\nb.dcm", "a\tb.dcm", "%41.dcm", "NA", "50%.dcm", "back\\slash.dcm", "file:"),
     os.fsdecode(b"k\xe9.dcm"),
