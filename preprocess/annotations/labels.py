@@ -7,12 +7,14 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from preprocess.annotations.names import spellings
 from preprocess.annotations.sheets import (
+    ENCODINGS,
     ERROR,
     UNCALCULATED,
     Cells,
@@ -148,15 +150,15 @@ def read_labels(path: Path, archive: Path | None = None, names: Iterable[str] = 
     Args:
         path: as any spreadsheet program saves it.
         archive: the folder of the cines, which absolute paths may begin with.
-        names: its files relative to it. They are looked through only where the rows have absolute
-            paths of another machine.
+        names: its files relative to it, as often as they are asked for. They are asked for only
+            where rows have absolute paths of another machine, or the encoding is unclear.
 
     Raises:
         ValueError: listing every problem with its line, so that all can be cured at once.
         OSError: the file cannot be read at all.
     """
     try:
-        sheet = read_sheet(path, _score)
+        sheet = _read_sheet(path, names)
         columns, unused = _columns(sheet)
         reading = _Reading(sheet, columns)
         labels = [label for row in sheet.rows if (label := reading.label(row))]
@@ -175,6 +177,24 @@ def read_labels(path: Path, archive: Path | None = None, names: Iterable[str] = 
         found += f"\n  and {more} more" if more > 0 else ""
         raise ValueError(f"{path} cannot be used as it is:\n  {found}\nCorrect it and try again.")
     return indexed
+
+
+def _read_sheet(path: Path, names: Iterable[str]) -> Sheet:
+    """The sheet in the encoding in which it names the most files of the archive."""
+    sheet = read_sheet(path, _score)
+    if not sheet.is_guessed:
+        return sheet
+    known = frozenset(_regardless_of_system(name) for name in names if not name.isascii())
+    sheets = [sheet]
+    for encoding in ENCODINGS if known else ():
+        with suppress(ValueError):  # a wrong one may make anything of it
+            sheets.append(read_sheet(path, _score, encoding))
+
+    def named(sheet: Sheet) -> int:
+        cells = {cell for row in sheet.rows for cell in row.cells if not cell.isascii()}
+        return sum(_regardless_of_system(cell) in known for cell in cells)
+
+    return max(sheets, key=named)
 
 
 def _plain(heading: str) -> str:
@@ -391,7 +411,7 @@ def _contradictions(label: Label) -> Iterator[str]:
 
 
 def _located(
-    labels: Sequence[Label], archive: Path | None, names: Iterable[str]
+    labels: list[Label], archive: Path | None, names: Iterable[str]
 ) -> tuple[list[Label], list[str]]:
     """The labels with all paths relative to the archive, and what was assumed for it.
 

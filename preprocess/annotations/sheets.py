@@ -39,6 +39,17 @@ ERROR = re.compile(r"#[A-ZÄÖÜÉ/0]+[!?]|#N/?[AV]")
 """As spreadsheets write them: #REF!, #DIV/0!, #NAME?, #N/A, German #BEZUG! and #NV."""
 BLANK = " \t\r\n\0\u00a0\u200b\u2060\ufeff"
 QUOTES = ('""', "''", "“”", "„“", "„”", "‘’", "‚‘", "«»", "»«")
+ENCODINGS = {
+    "cp1252": "Windows-1252",
+    "mac_roman": "Mac Roman",
+    "cp850": "code page 850 of DOS",
+    "cp1250": "Windows-1250",
+    "cp1251": "Windows-1251",
+    "shift_jis": "Shift JIS",
+    "gb18030": "GB 18030",
+    "euc_kr": "EUC-KR",
+}
+"""Of one byte a letter, or two, and their names. Nothing in a text says which of them it is in."""
 BOMS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16, whose mark begins the same way
@@ -69,14 +80,17 @@ class Sheet:
     """What a person did not say and was taken for plain."""
     problems: tuple[str, ...]
     """Rows that cannot be told apart into cells, each with its line."""
+    is_guessed: bool = False
+    """Whether another of ``ENCODINGS`` may be the right one."""
 
 
-def read_sheet(path: Path, score: Score) -> Sheet:
+def read_sheet(path: Path, score: Score, encoding: str = "cp1252") -> Sheet:
     """Read a sheet whatever program saved it.
 
     Args:
         path: CSV, with any separator and encoding, or a workbook.
         score: of each row; the first of the best rows holds the headings.
+        encoding: one of ``ENCODINGS``, for lines that are neither UTF-8 nor UTF-16.
 
     Raises:
         ValueError: in one sentence that begins in small letters, why it is no such sheet.
@@ -93,7 +107,7 @@ def read_sheet(path: Path, score: Score) -> Sheet:
             "it is an .xls of old Excel, or a workbook with a password; save it as .xlsx or CSV, "
             "without a password"
         )
-    return _of_text(content, score)
+    return _of_text(content, score, encoding)
 
 
 def describe_cell(text: str) -> str:
@@ -111,8 +125,8 @@ def describe_cell(text: str) -> str:
     return "a number" if re.fullmatch(r"\d+", text) else "text"
 
 
-def _of_text(content: bytes, score: Score) -> Sheet:
-    text, encoding = _decoded(content)
+def _of_text(content: bytes, score: Score, fallback: str) -> Sheet:
+    text, encoding = _decoded(content, fallback)
     lines = io.StringIO(text, newline=None).readlines()
     first, given = 0, ""
     if lines and (said := re.fullmatch(SEP_LINE, lines[0], re.IGNORECASE)):
@@ -147,10 +161,11 @@ def _of_text(content: bytes, score: Score) -> Sheet:
         elif any(cells) and cells != headings.cells:  # they occur again where sheets were joined
             # Excel leaves out the empty cells at the end of a row.
             rows.append(Row(row.line, (cells + ("",) * width)[:width]))
-    return Sheet(headings, tuple(rows), "line", tuple(assumed), tuple(problems))
+    guessed = encoding.startswith(ENCODINGS[fallback])
+    return Sheet(headings, tuple(rows), "line", tuple(assumed), tuple(problems), guessed)
 
 
-def _decoded(content: bytes) -> tuple[str, str]:
+def _decoded(content: bytes, fallback: str) -> tuple[str, str]:
     """The text, and its encoding in words where it is not UTF-8."""
     for bom, codec in BOMS.items():
         if content.startswith(bom) and codec != "utf-8":
@@ -164,17 +179,19 @@ def _decoded(content: bytes) -> tuple[str, str]:
         return content.decode("utf-8"), ""
     except UnicodeDecodeError:
         # Line by line: rows of one program are often pasted under those of another.
-        lines = [_decoded_line(line) for line in re.split(rb"(?<=\n)|(?<=\r)(?!\n)", content)]
+        lines = [
+            _decoded_line(line, fallback) for line in re.split(rb"(?<=\n)|(?<=\r)(?!\n)", content)
+        ]
     mixed = any(is_utf8 and not line.isascii() for line, is_utf8 in lines)
-    words = "Windows-1252 and UTF-8 mixed" if mixed else "Windows-1252"
+    words = f"{ENCODINGS[fallback]} and UTF-8 mixed" if mixed else ENCODINGS[fallback]
     return "".join(line for line, _ in lines), words
 
 
-def _decoded_line(line: bytes) -> tuple[str, bool]:
+def _decoded_line(line: bytes, fallback: str) -> tuple[str, bool]:
     try:
         return line.decode("utf-8"), True
     except UnicodeDecodeError:
-        return line.decode("cp1252", "replace"), False
+        return line.decode(fallback, "replace"), False
 
 
 def _beginning(lines: Sequence[str], first: int, separator: str) -> Iterator[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import unicodedata
 import zipfile
 from collections.abc import Sequence
 from datetime import date
@@ -123,6 +124,28 @@ def test_no_row_is_lost_for_its_encoding_alone(tmp_path: Path) -> None:
     labels = read(tmp_path, b"file,view\n" + b"".join(rows))
     assert [row.file for row in labels.rows] == ["Größe.dcm", "Länge.dcm", "a\ufffdb.dcm"]
     assert labels.assumed == ("Windows-1252 and UTF-8 mixed",)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "assumed"),
+    [
+        ("cp1252", "Größe.dcm", "Windows-1252"),
+        ("mac_roman", "Größe.dcm", "Mac Roman"),
+        ("cp850", "Größe.dcm", "code page 850 of DOS"),
+        ("cp1250", "żółć.dcm", "Windows-1250"),
+        ("cp1251", "Иван.dcm", "Windows-1251"),
+        ("shift_jis", "検査.dcm", "Shift JIS"),
+        ("gb18030", "检查.dcm", "GB 18030"),
+    ],
+)
+def test_the_names_of_files_tell_an_encoding(
+    tmp_path: Path, encoding: str, name: str, assumed: str
+) -> None:
+    path = tmp_path / "sheet"
+    path.write_bytes(f"file,view\r\nk1.dcm,RCA\r\n{name},LCA\r\n".encode(encoding))
+    labels = read_labels(path, tmp_path, ["k1.dcm", unicodedata.normalize("NFD", name)])
+    assert [row.file for row in labels.rows] == ["k1.dcm", name]
+    assert labels.assumed == (assumed,)
 
 
 MANY = "".join(f"x{n}.dcm,RCA,\n" for n in range(9000))
