@@ -31,6 +31,10 @@ SEARCHED_ROWS = 20
 """Headings are looked for in as many rows."""
 MOST_COLUMNS = 256
 MOST_ROWS = 1 << 20
+LONGEST_CELL = 32_767
+"""Excel's own limit. One text may be that of all cells."""
+MOST_TAGS = 2_000_000
+"""Of all XML in a workbook: half a million cells. Each costs half a kilobyte while it is parsed."""
 MOST_BYTES = 64 << 20
 """What is larger, or unpacks to more, is no sheet of labels, and may be made to fill the memory."""
 UNCALCULATED = "#FORMULA"
@@ -144,19 +148,18 @@ def _of_text(content: bytes, score: Score, fallback: str) -> Sheet:
     assumed += [_above(skipped)] if skipped else []
     problems: list[str] = []
     rows = []
+    width = len(headings.cells)
     for row in [*_records(lines, headings.line - 1, separator)][1:]:
-        cells, width = _unwrapped(row.cells, separator), len(headings.cells)
+        cells = row.cells if width == 1 else _unwrapped(row.cells, separator)
         if len(row.cells) == 1 < width and len(cells) == 1 and _other_separator(cells[0]):
             problems.append(
                 f"line {row.line}: one cell where the headings have {width}; "
-                f"is another separator used than in the headings?"
+                "is another separator used than in the headings?"
             )
         elif any(cells[width:]):
             problems.append(
                 f"line {row.line}: {len(cells)} cells where the headings have {width}; "
-                f"put quotes around a cell that holds {separator!r}, such as a decimal comma"
-                if separator == ","
-                else f"line {row.line}: {len(cells)} cells where the headings have {width}"
+                f"put quotes around a cell that holds {separator!r}, such as a number"
             )
         elif any(cells) and cells != headings.cells:  # they occur again where sheets were joined
             # Excel leaves out the empty cells at the end of a row.
@@ -303,10 +306,13 @@ def _check_unpacked(content: bytes) -> None:
             raise _TooLargeError(
                 f"it unpacks to more than {MOST_BYTES >> 20} MB; no sheet of labels does"
             )
+        tags = 0
         for part in parts:
             with packed.open(part) as file:
-                while file.read(1 << 20):
-                    pass
+                while chunk := file.read(1 << 20):
+                    tags += chunk.count(b"<")
+        if tags > MOST_TAGS:
+            raise _TooLargeError("it has more than half a million cells; no sheet of labels has")
 
 
 def _worksheets(content: bytes) -> Iterator[list[Row]]:
@@ -346,6 +352,8 @@ def _cell_text(value: Any, written: Any) -> str:
         return f"{found:.12g}"
     if isinstance(found, datetime | date | time):
         return found.isoformat()
+    if len(str(found)) > LONGEST_CELL:
+        raise _TooLargeError(f"a cell has more than {LONGEST_CELL} letters; no sheet of labels has")
     return clean(str(found))
 
 
@@ -369,8 +377,9 @@ def _cleaned(cells: Iterable[str]) -> Cells:
 def clean(cell: str) -> str:
     """A cell without blanks and quotes around it, nor the formula that keeps digits text."""
     text = re.sub(r'^="([^"]*)"$', r"\1", cell.strip(BLANK))
-    while len(text) > 1 and text[0] + text[-1] in QUOTES:
-        text = text[1:-1].strip(BLANK)
+    for _ in range(2):
+        if len(text) > 1 and text[0] + text[-1] in QUOTES:
+            text = text[1:-1].strip(BLANK)
     return text
 
 

@@ -168,6 +168,10 @@ def test_an_open_quote_is_told_with_its_line(tmp_path: Path, text: str, line: in
         read(tmp_path, text.encode())
 
 
+def test_one_column_may_hold_separators_in_quotes(tmp_path: Path) -> None:
+    assert read(tmp_path, b'file\n"a,b.dcm"\nc;d.dcm\n').rows[0].file == "a,b.dcm"
+
+
 def test_quotes_and_line_breaks_that_mean_nothing_are_no_open_quote(tmp_path: Path) -> None:
     text = 'file,view,note\nk1.dcm,RCA,"seen,\nthough late, in ""May"""\nk"2.dcm,LCA,5" tube\n'
     labels = read(tmp_path, text.encode())
@@ -241,26 +245,69 @@ def test_a_cell_of_a_workbook_that_is_no_frame(tmp_path: Path, cell: Any, proble
     assert problem in str(told.value)
 
 
-def test_the_saved_value_of_a_formula_counts(tmp_path: Path) -> None:
-    made = workbook([("file", "view", "reference_frame"), ("a.dcm", "=V2", "=2+3"), ("b", 1, 1)])
+EXCEL = {
+    "[Content_Types].xml": """<Types xmlns="{package}/content-types">
+<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>
+<Override PartName="/xl/workbook.xml" ContentType="{type}.sheet.main+xml"/>
+<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{type}.worksheet+xml"/>
+<Override PartName="/xl/sharedStrings.xml" ContentType="{type}.sharedStrings+xml"/></Types>""",
+    "_rels/.rels": """<Relationships xmlns="{package}/relationships">
+<Relationship Id="r1" Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>""",
+    "xl/workbook.xml": """<workbook xmlns="{main}" xmlns:r="{office}"><sheets>
+<sheet name="Sheet1" sheetId="1" r:id="r1"/></sheets></workbook>""",
+    "xl/_rels/workbook.xml.rels": """<Relationships xmlns="{package}/relationships">
+<Relationship Id="r1" Type="{office}/worksheet" Target="worksheets/sheet1.xml"/>
+<Relationship Id="r2" Type="{office}/sharedStrings" Target="sharedStrings.xml"/>
+</Relationships>""",
+    "xl/worksheets/sheet1.xml": """<worksheet xmlns="{main}"><dimension ref="A1"/><sheetData>
+<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c><c r="C1" t="s"><v>2</v></c>
+<c r="D1" t="s"><v>3</v></c></row>
+<row r="3"><c r="A3" t="s"><v>4</v></c><c r="B3" t="str"><f>IF(V1,"",U1)</f><v></v></c>
+<c r="C3"><f>2+3</f><v>5</v></c><c r="D3" t="b"><v>1</v></c></row></sheetData></worksheet>""",
+    "xl/sharedStrings.xml": """<sst xmlns="{main}"><si><t>file</t></si><si><t>view</t></si>
+<si><t>reference_frame</t></si><si><t>no_lesion</t></si>
+<si><r><t>p1/Grö</t></r><r><t>ße.dcm</t></r></si></sst>""",
+}
+"""A workbook as Excel packs it: texts once for all cells, and the saved values of formulas."""
+NAMES = {
+    "{package}": "http://schemas.openxmlformats.org/package/2006",
+    "{office}": "http://schemas.openxmlformats.org/officeDocument/2006/relationships",
+    "{main}": "http://schemas.openxmlformats.org/spreadsheetml/2006/main",
+    "{type}": "application/vnd.openxmlformats-officedocument.spreadsheetml",
+}
+
+
+def excel(**replaced: str) -> bytes:
+    """The workbook of ``EXCEL``, with texts of its parts replaced."""
     content = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(made)) as old, zipfile.ZipFile(content, "w") as new:
-        for name in old.namelist():
-            part = old.read(name)
-            # As Excel saves them: the value, and of a text, which may be empty, the type.
-            part = part.replace(b'<c r="B2"><f>V2</f><v', b'<c r="B2" t="str"><f>V2</f><v')
-            part = part.replace(b"<f>2+3</f><v></v>", b"<f>2+3</f><v>5</v>")
-            part = part.replace(b"<f>2+3</f><v />", b"<f>2+3</f><v>5</v>")
-            new.writestr(name, part)
-    first, _ = read(tmp_path, content.getvalue()).rows
-    assert (first.view, first.reference_frame) == (None, 5)
+    with zipfile.ZipFile(content, "w") as packed:
+        for name, part in EXCEL.items():
+            for old, new in {**NAMES, **replaced}.items():
+                part = part.replace(old, new)
+            packed.writestr(name, part)
+    return content.getvalue()
 
 
-def bomb() -> bytes:
+def test_a_workbook_as_excel_packs_it(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, excel()).rows
+    assert (row.line, row.file, row.view) == (3, "p1/Größe.dcm", None)
+    assert (row.reference_frame, row.no_lesion) == (5, True)
+    with pytest.raises(ValueError, match="row 3: reference_frame holds a formula without a saved"):
+        read(tmp_path, excel(**{"<v>5</v>": ""}))
+
+
+def bomb(size: int) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr("xl/worksheets/sheet1.xml", b" " * (65 << 20))
+        packed.writestr("xl/worksheets/sheet1.xml", b"<c/>" * (size // 4))
     return content.getvalue()
+
+
+def laughs() -> bytes:
+    """A workbook one of whose texts names itself a billion times over."""
+    entities = ['<!ENTITY l0 "lol">']
+    entities += [f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10)]
+    return excel(**{"<sst": f"<!DOCTYPE sst [{''.join(entities)}]><sst", "view": "&l9;"})
 
 
 @pytest.mark.parametrize(
@@ -271,8 +318,12 @@ def bomb() -> bytes:
         (workbook([("a.dcm", "RCA")]), "none of its first rows has a heading that is known"),
         (workbook([HEADINGS]), "no row under the headings"),
         (workbook([HEADINGS, *ROWS])[:3000], "a damaged workbook"),
-        (bomb(), "unpacks to more than 64 MB"),
+        (bomb(65 << 20), "unpacks to more than 64 MB"),
+        (bomb(12 << 20), "more than half a million cells"),
+        (b"file,view\n" + b'"' * 200_001, 'line 2: a quote (") is opened there'),
         (b"PK\3\4" + b"\0" * 100, "a damaged workbook"),
+        (laughs(), "a damaged workbook"),
+        (excel(view="w" * 40_000), "a cell has more than 32767 letters"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 100, "an .xls of old Excel"),
         (b"\0" * 200, "expected the headings"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "none of its first rows has a heading"),
