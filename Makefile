@@ -1,4 +1,4 @@
-# setup demo test test-all coverage lint weights bench bench-gpu clean: `make demo` goes from a fresh machine to a report.
+# setup demo test test-all coverage lint audit weights bench bench-gpu clean: `make demo` goes from a fresh machine to a report.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := demo
 BY_HAND := benchmarks/soak.py benchmarks/arcade.py benchmarks/pretraining.py
 
-.PHONY: help setup demo test test-all coverage lint weights bench bench-gpu clean lock
+.PHONY: help setup demo test test-all coverage lint audit weights bench bench-gpu clean lock
 
 help:
 	@echo "make demo    a phantom archive, preprocessed, trained over all folds, reported"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-all  the tests that take longer: kills, hosts, clusters, browsers, sweeps"
 	@echo "make coverage  the tests of make test, and which lines they run"
 	@echo "make lint    ruff, mypy, and which room may import which"
+	@echo "make audit   asks pypi.org whether a pinned package has a known vulnerability"
 	@echo "make bench   every benchmark but three that are run by hand, results under benchmarks/results"
 	@echo "make bench-gpu PYTHON=python3  what is measured on a GPU, by a Python that has torch and torchvision"
 	@echo "make weights what the demo's detectors start from, pretrained anew on simulated frames"
@@ -55,6 +56,16 @@ lint: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports --no-logo
+
+# pip-audit comes by itself and stays out of the environment. What it cannot look up is not passed over.
+AUDIT := $(PY) -m uv tool run --quiet pip-audit --strict --requirement requirements.lock --require-hashes \
+  --disable-pip --progress-spinner off
+
+audit: setup
+	@if found=$$($(AUDIT) 2>&1); then echo "$$found"; else \
+	  case "$$found" in *"known vulnerabilit"*) echo "$$found" ;; \
+	  *) echo "Nothing was audited: pypi.org, or the mirror in its place, gave no list of vulnerabilities. The cause:"; \
+	    echo "$$found" | tail -n 3 ;; esac; exit 1; fi
 
 # Two at a time, for most tests use one core or wait; those of a file share what was made for them.
 PYTEST := $(PY) -m pytest -n 2 --dist loadfile

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
+import boto3
 import jsonschema
 import pytest
 import yaml
+from moto import mock_aws
+from ray.autoscaler._private.aws.config import bootstrap_aws
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tests.end_to_end.command_processes import REPOSITORY
@@ -56,6 +62,55 @@ def test_machines_in_the_cloud_come_on_demand_and_may_be_taken_back() -> None:
     assert workers["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     head = document("cluster.yaml")["available_node_types"]["head"]
     assert head["resources"] == {"CPU": 0}
+
+
+def test_machines_in_the_cloud_have_the_least_rights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray prepares the file and rents a machine of each kind, of an AWS on loopback."""
+    monkeypatch.setenv("HOME", str(tmp_path))  # where Ray keeps the key that it makes
+    with mock_aws():
+        ec2 = boto3.client("ec2", region_name="eu-central-1")
+        iam = boto3.client("iam", region_name="eu-central-1")
+        group = ec2.create_security_group(GroupName="angioray", Description="-")["GroupId"]
+        before = len(ec2.describe_security_groups()["SecurityGroups"])
+        found = document("cluster.yaml")
+        for kind in found["available_node_types"].values():
+            assert len(kind["node_config"]["SecurityGroupIds"]) == 1
+            kind["node_config"]["SecurityGroupIds"] = [group]
+        kinds = bootstrap_aws(validated(found))["available_node_types"]
+        assert len(ec2.describe_security_groups()["SecurityGroups"]) == before
+        assert iam.list_roles()["Roles"] == [] == iam.list_instance_profiles()["InstanceProfiles"]
+        assert "instance-profile/angioray-head" in str(kinds["head"]["node_config"])
+        assert "IamInstanceProfile" not in kinds["gpu"]["node_config"]
+        for kind in kinds.values():
+            wanted = {k: v for k, v in kind["node_config"].items() if k != "SubnetIds"}
+            # What the loopback server cannot look up.
+            wanted |= {"ImageId": "ami-12345678"}
+            wanted.pop("IamInstanceProfile", None)
+            (machine,) = ec2.run_instances(**wanted, MinCount=1, MaxCount=1)["Instances"]
+            assert [found["GroupId"] for found in machine["SecurityGroups"]] == [group]
+            assert machine["MetadataOptions"]["HttpTokens"] == "required"
+            (disk,) = ec2.describe_volumes(
+                Filters=[{"Name": "attachment.instance-id", "Values": [machine["InstanceId"]]}]
+            )["Volumes"]
+            assert disk["Encrypted"]
+
+
+def test_the_roles_of_the_documentation_are_policies() -> None:
+    """Every statement names its resources or a condition, but for what can only be looked up."""
+    text = (REPOSITORY / "docs" / "cluster.md").read_text("utf-8")
+    policies = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    assert len(policies) == 2
+    for statement in [each for policy in policies for each in policy["Statement"]]:
+        actions = statement["Action"]
+        if statement["Resource"] == "*" and "Condition" not in statement:
+            assert all(action.startswith("ec2:Describe") for action in actions), actions
+        assert not [action for action in actions if action.endswith(":*")]
+    with mock_aws():
+        iam = boto3.client("iam")
+        for number, policy in enumerate(policies):
+            iam.create_policy(PolicyName=f"p{number}", PolicyDocument=json.dumps(policy))
 
 
 def test_every_machine_of_ones_own_is_started() -> None:

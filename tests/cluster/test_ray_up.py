@@ -77,9 +77,9 @@ class Lab:
         found["provider"] |= {"head_ip": HEAD, "worker_ips": workers}
         found["auth"] = {"ssh_user": "root", "ssh_private_key": str(self.folder / "id")}
         found["file_mounts"] = {
-            f"{THERE}/angioray": str(REPOSITORY),
-            f"{THERE}/.ray/auth_token": str(self.folder / "launcher" / ".ray" / "auth_token"),
-        }
+            target.replace("/home/angioray", THERE): str(REPOSITORY / source)
+            for target, source in found["file_mounts"].items()
+        } | {f"{THERE}/.ray/auth_token": str(self.folder / "launcher" / ".ray" / "auth_token")}
         found["setup_commands"] = [
             f"ln -sfn {sys.prefix} ~/angioray/.venv",
             "grep -q bashrc ~/.bash_profile 2>/dev/null || echo '. ~/.bashrc' >> ~/.bash_profile",
