@@ -28,6 +28,7 @@ from angioray.training.frames import normalise
 from angioray.training.loop import train
 from angioray.training.precision import dtype_here, forward_passes
 from angioray.training.step import World
+from preprocess.console.cluster import meet_on_loopback
 from preprocess.console.progress import ProgressLine
 from preprocess.phantom.examples import EXAMPLES
 
@@ -92,6 +93,7 @@ class PretrainingRun:
         return found
 
     def _train_on(self, ranks: int) -> None:
+        meet_on_loopback()
         with tempfile.TemporaryDirectory() as meeting:
             arguments = (ranks, f"file://{meeting}/ranks", self._location)
             try:

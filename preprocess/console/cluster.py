@@ -70,8 +70,7 @@ def _start_here() -> None:
     """Start a cluster that no other machine can reach, nor another user without its secret."""
     import ray
 
-    # The ranks of a lane exchange gradients by one of these.
-    os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = LOOPBACK
+    meet_on_loopback()
     folder = session_folder()
     for tries_left in reversed(range(LOCAL_STARTS)):
         try:
@@ -89,6 +88,11 @@ def _start_here() -> None:
                 raise
         else:
             return
+
+
+def meet_on_loopback() -> None:
+    """Ranks that this process starts exchange gradients within this machine alone."""
+    os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = LOOPBACK
 
 
 def session_folder() -> Path:

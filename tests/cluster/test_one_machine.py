@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.cluster.cluster_study import ToyStudy, training_workers
-from tests.end_to_end.command_processes import Watch, psutil
+from tests.end_to_end.command_processes import Watch
 from tests.end_to_end.run_folders import half_done
+from tests.listening import addresses_of, is_loopback
 
 pytestmark = pytest.mark.slow
-
-
-def listening(processes: set[Any]) -> set[str]:
-    """The addresses at which these processes take connections."""
-    connections = [each for process in processes for each in process.net_connections("inet")]
-    return {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
-
-
-def is_loopback(address: str) -> bool:
-    found = ipaddress.ip_address(address)
-    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def test_a_study_on_one_machine_is_its_users_alone_however_long_its_tmpdir(
@@ -46,7 +34,7 @@ def test_a_study_on_one_machine_is_its_users_alone_however_long_its_tmpdir(
         with watch.running(tmp_path, *study) as command:
             command.wait_until(lambda: bool(half_done(runs, least_steps=10)))
             ranks = training_workers(command)
-            addresses = listening(command.descendants())
+            addresses = addresses_of(command.descendants())
             ended = command.finish()
     finally:
         os.umask(umask)

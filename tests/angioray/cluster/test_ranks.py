@@ -22,7 +22,9 @@ from angioray.study.study import Study
 from angioray.training.frames import load_frames
 from angioray.training.step import World
 from preprocess.cohort import Cohort
+from preprocess.console.cluster import meet_on_loopback
 from tests.angioray.settings import TOY
+from tests.listening import addresses_of, is_loopback, psutil
 
 RUN = "detector-LCA-B-64-fold0"
 
@@ -68,6 +70,30 @@ def test_each_rank_computes_its_share_and_together_the_same(
     torch.testing.assert_close(means, alone, rtol=1e-4, atol=1e-6)
     assert len({operations for _, operations in shares}) == 1, "all compile the same shapes"
     assert shares[0][1] == pytest.approx(whole / 4, rel=0.1)
+
+
+def meet(rank: int, meeting: Path) -> None:
+    """One rank's process, as pretraining starts it; leaves the addresses at which it listens."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{meeting}/ranks", rank=rank, world_size=2
+    )
+    torch.distributed.barrier()
+    (meeting / f"{rank}.json").write_text(json.dumps(list(addresses_of([psutil.Process()]))))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_ranks_of_one_machine_are_reached_by_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        monkeypatch.setenv(name, "")  # so that it is restored
+    meet_on_loopback()
+    torch.multiprocessing.spawn(meet, (tmp_path,), nprocs=2)
+    for rank in range(2):
+        addresses = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert addresses and all(map(is_loopback, addresses))
 
 
 @pytest.mark.slow
