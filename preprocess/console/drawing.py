@@ -24,7 +24,9 @@ RASTER_DPI = 144
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "angioray",
-    "text.parse_math": False,  # a dollar in a name of a view is a dollar
+    # A dollar or a backslash in the name of a view is one, whatever a person's matplotlibrc says.
+    "text.parse_math": False,
+    "text.usetex": False,
     "font.size": 9,
     "text.color": INK,
     "axes.titlesize": 9.5,

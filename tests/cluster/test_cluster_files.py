@@ -50,6 +50,9 @@ def test_the_token_is_there_before_ray_and_the_dashboard_is_for_nobody_else(name
     assert any(target.endswith("/.ray/auth_token") for target in found["file_mounts"])
     first = " ".join(found["initialization_commands"])
     assert "chmod 600" in first and "RAY_AUTH_MODE=token" in first
+    assert "RAY_TMPDIR=" in first
+    for start in (found["head_start_ray_commands"], found["worker_start_ray_commands"]):
+        assert start.index("install -d -m 700 $RAY_TMPDIR") < len(start) - 1
     (head,) = [line for line in found["head_start_ray_commands"] if "--head" in line]
     assert "--dashboard-host=127.0.0.1" in head
     assert "0.0.0.0" not in (REPOSITORY / name).read_text()

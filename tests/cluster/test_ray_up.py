@@ -120,6 +120,9 @@ def test_a_study_survives_a_host_that_loses_its_power(lab: Lab, toy_study: ToySt
     wait_until(lambda: all(answers(lab, n) for n in range(1, COUNT + 1)))
     lab.ray("up", "-y", "--no-config-cache", file)
     wait_until(lambda: alive(lab, file) == COUNT)
+    sessions = "stat -c 'mode %a' /tmp/angioray-root && ls /tmp/angioray-root/ray"
+    said = lab.ray("exec", "--no-config-cache", file, sessions)
+    assert "mode 700" in said and "session_latest" in said
     assert lab.command("curl", "-sf", f"http://{HEAD}:8265/api/version").returncode != 0, (
         "the dashboard is for the head alone"
     )
