@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-HOSTILE = ('<img src=x onerror="hit=1">', "$\\frac{[bold]{ \\u0041 \\g<0> [x](javascript:hit=1)`")
+HOSTILE = ('<img src=x onerror="hit=1">', "$\\frac{[bold]{$ \\u0041 \\g<0> [x](javascript:hit=1)`")
 """HTML, in one; TeX, rich's markup, escapes of Python, and Markdown, in the other."""
 
 
