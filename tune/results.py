@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +10,9 @@ from typing import Any
 import yaml
 
 from angioray.study.differences import describe_difference, differences
+from preprocess.cohort import Cohort
 from preprocess.storage import Storage
+from preprocess.storage.csv_text import csv_text
 from tune.space.space import plain
 from tune.trials import Trial, best_of
 
@@ -62,8 +62,12 @@ class SweepFolder:
             )
         return document
 
-    def freeze(self, document: Mapping[str, Any]) -> None:
+    def freeze(self, document: Mapping[str, Any], cohort: Cohort) -> None:
         """Write what the sweep is begun with, or check that it is the one here.
+
+        Args:
+            document: what it is begun with.
+            cohort: what it is begun on.
 
         Raises:
             ValueError: another sweep is here; the differences are named.
@@ -76,10 +80,16 @@ class SweepFolder:
                 {key: value for key, value in each.items() if key not in may_change}
                 for each in (kept, given)
             )
-            if different := differences(old, new):
-                words = "; ".join(describe_difference(*each) for each in different[:5])
+            changed = cohort.changes(
+                str(old.pop("cohort_digest", "")), kept.get("cohort", {}).get("contents")
+            )
+            new.pop("cohort_digest")
+            words = [f"the cohort has {changed}"] if changed else []
+            words += [describe_difference(*each) for each in differences(old, new)[:5]]
+            if words:
                 raise ValueError(
-                    f"{self.files} holds a sweep that was begun with other inputs: {words}. Give "
+                    f"{self.files} holds a sweep that was begun with other inputs: "
+                    f"{'; '.join(words)}. Give "
                     "the same ones to continue it, or another `--out` for a new sweep."
                 )
         self.files.write_json(SWEEP_FILE, given)
@@ -101,10 +111,8 @@ def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row["params"]))
     columns = ["number", "state", "origin", "score", "steps", "seconds", "reason"]
     columns += ["rates"] if any(row["rates"] for row in rows) else []
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, *names])
-    for row in rows:
-        params = [row["params"].get(name) for name in names]
-        writer.writerow([*(row[column] for column in columns), *params])
-    return text.getvalue()
+    table = (
+        [*(row[column] for column in columns), *(row["params"].get(name) for name in names)]
+        for row in rows
+    )
+    return csv_text([*columns, *names], table)

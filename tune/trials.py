@@ -84,6 +84,8 @@ class Trial:
         """
         if document["state"] not in get_args(State):
             raise ValueError(f"state {document['state']!r} of trial {document['number']}")
+        if type(document["number"]) is not int or document["number"] < 0:  # it names a folder
+            raise ValueError(f"a trial of the number {ascii(document['number'])[:80]}")
         return cls(
             number=document["number"],
             params=document["params"],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from angioray.study.frame_index import FrameIndex
 from angioray.study.selection import CohortIndex
 from angioray.training.frames import FrameKey
 from preprocess.storage.atomic import write_json, write_text
+from preprocess.storage.csv_text import csv_text
 
 COLUMNS = ("sequence_id", "view", "probability", "models", "frames", "boxes", "best_score")
 
@@ -119,16 +118,14 @@ def _judged(
 
 
 def _table(prediction: Prediction, score: float) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[list[object]] = []
     by_sequence: dict[str, list[Detections]] = {}
     for (sequence, _), detections in prediction.found.items():
         by_sequence.setdefault(sequence, []).append(detections)
     for sequence, answers in by_sequence.items():
         named = prediction.views.get(sequence)
         best = max((float(scores[0]) for _, scores in answers if len(scores)), default=None)
-        writer.writerow(
+        rows.append(
             [
                 sequence,
                 named.view if named else "",
@@ -139,7 +136,7 @@ def _table(prediction: Prediction, score: float) -> str:
                 "" if best is None else f"{best:.3f}",
             ]
         )
-    return text.getvalue()
+    return csv_text(COLUMNS, rows)
 
 
 def _metrics(prediction: Prediction, judged: EndToEnd, settings: PredictSettings) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def model_card(
         "intended_use": INTENDED_USE[group.task],
         "out_of_scope": list(OUT_OF_SCOPE),
         "cohort": {
-            **{k: v for k, v in study.document["cohort"].items() if k != "folder"},
+            **study.cohort_facts,
             "folds": len(cut["folds"]),
             "kept_together": cut["unit"],
             "sequences_of_this_model": sum(len(f["validation"]) for f in cut["folds"]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from angioray.study.study import read_study
+from angioray.study.study import BEGUN_EARLIER, read_study
 from preprocess.cohort import Cohort, phantom_notice
 from preprocess.storage import Location, Storage, StorageError, open_storage
 
@@ -158,6 +158,12 @@ class ReportedStudy:
         return tuple(run for run in self.runs if run.state != "finished")
 
     @property
+    def cohort_facts(self) -> dict[str, Any]:
+        """What the study says of its cohort that others may read: not where it lies, or its ids."""
+        facts: dict[str, Any] = self.document["cohort"]
+        return {name: facts[name] for name in facts if name not in ("folder", "contents")}
+
+    @property
     def banner(self) -> str:
         """What every page of the study begins with, where its cohort shows phantoms; else empty."""
         facts = self.document["cohort"]
@@ -184,13 +190,14 @@ class ReportedStudy:
             if not candidate.exists("annotations.json"):
                 continue
             cohort = Cohort.open(candidate)
-            if cohort.digest == self.document["cohort"]["digest"]:
-                return cohort, ""
-            return None, (
-                f"The cohort in {candidate} is not the one that the study was made with (its "
-                "digest differs), so that nothing here is drawn from it: no intervals, curves or "
-                "pictures. Restore the cohort and make the report again."
-            )
+            facts = self.document["cohort"]
+            if changed := cohort.changes(facts["digest"], facts.get("contents")):
+                return None, (
+                    f"The cohort in {candidate} is not the one that the study was made with (it "
+                    f"has {changed}), so that nothing here is drawn from it: no intervals, curves "
+                    "or pictures. Restore the cohort and make the report again."
+                )
+            return cohort, "" if "contents" in facts else BEGUN_EARLIER
         return None, (
             f"The cohort {recorded.name!r} was not found, neither where the study was made nor "
             "beside the runs folder, so that there are no intervals, curves or pictures. Put it "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +9,7 @@ from typing import Literal
 from angioray.evaluation.bootstrap import Interval
 from angioray.report.markdown import escape
 from angioray.report.published import Published
+from preprocess.storage.csv_text import csv_text
 
 NOTHING = "\N{EN DASH}"
 _PUBLISHED_BY = "paper"
@@ -104,19 +103,17 @@ class Table:
             any(isinstance(row.cells[i], Value) for row in self.rows)
             for i in range(len(self.columns))
         ]
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         header: list[str] = []
         for column, is_measured in zip(self.columns, measured, strict=True):
             endings = ("mean", "std", "ci95_low", "ci95_high", "published")
             header += [f"{column} {end}" for end in endings] if is_measured else [column]
-        writer.writerow(header)
+        rows: list[list[str]] = []
         for row in self.rows:
             cells: list[str] = []
             for cell, is_measured in zip(row.cells, measured, strict=True):
                 cells += _csv_cells(cell) if is_measured else [str(cell)]
-            writer.writerow(cells)
-        return text.getvalue()
+            rows.append(cells)
+        return csv_text(header, rows)
 
     def markdown(self) -> str:
         """As a Markdown table under its caption."""

@@ -112,7 +112,7 @@ def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "study": {
-            "cohort": {k: v for k, v in study.document["cohort"].items() if k != "folder"},
+            "cohort": study.cohort_facts,
             "splits_sha256": study.document["splits_sha256"],
             "settings": study.document["settings"],
             "runs": {

@@ -10,6 +10,7 @@ from angioray.study.seeds import seed_of
 from angioray.study.selection import CohortIndex
 from angioray.study.settings import SplitUnit, StudySettings, Task
 from angioray.study.splits import Fold, Member, split
+from preprocess.storage.names import name_problem
 
 Splits = dict[str, tuple[Fold, ...]]
 """Folds by split key: ``view``, ``detector/RCA``."""
@@ -102,6 +103,12 @@ def _split(
 
 
 def _detector_views(index: CohortIndex) -> list[str]:
+    for view in index.detector_views:
+        if problem := name_problem(view):
+            raise ValueError(
+                f"The view class {view!r} cannot be part of the names of runs and their folders: "
+                f"{problem}. Give the class another name in the setting `view_classes`."
+            )
     if not index.detector_views:
         raise ValueError(
             "The cohort has no box on any reference frame, so there is nothing to detect. Ingest "

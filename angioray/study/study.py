@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+from argparse import ArgumentError
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -15,10 +17,18 @@ from angioray.study.selection import CohortIndex
 from angioray.study.settings import StudySettings, settings_from_dict, with_absolute_paths
 from angioray.study.splits import Fold, splits_digest
 from preprocess.cohort import Cohort, count_phantoms
+from preprocess.cohort.records import check_types
 from preprocess.storage import Location, Storage, absolute, open_storage
+from preprocess.storage.names import check_name
 
 SCHEMA_VERSION = 1
 STUDY_FILE = "study.json"
+BEGUN_EARLIER = (
+    "The study was begun by a version that compared its cohort's annotations and pixels alone: "
+    "whether a view or a display was changed since then cannot be told."
+)
+SIDES = ("train", "validation")
+"""Of a fold."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +93,18 @@ class Study:
         document = self._document(cohort)
         if self.folder.exists(STUDY_FILE):
             kept = read_study(self.folder)
-            # The same cohort may lie elsewhere today; its digest says that it is the same.
-            kept["cohort"]["folder"] = document["cohort"]["folder"]
-            # A study that was begun before phantoms were counted, or before a setting was there,
-            # goes on all the same.
-            kept["cohort"].setdefault("phantoms", document["cohort"]["phantoms"])
+            changed = cohort.changes(kept["cohort"]["digest"], kept["cohort"].get("contents"))
+            words = [f"the cohort has {changed}"] if changed else []
+            if "contents" not in kept["cohort"]:
+                print(f"Note: {BEGUN_EARLIER} From now on all of it is compared.")
+            # The same cohort may lie elsewhere today.
+            kept["cohort"] = document["cohort"]
+            # A study that was begun before a setting was there goes on all the same.
             kept["settings"] = _plain(asdict(settings_from_dict(kept["settings"])))
-            if different := differences(kept, document):
-                words = "; ".join(describe_difference(*difference) for difference in different[:5])
+            words += [describe_difference(*each) for each in differences(kept, document)[:5]]
+            if words:
                 raise ValueError(
-                    f"{self.folder / STUDY_FILE} was made with other inputs: {words}. "
+                    f"{self.folder / STUDY_FILE} was made with other inputs: {'; '.join(words)}. "
                     "Give the same ones to continue it, or another runs folder for a new study."
                 )
         else:
@@ -124,13 +136,8 @@ class Study:
             folder,
             document["cohort"]["folder"],
             settings_from_dict(document["settings"]),
-            {
-                key: tuple(
-                    Fold(tuple(fold["train"]), tuple(fold["validation"])) for fold in cut["folds"]
-                )
-                for key, cut in document["splits"].items()
-            },
-            tuple(Run(**{f.name: run[f.name] for f in fields(Run)}) for run in document["runs"]),
+            _splits_of(document),
+            _runs_of(document),
         )
 
     def _document(self, cohort: Cohort) -> dict[str, Any]:
@@ -140,6 +147,7 @@ class Study:
             "cohort": {
                 "folder": self.cohort_folder,
                 "digest": cohort.digest,
+                "contents": cohort.contents,
                 "sequences": len(cohort.sequences),
                 "phantoms": count_phantoms(cohort.sequences.values()),
                 "patients": len({s.patient_id for s in cohort.sequences.values()}),
@@ -180,7 +188,7 @@ def read_study(folder: Storage) -> dict[str, Any]:
         )
     try:
         document: Any = json.loads(text)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise _damaged(path, str(problem)) from problem
     if not isinstance(document, dict) or "schema_version" not in document:
         raise _damaged(path, "it has no schema version")
@@ -191,7 +199,51 @@ def read_study(folder: Storage) -> dict[str, Any]:
         )
     if missing := sorted({"cohort", "settings", "splits", "runs"} - document.keys()):
         raise _damaged(path, f"it lacks {', '.join(missing)}")
+    try:
+        _runs_of(document)
+        _splits_of(document)
+        settings_from_dict(document["settings"])
+        _check_cohort(document["cohort"])
+    except (ArgumentError, AttributeError, KeyError, TypeError, ValueError) as problem:
+        raise _damaged(path, " ".join(str(problem).split())) from problem
     return document
+
+
+def _runs_of(document: Mapping[str, Any]) -> tuple[Run, ...]:
+    """The runs; their names, which become folders, are those that their settings give."""
+    runs = []
+    for entry in document["runs"]:
+        run = Run(**{f.name: entry[f.name] for f in fields(Run)})
+        check_types(run)
+        if check_name(entry["name"], "a run") != run.name:
+            raise ValueError(f"the run {run.name} is called {entry['name']}")
+        runs.append(run)
+    return tuple(runs)
+
+
+def _splits_of(document: Mapping[str, Any]) -> Splits:
+    splits = {
+        key: tuple(
+            Fold(*(tuple(check_name(s, "a sequence") for s in fold[side]) for side in SIDES))
+            for fold in cut["folds"]
+        )
+        for key, cut in document["splits"].items()
+    }
+    for run in _runs_of(document):
+        if not 0 <= run.fold < len(splits[run.split_key]):
+            raise ValueError(f"the run {run.name} is of a fold that is not there")
+    return splits
+
+
+def _check_cohort(facts: Mapping[str, Any]) -> None:
+    """What a study remembers of its cohort, with the types that it was written with."""
+    expected = {"folder": str, "digest": str, "sequences": int, "patients": int}
+    for name, kind in expected.items():
+        if not isinstance(facts[name], kind):
+            raise TypeError(f"{name} of its cohort is {ascii(facts[name])[:80]}")
+    for part in ("attributes", "sequences"):
+        if not all(isinstance(v, str) for v in facts.get("contents", {part: {}})[part].values()):
+            raise TypeError("what it remembers of its cohort is no text")
 
 
 def _damaged(path: Storage, problem: str) -> ValueError:

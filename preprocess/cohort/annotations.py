@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from preprocess.cohort.records import NO_LESION, Box, BoxSource, Sequence, Verdict
+from preprocess.cohort.records import NO_LESION, Box, BoxSource, Sequence, Verdict, check_types
 from preprocess.storage.atomic import write_text
 
 ANNOTATIONS = "annotations.json"
@@ -29,10 +29,14 @@ def write_annotations(folder: Path, sequences: Iterable[Sequence], boxes: Iterab
 
 
 def boxes_from_coco(document: Mapping[str, Any]) -> tuple[Box, ...]:
-    """The boxes of a document that :func:`write_annotations` wrote."""
+    """The boxes of a document that :func:`write_annotations` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not what that wrote.
+    """
     sequence_ids = {video["id"]: video["sequence_id"] for video in document["videos"]}
     frame_index = {image["id"]: image["frame_index"] for image in document["images"]}
-    return tuple(
+    boxes = tuple(
         Box(
             sequence_id=sequence_ids[annotation["video_id"]],
             frame_index=frame_index[annotation["image_id"]],
@@ -46,6 +50,9 @@ def boxes_from_coco(document: Mapping[str, Any]) -> tuple[Box, ...]:
         for annotation in document["annotations"]
         for x, y, w, h in [annotation["bbox"]]
     )
+    for box in boxes:
+        check_types(box)
+    return boxes
 
 
 def contradictions(sequences: Mapping[str, Sequence], boxes: Iterable[Box]) -> list[str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from preprocess.cohort.frames import SHARD, Frames, read_frames, write_frames
 from preprocess.cohort.records import Sequence
-from preprocess.storage.atomic import PARTIAL, write_json
+from preprocess.storage.atomic import PARTIAL, sync_below, sync_folder, write_json
+from preprocess.storage.names import check_name
 
 STORE = "frames.zarr"
 
@@ -20,14 +21,25 @@ def store_path(folder: Path) -> Path:
     return folder / STORE
 
 
+def cine_path(folder: Path, sequence_id: str) -> Path:
+    """Where a cohort keeps the array of a cine.
+
+    Raises:
+        ValueError: that is no name of a sequence, and could lead out of the cohort.
+    """
+    return store_path(folder) / check_name(sequence_id, "a sequence")
+
+
 def cine_is_stored(folder: Path, sequence_id: str) -> bool:
     """Whether a whole cine lies in the cohort (a half-written one never has this name)."""
-    return (store_path(folder) / sequence_id / "zarr.json").is_file()
+    return (cine_path(folder, sequence_id) / "zarr.json").is_file()
 
 
 def store_cine(folder: Path, sequence: Sequence, frames: Frames) -> None:
     """Write one cine (uint8 or uint16 [T, H, W]): it appears whole or not at all.
 
+    It is on the disk when this returns, so that a journal may say so, and a power cut does not
+    leave the journal's line without the frames.
     Many processes may do it at once, each with another cine.
     """
     assert frames.shape == (sequence.length, sequence.height, sequence.width)
@@ -36,44 +48,60 @@ def store_cine(folder: Path, sequence: Sequence, frames: Frames) -> None:
     if not (store / "zarr.json").exists():
         group = {"zarr_format": 3, "node_type": "group", "attributes": {}}
         write_json(store / "zarr.json", group)
-    final = store / sequence.sequence_id
+    final = cine_path(folder, sequence.sequence_id)
     partial = store / f".{sequence.sequence_id}.{os.getpid()}{PARTIAL}"
     shutil.rmtree(partial, ignore_errors=True)
     try:
         write_frames(partial, frames, asdict(sequence))
+        sync_below(partial)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
+        sync_folder(store)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def update_attributes(folder: Path, sequence: Sequence) -> None:
     """Give a stored cine other attributes (a corrected label), atomically; its frames stay."""
-    path = store_path(folder) / sequence.sequence_id / "zarr.json"
+    path = cine_path(folder, sequence.sequence_id) / "zarr.json"
     document = json.loads(path.read_text(encoding="utf-8"))
     write_json(path, {**document, "attributes": asdict(sequence)})
 
 
 def stored_sequence(folder: Path, sequence_id: str) -> Sequence:
-    """The attributes of one stored cine."""
+    """The attributes of one stored cine.
+
+    Raises:
+        ValueError: they are damaged, or another cine's.
+    """
     # Where Zarr v3 keeps them; opening the array for them costs a millisecond per sequence.
-    document = json.loads((store_path(folder) / sequence_id / "zarr.json").read_bytes())
-    return Sequence.from_attributes(document["attributes"])
+    path = cine_path(folder, sequence_id) / "zarr.json"
+    try:
+        sequence = Sequence.from_attributes(json.loads(path.read_bytes())["attributes"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+        raise _damaged_cine(path, f"its attributes are not what was written: {problem}") from None
+    if sequence.sequence_id != sequence_id:
+        raise _damaged_cine(path, f"it is of the sequence {sequence.sequence_id!r}")
+    return sequence
 
 
 def read_cine_frames(folder: Path, sequence: Sequence) -> Frames:
     """All frames of a stored cine as acquired (uint8 or uint16 [T, H, W]), in one read.
 
     Raises:
-        ValueError: its frames are damaged or gone.
+        ValueError: its frames are damaged, gone, or another cine's.
     """
-    path = store_path(folder) / sequence.sequence_id
+    path = cine_path(folder, sequence.sequence_id)
     try:
-        return read_frames(path, sequence.frames_digest)
+        frames = read_frames(path, sequence.frames_digest)
     except FileNotFoundError as problem:
         raise _damaged_cine(path, f"{SHARD} is not there") from problem
-    except (ValueError, RuntimeError) as problem:
+    except (ValueError, RuntimeError, KeyError, TypeError) as problem:
         raise _damaged_cine(path, str(problem)) from problem
+    # The digest is of pixels in order: the same ones in other rows and columns have it as well.
+    if frames.shape != (sequence.length, sequence.height, sequence.width):
+        raise _damaged_cine(path, f"its array is of {frames.shape}")
+    return frames
 
 
 def _damaged_cine(path: Path, problem: str) -> ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -21,9 +22,11 @@ from preprocess.cohort.annotations import (
     first_image_ids,
 )
 from preprocess.cohort.cines import STORE, cine_is_stored, read_cine_frames, stored_sequence
-from preprocess.cohort.manifest import MANIFEST
+from preprocess.cohort.contents import Contents, contents_of, describe_changes, facts_of
+from preprocess.cohort.manifest import MANIFEST, read_manifest
 from preprocess.cohort.records import Box, Sequence, Verdict
 from preprocess.storage import LocalCopy, Location, open_storage
+from preprocess.storage.names import check_name
 
 LOCATION = "ANGIORAY_COHORT"
 """Names the cohort of commands that are given none; without it, it is ``cohort``."""
@@ -81,7 +84,7 @@ class Cohort:
             )
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as problem:  # no JSON, or no text
+        except (ValueError, RecursionError) as problem:  # no JSON, or no text
             raise ValueError(
                 f"{path} is damaged ({problem}). Copy the cohort again, or remove that file and "
                 "run ingest again: it keeps what is read and writes this file anew."
@@ -94,11 +97,11 @@ class Cohort:
                 "Ingest the archive again with this version, into another folder."
             )
         try:
-            listed = [video["sequence_id"] for video in document["videos"]]
+            listed = [check_name(v["sequence_id"], "a sequence") for v in document["videos"]]
             boxes = boxes_from_coco(document)
-        except (KeyError, TypeError, ValueError) as problem:
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise ValueError(
-                f"{path} is no longer what was written ({problem!r}). Copy the cohort again, or "
+                f"{path} is no longer what was written ({problem}). Copy the cohort again, or "
                 "remove that file and make the cohort again: the frames are kept."
             ) from problem
         copy.need(*(f"{STORE}/{s}/zarr.json" for s in listed))
@@ -108,7 +111,8 @@ class Cohort:
                 f"(the first is {missing[0]}). Copy the cohort again, whole."
             )
         sequences = {s: stored_sequence(folder, s) for s in listed}
-        if problems := contradictions(sequences, boxes):
+        problems = [f"{s} is listed {n} times" for s, n in Counter(listed).items() if n > 1]
+        if problems := problems + contradictions(sequences, boxes):
             raise ValueError(f"{path} contradicts itself:\n  " + "\n  ".join(problems[:20]))
         return cls(folder, sequences, boxes, copy)
 
@@ -127,13 +131,35 @@ class Cohort:
         part.first_image_id = {name: self.first_image_id[name] for name in part.sequences}
         return part
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """SHA-256 over the annotations and every cine's own digest: what a study was run on."""
-        digest = hashlib.sha256((self.folder / ANNOTATIONS).read_bytes())
+        """SHA-256 over all that decides a number: what a study was run on."""
+        return self._digested[0]
+
+    @property
+    def contents(self) -> Contents:
+        """Digests of its parts, by which a study tells what has changed."""
+        return self._digested[1]
+
+    @cached_property
+    def _digested(self) -> tuple[str, Contents]:
+        facts = facts_of(self.sequences, self.boxes, read_manifest(self.folder))
+        return contents_of(self.sequences, facts)
+
+    def changes(self, digest: str, contents: Contents | None) -> str:
+        """What is not as it was when a study or a sweep was begun; empty if all is.
+
+        Args:
+            digest: the cohort's, as that recorded it.
+            contents: likewise; None where it was begun by a version that compared annotations and
+                pixels alone, and had another digest.
+        """
+        if contents is not None:
+            return "" if digest == self.digest else describe_changes(contents, self.contents)
+        earlier = hashlib.sha256((self.folder / ANNOTATIONS).read_bytes())
         for sequence in self.sequences.values():
-            digest.update(sequence.frames_digest.encode())
-        return digest.hexdigest()
+            earlier.update(sequence.frames_digest.encode())
+        return "" if digest == earlier.hexdigest() else "other annotations or pixels"
 
     @cached_property
     def first_image_id(self) -> dict[str, int]:

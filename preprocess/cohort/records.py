@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from preprocess.cohort.display import Display
 
@@ -101,13 +103,20 @@ class Sequence:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> Sequence:
-        """Rebuild a sequence from its array's attributes; unknown keys are ignored."""
+        """Rebuild a sequence from its array's attributes; unknown keys are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError: one is missing, or is of another type.
+        """
         known = {f.name: attributes[f.name] for f in fields(cls) if f.name in attributes}
         known["display"] = Display.from_attributes(known["display"])
         known["ifr"] = tuple(known.get("ifr") or ())
         if spacing := known.get("imager_pixel_spacing_mm"):
             known["imager_pixel_spacing_mm"] = tuple(spacing)
-        return cls(**known)
+        sequence = cls(**known)
+        check_types(sequence.display)
+        check_types(sequence)
+        return sequence
 
 
 NO_LESION = 0
@@ -132,3 +141,37 @@ class Box:
     ignored: bool = False
     """Whether nobody says what is in it (COCO's ``iscrowd``): boxes there are neither right nor
     false, and nothing is learned from it as a lesion."""
+
+
+def check_types(record: Any) -> None:
+    """Refuse a record that was read back with a value of another type than its field's.
+
+    Types are plain ones, tuples of them, unions of them, or literal texts.
+
+    Raises:
+        TypeError: there is one; it is named.
+    """
+    for name, hint in _hints(record.__class__).items():
+        if not _fits(value := getattr(record, name), hint):
+            raise TypeError(f"{name} is {ascii(value)[:80]}")
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    parts = get_args(hint)
+    if get_origin(hint) is Literal:
+        return isinstance(value, str) and value in parts
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, part) for part in parts)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        expected = parts[:1] * len(value) if parts[-1] is ... else parts
+        return len(value) == len(expected) and all(map(_fits, value, expected))
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)

@@ -8,8 +8,6 @@ each pseudonym was made from in a private table beside it.
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -27,6 +25,7 @@ from preprocess.importers.image_cine import Frame, ImageCine
 from preprocess.importers.images import images_below, import_images, require_folder
 from preprocess.ingest.journal import OWNER_ONLY, Journal
 from preprocess.storage.atomic import write_text
+from preprocess.storage.csv_text import csv_text
 
 
 class GroupBy(StrEnum):
@@ -175,7 +174,14 @@ def import_found(
         write_text(links, _table(cines, found), mode=OWNER_ONLY)
         private = f"private, to be kept and not to be shared: {journal.path} (key), {links} (names)"
         said = [*notes, *_patients(found, group_by), private]
-        import_images(cines, out, processes=processes, notes=said, mismatches=mismatches)
+        import_images(
+            cines,
+            out,
+            processes=processes,
+            pseudonyms=pseudonyms,
+            notes=said,
+            mismatches=mismatches,
+        )
 
 
 def _check_well_formed(content: bytes, ending: str) -> None:
@@ -197,12 +203,12 @@ def _readable(item: Found) -> Found:
 
 def _table(cines: Iterable[ImageCine], found: Iterable[Found]) -> str:
     """What each pseudonym was made from, as CSV."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("sequence_id", "patient_id", "name", "named_patient"))
-    for cine, item in zip(cines, found, strict=True):
-        writer.writerow((cine.sequence_id, cine.patient_id, item.name, item.patient_id))
-    return table.getvalue()
+    columns = ("sequence_id", "patient_id", "name", "named_patient")
+    rows = (
+        (cine.sequence_id, cine.patient_id, item.name, item.patient_id)
+        for cine, item in zip(cines, found, strict=True)
+    )
+    return csv_text(columns, rows)
 
 
 def _group(item: Found, group_by: GroupBy) -> str:

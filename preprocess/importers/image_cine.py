@@ -23,6 +23,7 @@ from preprocess.cohort import Box, ManifestRow
 from preprocess.cohort.display import Display
 from preprocess.dicom.burned_in_text import holds_text
 from preprocess.dicom.grayscale import sample_of
+from preprocess.dicom.pseudonyms import Pseudonyms
 
 NO_IMAGE = "the annotations name it, but there is no such image"
 UNREADABLE = "not readable as an 8-bit image"
@@ -53,8 +54,9 @@ class ImageCine:
     no_lesion: bool = False
     part: str | None = None
     """Of the set as it was published: train, val or test."""
-    stored_sha256: tuple[str, ...] = ()
-    """The files that an earlier run stored, where it came far enough to say so."""
+    stored_files: tuple[str, ...] = ()
+    """The files that an earlier run stored, as the manifest names them; empty where it came not far
+    enough to say so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +69,16 @@ class Imported:
     mismatches: tuple[Mismatch, ...] = ()
 
 
-def import_cine(cine: ImageCine, *, out: Path) -> Imported:
+def import_cine(cine: ImageCine, *, out: Path, pseudonyms: Pseudonyms) -> Imported:
     """Store one cine, in a worker. One that is stored already is not decoded again.
 
     Args:
         cine: what its set says of it.
         out: the cohort folder.
+        pseudonyms: by which the manifest names files.
     """
     cv2.setNumThreads(1)
-    stored = _stored(cine, out)
+    stored = _stored(cine, out, pseudonyms)
     rows: list[ManifestRow] = []
     kept: list[Frame] = []
     pictures: list[NDArray[np.uint8]] = []
@@ -85,7 +88,7 @@ def import_cine(cine: ImageCine, *, out: Path) -> Imported:
         picture = None if content is None or stored else _grey(content)
         reason = _refusal(content, picture, pictures) if stored is None else ""
         sha256 = "" if content is None else hashlib.sha256(content).hexdigest()
-        rows.append(_row(cine, frame, sha256=sha256, reason=reason))
+        rows.append(_row(cine, frame, name=pseudonyms.file(sha256), reason=reason))
         if not reason:
             kept.append(frame)
             if content is not None and _turned(content):
@@ -111,7 +114,7 @@ def import_cine(cine: ImageCine, *, out: Path) -> Imported:
     )
 
 
-def _stored(cine: ImageCine, out: Path) -> cohort.Sequence | None:
+def _stored(cine: ImageCine, out: Path, pseudonyms: Pseudonyms) -> cohort.Sequence | None:
     """The cine as an earlier run stored it, if that took every frame as it is now."""
     if not cohort.cine_is_stored(out, cine.sequence_id):
         return None
@@ -119,7 +122,8 @@ def _stored(cine: ImageCine, out: Path) -> cohort.Sequence | None:
     paths = [frame.path for frame in cine.frames]
     if sequence.length != len(paths) or not all(path.is_file() for path in paths):
         return None
-    changed = cine.stored_sha256 and cine.stored_sha256 != tuple(map(_sha256, paths))
+    files = (pseudonyms.file(_sha256(path)) for path in paths)
+    changed = cine.stored_files and cine.stored_files != tuple(files)
     return None if changed else sequence
 
 
@@ -261,9 +265,9 @@ def _box(
     )
 
 
-def _row(cine: ImageCine, frame: Frame, *, sha256: str, reason: str) -> ManifestRow:
+def _row(cine: ImageCine, frame: Frame, *, name: str, reason: str) -> ManifestRow:
     return ManifestRow(
-        sha256=sha256,
+        hmac_sha256=name,
         status="rejected" if reason else "accepted",
         reason=reason,
         sequence_id=cine.sequence_id,
@@ -276,6 +280,4 @@ def _row(cine: ImageCine, frame: Frame, *, sha256: str, reason: str) -> Manifest
 
 def crashed(cine: ImageCine) -> Imported:
     """What becomes of a cine whose worker died."""
-    return Imported(
-        rows=tuple(_row(cine, frame, sha256="", reason=CRASHED) for frame in cine.frames)
-    )
+    return Imported(rows=tuple(_row(cine, frame, name="", reason=CRASHED) for frame in cine.frames))

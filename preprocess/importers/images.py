@@ -18,9 +18,12 @@ from preprocess.cohort import Box, Cohort, read_manifest, write_annotations, wri
 from preprocess.cohort.pictures import picture_remarks
 from preprocess.console.progress import track
 from preprocess.console.workers import map_unordered
+from preprocess.dicom.pseudonyms import Pseudonyms
 from preprocess.importers.image_cine import ImageCine, Imported, crashed, import_cine
 from preprocess.storage.atomic import remove_partials
 
+PUBLIC = Pseudonyms(b"")
+"""Of sets that everybody has, and that need no key: nobody's file is to be hidden."""
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
 
@@ -50,6 +53,7 @@ def import_images(
     out: Path,
     *,
     processes: int,
+    pseudonyms: Pseudonyms = PUBLIC,
     notes: Iterable[str] = (),
     mismatches: Iterable[Mismatch] = (),
 ) -> None:
@@ -59,6 +63,7 @@ def import_images(
         cines: what there is; their ids must be unique.
         out: the cohort folder to write.
         processes: processes that read images; 0 = one per core.
+        pseudonyms: by which the manifest names files.
         notes: what the user should know about the set, a sentence each.
         mismatches: what was found wrong in the annotations already.
 
@@ -67,9 +72,9 @@ def import_images(
     """
     _check_free(out, {cine.sequence_id for cine in cines})
     remove_partials(out, out / "frames.zarr")
-    work = partial(import_cine, out=out)
+    work = partial(import_cine, out=out, pseudonyms=pseudonyms)
     known = _stored_files(out)
-    tasks = (replace(cine, stored_sha256=tuple(known[cine.sequence_id])) for cine in cines)
+    tasks = (replace(cine, stored_files=tuple(known[cine.sequence_id])) for cine in cines)
     results = map_unordered(work, tasks, processes=processes, died=crashed)
     imported = sorted(
         track(results, total=len(cines), label="sequences"),
@@ -86,11 +91,11 @@ def import_images(
 
 
 def _stored_files(out: Path) -> dict[str, list[str]]:
-    """The digests of the files that an earlier run took, by sequence and in order."""
+    """The names of the files that an earlier run took, by sequence and in order."""
     files: dict[str, list[str]] = defaultdict(list)
     for row in read_manifest(out):
         if row.status == "accepted":
-            files[row.sequence_id].append(row.sha256)
+            files[row.sequence_id].append(row.hmac_sha256)
     return files
 
 

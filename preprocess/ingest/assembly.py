@@ -20,6 +20,7 @@ from preprocess.cohort import (
     update_attributes,
 )
 from preprocess.contrast.proposals import recalled
+from preprocess.dicom.pseudonyms import Pseudonyms
 from preprocess.ingest.journal import Record
 
 NOTHING_ACCEPTED = "no cine in {src} could be accepted; every file was rejected:\n{reasons}"
@@ -64,7 +65,13 @@ def labelled(sequence: Sequence, label: Label) -> Sequence:
     )
 
 
-def assemble(records: Iterable[Record], labels: Labels, regions: Regions, cohort: Path) -> Assembly:
+def assemble(
+    records: Iterable[Record],
+    labels: Labels,
+    regions: Regions,
+    cohort: Path,
+    pseudonyms: Pseudonyms,
+) -> Assembly:
     """Judge every record by its label and regions, and number the lesions.
 
     Args:
@@ -72,6 +79,7 @@ def assemble(records: Iterable[Record], labels: Labels, regions: Regions, cohort
         labels: the rows of ``sequences.csv``.
         regions: what readers drew.
         cohort: the folder whose stored cines the records name.
+        pseudonyms: under the cohort's key.
     """
     result = Assembly()
     records = list(records)
@@ -106,7 +114,7 @@ def assemble(records: Iterable[Record], labels: Labels, regions: Regions, cohort
                     update_attributes(cohort, sequence)
                 result.sequences.append(sequence)
                 result.boxes += boxes
-        result.manifest.append(_row(record, label, reason, count, boxes))
+        result.manifest.append(_row(record, label, reason, count, boxes, pseudonyms))
     for text, count in (
         (TRACKED_GIVEN_BACK, regions.tracked),
         (TRACKS_DROPPED, lesions.tracks_dropped),
@@ -147,11 +155,16 @@ def _contradiction(
 
 
 def _row(
-    record: Record, label: Label | None, reason: str, drawn: int, boxes: list[Box]
+    record: Record,
+    label: Label | None,
+    reason: str,
+    drawn: int,
+    boxes: list[Box],
+    pseudonyms: Pseudonyms,
 ) -> ManifestRow:
     references = sum(box.source is BoxSource.REFERENCE and not box.ignored for box in boxes)
     return ManifestRow(
-        sha256=record.sha256,
+        hmac_sha256=pseudonyms.file(record.sha256),
         status="rejected" if reason else "accepted",
         reason=reason,
         sequence_id=record.sequence_id,

@@ -20,7 +20,7 @@ from preprocess.cohort import (
 from preprocess.cohort.pictures import picture_remarks
 from preprocess.console.progress import track
 from preprocess.contrast.proposals import proposal_remarks, propose_missing
-from preprocess.dicom.pseudonyms import read_key
+from preprocess.dicom.pseudonyms import Pseudonyms, read_key
 from preprocess.ingest.assembly import NOTHING_ACCEPTED, Assembly, assemble, rejection_counts
 from preprocess.ingest.file_discovery import FileDiscovery, discovered
 from preprocess.ingest.intake import Finder, read_files
@@ -126,7 +126,7 @@ def ingest_archive(
         remove_partials(*partials)
         records = _ingest_files(src, listing, rows, out, journal, settings)
         remove_partials(*partials)
-        result = assemble(records, rows.settled(listing), drawn, out)
+        result = assemble(records, rows.settled(listing), drawn, out, Pseudonyms(journal.key))
         _tell_missing(src, listing, journal, result)
         for note in result.notes:
             journal.note(note)

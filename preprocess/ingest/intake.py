@@ -64,6 +64,10 @@ class Finder:
         self._accepted: dict[str, str] = {}
         self._earlier: dict[str, list[str]] = defaultdict(list)
         for record in journal.records.values():
+            if record.sop_instance_uid:
+                self._pseudonyms.sequence(record.sop_instance_uid)
+            if record.patient_digest:
+                self._pseudonyms.remember("P", record.patient_digest)
             if record.accepted:
                 self._earlier[record.sop_instance_uid].append(record.path)
 
@@ -105,6 +109,7 @@ class Finder:
             if instance:
                 claimed.add(instance)
             label = self._labels.of(name, instance or None)
+            patient = self._pseudonyms.patient_digest(identity.patient_id) if identity else ""
             yield SourceFile(
                 path=path,
                 relative=name,
@@ -112,7 +117,8 @@ class Finder:
                 mtime_ns=mtime_ns,
                 sop_instance_uid=instance,
                 sequence_id=self._pseudonyms.sequence(instance) if identity else "",
-                patient_id=self._pseudonyms.patient(identity.patient_id) if identity else "",
+                patient_id=self._pseudonyms.remember("P", patient) if identity else "",
+                patient_digest=patient,
                 label=label,
                 skip=DUPLICATE if self._is_stored(instance) else rejection_reason(label),
             )

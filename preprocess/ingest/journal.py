@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.annotations.regions import without_ending
+from preprocess.cohort.records import check_types
 from preprocess.dicom.pseudonyms import new_key
+from preprocess.storage.atomic import sync_folder
 
 OWNER_ONLY = 0o600
 
@@ -41,6 +43,9 @@ class Record:
     sequence_id: str = ""
     patient_id: str = ""
     """The pseudonym."""
+    patient_digest: str = ""
+    """The whole keyed hash whose beginning the pseudonym is; by it two patients of one pseudonym
+    are told apart. Journals of earlier versions do not have it."""
 
     @property
     def accepted(self) -> bool:
@@ -115,10 +120,16 @@ class Journal:
         if not lines:
             key = key or new_key()
             self._write({"key": key.hex()})
+            os.fsync(self._descriptor)  # with another key, every patient would have another name
+            sync_folder(self.path.parent)
             return key, {}
         try:
             known = bytes.fromhex(json.loads(lines[0])["key"])
             entries: list[dict[str, Any]] = [json.loads(line) for line in lines[1:]]
+            names = {f.name for f in fields(Record)}
+            records = [Record(**e) for e in entries if names.issuperset(e)]
+            for record in records:
+                check_types(record)
         except (ValueError, KeyError, TypeError) as problem:
             raise ValueError(
                 f"{self.path} is damaged. Restore it from a backup, or remove it and {cohort} "
@@ -129,8 +140,6 @@ class Journal:
                 f"{cohort} was begun with another key than the one given. Leave --key out, or "
                 "choose another --out."
             )
-        names = {f.name for f in fields(Record)}
-        records = [Record(**e) for e in entries if names.issuperset(e)]
         return known, {record.path: record for record in records}
 
     def _write(self, entry: dict[str, Any]) -> None:

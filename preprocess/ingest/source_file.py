@@ -41,6 +41,7 @@ class SourceFile:
     sop_instance_uid: str = field(repr=False)
     sequence_id: str
     patient_id: str
+    patient_digest: str
     label: Label | None
     skip: str = ""
 
@@ -150,4 +151,5 @@ def rejected_record(file: SourceFile, *, size: int, reason: str, sha256: str = "
         sop_instance_uid=file.sop_instance_uid,
         sequence_id=file.sequence_id,
         patient_id=file.patient_id,
+        patient_digest=file.patient_digest,
     )

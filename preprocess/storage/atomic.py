@@ -39,6 +39,24 @@ def write_json(path: Path, value: Any, *, mode: int = 0o644) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n", mode=mode)
 
 
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, as ``fsync`` has the content of a file."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_below(folder: Path) -> None:
+    """Have a folder on the disk, with all that is in it."""
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            with (Path(inner) / name).open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(inner))
+
+
 def remove_partials(*folders: Path) -> None:
     """Remove what a killed writer left half-written right in these folders."""
     for folder in folders:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from preprocess.storage.atomic import write_bytes
 from preprocess.storage.interface import LocalCopy, StorageError
+from preprocess.storage.names import check_path
 from preprocess.storage.store import ObjectStore, Stored
 
 CACHE = "ANGIORAY_CACHE"
@@ -44,7 +45,12 @@ class ObjectCopy(LocalCopy):
 
     @classmethod
     def of(cls, store: ObjectStore, key: str, names: tuple[str, ...]) -> ObjectCopy:
-        """List some files, and folders that end in ``/``; nothing is brought yet."""
+        """List some files, and folders that end in ``/``; nothing is brought yet.
+
+        Raises:
+            ValueError: the store lists a name that leads out of the folder, where a copy of it
+                would be written over another file of this machine.
+        """
         found: list[Stored] = []
         for name in names:
             if name.endswith("/"):
@@ -54,8 +60,11 @@ class ObjectCopy(LocalCopy):
         digest = hashlib.sha256(store.location(key).encode())
         for stored in found:
             digest.update(repr((stored.key, stored.size, stored.modified)).encode())
-        path = cache_folder() / f"{key.rpartition('/')[2]}-{digest.hexdigest()[:16]}"
-        listed = {stored.key[len(key) + 1 :]: stored for stored in found}
+        path = cache_folder() / f"{key.rpartition('/')[2][:50]}-{digest.hexdigest()[:16]}"
+        listed = {
+            check_path(stored.key[len(key) + 1 :], f"an object below {store.location(key)}"): stored
+            for stored in found
+        }
         return cls(path, store.location(key), store, key, dict(sorted(listed.items())))
 
     def need(self, *names: str) -> None:

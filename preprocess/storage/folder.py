@@ -11,6 +11,7 @@ from pathlib import Path
 
 from preprocess.storage.atomic import write_bytes
 from preprocess.storage.interface import LOCK, LocalCopy, Storage
+from preprocess.storage.names import check_name
 
 
 @dataclass(frozen=True)
@@ -28,30 +29,31 @@ class FolderStorage(Storage):
         return FolderStorage(self.path.parent)
 
     def __truediv__(self, name: str) -> Storage:
-        return FolderStorage(self.path / name)
+        return FolderStorage(self._at(name))
 
     def __str__(self) -> str:
         return str(self.path)
 
     def read(self, name: str) -> bytes | None:
         try:
-            return (self.path / name).read_bytes()
+            return self._at(name).read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
     def exists(self, name: str) -> bool:
-        return (self.path / name).is_file()
+        return self._at(name).is_file()
 
     def write(self, name: str, content: bytes) -> None:
+        path = self._at(name)
         self.path.mkdir(parents=True, exist_ok=True)
-        write_bytes(self.path / name, content)
+        write_bytes(path, content)
 
     def append(self, name: str, content: bytes) -> None:
-        with (self.path / name).open("ab") as file:
+        with self._at(name).open("ab") as file:
             file.write(content)
 
     def delete(self, name: str) -> None:
-        (self.path / name).unlink(missing_ok=True)
+        self._at(name).unlink(missing_ok=True)
 
     def clear(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -84,6 +86,9 @@ class FolderStorage(Storage):
 
     def free_bytes(self) -> int | None:
         return shutil.disk_usage(_existing(self.path)).free
+
+    def _at(self, name: str) -> Path:
+        return self.path / check_name(name)
 
 
 def _existing(folder: Path) -> Path:

@@ -45,7 +45,8 @@ class Storage(ABC):
     """A folder of files, by name; ``str()`` is its location.
 
     Subfolders are ``storage / name``, and there as soon as a file is in them. Whatever is asked of
-    an object store may raise :class:`StorageError`, and of a folder ``OSError``.
+    an object store may raise :class:`StorageError`, and of a folder ``OSError``. A name that could
+    lead out of the folder raises ``ValueError`` (:func:`preprocess.storage.names.check_name`).
     """
 
     @property

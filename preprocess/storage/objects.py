@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from preprocess.storage.copies import ObjectCopy
 from preprocess.storage.interface import LOCK, LocalCopy, Storage, StorageError
 from preprocess.storage.lease import Lease, is_alive
+from preprocess.storage.names import check_name
 from preprocess.storage.store import ObjectStore
 
 APPEND_EVERY_S = 10.0
@@ -62,7 +63,7 @@ class ObjectStorage(Storage):
         return ObjectStorage(self.store, self.key.rpartition("/")[0] or self.key, self._held)
 
     def __truediv__(self, name: str) -> Storage:
-        return ObjectStorage(self.store, f"{self.key}/{name}", self._held)
+        return ObjectStorage(self.store, self._of(name), self._held)
 
     def __str__(self) -> str:
         return self.store.location(self.key)
@@ -129,7 +130,7 @@ class ObjectStorage(Storage):
         return None
 
     def _of(self, name: str) -> str:
-        return f"{self.key}/{name}"
+        return f"{self.key}/{check_name(name)}"
 
     def _flush(self) -> None:
         self._held.written = time.monotonic()

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from preprocess.storage.interface import StorageError
+from preprocess.storage.names import check_path
 
 PATIENT_ATTEMPTS = 8
 """Of one request, further and further apart: somewhat less than a minute until it is given up."""
@@ -60,17 +61,19 @@ class ObjectStore:
 
         Raises:
             StorageError: there is no such bucket, or it cannot be reached or used.
+            ValueError: the key could lead elsewhere.
         """
         parts = urlsplit(location)
         if not parts.netloc:
             raise StorageError(f"{location} names no bucket; expected such as s3://bucket/runs.")
+        key = f"{parts.netloc}/{parts.path.strip('/')}".rstrip("/")
+        check_path(key, "a folder in an object store")
         quick = cls(parts.scheme, parts.netloc, parts.query, QUICK_ATTEMPTS)
         with quick._describe(parts.netloc):
             # A key that is absent looks the same in a bucket that is: ask for the bucket once.
             if quick._files.get_file_info(parts.netloc).type.name == "NotFound":
                 raise _no_bucket(quick.location(parts.netloc))
-        store = cls(parts.scheme, parts.netloc, parts.query)
-        return store, f"{parts.netloc}/{parts.path.strip('/')}".rstrip("/")
+        return cls(parts.scheme, parts.netloc, parts.query), key
 
     @property
     def quick(self) -> ObjectStore:

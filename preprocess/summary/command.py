@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from rich.table import Table
 from preprocess.cohort import Cohort, read_manifest
 from preprocess.console.tables import cell, plain
 from preprocess.storage.atomic import write_json, write_text
+from preprocess.storage.csv_text import csv_text
 from preprocess.summary.table_1 import COLUMNS, IFR_THRESHOLD, TableRow
 from preprocess.summary.tally import Tally
 
@@ -96,8 +95,4 @@ def _printed(rows: list[TableRow]) -> Table:
 
 
 def _csv(rows: list[TableRow]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    return text.getvalue()
+    return csv_text(COLUMNS, ([asdict(row)[name] for name in COLUMNS] for row in rows))

@@ -140,7 +140,7 @@ def _rejected(manifest: Iterable[ManifestRow], kept: set[str]) -> Iterator[_Memb
     seen = set(kept)
     for row in manifest:
         labelled = row.view or row.exclude or row.no_lesion or row.ifr
-        identity = row.sequence_id or row.sha256
+        identity = row.sequence_id or row.hmac_sha256
         if row.status == "accepted" or not labelled or identity in seen:
             continue
         seen.add(identity)

@@ -79,7 +79,7 @@ def write_cohort(
             ]
             rows.append(
                 ManifestRow(
-                    sha256=f"{number:064x}",
+                    hmac_sha256=f"{number:064x}",
                     status="accepted",
                     sequence_id=sequence.sequence_id,
                     patient_id=sequence.patient_id,
@@ -89,8 +89,10 @@ def write_cohort(
                 )
             )
     rows += [
-        ManifestRow(sha256="e" * 64, status="rejected", reason="pacemaker", exclude="pacemaker"),
-        ManifestRow(sha256="f" * 64, status="rejected", reason="1024 x 1024, not 512 x 512"),
+        ManifestRow(
+            hmac_sha256="e" * 64, status="rejected", reason="pacemaker", exclude="pacemaker"
+        ),
+        ManifestRow(hmac_sha256="f" * 64, status="rejected", reason="1024 x 1024, not 512 x 512"),
     ]
     write_annotations(folder, sequences, boxes)
     write_manifest(folder, rows)
@@ -130,6 +132,7 @@ def write_study(
         "cohort": {
             "folder": str(cohort.folder),
             "digest": cohort.digest,
+            "contents": cohort.contents,
             "sequences": len(cohort.sequences),
             "phantoms": count_phantoms(cohort.sequences.values()),
             "patients": len({s.patient_id for s in cohort.sequences.values()}),

@@ -118,12 +118,17 @@ def write_drawn(folder: Path, sequences: list[Sequence], boxes: list[Box]) -> Co
 def write_drawn_cohort(folder: Path) -> Cohort:
     """The cohort of the lists above, with a manifest of what was kept and what was not."""
     accepted = [
-        ManifestRow(sha256=s.sequence_id, status="accepted", sequence_id=s.sequence_id)
+        ManifestRow(hmac_sha256=s.sequence_id, status="accepted", sequence_id=s.sequence_id)
         for s in SEQUENCES
     ]
     rejected = [
         ManifestRow(
-            **{"sha256": f"{n}", "status": "rejected", "sequence_id": f"R{n}", "patient_id": "P3"}
+            **{
+                "hmac_sha256": f"{n}",
+                "status": "rejected",
+                "sequence_id": f"R{n}",
+                "patient_id": "P3",
+            }
             | row
         )
         for n, row in enumerate(REJECTED)

@@ -112,7 +112,7 @@ class FoldSweep:
         begun = self.folder.begun()
         group = self.group(say) if begun is None else None
         at_once = begun["at_once"] if begun else group.lanes if group else 1
-        self.folder.freeze(self.document(at_once))
+        self.folder.freeze(self.document(at_once), self.cohort)
         search = self._search(at_once)
         table = _Table(self)
         table.keep(list(search.trials.values()))
@@ -168,7 +168,11 @@ class FoldSweep:
         return {
             "schema_version": SCHEMA_VERSION,
             "cohort_digest": self.cohort.digest,
-            "cohort": {"sequences": len(sequences), "phantoms": count_phantoms(sequences)},
+            "cohort": {
+                "sequences": len(sequences),
+                "phantoms": count_phantoms(sequences),
+                "contents": self.cohort.contents,
+            },
             "task": run.task,
             "view": run.view,
             "variant": run.variant,

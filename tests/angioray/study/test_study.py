@@ -1,5 +1,6 @@
 """The run matrix, and what freezing it refuses."""
 
+import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from angioray.study.differences import describe_difference, differences
 from angioray.study.seeds import seed_of
 from angioray.study.settings import StudySettings, settings_from_dict
 from angioray.study.study import Study
-from preprocess.cohort import Cohort
+from preprocess.cohort import Cohort, update_attributes
 from tests.angioray.settings import TOY
+from tests.toy_cohort import write_toy_cohort
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 
@@ -119,3 +121,44 @@ def test_long_lists_that_differ_are_named_without_their_values() -> None:
     assert describe_difference("a", long, [1]) == "a differ"
     assert describe_difference("a", [1], long) == "a differ"
     assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == [("a.c", 2, 3)]
+
+
+def test_a_changed_cohort_is_refused_with_what_changed(tmp_path: Path) -> None:
+    cohort = write_toy_cohort(tmp_path / "cohort", patients=4)
+    Study.plan(cohort, tmp_path / "runs", TOY).freeze(cohort)
+    update_attributes(cohort.folder, replace(cohort.sequences["S00RCA"], ifr=(0.7,)))
+    changed = Cohort.open(cohort.folder)
+    with pytest.raises(
+        ValueError, match=r"other inputs: the cohort has other ifr of 1 sequence \(S00RCA\)\."
+    ):
+        Study.plan(changed, tmp_path / "runs", TOY).freeze(changed)
+
+
+def test_a_study_of_an_earlier_version_goes_on_and_says_what_was_not_compared(
+    toy_cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Study.plan(toy_cohort, tmp_path, TOY)
+    study.freeze(toy_cohort)
+    assert capsys.readouterr().out == ""
+    path = tmp_path / "study.json"
+    document = json.loads(path.read_text())
+    del document["cohort"]["contents"]
+    with pytest.raises(ValueError, match="the cohort has other annotations or pixels"):
+        path.write_text(json.dumps(document))
+        study.freeze(toy_cohort)
+    earlier = hashlib.sha256((toy_cohort.folder / "annotations.json").read_bytes())
+    for sequence in toy_cohort.sequences.values():
+        earlier.update(sequence.frames_digest.encode())
+    document["cohort"]["digest"] = earlier.hexdigest()
+    path.write_text(json.dumps(document))
+    study.freeze(toy_cohort)
+    assert "begun by a version that compared" in capsys.readouterr().out
+    assert json.loads(path.read_text())["cohort"]["contents"] == toy_cohort.contents
+
+
+def test_a_view_class_that_is_no_name_of_a_folder_is_refused(
+    toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    odd = replace(TOY, view_classes={"RCA": "../RCA", "LCA": "LCA"})
+    with pytest.raises(ValueError, match=r"view class '../RCA' .* holds a slash"):
+        Study.plan(toy_cohort, tmp_path, odd)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,20 +226,162 @@ def test_no_cohort_other_version_missing_frames(folder: Path, tmp_path: Path) ->
         Cohort.open(folder)
 
 
-def test_the_digest_sees_boxes_and_pixels(folder: Path) -> None:
-    first = Cohort.open(folder).digest
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"view": "RCA"}, "other view of 1 sequence (S1)"),
+        ({"patient_id": "P2"}, "other patient of 1 sequence (S1)"),
+        ({"reference_frame": 4}, "other reference frame of 1 sequence (S1)"),
+        ({"vanishing_start": 6}, "other vanishing start of 1 sequence (S1)"),
+        ({"ifr": (0.8,)}, "other ifr of 1 sequence (S1)"),
+        ({"no_lesion": True}, "other no lesion of 1 sequence (S1)"),
+        ({"part": "val"}, "other part of 1 sequence (S1)"),
+        ({"frames_digest": "0" * 64}, "other pixels of 1 sequence (S1)"),
+        (
+            {"display": Display(lower=0, upper=3000), "view": None},
+            "other display, view of 1 sequence (S1)",
+        ),
+    ],
+)
+def test_the_digest_sees_all_that_decides_a_number(
+    folder: Path, change: dict[str, Any], said: str
+) -> None:
+    before = Cohort.open(folder)
+    update_attributes(folder, replace(SEQUENCE, **change))
+    after = Cohort.open(folder)
+    assert after.digest != before.digest
+    assert after.changes(before.digest, before.contents) == said
+    update_attributes(folder, SEQUENCE)
+    assert Cohort.open(folder).changes(before.digest, before.contents) == ""
+
+
+def test_the_digest_sees_boxes_exclusions_and_sequences(folder: Path) -> None:
+    before = Cohort.open(folder)
     write_annotations(folder, [SEQUENCE], BOXES[:1])
-    assert Cohort.open(folder).digest != first
+    after = Cohort.open(folder)
+    assert after.changes(before.digest, before.contents) == "other boxes of 1 sequence (S1)"
+    write_annotations(folder, [SEQUENCE], BOXES)
+    excluded = ManifestRow(hmac_sha256="a", status="rejected", sequence_id="S9", exclude="implant")
+    write_manifest(folder, [excluded])
+    after = Cohort.open(folder)
+    assert after.changes(before.digest, before.contents) == "other exclusions"
+    write_manifest(folder, [])
+    others = [replace(SEQUENCE, sequence_id=f"S{n}") for n in (2, 3, 4, 5)]
+    for other in others:
+        store_cine(folder, other, FRAMES)
+    write_annotations(folder, others, [])
+    after = Cohort.open(folder)
+    assert after.changes(before.digest, before.contents) == (
+        "4 sequences (S2, S3, S4, …) new, 1 sequence (S1) gone"
+    )
+
+
+def test_what_decides_nothing_is_not_in_the_digest(folder: Path) -> None:
+    before = Cohort.open(folder)
+    update_attributes(folder, replace(SEQUENCE, primary_angle_deg=1.0, frame_time_ms=None))
+    path = folder / "annotations.json"
+    path.write_text(json.dumps(json.loads(path.read_text())))
+    assert Cohort.open(folder).digest == before.digest
+
+
+def test_what_an_earlier_version_compared_is_still_compared(folder: Path) -> None:
+    earlier = hashlib.sha256((folder / "annotations.json").read_bytes())
+    earlier.update(SEQUENCE.frames_digest.encode())
+    digest = earlier.hexdigest()
+    assert Cohort.open(folder).changes(digest, None) == ""
+    write_annotations(folder, [SEQUENCE], BOXES[:1])
+    assert Cohort.open(folder).changes(digest, None) == "other annotations or pixels"
+
+
+def test_the_frames_of_another_cine_are_refused(folder: Path) -> None:
+    other = noise(6, 20, bits=12, seed=1)
+    second = replace(SEQUENCE, sequence_id="S2", frames_digest=frames_digest(other))
+    store_cine(folder, second, other)
+    write_annotations(folder, [SEQUENCE, second], [])
+    first, second_shard = (folder / "frames.zarr" / s / "c/0/0/0" for s in ("S1", "S2"))
+    sound = first.read_bytes()
+    first.write_bytes(second_shard.read_bytes())
+    with pytest.raises(ValueError, match=r"S1 are damaged \(they are the frames of another cine"):
+        Cohort.open(folder).cine("S1")
+    first.write_bytes(sound)
+    # The whole array, its attributes and all.
+    shutil.rmtree(folder / "frames.zarr" / "S1")
+    shutil.copytree(folder / "frames.zarr" / "S2", folder / "frames.zarr" / "S1")
+    with pytest.raises(ValueError, match=r"S1/zarr\.json are damaged \(it is of the sequence 'S2'"):
+        Cohort.open(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"view": 3},
+        {"length": "6"},
+        {"ifr": [None]},
+        {"ifr": "0.8"},
+        {"display": None},
+        {"display": {"lower": "0", "upper": 1}},
+        {"no_lesion": 0},
+        {"reference_frame": 2.5},
+        {"imager_pixel_spacing_mm": [1.0]},
+        {"patient_id": None},
+    ],
+)
+def test_attributes_of_other_types_are_refused(folder: Path, change: dict[str, Any]) -> None:
+    path = folder / "frames.zarr" / "S1" / "zarr.json"
+    document = json.loads(path.read_text())
+    document["attributes"] |= change
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="its attributes are not what was written"):
+        Cohort.open(folder)
+
+
+def test_a_sequence_that_is_listed_twice_is_refused(folder: Path) -> None:
+    path = folder / "annotations.json"
+    document = json.loads(path.read_text())
+    document["videos"].append({**document["videos"][0], "id": 2})
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="S1 is listed 2 times"):
+        Cohort.open(folder)
 
 
 def test_the_manifest_comes_back(tmp_path: Path) -> None:
     rows = [
-        ManifestRow(sha256="a", status="accepted", no_lesion=True, ifr="0.8;0.9"),
-        ManifestRow(sha256="b", status="rejected", reason='odd, "quoted"', reference_boxes=3),
+        ManifestRow(hmac_sha256="a", status="accepted", no_lesion=True, ifr="0.8;0.9"),
+        ManifestRow(hmac_sha256="b", status="rejected", reason='odd, "quoted"', reference_boxes=3),
     ]
     write_manifest(tmp_path, rows)
     assert read_manifest(tmp_path) == rows
     assert read_manifest(tmp_path / "nowhere") == []
+
+
+def test_a_manifest_that_a_spreadsheet_opens_carries_nothing_out(tmp_path: Path) -> None:
+    rows = [
+        ManifestRow(hmac_sha256="a", status="accepted", view=text, reason=text)
+        for text in ("=1+1", "+1-1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "'=1", "'a", "-0.5", "+7")
+    ]
+    write_manifest(tmp_path, rows)
+    assert read_manifest(tmp_path) == rows
+    with (tmp_path / "manifest.csv").open(newline="") as file:
+        cells = [row["view"] for row in csv.DictReader(file)]
+    assert cells == [
+        *("'=1+1", "'+1-1", "'-2+3", "'@SUM(A1)", "'\t=1", "'\r=1", "''=1", "'a"),
+        *("-0.5", "+7"),
+    ]
+
+
+def test_a_manifest_from_before_hashes_were_keyed_is_read(tmp_path: Path) -> None:
+    head = "sha256,status,reason,sequence_id,patient_id,view,exclude,no_lesion,"
+    row = "reference_boxes,ifr\nab,accepted,,S1,P1,RCA,,True,2,0.8\n"
+    (tmp_path / "manifest.csv").write_text(head + row)
+    (read,) = read_manifest(tmp_path)
+    assert (read.hmac_sha256, read.sequence_id, read.no_lesion) == ("ab", "S1", True)
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", "hmac_sha256,no_lesion\nx,maybe\n"])
+def test_what_is_no_manifest_is_said(tmp_path: Path, content: str) -> None:
+    (tmp_path / "manifest.csv").write_text(content)
+    with pytest.raises(ValueError, match=r"manifest\.csv is not what was written"):
+        read_manifest(tmp_path)
 
 
 def test_a_cohort_from_before_phantoms_were_marked_opens(folder: Path) -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from preprocess.dicom import pseudonyms
 from preprocess.dicom.pseudonyms import Pseudonyms, new_key, read_key
 from preprocess.ingest.journal import Journal, Record
+
+FILE_AB = "d8466b68e5ce6eeec4d16e1e691e60abf301147ca58ef973136da14837dc3598"
 
 
 def test_names_are_keyed_stable_and_of_two_kinds() -> None:
@@ -55,3 +58,20 @@ def test_a_damaged_journal_is_said(tmp_path: Path) -> None:
     (tmp_path / "cohort.private.jsonl").write_text('{"nothing": 1}\n')
     with pytest.raises(ValueError, match="is damaged"):
         Journal(tmp_path / "cohort", None)
+
+
+def test_two_of_one_pseudonym_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pseudonyms, "SHOWN_DIGITS", 1)
+    names = Pseudonyms(b"k" * 32)
+    for name, kind in ((names.patient, "patients"), (names.sequence, "cines")):
+        assert name("A") == name("A")
+        with pytest.raises(ValueError, match=f"Two {kind} have the same pseudonym"):
+            for number in range(17):
+                name(str(number))
+
+
+def test_a_file_is_named_under_the_key() -> None:
+    # printf "file\0ab" | openssl dgst -sha256 -hmac kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk
+    assert Pseudonyms(b"k" * 32).file("ab") == FILE_AB
+    assert Pseudonyms(b"l" * 32).file("ab") != FILE_AB
+    assert Pseudonyms(b"k" * 32).file("") == "", "of a file that could not be read"

@@ -116,7 +116,7 @@ def test_one_bad_file_never_stops_the_rest(archive: Archive) -> None:
         1,
     )
     assert implant.patient_id.startswith("P")
-    assert all(len(row.sha256) == 64 for row in read_manifest(out))
+    assert all(len(row.hmac_sha256) == 64 for row in read_manifest(out))
 
 
 @pytest.mark.parametrize("processes", [1, 2])

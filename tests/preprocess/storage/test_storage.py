@@ -253,7 +253,7 @@ def test_a_changed_cohort_is_another_copy(s3: S3, toy_cohort: Cohort) -> None:
     location = s3.upload(toy_cohort.folder, "changing/cohort")
     before = Cohort.open(location)
     content = (toy_cohort.folder / "annotations.json").read_bytes()
-    s3.put("changing/cohort/annotations.json", content + b"\n")
+    s3.put("changing/cohort/annotations.json", content.replace(b'"good"', b'"check"'))
     after = Cohort.open(location)
     assert after.folder != before.folder
     assert after.digest != before.digest

@@ -82,15 +82,16 @@ def test_a_folder_with_a_sweep_wants_to_be_resumed(
         order(toy_cohort, tmp_path)
 
 
-def test_another_sweep_in_the_folder_is_named(tmp_path: Path) -> None:
+def test_another_sweep_in_the_folder_is_named(toy_cohort: Cohort, tmp_path: Path) -> None:
     folder = SweepFolder(open_storage(tmp_path))
     counts = {"seed": 0, "samples": 8, "at_once": 2}
-    document = {"schema_version": 1, **counts, "population": None, "space": {"a": 1}}
-    folder.freeze(document)
-    folder.freeze({**document, "samples": 12, "at_once": 4})
+    cohort = {"cohort_digest": toy_cohort.digest, "cohort": {"contents": toy_cohort.contents}}
+    document = {"schema_version": 1, **counts, **cohort, "population": None, "space": {"a": 1}}
+    folder.freeze(document, toy_cohort)
+    folder.freeze({**document, "samples": 12, "at_once": 4}, toy_cohort)
     assert json.loads((tmp_path / "sweep.json").read_text())["samples"] == 12
     with pytest.raises(ValueError, match=r"seed was 0 and is now 1; space\.a was 1 and is now 2"):
-        folder.freeze({**document, "seed": 1, "space": {"a": 2}})
+        folder.freeze({**document, "seed": 1, "space": {"a": 2}}, toy_cohort)
     (tmp_path / "sweep.json").write_text('{"schema_version": 1')
     with pytest.raises(ValueError, match="is damaged"):
         folder.begun()
