@@ -21,6 +21,7 @@ def predict(
 
     Args:
         src: a folder of DICOM files, which is ingested first, or a cohort, also in an object store.
+            Key and journal of that ingest are private and lie beside OUT, not in it.
         runs: the study's runs folder, also in an object store.
         out: the folder to write.
 
@@ -65,8 +66,13 @@ def predict(
 
 
 def _cohort(src: str, out: Path) -> str:
-    """Where the cohort of new cines is; DICOM is ingested first."""
+    """Where the cohort of new cines is; DICOM is ingested first.
+
+    The output is there to be shared: what links it to patients stays outside.
+    """
+    from preprocess.annotations.mismatches import mismatches_path
     from preprocess.ingest.command import IngestSettings, ingest_archive, print_outcome
+    from preprocess.ingest.journal import journal_path
     from preprocess.storage import FolderStorage, open_storage
 
     given = open_storage(src)
@@ -74,8 +80,12 @@ def _cohort(src: str, out: Path) -> str:
         return src
     if not given.path.is_dir():
         raise ValueError(f"{src} is no folder. Give a folder of DICOM files, or a cohort.")
-    cohort = out / "cohort"
-    print_outcome(ingest_archive(given.path, out=cohort, settings=IngestSettings()), cohort)
+    cohort, private = out / "cohort", out.absolute()
+    for lies in (journal_path, mismatches_path):  # an earlier version left them in the output
+        if (inside := lies(cohort)).exists() and not lies(private).exists():
+            inside.rename(lies(private))
+    result = ingest_archive(given.path, out=cohort, private=private, settings=IngestSettings())
+    print_outcome(result, cohort, private)
     return str(cohort)
 
 

@@ -92,7 +92,7 @@ def ingest(
     told = [f"the views are {view_counts(result.sequences)}", *view_remarks(result.sequences)]
     told += [] if labels else [UNLABELLED.format(src=src)]
     result.remarks = [*told, *result.remarks]
-    print_outcome(result, out)
+    print_outcome(result, out, out)
     print(f"Next: python -m preprocess propagate {out}")
 
 
@@ -103,15 +103,21 @@ def ingest_archive(
     labels: Path | None = None,
     rois: Path | None = None,
     key: Path | None = None,
+    private: Path | None = None,
     settings: IngestSettings,
 ) -> Assembly:
     """Read an archive into a cohort; takes and raises what ``ingest`` does.
 
+    Args:
+        private: where the private files lie, the key among them: PRIVATE.private.jsonl and so on;
+            without it beside the cohort. For a cohort in a folder that is shared as a whole.
+
     Returns:
         What was written, and what a person should know about it.
     """
+    private = private or out
     annotations = region_files(rois) if rois else []
-    ours = [out, journal_path(out), mismatches_path(out), *annotations]
+    ours = [out, journal_path(private), mismatches_path(private), *annotations]
     listing = discovered(src, [*ours, *(path for path in (labels, key) if path)])
     rows = read_labels(labels, src, listing) if labels else NO_LABELS
     if rows.assumed:
@@ -119,7 +125,7 @@ def ingest_archive(
     drawn = Regions(*read_all_regions(annotations, rois or src), settings.other_frames)
     reused = read_key(key) if key else None
     out.mkdir(parents=True, exist_ok=True)
-    with Journal(out, reused) as journal:
+    with Journal(private, reused) as journal:
         if not labels:
             _check_unlabelled(out, journal)
         partials = (out, out / "frames.zarr")
@@ -130,7 +136,7 @@ def ingest_archive(
         _tell_missing(src, listing, journal, result)
         for note in result.notes:
             journal.note(note)
-        told = write_mismatches(out, result.mismatches)
+        told = write_mismatches(private, result.mismatches)
         if hint := drawn.common_offset():
             told.append(hint)
         result.remarks += told
@@ -226,7 +232,7 @@ def _no_box(rois: Path, out: Path, drawn: Regions, result: Assembly, told: list[
     )
 
 
-def print_outcome(result: Assembly, out: Path) -> None:
+def print_outcome(result: Assembly, out: Path, private: Path) -> None:
     """Tell what was accepted, what was not and why, and where it is."""
     patients = {sequence.patient_id for sequence in result.sequences}
     frames = sum(sequence.length for sequence in result.sequences)
@@ -239,5 +245,5 @@ def print_outcome(result: Assembly, out: Path) -> None:
     for remark in result.remarks:
         print(f"Note: {remark}.")
     print(f"Wrote {out} (frames.zarr, annotations.json, manifest.csv).")
-    journal = journal_path(out)
+    journal = journal_path(private)
     print(f"Private, to be kept and not to be shared: {journal} (key, files and pseudonyms).")

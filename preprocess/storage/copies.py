@@ -7,9 +7,11 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from stat import S_IMODE, S_ISDIR, S_IWGRP, S_IWOTH
 
 from preprocess.storage.atomic import write_bytes
 from preprocess.storage.interface import LocalCopy, StorageError
@@ -19,12 +21,32 @@ from preprocess.storage.store import ObjectStore, Stored
 CACHE = "ANGIORAY_CACHE"
 """Names the folder of all copies; without it they are in the user's own cache folder."""
 AT_ONCE = 16
+OWNER_ONLY = 0o700
 
 
 def cache_folder() -> Path:
-    """Where copies lie on this machine. They may be removed whenever nobody is reading them."""
+    """Where copies lie on this machine. They may be removed whenever nobody is reading them.
+
+    The folder is the user's alone: others must neither see cines of patients nor put theirs there.
+
+    Raises:
+        StorageError: it is another user's, or others could have written into it.
+    """
     user = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(os.environ.get(CACHE) or Path(user) / "angioray").absolute()
+    folder = Path(os.environ.get(CACHE) or Path(user) / "angioray").absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=OWNER_ONLY)
+    owners = {folder.lstat().st_uid, folder.stat().st_uid}  # of a link, and where it leads
+    mode = folder.stat().st_mode
+    if not S_ISDIR(mode) or owners != {os.geteuid()} or mode & (S_IWGRP | S_IWOTH):
+        raise StorageError(
+            f"The folder for copies, {folder}, is another user's, or others can write into it, so "
+            f"that what is there cannot be trusted. Remove it, or name another by {CACHE}."
+        )
+    if S_IMODE(mode) != OWNER_ONLY:  # an earlier version let others read it
+        folder.chmod(OWNER_ONLY)
+    return folder
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,15 @@ class FolderStorage(Storage):
         return str(self.path)
 
     def read(self, name: str) -> bytes | None:
+        path = self._at(name)
         try:
-            return self._at(name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except IsADirectoryError:
+            raise ValueError(
+                f"{path} is a folder, where a file is expected. Move it away, or put the file back."
+            ) from None
 
     def exists(self, name: str) -> bool:
         return self._at(name).is_file()

@@ -67,7 +67,11 @@ class Storage(ABC):
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
-        """A whole file, or None where there is none."""
+        """A whole file, or None where there is none.
+
+        Raises:
+            ValueError: a folder is there instead.
+        """
 
     @abstractmethod
     def exists(self, name: str) -> bool:

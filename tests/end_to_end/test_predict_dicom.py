@@ -42,7 +42,7 @@ def test_dicom_goes_in_and_boxes_come_out(
 
     names = sorted({name.encode() for name in identifiers(prepared.archive)})
     for path in files(out):
-        if "private" not in path.name:
-            content = path.read_bytes()
-            assert not any(b'"' + name + b'"' in content for name in names), path.name
-    assert (out / "cohort.private.jsonl").stat().st_mode & 0o077 == 0
+        content = path.read_bytes()
+        assert not any(b'"' + name + b'"' in content for name in names), path.name
+        assert "private" not in path.name, "the output is there to be shared"
+    assert (tmp_path / "predictions.private.jsonl").stat().st_mode & 0o777 == 0o600

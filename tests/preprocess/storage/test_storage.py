@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -55,7 +56,9 @@ def test_files_are_read_as_they_were_written(folder: Storage) -> None:
     assert folder.read_text("a.json") == '{\n "of": "\\u00e9"\n}\n'
     assert folder.read("empty") == b""
     assert (folder / "below").read("b") == bytes(range(256))
-    assert folder.read("below") is None
+    if isinstance(folder, FolderStorage):
+        with pytest.raises(ValueError, match="below is a folder, where a file is expected"):
+            folder.read("below")
     assert folder.files().keys() == {"a.json", "empty"}
     assert all(abs(when - time.time()) < 60 for when in folder.files().values())
 
@@ -273,6 +276,52 @@ def test_many_processes_may_bring_the_same_files(s3: S3, toy_cohort: Cohort) -> 
     with ThreadPoolExecutor(4) as threads:
         found = set(threads.map(read, range(4)))
     assert found == {b"".join(toy_cohort.cine(s).tobytes() for s in toy_cohort.sequences)}
+
+
+def test_copies_are_the_users_alone(
+    s3: S3, toy_cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = s3.upload(toy_cohort.folder, "alone/cohort")
+    cache = tmp_path / "of" / "mine"
+    monkeypatch.setenv("ANGIORAY_CACHE", str(cache))
+    before = os.umask(0)
+    try:
+        Cohort.open(location)
+    finally:
+        os.umask(before)
+    assert cache.stat().st_mode & 0o777 == 0o700
+
+    cache.chmod(0o755)  # as an earlier version made it
+    Cohort.open(location)
+    assert cache.stat().st_mode & 0o777 == 0o700
+    for mode in (0o770, 0o777, 0o1777):
+        cache.chmod(mode)
+        with pytest.raises(StorageError, match="another user's, or others can write into it"):
+            Cohort.open(location)
+    cache.chmod(0o700)
+    (tmp_path / "link").symlink_to(cache)
+    monkeypatch.setenv("ANGIORAY_CACHE", str(tmp_path / "link"))
+    Cohort.open(location)
+    monkeypatch.setenv("ANGIORAY_CACHE", str(tmp_path / "file"))
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot be trusted"):
+        Cohort.open(location)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user, whom root can be")
+def test_a_cache_that_another_user_made_is_not_trusted(
+    s3: S3, toy_cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = s3.upload(toy_cohort.folder, "theirs/cohort")
+    (tmp_path / "cache").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path)
+    os.chown(tmp_path / "cache", 12345, 12345)
+    os.chown(tmp_path / "link", 12345, 12345, follow_symlinks=False)
+    for folder in ("cache", "link"):
+        monkeypatch.setenv("ANGIORAY_CACHE", str(tmp_path / folder))
+        with pytest.raises(StorageError, match="is another user's"):
+            Cohort.open(location)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_what_is_no_cohort_is_said(s3: S3) -> None:
