@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.models import ResNet, get_model, get_model_weights
@@ -18,6 +16,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from angioray.extensions import part
 from angioray.models.convolution import conv2d, with_fast_gradients
 from angioray.models.settings import TIMM
+from angioray.models.weights_file import read_state_dict
 
 PHANTOM_WEIGHTS = Path(__file__).parent / "weights" / "phantom.safetensors"
 """What `phantom` stands for: the demo's detector, pretrained by `make weights`."""
@@ -120,11 +119,16 @@ class TimmBackbone(FeatureBackbone):
         if weights not in ("imagenet", "none"):
             state = read_state_dict(_path(weights))
             try:
-                self.model.load_state_dict(state, strict=False)
+                missing = self.model.load_state_dict(state, strict=False).missing_keys
             except RuntimeError as problem:
                 raise ValueError(
                     f"The weights in {weights} do not fit {name}: {problem}"
                 ) from problem
+            if missing := [key for key in missing if not key.endswith("num_batches_tracked")]:
+                raise ValueError(
+                    f"The weights in {weights} do not fit {name}: {len(missing)} of its tensors "
+                    f"are missing, the first of them {missing[0]}."
+                )
         if norm_layer is FrozenBatchNorm2d:
             freeze_norms(self.model)
 
@@ -244,41 +248,8 @@ def _path(weights: str) -> Path:
     return PHANTOM_WEIGHTS if weights == "phantom" else Path(weights)
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.pth`` or ``.safetensors`` file.
-
-    Raises:
-        ValueError: there is no such file, or it is damaged.
-    """
-    expected = (
-        "Expected `imagenet`, `phantom`, `none`, or the path of a torchvision state dict (.pth or "
-        ".safetensors) or of what `angioray.pretrain` wrote."
-    )
-    if not path.is_file():
-        raise ValueError(f"There are no weights at {path}. {expected}")
-    try:
-        if path.suffix == ".safetensors":
-            return _read_safetensors(path)
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as problem:
-        raise ValueError(
-            f"{path} is no state dict of tensors, or is damaged ({type(problem).__name__}). "
-            f"{expected}"
-        ) from problem
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as problem:
-        raise ValueError(str(problem)) from problem
-
-
 def _load(model: ResNet, state: dict[str, Tensor], source: str, stages: int) -> None:
-    if (stem := state.get("conv1.weight")) is not None and stem.shape[1] == 3:
+    if (stem := state.get("conv1.weight")) is not None and stem.shape[1:2] == (3,):
         state["conv1.weight"] = stem.sum(dim=1, keepdim=True)
     # The last layer is replaced by the task's own, whatever the file holds for it.
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}

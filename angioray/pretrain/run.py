@@ -14,11 +14,11 @@ import numpy as np
 import torch
 import torch.distributed
 import yaml
-from safetensors.torch import save
 from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
 from angioray.evaluation.detection import JudgedFrames, Matched
 from angioray.evaluation.measures import Metrics, value
+from angioray.models.weights_file import packed
 from angioray.pretrain.settings import PretrainingSettings
 from angioray.pretrain.task import Block, Blocks, PretrainingNetwork, PretrainingTask
 from angioray.study.differences import differences
@@ -144,8 +144,8 @@ class PretrainingRun:
         # Chests are counted through all blocks: these begin after the last that was trained on.
         trained = -(-pretraining.steps // EXAMPLES) * pretraining.batch_size
         block = blocks[-(-trained // HELD_OUT_CHESTS)]
-        self._folder.files.write(WEIGHTS, save(network.weights()))
-        self._folder.files.write(COMPACT, save(network.weights(compact=True)))
+        self._folder.files.write(WEIGHTS, packed(network.weights()))
+        self._folder.files.write(COMPACT, packed(network.weights(compact=True)))
         result = {
             "steps": pretraining.steps,
             "seconds": round(seconds, 1),

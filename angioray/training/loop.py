@@ -11,7 +11,14 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from angioray.training.checkpoint import load_optimiser, load_weights, read_state, save_checkpoint
+from angioray.training.checkpoint import (
+    STATE,
+    damaged,
+    load_optimiser,
+    load_weights,
+    read_state,
+    save_checkpoint,
+)
 from angioray.training.frames import FrameKey
 from angioray.training.metrics_log import MetricsLog
 from angioray.training.step import TrainingStep, TrainingTask, World
@@ -101,7 +108,10 @@ def _restore(
     if "optimiser" in state["files"]:
         load_optimiser(folder / CHECKPOINT, optimiser)
     if job.plateau is not None:
-        job.plateau.restore(state["plateau"])
+        try:
+            job.plateau.restore(state["plateau"])
+        except (KeyError, TypeError, ValueError) as problem:
+            raise damaged(folder / CHECKPOINT, STATE, problem) from problem
     return int(state["step"]), float(state.get("seconds", 0.0))
 
 

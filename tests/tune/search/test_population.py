@@ -238,19 +238,19 @@ def test_weights_are_taken_over_once_and_whole(toy_cohort: Cohort, tmp_path: Pat
         Trial(n, {NAME: 0.01 * (n + 1)}, "search", [(10, 0.1)], rates=[(0.0, 0.01 * (n + 1))])
         for n in range(2)
     ]
+    weights = "weights-000010.safetensors"
+    state = {"schema_version": 1, "files": {"weights": weights}, "optimiser_groups": []}
     for trial in trials:
         folder = place.folder(trial.number)
         folder.files.write_json(TRIAL_FILE, trial.as_json())
-        folder.checkpoint.write("weights-000010.safetensors", b"of %d" % trial.number)
-        folder.checkpoint.write_json(
-            "state.json", {"schema_version": 1, "step": 10, "of": trial.number}
-        )
+        folder.checkpoint.write(weights, b"of %d" % trial.number)
+        folder.checkpoint.write_json("state.json", {**state, "step": 10, "of": trial.number})
     heir = Trial.of_json(trials[1].as_json())
     heir.rates = [(0.0, 0.01), (0.25, 0.02)]
 
     def held() -> tuple[bytes | None, int]:
         there = place.folder(1).checkpoint
-        return there.read("weights-000010.safetensors"), there.read_json("state.json")["of"]
+        return there.read(weights), there.read_json("state.json")["of"]
 
     inherit(place, heir, 0, 0)
     assert held() == (b"of 0", 0)
@@ -258,7 +258,7 @@ def test_weights_are_taken_over_once_and_whole(toy_cohort: Cohort, tmp_path: Pat
     assert kept is not None
     assert kept.rates == heir.rates and kept.params == trials[1].params
 
-    went_on = {"schema_version": 1, "step": 20, "of": 5}
+    went_on = {**state, "step": 20, "of": 5}
     place.folder(0).checkpoint.write_json("state.json", went_on)
     inherit(place, heir, 0, 0)
     assert held() == (b"of 0", 0), "it has them already"
