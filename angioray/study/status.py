@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -108,5 +107,6 @@ def print_status(runs: str) -> None:
 
 
 def _quiet_s(folder: RunFolder) -> float | None:
-    times = [when for name, when in folder.files.files().items() if name != LOCK]
-    return max(0.0, time.time() - max(times)) if times else None
+    written = folder.files.files().items()
+    times = [when for name, when in written if not name.startswith(LOCK)]
+    return max(0.0, folder.files.now() - max(times)) if times else None

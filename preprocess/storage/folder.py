@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,9 @@ class FolderStorage(Storage):
         except FileNotFoundError:
             return False
         return False
+
+    def now(self) -> float:
+        return time.time()
 
     def local_copy(self, *names: str) -> LocalCopy:
         return LocalCopy(self.path, str(self.path.absolute()))

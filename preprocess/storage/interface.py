@@ -95,7 +95,7 @@ class Storage(ABC):
 
     @abstractmethod
     def files(self) -> dict[str, float]:
-        """The files right in this folder, and when each was last written (``time.time()``)."""
+        """The files right in this folder, and when each was last written, as :meth:`now` tells."""
 
     @abstractmethod
     def locked(self, *, wait: bool) -> AbstractContextManager[None]:
@@ -108,6 +108,13 @@ class Storage(ABC):
     @abstractmethod
     def is_locked(self) -> bool:
         """Whether a process holds it locked."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """Now, in seconds since 1970, by the clock that dates its files: not always this machine's.
+
+        It is this machine's for whoever may not write into an object store.
+        """
 
     @abstractmethod
     def local_copy(self, *names: str) -> LocalCopy:

@@ -45,7 +45,7 @@ class Lease:
         Raises:
             BlockingIOError: another process holds it and is alive, and ``wait`` is False.
         """
-        clock = _StoreClock(self._store, f"{self._key}-{self._token}")
+        clock = StoreClock(self._store, f"{self._key}-{self._token}")
         first = None
         while True:
             began = _now()
@@ -129,21 +129,26 @@ class Lease:
         self._beat = began
 
 
-def is_alive(store: ObjectStore, key: str) -> bool:
-    """Whether a lock's holder has given a sign of life lately, by this machine's clock."""
+def is_alive(store: ObjectStore, key: str, now: float) -> bool:
+    """Whether a lock's holder has given a sign of life lately; ``now`` is by the store's clock."""
     stored = store.look(key)
-    return stored is not None and time.time() - stored.modified < LAPSE_S
+    return stored is not None and now - stored.modified < LAPSE_S
 
 
-class _StoreClock:
+class StoreClock:
     """The store's own time, which dates its objects: the clocks of machines differ."""
 
     def __init__(self, store: ObjectStore, key: str) -> None:
+        """``key`` is of an object that is written once, to see how the store dates it."""
         self._store, self._key = store, key
         self._ahead: float | None = None
 
     def now(self) -> float:
-        """Now, as the store would date an object."""
+        """Now, as the store would date an object.
+
+        Raises:
+            StorageError: the store cannot be reached, or not be written to.
+        """
         if self._ahead is None:
             self._store.put(self._key, b"")
             stored = self._store.look(self._key)

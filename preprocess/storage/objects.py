@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from preprocess.storage.copies import ObjectCopy
 from preprocess.storage.interface import LOCK, LocalCopy, Storage, StorageError
-from preprocess.storage.lease import Lease, is_alive
+from preprocess.storage.lease import Lease, StoreClock, is_alive
 from preprocess.storage.names import check_name
 from preprocess.storage.store import ObjectStore
 
@@ -26,12 +27,14 @@ class _Held:
         growing: whole contents of objects that are appended to.
         unwritten: those that the store does not have like that yet.
         written: when it last got them (``time.monotonic()``).
+        clock: the store's; None until it is asked for.
     """
 
     leases: dict[str, Lease] = field(default_factory=dict)
     growing: dict[str, bytes] = field(default_factory=dict)
     unwritten: set[str] = field(default_factory=set)
     written: float = 0.0
+    clock: StoreClock | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,15 @@ class ObjectStorage(Storage):
             lease.release()
 
     def is_locked(self) -> bool:
-        return is_alive(self.store, self._of(LOCK))
+        return is_alive(self.store, self._of(LOCK), self.now())
+
+    def now(self) -> float:
+        if self._held.clock is None:
+            self._held.clock = StoreClock(self.store, self._of(f"{LOCK}-{uuid.uuid4().hex}"))
+        try:
+            return self._held.clock.now()
+        except StorageError:  # who may only read has no better clock than his own
+            return time.time()
 
     def local_copy(self, *names: str) -> LocalCopy:
         return ObjectCopy.of(self.store, self.key, names)

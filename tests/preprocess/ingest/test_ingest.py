@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +27,7 @@ from preprocess.cohort import (
     read_manifest,
     write_annotations,
 )
+from preprocess.dicom import pseudonyms
 from preprocess.dicom.reader import TECHNICAL
 from preprocess.ingest.command import IngestSettings, ingest
 from preprocess.ingest.journal import Journal, Record
@@ -528,6 +531,62 @@ def test_two_ingests_into_one_cohort_do_not_mix(archive: Archive) -> None:
     out = run(archive)
     with Journal(out, None), pytest.raises(ValueError, match="another ingest is writing"):
         run(archive)
+
+
+def test_a_cine_is_on_the_disk_before_the_journal_says_so(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        archive.add(f"{number}.dcm")
+    synced: set[int] = set()
+    fsync, append = os.fsync, Journal.append
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    def checked(journal: Journal, record: Record) -> None:
+        store = archive.folder / "cohort" / "frames.zarr"
+        cine = store / record.sequence_id
+        below = [store, cine, *cine.rglob("*")]
+        assert [path.name for path in below if path.is_file()] == ["zarr.json", "0"]
+        assert {path.stat().st_ino for path in below} <= synced
+        synced.clear()
+        append(journal, record)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(Journal, "append", checked)
+    assert len(Cohort.open(run(archive)).sequences) == 3
+
+
+def test_who_has_the_archive_cannot_link_files_to_pseudonyms(archive: Archive) -> None:
+    archive.add("a.dcm")
+    archive.add("b.dcm", without=("PatientID",))
+    out = run(archive)
+    files = {hashlib.sha256(p.read_bytes()).hexdigest() for p in archive.src.iterdir()}
+    named = {row.hmac_sha256 for row in read_manifest(out)}
+    assert len(named) == 2 and all(len(name) == 64 for name in named)
+    assert not named & files
+    shared = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
+    assert not any(name.encode() in shared for name in files)
+    other = archive.folder / "other"
+    ingest(archive.src, labels=archive.labels, out=other, settings=HERE)
+    assert not named & {row.hmac_sha256 for row in read_manifest(other)}, "under another key"
+
+
+def test_two_patients_of_one_pseudonym_stop_the_ingest(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pseudonyms, "SHOWN_DIGITS", 1)
+    for number in range(3):
+        archive.add(f"{number}.dcm", patient=f"PAT-{number}", instance=f"1.2.{number}")
+    key = archive.folder / "key"
+    key.write_text("ab" * 32)  # under which these have different digits
+    run(archive, key=key)
+    for number in range(3, 17):
+        archive.add(f"{number}.dcm", patient=f"PAT-{number}", instance="1.2.0")
+    with pytest.raises(ValueError, match=r"Two patients have the same pseudonym P.\b"):
+        run(archive, key=key)
 
 
 def test_an_unreadable_file_is_tried_again(archive: Archive) -> None:

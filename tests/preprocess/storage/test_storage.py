@@ -229,6 +229,42 @@ def test_who_cannot_renew_his_lock_stops_writing_before_it_lapses(
     assert s3.get("silent/a") == b"2"
 
 
+@pytest.mark.parametrize("off", [-3600.0, 3600.0])
+def test_a_clock_that_is_off_by_an_hour_steals_nothing_and_waits_for_nobody(
+    s3: S3, quick: None, monkeypatch: pytest.MonkeyPatch, off: float
+) -> None:
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + off)
+    mine, theirs = (open_storage(s3.uri(f"off{off:.0f}")) for _ in range(2))
+    with mine.locked(wait=False):
+        assert theirs.is_locked()
+        with pytest.raises(BlockingIOError), theirs.locked(wait=False):
+            pass
+        mine.write("a", b"mine")
+    assert abs(theirs.files()["a"] - theirs.now()) < 60
+    # What a holder leaves who was killed.
+    s3.put(f"off{off:.0f}/.lock", b'{"owner": "process 7 on node7", "token": "another"}')
+    began = time.monotonic()
+    assert theirs.is_locked()
+    with theirs.locked(wait=False):
+        assert time.monotonic() - began < 8.0
+    assert not mine.is_locked()
+    assert s3.keys(f"off{off:.0f}") == ["a"]
+
+
+def test_who_may_only_read_still_sees_a_lock(
+    s3: S3, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise StorageError("no right")
+
+    folder = open_storage(s3.uri("seen"))
+    with folder.locked(wait=False):
+        monkeypatch.setattr(ObjectStore, "put", refused)
+        assert open_storage(s3.uri("seen")).is_locked()
+        monkeypatch.undo()
+
+
 def test_a_cohort_comes_as_it_is_read(s3: S3, toy_cohort: Cohort) -> None:
     location = s3.upload(toy_cohort.folder, "toy/cohort")
     cohort = Cohort.open(location)
