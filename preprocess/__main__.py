@@ -8,23 +8,20 @@ from pathlib import Path
 from typing import Literal
 
 from preprocess.console.command_line import run_one_of, usage
+from preprocess.console.settings import CountOrZero, Settings
 from preprocess.phantom.settings import PhantomSettings
 
 PROG = "python -m preprocess"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportSettings:
+class ImportSettings(Settings):
     """How a public data set is read."""
 
     group_by: Literal["image", "name", "folder"] = "image"
     """coco and voc: what stands for the patient where none is named (name: up to its number)."""
-    processes: int = 0
+    processes: CountOrZero = 0
     """Processes that read images; 0 = one per core."""
-
-    def __post_init__(self) -> None:
-        if self.processes < 0:
-            raise ValueError("processes must be 0 or more.")
 
 
 @usage(configs=Path(__file__).parent / "phantom" / "configs")

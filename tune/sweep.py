@@ -10,6 +10,7 @@ from angioray.cluster.lane_settings import LaneSettings
 from angioray.study.settings import StudySettings, Variant
 from preprocess.console.command_line import run as run_command
 from preprocess.console.command_line import usage
+from preprocess.console.settings import Count, CountOrZero, Seed
 from tune.search.settings import HalvingSettings, PopulationSettings, Search
 
 
@@ -27,11 +28,11 @@ def sweep(
     task: Literal["detector", "view"] = "detector",
     detector_view: str = "",
     variant: Variant = "B",
-    samples: int = 40,
+    samples: Count = 40,
     search: Search = "tpe",
     space: Path | None = None,
-    search_seed: int = 0,
-    fold: int = 0,
+    search_seed: Seed = 0,
+    fold: CountOrZero = 0,
     out: str = "sweep",
     address: str | None = None,
     nested: bool = False,

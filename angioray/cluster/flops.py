@@ -70,7 +70,7 @@ def frame_flop(settings: StudySettings, run: Run) -> float:
         return TRAINING_PASSES * _detector_flop(_architecture(settings.detector))
     view = settings.view
     # In the frozen stage gradients stop at layer4; a third of the passes is a fair account of it.
-    frozen = view.frozen_epochs / view.epochs if view.epochs else 0
+    frozen = min(1.0, view.frozen_epochs / view.epochs)
     return _view_flop(view.backbone, run.size) * (TRAINING_PASSES - frozen)
 
 

@@ -26,6 +26,7 @@ from angioray.evaluation.matching import (
 from angioray.evaluation.measures import MeanOf, Measure, Metrics, Ratio, value
 from angioray.evaluation.subgroups import subgroup_recalls
 from angioray.extensions import registered
+from preprocess.console.settings import Count, Proportion, Settings
 
 COCO_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 COCO_BOXES = 100
@@ -33,14 +34,14 @@ COCO_BOXES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thresholds:
+class Thresholds(Settings):
     """What counts as a correct detection (paper, section 4.2)."""
 
-    iou: float = 0.2
+    iou: Proportion = 0.2
     """A detection is right if its IoU with a lesion is greater than this, 0 to 1."""
-    score: float = 0.5
+    score: Proportion = 0.5
     """Detections count if their score is greater than this, 0 to 1."""
-    max_detections: int = 5
+    max_detections: Count = 5
     """Boxes kept per frame, those of highest score."""
 
     def name(self, measure: str, *, score: float | None = None, boxes: int | None = None) -> str:

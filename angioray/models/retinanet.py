@@ -25,10 +25,7 @@ from angioray.models.backbone import (
 from angioray.models.convolution import Conv2d, with_fast_gradients
 from angioray.models.lesion_tiles import LesionTiles
 from angioray.models.losses import box_loss, classification_loss, match_anchors
-from angioray.models.settings import RESNETS, RETINANET, RetinaNetSettings
-
-NMS_CANDIDATES = 1000
-"""Best boxes of an image that enter non-maximum suppression."""
+from angioray.models.settings import NMS_CANDIDATES, RESNETS, RETINANET, RetinaNetSettings
 
 
 @dataclass(frozen=True)
@@ -267,16 +264,6 @@ class _Float32Conv2d(Conv2d):
 
 
 def _check(settings: RetinaNetSettings) -> None:
-    first, last = settings.levels
-    if not 2 <= first <= last <= 7:
-        raise ValueError(f"detector levels {settings.levels} must lie within 2 to 7, in order.")
-    if last > 5 and first > 5:
-        raise ValueError(f"detector levels {settings.levels} must begin at 5 or below.")
-    if settings.size % 2**last:
-        raise ValueError(
-            f"The detector's size {settings.size} is no multiple of {2**last}, the stride of "
-            f"level {last}. Take {settings.size // 2**last * 2**last} or fewer levels."
-        )
     if settings.frozen_batch_norm and settings.weights == "none":
         raise ValueError(
             "frozen_batch_norm keeps the statistics of pretrained weights, but weights are `none`. "

@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from angioray.extensions import registered
+from preprocess.console.settings import (
+    SOME,
+    Count,
+    NotNegative,
+    Positive,
+    Proportion,
+    Settings,
+    bounds,
+)
 
 RESNETS = ("resnet18", "resnet34", "resnet50")
 TIMM = "timm:"
 """Begins the name of a backbone that timm has."""
 RETINANET = "retinanet"
 
+MEASURED_BOXES = 5
+"""The most boxes per frame that a measure of the paper asks for."""
+NMS_CANDIDATES = 1000
+"""Best boxes of an image that enter non-maximum suppression."""
+
+Level = Annotated[int, bounds(2, 7)]
+
 NAMED_WEIGHTS = ("imagenet", "phantom", "none")
 """Values of a `weights` setting that are no path."""
 
 
-def unknown_backbone(name: str) -> list[str]:
+def unknown_backbone(name: str) -> Iterator[str]:
     """What is wrong with the name of a backbone, in words."""
-    if name in RESNETS or name.startswith(TIMM) or name in registered("backbones"):
-        return []
-    known = ", ".join((*RESNETS, f"{TIMM}NAME", *registered("backbones")))
-    return [f"backbone is {name!r}, expected one of {known}"]
+    if name not in RESNETS and not name.startswith(TIMM) and name not in registered("backbones"):
+        known = ", ".join((*RESNETS, f"{TIMM}NAME", *registered("backbones")))
+        yield f"backbone is {name!r}; it must be one of {known}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnchorSettings:
+class AnchorSettings(Settings):
     """The anchors at every cell of every pyramid level (paper, section 3.2: A = 12)."""
 
-    ratios: tuple[float, ...] = (1.0, 0.5, 2.0, 4.0)
-    """Height over width."""
-    scales: tuple[float, ...] = (1.0, 2**0.5, 2.0)
-    """Multiples of a level's base size."""
-    base_size_strides: float = 4.0
+    ratios: Annotated[tuple[Positive, ...], SOME] = (1.0, 0.5, 2.0, 4.0)
+    """Height over width, above 0."""
+    scales: Annotated[tuple[Positive, ...], SOME] = (1.0, 2**0.5, 2.0)
+    """Multiples of a level's base size, above 0."""
+    base_size_strides: Positive = 4.0
     """A level's base size, in strides of that level (4: 32 px at stride 8, as RetinaNet has it)."""
-
-    def __post_init__(self) -> None:
-        if not self.ratios or not self.scales:
-            raise ValueError("Anchors need at least one ratio and one scale.")
-        if min(*self.ratios, *self.scales, self.base_size_strides) <= 0:
-            raise ValueError(
-                f"Anchors of ratios {list(self.ratios)}, scales {list(self.scales)} and base size "
-                f"{self.base_size_strides} cannot be: all of them must be more than 0."
-            )
 
     @property
     def per_cell(self) -> int:
@@ -50,29 +58,37 @@ class AnchorSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionLossSettings:
+class DetectionLossSettings(Settings):
     """Which anchors are lesions, and what a mistake costs."""
 
-    focal_alpha: float = 0.25
+    focal_alpha: Proportion = 0.25
     """Weight of lesion anchors against background, 0 to 1."""
-    focal_gamma: float = 2.0
+    focal_gamma: NotNegative = 2.0
     """How strongly easy anchors are played down, 0 or more."""
-    smooth_l1_beta: float = 1 / 9
-    """Offset at which the box loss turns from quadratic to linear."""
-    box_weight: float = 1.0
-    """Weight of the box loss against the classification loss."""
-    foreground_iou: float = 0.5
-    """An anchor of at least this IoU with a box is a lesion, 0 to 1."""
-    background_iou: float = 0.4
-    """An anchor of less than this IoU with every box is background, 0 to 1."""
+    smooth_l1_beta: NotNegative = 1 / 9
+    """Offset at which the box loss turns from quadratic to linear, 0 or more."""
+    box_weight: NotNegative = 1.0
+    """Weight of the box loss against the classification loss, 0 or more."""
+    foreground_iou: Annotated[float, bounds(above=0, most=1)] = 0.5
+    """An anchor of at least this IoU with a box is a lesion, above 0 to 1."""
+    background_iou: Proportion = 0.4
+    """An anchor of less than this IoU with every box is background, 0 to `foreground_iou`."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Thresholds out of their order."""
+        if self.background_iou > self.foreground_iou:
+            yield (
+                f"background_iou is {self.background_iou:g}; it must be at most foreground_iou, "
+                f"which is {self.foreground_iou:g}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetinaNetSettings(DetectionLossSettings):
     """The detector's architecture, what it is taught and what it answers."""
 
-    size: int = 512
-    """Side of the square input in pixels, a multiple of the coarsest stride."""
+    size: Annotated[int, bounds(32)] = 512
+    """Side of the square input in pixels, 32 or more, a multiple of the coarsest stride."""
     network: str = RETINANET
     """`retinanet`, or a detector of an installed package (`angioray.detectors`)."""
     backbone: str = "resnet50"
@@ -83,13 +99,33 @@ class RetinaNetSettings(DetectionLossSettings):
     detector that `angioray.pretrain` wrote."""
     frozen_batch_norm: bool = True
     """Keep the statistics that came with the weights; needs weights."""
-    levels: tuple[int, int] = (3, 7)
+    levels: tuple[Level, Level] = (3, 7)
     """First and last pyramid level; level l has a stride of 2^l pixels, 2 to 7."""
-    channels: int = 256
+    channels: Count = 256
     """Channels of the pyramid and of both sub-networks."""
     anchors: AnchorSettings = field(default_factory=AnchorSettings)
     """Shapes of the anchors."""
-    nms_iou: float = 0.5
+    nms_iou: Proportion = 0.5
     """Of two boxes overlapping by more than this IoU the better one stays, 0 to 1."""
-    max_predictions: int = 100
-    """Boxes kept per frame in predictions.json: the paper uses the best 1 and 5, COCO's AP 100."""
+    max_predictions: Annotated[int, bounds(MEASURED_BOXES, NMS_CANDIDATES)] = 100
+    """Boxes kept per frame in predictions.json, 5 to 1000: the paper uses the best 1 and 5, COCO's
+    AP 100."""
+
+    def conflicts(self) -> Iterator[str]:
+        """A backbone that is not there, and a pyramid that does not fit the input."""
+        yield from super().conflicts()
+        yield from unknown_backbone(self.backbone)
+        if self.network != RETINANET:
+            return
+        first, last = self.levels
+        stride = 2**last
+        if first > min(last, 5):
+            yield (
+                f"levels is {list(self.levels)}; it must begin with 5 or less, and end no lower "
+                "than it begins"
+            )
+        elif self.size % stride:
+            yield (
+                f"size is {self.size}; it must be a multiple of {stride}, the stride of level "
+                f"{last}: take {max(1, self.size // stride) * stride}, or fewer levels"
+            )

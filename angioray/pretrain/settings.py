@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from angioray.training.settings import OptimiserSettings
+from preprocess.console.settings import Count, NotNegative, Seed, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainingSettings:
+class PretrainingSettings(Settings):
     """How long a network is pretrained, and how."""
 
-    steps: int = 1800
+    steps: Count = 1800
     """Optimiser steps."""
-    batch_size: int = 8
+    batch_size: Count = 8
     """Frames of one step, over all ranks; each shows another heart."""
     optimiser: OptimiserSettings = field(
         default_factory=lambda: OptimiserSettings(
@@ -26,16 +27,7 @@ class PretrainingSettings:
         )
     )
     """How weights follow gradients."""
-    view_weight: float = 0.3
+    view_weight: NotNegative = 0.3
     """Weight of naming the view against finding the lesions."""
-    seed: int = 0
+    seed: Seed = 0
     """Of initial weights and phantoms. No archive shows the same hearts, whatever its seed."""
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)}, expected {least} or more"
-            for name, least in (("steps", 1), ("batch_size", 1), ("view_weight", 0), ("seed", 0))
-            if getattr(self, name) < least
-        ]
-        if problems:
-            raise ValueError(f"Pretraining cannot work like this: {'; '.join(problems)}.")

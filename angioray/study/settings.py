@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from angioray.models.settings import NAMED_WEIGHTS, RetinaNetSettings, unknown_backbone
 from angioray.training.settings import AugmentationSettings, OptimiserSettings, Precision
 from preprocess.cohort import VIEW_CLASSES
+from preprocess.console.settings import (
+    EACH_ONCE,
+    SOME,
+    Count,
+    CountOrZero,
+    Seed,
+    Settings,
+    bounds,
+    build,
+)
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 Task = Literal["view", "detector"]
 
@@ -23,11 +37,11 @@ PUBLISHED = ("published", "published-test")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewTraining:
+class ViewTraining(Settings):
     """Step 1 of the paper: naming the view (section 3.1)."""
 
-    sizes: tuple[int, ...] = (512, 224)
-    """Sides of the square inputs that are compared, in pixels."""
+    sizes: Annotated[tuple[Annotated[int, bounds(32)], ...], SOME, EACH_ONCE] = (512, 224)
+    """Sides of the square inputs to compare, in pixels, 32 or more."""
     split_unit: SplitUnit = "sequence"
     """What stays on one side of a fold: `sequence` as in the paper, or `patient`."""
     backbone: str = "resnet50"
@@ -36,49 +50,44 @@ class ViewTraining:
     trains at first."""
     weights: str = "imagenet"
     """`imagenet`, `none`, or the path of a state dict."""
-    epochs: int = 30
+    epochs: Count = 30
     """Passes over the training frames."""
-    frozen_epochs: int = 15
+    frozen_epochs: CountOrZero = 15
     """The first so many train only layer4 and the last layer."""
-    frames_per_sequence: int | None = None
+    frames_per_sequence: Count | None = None
     """Optimal frames of each sequence to train on, evenly spaced; all of them if null."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Frames of one step, over all ranks."""
     optimiser: OptimiserSettings = field(
         default_factory=lambda: OptimiserSettings(name="adam", learning_rate=1e-5, weight_decay=0.0)
     )
     """How weights follow gradients."""
-    plateau_factor: float = 0.2
+    plateau_factor: Annotated[float, bounds(above=0, most=1)] = 0.2
     """The learning rate is multiplied by this when the training loss stops falling, above 0 to 1;
     at 1 it never falls."""
-    plateau_patience: int = 2
+    plateau_patience: CountOrZero = 2
     """Epochs without a new best that are put up with first."""
-    plateau_threshold: float = 1e-4
-    """A loss is a new best if it is lower than the last by more than this share of it, 0 to 1."""
+    plateau_threshold: Annotated[float, bounds(0, below=1)] = 1e-4
+    """Share of the best loss, 0 to below 1, by which a new best must be lower."""
     augmentation: AugmentationSettings = field(
         default_factory=lambda: AugmentationSettings(brightness=0.0, contrast=0.0)
     )
     """Random changes of training frames."""
 
-    def __post_init__(self) -> None:
-        problems = _too_small(self, epochs=1, batch_size=1, frozen_epochs=0, plateau_patience=0)
-        problems += unknown_backbone(self.backbone)
-        if not self.sizes or min(self.sizes) < 32:
-            problems.append(f"sizes is {list(self.sizes)}, expected sides of 32 or more")
-        if self.frames_per_sequence is not None:
-            problems += _too_small(self, frames_per_sequence=1)
-        _refuse("the view classifier", problems)
+    def conflicts(self) -> Iterator[str]:
+        """A backbone that is not there."""
+        return unknown_backbone(self.backbone)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorTraining(RetinaNetSettings):
     """Step 2 of the paper: finding the stenoses, one detector per view (section 3.2)."""
 
-    variants: tuple[Variant, ...] = ("B", "BG", "NL", "BGNL")
+    variants: Annotated[tuple[Variant, ...], SOME, EACH_ONCE] = ("B", "BG", "NL", "BGNL")
     """Training frames: B boxes; BG and frames without contrast; NL and healthy sequences; both."""
-    steps: int = 3500
+    steps: Count = 3500
     """Optimiser steps."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Frames of one step, over all ranks."""
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     """How weights follow gradients."""
@@ -87,29 +96,24 @@ class DetectorTraining(RetinaNetSettings):
     judged_frames: Literal["reference", "optimal"] = "reference"
     """Frames of the validation part that predictions are made on and judged by."""
 
-    def __post_init__(self) -> None:
-        problems = _too_small(self, steps=1, batch_size=1, size=32, channels=1)
-        problems += unknown_backbone(self.backbone)
-        if not self.variants:
-            problems.append("variants is empty, expected at least one")
-        _refuse("the detectors", problems)
-
 
 @dataclass(frozen=True, kw_only=True)
-class StudySettings:
+class StudySettings(Settings):
     """Everything that decides a study's numbers; `configs/paper.yaml` is the paper's."""
 
-    seed: int = 0
-    """Of splits, initial weights, sampling and augmentation."""
-    folds: int = 5
-    """Folds of the cross-validation."""
+    seed: Seed = 0
+    """Of splits, initial weights, sampling and augmentation, 0 to 2^32 - 1."""
+    folds: Annotated[int, bounds(2)] = 5
+    """Folds of the cross-validation, 2 or more."""
     splits: str | None = None
     """Folds that are given, not cut: a JSON file; `published`, where a public set's train part
     trains and its val part validates; or `published-test`, where both train and its test part
     validates. `folds` counts for nothing then."""
-    tasks: tuple[Task, ...] = ("view", "detector")
+    tasks: Annotated[tuple[Task, ...], SOME, EACH_ONCE] = ("view", "detector")
     """Which steps of the paper to run."""
-    view_classes: dict[str, str] = field(default_factory=lambda: dict(VIEW_CLASSES))
+    view_classes: Annotated[dict[str, str], SOME] = field(
+        default_factory=lambda: dict(VIEW_CLASSES)
+    )
     """The class of each view name in the labels."""
     view: ViewTraining = field(default_factory=ViewTraining)
     """The view classifier."""
@@ -122,24 +126,23 @@ class StudySettings:
     """Compile forward pass and losses into one graph, as CUDA graphs on a GPU. Worth its minute or
     two of compiling per lane and shape on a GPU; on a CPU it takes longer and brings little. It
     changes rounding, so a study keeps it from its first run to its last."""
-    checkpoint_every: int = 500
+    checkpoint_every: Count = 500
     """Steps between checkpoints: the most that a crash can cost."""
-
-    def __post_init__(self) -> None:
-        problems = _too_small(self, folds=2, checkpoint_every=1, seed=0)
-        if not self.tasks:
-            problems.append("tasks is empty, expected view, detector or both")
-        _refuse("the study", problems)
 
 
 def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
     """Resolved settings back from JSON or YAML, checked as on the command line."""
+    return build(StudySettings, _parser().parse_object(dict(values)))
+
+
+@cache
+def _parser() -> ArgumentParser:
+    """Made once: a search reads the settings of each of its trials."""
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(StudySettings, None)
-    parsed = parser.instantiate(parser.parse_object(dict(values))).as_dict()
-    return StudySettings(**parsed)
+    return parser
 
 
 def with_absolute_paths(settings: StudySettings) -> StudySettings:
@@ -156,17 +159,3 @@ def with_absolute_paths(settings: StudySettings) -> StudySettings:
 
 def _absolute(path: str, names: Collection[str]) -> str:
     return path if path in names else str(Path(path).absolute())
-
-
-def _too_small(settings: object, **least: int) -> list[str]:
-    """The settings that lie below the least that works, in words."""
-    return [
-        f"{name} is {value}, expected {smallest} or more"
-        for name, smallest in least.items()
-        if (value := getattr(settings, name)) < smallest
-    ]
-
-
-def _refuse(whose: str, problems: list[str]) -> None:
-    if problems:
-        raise ValueError(f"The settings of {whose} cannot work: {'; '.join(problems)}.")

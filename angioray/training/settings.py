@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
+
+from preprocess.console.settings import (
+    CountOrZero,
+    NotNegative,
+    Positive,
+    Proportion,
+    Settings,
+    bounds,
+)
 
 Precision = Literal["auto", "bf16", "fp32"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentationSettings:
+class AugmentationSettings(Settings):
     """How much a training frame may change, drawn anew each time it is used.
 
     The paper changes brightness and contrast (section 3.2); the geometric ones are ours and off
     unless set.
     """
 
-    brightness: float = 0.2
+    brightness: Proportion = 0.2
     """Greatest shift of brightness, as a share of the grey range, 0 to 1."""
-    contrast: float = 0.2
+    contrast: Proportion = 0.2
     """Greatest relative change of contrast around the frame's mean, 0 to 1."""
-    zoom: float = 0.0
+    zoom: Annotated[float, bounds(0, below=1)] = 0.0
     """Greatest relative change of size, 0 to below 1."""
-    shift: float = 0.0
+    shift: Proportion = 0.0
     """Greatest shift along each axis, as a share of the frame's side, 0 to 1."""
-    flip: float = 0.0
+    flip: Proportion = 0.0
     """Probability of mirroring left and right, 0 to 1."""
     extra: tuple[str, ...] = ()
     """Changes of grey levels that installed packages bring (`angioray.augmentations`)."""
@@ -36,64 +46,34 @@ class AugmentationSettings:
         """Whether frames, and boxes with them, change their place."""
         return bool(self.zoom or self.shift or self.flip)
 
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)}, expected 0 to {most}"
-            for name, most, fits in (
-                ("brightness", "1", 0 <= self.brightness <= 1),
-                ("contrast", "1", 0 <= self.contrast <= 1),
-                ("zoom", "below 1", 0 <= self.zoom < 1),
-                ("shift", "1", 0 <= self.shift <= 1),
-                ("flip", "1", 0 <= self.flip <= 1),
-            )
-            if not fits
-        ]
-        if problems:
-            raise ValueError(f"The augmentation cannot work: {'; '.join(problems)}.")
-
 
 @dataclass(frozen=True, kw_only=True)
-class OptimiserSettings:
+class OptimiserSettings(Settings):
     """How weights follow gradients."""
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
     """The rule."""
-    learning_rate: float = 8e-4
-    """At its highest, per step."""
-    momentum: float = 0.9
-    """Of SGD, 0 to 1."""
-    weight_decay: float = 4e-4
-    """L2 penalty (decoupled in AdamW)."""
-    warmup_steps: int = 0
+    learning_rate: Positive = 8e-4
+    """At its highest, per step; above 0."""
+    momentum: Annotated[float, bounds(0, below=1)] = 0.9
+    """Of SGD, 0 to below 1."""
+    weight_decay: NotNegative = 4e-4
+    """L2 penalty (decoupled in AdamW), 0 or more."""
+    warmup_steps: CountOrZero = 0
     """Steps in which the rate rises linearly from 0."""
     decay: Literal["none", "cosine"] = "none"
     """After the warm-up: stay, or fall to 0 along half a cosine."""
-    gradient_norm: float | None = None
-    """Gradients are scaled down to this norm where they exceed it."""
-    changes: tuple[tuple[float, float], ...] = ()
-    """Other values of `learning_rate`, each with the share of the steps from which it holds, in
-    their order; `tune.sweep --search pbt` finds such courses."""
+    gradient_norm: Positive | None = None
+    """Gradients are scaled down to this norm where they exceed it; above 0."""
+    changes: tuple[tuple[Annotated[float, bounds(above=0, below=1)], Positive], ...] = ()
+    """Other values of `learning_rate`, each after the share of the steps (above 0 to below 1) from
+    which it holds, in their order; `tune.sweep --search pbt` finds such courses."""
 
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)}, expected {expected}"
-            for name, expected, fits in (
-                ("learning_rate", "more than 0", self.learning_rate > 0),
-                ("momentum", "0 to below 1", 0 <= self.momentum < 1),
-                ("weight_decay", "0 or more", self.weight_decay >= 0),
-                ("warmup_steps", "0 or more", self.warmup_steps >= 0),
-                ("gradient_norm", "more than 0", (self.gradient_norm or 1) > 0),
-                (
-                    "changes",
-                    "pairs of a rising share, above 0 to below 1, and a rate of more than 0",
-                    all(rate > 0 for _, rate in self.changes)
-                    and all(a < b for a, b in pairwise([0.0, *(s for s, _ in self.changes), 1.0])),
-                ),
-            )
-            if not fits
-        ]
-        if problems:
-            raise ValueError(f"The optimiser cannot work: {'; '.join(problems)}.")
+    def conflicts(self) -> Iterator[str]:
+        """Changes out of their order."""
+        shares = [share for share, _ in self.changes]
+        if any(earlier >= later for earlier, later in pairwise(shares)):
+            yield f"changes has the shares {shares}; each must be greater than the one before"
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of step ``step`` (0-based) of ``steps``."""

@@ -36,6 +36,7 @@ from preprocess.console.documents import YamlFile, read_yaml
 from preprocess.console.help import HelpFormatter
 from preprocess.console.mistakes import describe_mistake
 from preprocess.console.names import nearest
+from preprocess.console.settings import SettingsError, build, out_of_range, type_hints
 
 Command = Callable[..., None]
 C = TypeVar("C", bound=Command)
@@ -126,7 +127,7 @@ def run(command: Command, *, prog: str, argv: Sequence[str] | None = None) -> No
         values = parser.parse_args(words)
     except UnicodeDecodeError:  # of a file behind an option such as `--detector`
         parser.error("a file of settings is no text in UTF-8. Save it with the encoding UTF-8.")
-    _call(command, parser, values, prog)
+    _call(command, values, prog)
 
 
 @_ending_with_its_reader()
@@ -300,19 +301,28 @@ def _parser(command: Command, prog: str) -> _Parser:
     return parser
 
 
-def _arguments(function: Command, values: dict[str, Any]) -> dict[str, Any]:
-    names = set(inspect.signature(function).parameters)
-    arguments = {name: value for name, value in values.items() if name in names}
-    if settings := typing.get_type_hints(function).get("settings"):
-        fields = {f for f in inspect.signature(settings).parameters}
-        arguments["settings"] = settings(**{k: v for k, v in values.items() if k in fields})
+def _arguments(command: Command, values: Namespace) -> dict[str, Any]:
+    """What a command is called with; all that is out of its range is told at once."""
+    arguments, problems = {}, list[str]()
+    hints = type_hints(command)
+    for name in inspect.signature(command).parameters:
+        own = name == "settings"  # whose fields are options without a name before them
+        try:
+            if own or is_dataclass(hints[name]):
+                part = values if own else values[name]
+                arguments[name] = build(hints[name], part, "" if own else f"{name}.")
+            else:
+                arguments[name] = values[name]
+        except SettingsError as refused:
+            problems += refused.problems
+    if problems := [*out_of_range(hints, arguments), *problems]:
+        raise SettingsError(*problems)
     return arguments
 
 
-def _call(command: Command, parser: _Parser, values: Namespace, prog: str) -> None:
+def _call(command: Command, values: Namespace, prog: str) -> None:
     try:
-        # Settings check themselves when they are made, and raise as the command does.
-        command(**_arguments(command, parser.instantiate(values).as_dict()))
+        command(**_arguments(command, values))
     except (ValueError, FloatingPointError) as problem:  # bad input; training that diverged
         _stop(prog, str(problem), USER_ERROR)
     except OSError as problem:

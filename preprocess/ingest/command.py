@@ -19,6 +19,7 @@ from preprocess.cohort import (
 )
 from preprocess.cohort.pictures import picture_remarks
 from preprocess.console.progress import track
+from preprocess.console.settings import CountOrZero, Settings
 from preprocess.contrast.proposals import proposal_remarks, propose_missing
 from preprocess.dicom.pseudonyms import Pseudonyms, read_key
 from preprocess.ingest.assembly import NOTHING_ACCEPTED, Assembly, assemble, rejection_counts
@@ -35,22 +36,18 @@ UNLABELLED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestSettings:
+class IngestSettings(Settings):
     """How an archive is read."""
 
-    size: int = 512
+    size: CountOrZero = 512
     """Rows and columns of the cines that are kept; 0 keeps every size."""
     other_frames: bool = False
     """Keep all regions off the reference frame; corrections and followed lesions stay anyway."""
-    processes: int = 0
+    processes: CountOrZero = 0
     """Processes that decode and propose phases; 0 = one per core."""
     ray: str | None = None
     """Address of a Ray cluster that decodes instead of this machine, such as `auto`; all its nodes
     must see the archive and the cohort under the same paths."""
-
-    def __post_init__(self) -> None:
-        if self.size < 0 or self.processes < 0:
-            raise ValueError("size and processes must be 0 or more.")
 
 
 def ingest(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from preprocess.cohort import Cohort, read_manifest
+from preprocess.console.settings import Count, CountOrZero, Settings, bounds
 from preprocess.console.tables import cell, plain
 from preprocess.storage.atomic import write_json, write_text
 from preprocess.storage.csv_text import csv_text
@@ -26,23 +28,16 @@ PRINTED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class SummarySettings:
+class SummarySettings(Settings):
     """What a summary counts and shows."""
 
-    ifr_threshold: float = IFR_THRESHOLD
-    """The highest iFR that counts as below."""
-    sequences: int = 200
+    ifr_threshold: Annotated[float, bounds(above=0, below=1)] = IFR_THRESHOLD
+    """The highest iFR that counts as below, above 0 to below 1."""
+    sequences: CountOrZero = 200
     """How many sequences the page shows, the most doubtful first; 0 shows none. A
     sequence takes some 70 kB of the page."""
-    frames: int = 6
+    frames: Count = 6
     """How many frames of each sequence the page shows, 1 or more."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.ifr_threshold < 1 or self.sequences < 0 or self.frames < 1:
-            raise ValueError(
-                "ifr_threshold must lie between 0 and 1, sequences be 0 or more, and frames 1 or "
-                "more."
-            )
 
 
 def summary(cohort: Path, settings: SummarySettings) -> None:

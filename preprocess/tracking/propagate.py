@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,30 +13,30 @@ import cv2
 
 from preprocess.cohort import Box, BoxSource, Cohort, Phase, Sequence, Verdict, write_annotations
 from preprocess.console.progress import track
+from preprocess.console.settings import CountOrZero, Proportion, Settings
 from preprocess.console.workers import map_unordered
 from preprocess.tracking.boxes import KeyBox
 from preprocess.tracking.methods import TRACKERS
 
 
 @dataclass(frozen=True, kw_only=True)
-class PropagateSettings:
+class PropagateSettings(Settings):
     """How boxes are tracked and judged."""
 
     method: Literal["joint", "csrt"] = "joint"
     """joint: the path that looks most like the lesion over all frames at once; csrt: the paper's
     tracker, from frame to frame."""
-    good: float = 0.5
+    good: Proportion = 0.5
     """Confidence (0 to 1) from which a box is trusted."""
-    lost: float = 0.3
+    lost: Proportion = 0.3
     """Confidence (0 to 1) below which a box is given up."""
-    processes: int = 0
+    processes: CountOrZero = 0
     """Processes that track; 0 = one per core."""
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.lost <= self.good <= 1:
-            raise ValueError("the thresholds must be 0 <= lost <= good <= 1.")
-        if self.processes < 0:
-            raise ValueError("processes must be 0 or more.")
+    def conflicts(self) -> Iterator[str]:
+        """Thresholds out of their order."""
+        if self.lost > self.good:
+            yield f"lost is {self.lost:g}; it must be at most good, which is {self.good:g}"
 
     def verdict(self, confidence: float) -> Verdict:
         """The verdict on one frame."""

@@ -152,7 +152,7 @@ def test_a_registered_augmentation_changes_what_is_learned_from(
 
 
 def test_an_unknown_part_is_said() -> None:
-    with pytest.raises(ValueError, match="backbone is 'resnet19', expected one of resnet18, "):
+    with pytest.raises(ValueError, match="backbone is 'resnet19'; it must be one of resnet18, "):
         DetectorTraining(backbone="resnet19")
     with pytest.raises(ValueError, match="'mine' among its entry points"):
         build_detector(RetinaNetSettings(network="mine", weights="none"))

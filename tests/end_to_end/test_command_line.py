@@ -17,7 +17,7 @@ import yaml
 
 from angioray.demo.__main__ import stages
 from preprocess.cohort import Cohort
-from preprocess.console.command_line import command_at, run_one_of
+from preprocess.console.command_line import _arguments, command_at, run_one_of
 from tests.end_to_end.command_processes import REPOSITORY, run
 
 COMMANDS = [
@@ -206,12 +206,12 @@ TRAIN = "angioray.train cohort view-32-fold0 --config toy.yaml"
         (f"{CV} --detector.focal_alpha much", "focal_alpha"),
         (f"{CV} --detector.variants '[X]'", "expected a list of B, BG, NL, BGNL"),
         (f"{CV} --folds 30", "too few for 30 folds"),
-        (f"{CV} --folds 1", "folds is 1, expected 2 or more"),
-        (f"{CV} --checkpoint_every 0", "checkpoint_every is 0, expected 1 or more"),
-        (f"{CV} --tasks '[]'", "tasks is empty"),
-        (f"{CV} --detector.batch_size 0", "batch_size is 0, expected 1 or more"),
-        (f"{CV} --detector.size 0", "size is 0, expected 32 or more"),
-        (f"{CV} --view.epochs 0", "epochs is 0, expected 1 or more"),
+        (f"{CV} --folds 1", ": folds is 1; it must be 2 or more."),
+        (f"{CV} --checkpoint_every 0", ": checkpoint_every is 0; it must be 1 or more."),
+        (f"{CV} --tasks '[]'", ": tasks is []; it must name at least one."),
+        (f"{CV} --detector.batch_size 0", ": detector.batch_size is 0; it must be 1 or more."),
+        (f"{CV} --detector.size 0", ": detector.size is 0; it must be 32 or more."),
+        (f"{CV} --view.epochs 0", ": view.epochs is 0; it must be 1 or more."),
         (f"{CV} --view.sizes '[]'", "sizes is []"),
         (f"{CV} --lanes.cpus 0", "cpus is 0"),
         (f"{CV} --lanes.ranks 0", "ranks is 0"),
@@ -239,7 +239,7 @@ TRAIN = "angioray.train cohort view-32-fold0 --config toy.yaml"
         ("angioray.cv --status torn-study", "study.json is damaged"),
         (
             "angioray.pretrain out --config toy.yaml --pretraining.steps 0",
-            "steps is 0, expected 1 or more",
+            ": pretraining.steps is 0; it must be 1 or more.",
         ),
         (f"{CV} --detector.focal-alfa 0.3", "the nearest that exists is `detector.focal_alpha`"),
         ("angioray.doctor --adress auto", "the nearest that exists is `address`"),
@@ -340,7 +340,7 @@ def test_what_the_readme_shows_can_be_typed(
     # Parsed and checked as ever, and then not carried out.
     monkeypatch.setattr(
         "preprocess.console.command_line._call",
-        lambda command, parser, values, prog: parser.instantiate(values),
+        lambda command, values, prog: _arguments(command, values),
     )
     # What a sweep writes takes the place of the settings that it began with.
     command = command.replace("sweep/best.yaml", "configs/paper.yaml")
@@ -376,7 +376,7 @@ def test_what_the_demo_gives_can_be_typed(
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setattr(
         "preprocess.console.command_line._call",
-        lambda command, parser, values, prog: parser.instantiate(values),
+        lambda command, values, prog: _arguments(command, values),
     )
     assert call(monkeypatch, *command[1:]) == 0, capsys.readouterr().err
 

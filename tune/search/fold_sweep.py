@@ -74,7 +74,8 @@ class FoldSweep:
         space = read_space(file, objective.base, order.task)
         if order.search == "pbt":
             space = learning_rate_alone(space, order.task, given=order.space is not None)
-        if problems := refusals(space, StepTime(space, objective)):
+        attempt = StepTime(space, objective)
+        if problems := refusals(space, attempt, space.edges(), space.corners()):
             raise ValueError(f"{file} cannot be searched:\n  - " + "\n  - ".join(problems))
         _refuse_two_courses(space, order.task)
         first = FirstTrials.of(space, objective, cohort)

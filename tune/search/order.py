@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from angioray.cluster.lane_settings import LaneSettings
 from angioray.study.settings import StudySettings, Task, Variant
+from preprocess.console.settings import Count, Seed, Settings
 from tune.search.settings import HalvingSettings, PopulationSettings, Search
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class Order(Settings):
     """What somebody wants searched, and how.
 
     Attributes:
@@ -35,20 +37,19 @@ class Order:
     variant: Variant = "B"
     space: Path | None = None
     search: Search = "tpe"
-    samples: int = 40
+    samples: Count = 40
     halving: HalvingSettings = field(default_factory=HalvingSettings)
     population: PopulationSettings = field(default_factory=PopulationSettings)
-    seed: int = 0
+    seed: Seed = 0
     lanes: LaneSettings = field(default_factory=LaneSettings)
     address: str | None = None
 
-    def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"samples is {self.samples}, expected 1 or more.")
+    def conflicts(self) -> Iterator[str]:
+        """Several processes for a trial."""
         if (self.lanes.ranks or 1) > 1:
-            raise ValueError(
+            yield (
                 f"lanes.ranks is {self.lanes.ranks}, but a trial is one process: GPUs are better "
-                "used by more trials at once. Leave it out."
+                "used by more trials at once; leave it out"
             )
 
     def rungs(self, budget: int) -> tuple[int, ...]:

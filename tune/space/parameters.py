@@ -116,6 +116,10 @@ class Parameter:
     domain: Range | Choices
     when: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)
 
+    def at(self, value: Label) -> Params:
+        """It with this value, and what its condition wants beside it."""
+        return {**{name: labels[0] for name, labels in self.when.items()}, self.name: value}
+
     def active(self, others: Params) -> bool:
         """Whether it matters beside these."""
         return all(name in others and others[name] in labels for name, labels in self.when.items())

@@ -81,8 +81,19 @@ class Space:
         yield base
         for parameter in self.parameters:
             for edge in parameter.domain.edges():
-                chosen = {name: labels[0] for name, labels in parameter.when.items()}
-                yield {**base, **chosen, parameter.name: edge}
+                yield {**base, **parameter.at(edge)}
+
+    def pairs(self) -> Iterator[Params]:
+        """The base with two parameters, each at one of its ends.
+
+        They are parameters of one part, such as ``detector.optimiser``: settings of different
+        parts exclude nothing.
+        """
+        base = self.of_base()
+        for one, other in itertools.combinations(self.parameters, 2):
+            if one.name.rpartition(".")[0] == other.name.rpartition(".")[0]:
+                for ends in itertools.product(one.domain.edges(), other.domain.edges()):
+                    yield {**base, **one.at(ends[0]), **other.at(ends[1])}
 
     def corners(self) -> Iterator[Params]:
         """All parameters at their first end, and all at their last."""

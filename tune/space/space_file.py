@@ -40,17 +40,25 @@ def read_space(path: Path, base: StudySettings, task: str) -> Space:
     order = _order(parameters, {str(name) for name in document}, problems.append)
     if not problems:
         space = Space(tuple(parameters[name] for name in order), base)
-        problems += refusals(space, space.settings)
+        problems += refusals(space, space.settings, space.edges(), space.pairs())
         if not problems:
             return space
     raise _cannot(path, problems)
 
 
-def refusals(space: Space, attempt: Callable[[Params], object]) -> list[str]:
-    """What an attempt at a space's edges and corners says against them, each reason once."""
+def refusals(
+    space: Space, attempt: Callable[[Params], object], *tried: Iterable[Params]
+) -> list[str]:
+    """What an attempt at some settings of a space says against them, each reason once.
+
+    Args:
+        space: what they are from.
+        attempt: raises ``ValueError`` where it cannot be.
+        tried: the settings; one group after the other, until one has problems.
+    """
     problems: dict[str, None] = {}
-    for corners in (space.edges(), space.corners()):
-        for params in corners:
+    for group in tried:
+        for params in group:
             try:
                 attempt(params)
             except ValueError as problem:

@@ -139,7 +139,7 @@ def test_frames_that_do_not_fit_leave_one_lane_and_refuse_nothing(
 def test_lanes_that_a_cluster_may_grow_to_are_not_refused(toy_cohort: Cohort) -> None:
     (group,) = planned(toy_cohort, [], lanes=4, grow=True).groups
     assert (group.lanes, group.gpus) == (4, 1.0)
-    with pytest.raises(ValueError, match="grow is True, expected `lanes` with it"):
+    with pytest.raises(ValueError, match="grow is true; `lanes` must say"):
         LaneSettings(grow=True)
 
 

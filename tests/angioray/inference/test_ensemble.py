@@ -57,5 +57,5 @@ def test_a_flip_undoes_itself_and_moves_boxes_as_it_moves_pixels() -> None:
 def test_settings_that_cannot_work_are_refused() -> None:
     with pytest.raises(ValueError, match="fusion_iou is 1"):
         EnsembleSettings(fusion_iou=1)
-    with pytest.raises(ValueError, match="one flip twice"):
+    with pytest.raises(ValueError, match="name each once"):
         EnsembleSettings(flips=("vertical", "vertical"))

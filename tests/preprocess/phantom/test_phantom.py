@@ -125,8 +125,16 @@ def test_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_problem_of_the_settings_is_named_at_once() -> None:
-    with pytest.raises(ValueError, match=r"sequences is 1.*frames_min.*jpeg_fraction is 2"):
-        PhantomSettings(patients=2, sequences=1, frames_min=7, jpeg_fraction=2)
+    with pytest.raises(ValueError, match=r"frames_min is 7; .*jpeg_fraction is 2; "):
+        PhantomSettings(frames_min=7, jpeg_fraction=2)
+    with pytest.raises(ValueError, match=r"sequences is 1; .*frames_max is 9; .* together exceed"):
+        PhantomSettings(
+            patients=2,
+            sequences=1,
+            frames_max=9,
+            healthy_fraction=0.7,
+            multiple_lesion_fraction=0.4,
+        )
 
 
 def test_headers_hold_what_the_xa_object_requires(

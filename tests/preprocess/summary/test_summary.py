@@ -161,7 +161,7 @@ def test_names_are_text_wherever_they_stand(
     "settings", [{"ifr_threshold": 1.0}, {"sequences": -1}, {"frames": 0}], ids=str
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must lie between"):
+    with pytest.raises(ValueError, match="; it must be "):
         SummarySettings(**settings)  # type: ignore[arg-type]
 
 

@@ -217,7 +217,7 @@ def test_verdicts() -> None:
         Verdict.CHECK,
         Verdict.LOST,
     ]
-    with pytest.raises(ValueError, match="lost <= good"):
+    with pytest.raises(ValueError, match=r"lost is .*; it must be at most good"):
         PropagateSettings(good=0.2, lost=0.3)
 
 

@@ -210,7 +210,7 @@ def test_the_default_space_is_narrowed_and_one_that_was_given_is_not(tmp_path: P
     "wrong", [{"intervals": 1}, {"share": 0.0}, {"share": 0.6}, {"factor": 1.0}]
 )
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="A population cannot train with"):
+    with pytest.raises(ValueError, match="; it must be "):
         PopulationSettings(**wrong)  # type: ignore[arg-type]
 
 

@@ -100,8 +100,41 @@ detector.anchors:
     )
     assert len(said) == 3
     assert "adamm" in said[0] and "'sgd', 'adam', 'adamw'" in said[0]
-    assert "anchors broken" in said[1] and "must be more than 0" in said[1]
-    assert "momentum 1.2" in said[2] and "expected 0 to below 1" in said[2]
+    assert "scales[0] is -1; it must be above 0" in said[1] and "anchors broken" in said[1]
+    assert "detector.optimiser.momentum is 1.2; it must be 0 or more and below 1" in said[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("detector.nms_iou: {low: 0.3, high: 7}", "detector.nms_iou is 7; it must be from 0 to 1"),
+        ("detector.focal_alpha: {low: -3, high: 0.5}", "detector.focal_alpha is -3; it must be"),
+        (
+            "detector.max_predictions: {choices: [3, 100]}",
+            "max_predictions is 3; it must be",
+        ),
+        ("detector.optimiser.warmup_steps: {low: -5, high: 5}", "warmup_steps is -5; it must be 0"),
+    ],
+)
+def test_a_space_of_values_out_of_range_is_refused(tmp_path: Path, line: str, said: str) -> None:
+    assert said in problems(tmp_path, line)[0]
+
+
+def test_two_settings_that_do_not_fit_together_are_found_before_a_trial_has_both(
+    tmp_path: Path,
+) -> None:
+    # Each fits beside the base (0.5 and 0.4), and so do both lows and both highs.
+    (said,) = problems(
+        tmp_path,
+        """\
+detector.foreground_iou: {low: 0.4, high: 0.6}
+detector.background_iou: {low: 0.3, high: 0.5}
+""",
+    )
+    assert said == (
+        "the settings refuse detector.foreground_iou 0.4, detector.background_iou 0.5: "
+        "detector.background_iou is 0.5; it must be at most foreground_iou, which is 0.4."
+    )
 
 
 def test_numbers_that_yaml_takes_for_words_are_numbers(tmp_path: Path) -> None:
@@ -187,7 +220,7 @@ def test_the_default_spaces_hold_the_papers_settings(task: str) -> None:
     space = read_space(SPACES / f"{task}.yaml", paper, task)
     assert space.holds(space.of_base())
     assert space.settings(space.of_base()) == paper
-    assert not refusals(space, space.settings)
+    assert not refusals(space, space.settings, space.edges(), space.pairs(), space.corners())
     assert all(parameter.domain.has_grid for parameter in space)
 
 
