@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from angioray.evaluation.detection import detector_metrics, fixed_predictions
 from angioray.evaluation.fixed_boxes import best_fixed_boxes
 from angioray.evaluation.matching import Detections, Predictions
 from angioray.models.retinanet import DetectionBatch, RetinaNet, build_detector
+from angioray.models.settings import RetinaNetSettings
 from angioray.study.frame_index import FrameIndex
 from angioray.study.matrix import Run
 from angioray.study.run_folder import Judgement
@@ -69,6 +71,12 @@ class DetectorTask:
         sequences = [*fold.train, *fold.validation]
         which = study.settings.detector.judged_frames
         return index.detector_frames(sequences, run.variant) + index.judged_frames(sequences, which)
+
+    @property
+    def compiled_for(self) -> Hashable:
+        """The settings and shapes that its losses are compiled for."""
+        network = (getattr(self._settings, each.name) for each in fields(RetinaNetSettings))
+        return (*network, self._tiles, self._boxes.shape[1:], self.batches.batch_size)
 
     def enter(self, step: int) -> None:
         """All layers train all the time."""

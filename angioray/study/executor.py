@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import torch
 
@@ -53,6 +53,7 @@ class Executor:
         if say is not None:
             say(precision_in_words(precision, device.type, able_here()))
         self._kept: tuple[tuple[str, str, str, int], FrameStore] | None = None
+        self._compiled_for: Hashable = None
 
     def turn_to(self, study: Study) -> None:
         """Go on with another study of the same cohort, folds and frames."""
@@ -92,6 +93,11 @@ class Executor:
         if self._world.leads:
             folder.begin(run, settings, self._world.device, self._precision, store.residence.reason)
         job = TASKS[run.task](self._study, self._index, run, store, self._world)
+        if settings.compile and job.compiled_for != self._compiled_for:
+            # PyTorch compiles a function for eight kinds of input and then gives up. Runs of one
+            # kind share what is compiled; of another kind it is dropped, and its memory with it.
+            torch.compiler.reset()
+            self._compiled_for = job.compiled_for
         loaded = time.perf_counter()
         trained_s = train(
             job,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
@@ -65,6 +65,13 @@ class ViewTask:
         sequences = [*fold.train, *fold.validation]
         training = index.view_frames(sequences, study.settings.view.frames_per_sequence)
         return [key for key, _ in training] + [index.view_frame(s) for s in sequences]
+
+    @property
+    def compiled_for(self) -> Hashable:
+        """The settings and shapes that its losses are compiled for."""
+        settings = self._settings
+        size = self.batches.store.size
+        return (settings.backbone, len(self._classes), size, settings.batch_size)
 
     def enter(self, step: int) -> None:
         """Freeze or free the early layers, by the epoch that this step lies in."""

@@ -95,7 +95,6 @@ class TrainingStep:
         precision: torch.dtype,
         *,
         compiled: bool = False,
-        compile_backend: str = "inductor",
     ) -> None:
         """Get ready.
 
@@ -104,7 +103,6 @@ class TrainingStep:
             world: this process's place.
             precision: of the forward pass.
             compiled: make forward pass and losses one graph; a CUDA graph on a GPU.
-            compile_backend: torch.compile's; the default is the one that makes steps faster.
 
         Raises:
             ValueError: the batch cannot be shared evenly by the ranks.
@@ -119,7 +117,7 @@ class TrainingStep:
         self.first_bad = torch.full((), math.inf, device=world.device)
         """The first step whose loss was no number on this rank; infinity if none was."""
         self._job, self._world, self._precision = job, world, precision
-        self._losses = _compiled(job, world, compile_backend) if compiled else job.losses
+        self._losses = _compiled(job, world) if compiled else job.losses
 
     def take(self, step: int, learning_rate: float) -> dict[str, Tensor]:
         """Train on one batch.
@@ -152,16 +150,13 @@ class TrainingStep:
         return {"loss": total.detach(), **{name: v.detach() for name, v in losses.items()}}
 
 
-def _compiled(
-    job: TrainingTask[Any], world: World, backend: str
-) -> Callable[..., dict[str, Tensor]]:
+def _compiled(job: TrainingTask[Any], world: World) -> Callable[..., dict[str, Tensor]]:
     """The job's losses as one graph; on a GPU replayed as a CUDA graph, free of launch costs.
 
     Each training stage (other layers frozen) is compiled once.
     """
-    on_gpu = world.device.type == "cuda" and backend == "inductor"
-    mode = "reduce-overhead" if on_gpu else None
-    losses = torch.compile(job.losses, fullgraph=True, dynamic=False, backend=backend, mode=mode)
+    mode = "reduce-overhead" if world.device.type == "cuda" else None
+    losses = torch.compile(job.losses, fullgraph=True, dynamic=False, mode=mode)
 
     def compiled(images: Tensor, targets: Any) -> dict[str, Tensor]:
         # What the last step's graph returned may be overwritten from here on.
