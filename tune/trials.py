@@ -26,6 +26,7 @@ class Trial:
         curve: steps and scores at the rungs reached.
         seconds: spent on it so far.
         reason: why it failed.
+        diverged: whether it failed because training diverged, as its settings make it.
         state: how it stands.
         rates: of a member of a population: its learning rates, each with the share of the steps
             from which it held; they may have been another member's.
@@ -37,6 +38,7 @@ class Trial:
     curve: list[tuple[int, float]] = field(default_factory=list)
     seconds: float = 0.0
     reason: str | None = None
+    diverged: bool = False
     state: State = "running"
     rates: list[tuple[float, float]] = field(default_factory=list)
 
@@ -72,6 +74,7 @@ class Trial:
             "curve": [list(point) for point in self.curve],
             "origin": self.origin,
             "reason": self.reason,
+            "diverged": self.diverged,
             "rates": [list(change) for change in self.rates],
         }
 
@@ -93,6 +96,7 @@ class Trial:
             curve=[(int(step), float(score)) for step, score in document["curve"]],
             seconds=document["seconds"],
             reason=document["reason"],
+            diverged=document.get("diverged", False),  # sweeps begun before it was told apart
             state=document["state"],
             rates=[(float(share), float(rate)) for share, rate in document["rates"]],
         )
@@ -109,7 +113,8 @@ class Trial:
                 f"{self.params}: it was begun by another version, or its scores were changed. "
                 "Continue with the version that began it, or start in another folder."
             )
-        self.curve, self.seconds, self.reason = recorded.curve, recorded.seconds, recorded.reason
+        self.curve, self.seconds = recorded.curve, recorded.seconds
+        self.reason, self.diverged = recorded.reason, recorded.diverged
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:

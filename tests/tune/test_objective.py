@@ -137,7 +137,7 @@ def test_a_trial_that_diverges_fails_with_its_reason(toy_cohort: Cohort, tmp_pat
     place = Workplace(str(tmp_path), str(toy_cohort.folder), toy_cohort.digest, objective, (4, 12))
     worker = TrialWorker(place, World(torch.device("cpu")))
     failed = worker.advance(Trial(3, {}, BY_BASE), settings, 0, lambda *_: None)
-    assert failed.reason is not None and "not finite" in failed.reason
+    assert failed.reason is not None and "not finite" in failed.reason and failed.diverged
     assert json.loads((tmp_path / "003" / "trial.json").read_text())["reason"] == failed.reason
     # The process goes on with the next trial.
     sound = worker.advance(Trial(4, {}, BY_BASE), TOY_OF(objective), 0, lambda *_: None)
@@ -146,6 +146,20 @@ def test_a_trial_that_diverges_fails_with_its_reason(toy_cohort: Cohort, tmp_pat
     end_trial(place, sound)
     assert json.loads((tmp_path / "004" / "trial.json").read_text())["state"] == "stopped"
     assert not (tmp_path / "004" / "checkpoint").exists()
+
+
+def test_a_trial_that_meets_an_accident_does_not_count_as_diverged(
+    toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    objective = Objective.of(toy_cohort, TOY, task="detector", view="RCA")
+    place = Workplace(str(tmp_path), str(toy_cohort.folder), toy_cohort.digest, objective, (4, 12))
+
+    def accident(*_: object) -> None:
+        raise RuntimeError("the compiler gave up")
+
+    worker = TrialWorker(place, World(torch.device("cpu")))
+    failed = worker.advance(Trial(3, {}, BY_BASE), TOY_OF(objective), 0, accident)
+    assert failed.reason == "RuntimeError: the compiler gave up" and not failed.diverged
 
 
 def TOY_OF(objective: Objective) -> StudySettings:  # noqa: N802

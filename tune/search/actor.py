@@ -53,7 +53,7 @@ class Lane(Trainable):
             if stops_all(problem):
                 ray.get(self._referee.halt.remote(reason_of(problem)))
             raise
-        said = (trial.number, trial.curve, trial.seconds, trial.reason)
+        said = (trial.number, trial.curve, trial.seconds, trial.reason, trial.diverged)
         ray.get(self._referee.report.remote(self._lane, *said))
         return {"done": False}
 

@@ -17,11 +17,12 @@ from typing import Literal
 import numpy as np
 
 WORST = 0.0
-"""Of both metrics; what a trial that failed is counted as."""
+"""Of both metrics; what a trial that diverged is counted as."""
 BASE = 0
 """The trial of the base's settings, which is never stopped: the best must be held against it."""
 
-Outcome = Literal["finished", "stopped", "failed"]
+Outcome = Literal["finished", "stopped", "diverged", "failed"]
+"""One that diverged failed for its settings; any other failure says nothing of them."""
 
 
 class Course:
@@ -57,6 +58,7 @@ class Course:
         self._begin, self._end = begin, end
         self._scores: dict[tuple[int, int], float] = {}
         self._failed: dict[int, int] = {}
+        self._diverged: set[int] = set()
         self._recorded: list[list[float]] = [[] for _ in rungs]
         self._let_pass = [0 for _ in rungs]
         self._due: list[tuple[float, int, int]] = []
@@ -72,8 +74,15 @@ class Course:
         """Trials and rungs whose scores are missing, in the order in which they will be asked."""
         return [(t, rung) for _, t, rung in sorted(self._due) if (t, rung) not in self._scores]
 
-    def learn(self, trial: int, scores: Mapping[int, float], failed_at: int | None = None) -> None:
-        """Take in scores by rung; and the rung on the way to which the trial failed.
+    def learn(
+        self,
+        trial: int,
+        scores: Mapping[int, float],
+        failed_at: int | None = None,
+        *,
+        diverged: bool = False,
+    ) -> None:
+        """Take in scores by rung; the rung on the way to which the trial failed, and how.
 
         A score that is known already changes nothing.
         """
@@ -81,6 +90,8 @@ class Course:
             self._scores.setdefault((trial, rung), score)
         if failed_at is not None:
             self._failed.setdefault(trial, failed_at)
+            if diverged:
+                self._diverged.add(trial)
             self._scores.setdefault((trial, failed_at), WORST)
 
     def settle(self) -> None:
@@ -92,14 +103,16 @@ class Course:
             time, trial, rung = heapq.heappop(self._due)
             score = self._scores[trial, rung]
             goes_on = self._passes(trial, rung, score)
-            self._recorded[rung].append(score)
+            outcome = self._outcome(trial, rung)
+            if outcome != "failed":  # others are not held against an accident
+                self._recorded[rung].append(score)
             if goes_on:
                 self._let_pass[rung] += 1
                 self.passed[trial] = rung + 1
                 self._expect(trial, rung + 1)
                 continue
-            self.outcomes[trial] = self._outcome(trial, rung)
-            self._end(trial, self.outcomes[trial])
+            self.outcomes[trial] = outcome
+            self._end(trial, outcome)
             self._start(time)
 
     def _passes(self, trial: int, rung: int, score: float) -> bool:
@@ -116,7 +129,7 @@ class Course:
 
     def _outcome(self, trial: int, rung: int) -> Outcome:
         if self._failed.get(trial) == rung:
-            return "failed"
+            return "diverged" if trial in self._diverged else "failed"
         return "finished" if rung == len(self._rungs) - 1 else "stopped"
 
     def _start(self, time: float) -> None:

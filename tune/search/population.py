@@ -88,11 +88,11 @@ class Population:
             trial.curve, trial.seconds = list(curve), seconds
         self._settle()
 
-    def fail(self, number: int, reason: str) -> None:
+    def fail(self, number: int, reason: str, *, diverged: bool = False) -> None:
         """Take in that a member failed; the others go on without it."""
         trial = self.trials[number]
         if trial.state == "running" and len(trial.curve) < len(self._rungs):
-            trial.reason = reason
+            trial.reason, trial.diverged = reason, diverged
             self._settle()
 
     def settings(self, number: int) -> StudySettings:

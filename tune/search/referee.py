@@ -82,8 +82,11 @@ class Contest(Protocol):
         """Take in a trial's scores so far; telling it twice changes nothing."""
         ...
 
-    def fail(self, number: int, reason: str) -> None:
-        """Take in that a trial failed on the way to its next rung."""
+    def fail(self, number: int, reason: str, *, diverged: bool = False) -> None:
+        """Take in that a trial failed on the way to its next rung.
+
+        Only one that diverged says something of its settings.
+        """
         ...
 
     def settings(self, number: int) -> StudySettings:
@@ -116,10 +119,16 @@ class Referee:
         wanted = [each for each in self._search.wanted() if each not in held]
         if not wanted or self._halted:
             return None
-        self._held[lane] = number, rung = wanted[0]
-        self._current[number] = Current(self._search.trials[number].steps)
+        number, rung = wanted[0]
         trial = self._search.trials[number]
-        return Errand(replace(trial, curve=list(trial.curve)), self._search.settings(number), rung)
+        try:
+            settings = self._search.settings(number)
+        except ValueError as refused:  # between the ends of a range that were checked
+            self._give_up(number, str(refused))
+            return self.take(lane)
+        self._held[lane] = wanted[0]
+        self._current[number] = Current(trial.steps)
+        return Errand(replace(trial, curve=list(trial.curve)), settings, rung)
 
     def over(self) -> bool:
         """Whether nothing more will be handed out."""
@@ -137,13 +146,14 @@ class Referee:
         curve: Sequence[tuple[int, float]],
         seconds: float,
         reason: str | None,
+        diverged: bool = False,
     ) -> None:
         """A lane has taken a trial to a rung, or it failed on the way; it may be said twice."""
         self._held.pop(lane, None)
         with self._halting():
             self._search.report(number, curve, seconds)
             if reason is not None:
-                self._search.fail(number, reason)
+                self._search.fail(number, reason, diverged=diverged)
 
     def halt(self, reason: str) -> None:
         """No trial can go on."""
@@ -170,9 +180,12 @@ class Referee:
         self._losses.append(f"trial {number:03d} lost its process, and goes on in another")
         if self._attempts[errand] >= LOST_ATTEMPTS:
             why = f"given up: {LOST_ATTEMPTS} processes died on it (out of memory?); see Ray's logs"
-            with self._halting():
-                record_failure(self._place, self._search.trials[number], why)
-                self._search.fail(number, why)
+            self._give_up(number, why)
+
+    def _give_up(self, number: int, why: str) -> None:
+        with self._halting():
+            record_failure(self._place, self._search.trials[number], why)
+            self._search.fail(number, why)
 
     @contextmanager
     def _halting(self) -> Iterator[None]:

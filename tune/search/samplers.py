@@ -100,7 +100,10 @@ class Optuna:
         if outcome == "finished":
             self._study.tell(trial, curve[-1][1])
             return
-        # TPE ranks stopped trials by step and score; one that failed comes last of all.
+        if outcome == "failed":
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            return
+        # TPE ranks stopped trials by step and score; one that diverged comes last of all.
         for step, score in curve if outcome == "stopped" else [(0, WORST)]:
             trial.report(score, step)
         self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)

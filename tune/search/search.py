@@ -81,12 +81,12 @@ class SearchRun:
         self._course.learn(number, {rung: score for rung, (_, score) in enumerate(trial.curve)})
         self._course.settle()
 
-    def fail(self, number: int, reason: str) -> None:
+    def fail(self, number: int, reason: str, *, diverged: bool = False) -> None:
         """Take in that a trial failed on the way to its next rung."""
         trial = self.trials[number]
         if trial.state == "running" and len(trial.curve) < len(self._rungs):
-            trial.reason = reason
-            self._course.learn(number, {}, failed_at=len(trial.curve))
+            trial.reason, trial.diverged = reason, diverged
+            self._course.learn(number, {}, failed_at=len(trial.curve), diverged=diverged)
             self._course.settle()
 
     def settings(self, number: int) -> StudySettings:
@@ -117,11 +117,12 @@ class SearchRun:
             trial.number,
             {rung: score for rung, (_, score) in enumerate(trial.curve)},
             failed_at=None if trial.reason is None else len(trial.curve),
+            diverged=trial.diverged,
         )
 
     def _ended(self, number: int, outcome: Outcome) -> None:
         trial = self.trials[number]
-        trial.state = outcome
+        trial.state = "failed" if outcome == "diverged" else outcome
         if outcome == "stopped":  # it may have gone further in a sweep of fewer samples
             trial.curve = trial.curve[: self._course.passed.get(number, 0) + 1]
         self._sampler.tell(number, outcome, trial.curve)

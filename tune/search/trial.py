@@ -187,6 +187,7 @@ class TrialWorker:
             if stops_all(problem):
                 raise
             trial.reason = reason_of(problem)
+            trial.diverged = isinstance(problem, FloatingPointError)
             folder.fail(trial.reason, traceback.format_exc())
             self._executor.release()
         else:

@@ -35,7 +35,7 @@ def let_report(
         trial = contest.trials[number]
         assert rung == len(trial.curve)
         if (number, rung) == fails:
-            contest.fail(number, "the loss is not finite")
+            contest.fail(number, "the loss is not finite", diverged=True)
             continue
         curve = [*trial.curve, (rungs[rung], score(trial, rung))]
         contest.report(number, curve, 1.0)

@@ -145,14 +145,19 @@ def test_of_equal_scores_a_third_passes() -> None:
     assert made.course.outcomes[0] == "finished"
 
 
-def test_a_trial_that_failed_counts_as_the_worst() -> None:
+@pytest.mark.parametrize(("diverged", "passed"), [(True, 2), (False, 1)])
+def test_a_trial_that_diverged_counts_as_the_worst_and_an_accident_as_nothing(
+    diverged: bool, passed: int
+) -> None:
     made = make(3, 1)
     made.course.learn(0, {0: 0.5, 1: 0.5, 2: 0.5})
-    made.course.learn(1, {0: 0.6}, failed_at=1)
-    made.course.learn(2, {0: 0.7, 1: 0.1})
+    made.course.learn(1, {0: 0.6}, failed_at=1, diverged=diverged)
+    made.course.learn(2, {0: 0.7, 1: 0.4, 2: 0.4})
     made.course.settle()
-    assert made.ended == [(0, "finished"), (1, "failed"), (2, "stopped")]
-    # At rung 1 the cutoff for trial 2 is the two-thirds percentile of 0.5 and 0: 0.333.
+    assert made.ended[:2] == [(0, "finished"), (1, "diverged" if diverged else "failed")]
+    # At rung 1 the cutoff for trial 2 is the two-thirds percentile of 0.5 and 0, which is 0.333;
+    # without the trial that failed it is 0.5.
+    assert made.course.passed[2] == passed
 
 
 def test_rungs_by_hand() -> None:

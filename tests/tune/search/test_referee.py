@@ -24,6 +24,10 @@ def referee(toy_cohort: Cohort, tmp_path: Path) -> Referee:
     """Of three trials, two at once, judged at steps 4 and 12."""
     path = tmp_path / "space.yaml"
     path.write_text("detector.focal_alpha: {low: 0.1, high: 0.9}\n")
+    return referee_of(toy_cohort, tmp_path, path)
+
+
+def referee_of(toy_cohort: Cohort, tmp_path: Path, path: Path) -> Referee:
     objective = Objective.of(toy_cohort, TOY, task="detector", view="RCA")
     space = read_space(path, objective.base, "detector")
     rungs = (4, 12)
@@ -57,7 +61,7 @@ def test_rungs_are_handed_out_once_and_as_verdicts_fall(referee: Referee) -> Non
     assert errand is not None and (errand.trial.number, errand.rung) == (2, 0)
     assert taken(referee, 0) == (0, 1)
     assert errand.settings.detector.focal_alpha == errand.trial.params["detector.focal_alpha"]
-    referee.report(1, 2, [], 1.0, "the loss is not finite")
+    referee.report(1, 2, [], 1.0, "the loss is not finite", diverged=True)
     referee.report(0, 0, [(4, 0.5), (12, 0.6)], 2.0, None)
     assert referee.over() and taken(referee, 0) is None
     states = [trial.state for trial in referee.standing().trials]
@@ -90,6 +94,22 @@ def test_a_trial_that_kills_its_processes_is_given_up(referee: Referee, tmp_path
     kept = json.loads((tmp_path / "001" / "trial.json").read_text())
     assert (kept["state"], kept["reason"]) == ("failed", trial.reason)
     assert not (tmp_path / "000").exists()
+
+
+def test_a_trial_whose_settings_are_refused_fails_and_the_next_is_handed_out(
+    toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    """Both ends of a range may do where most of what is between them does not."""
+    path = tmp_path / "space.yaml"
+    path.write_text("detector.size: {low: 64, high: 512}\n")
+    referee = referee_of(toy_cohort, tmp_path, path)
+    assert taken(referee, 0) == (0, 0)
+    sizes = [trial.params["detector.size"] for trial in referee.standing().trials]
+    assert sizes[0] == 64 and sizes[1] % 16
+    assert taken(referee, 1) is None
+    trial = referee.standing().trials[1]
+    assert trial.state == "running" and not trial.diverged
+    assert trial.reason is not None and "it must be a multiple of 16" in trial.reason
 
 
 def test_a_sweep_that_is_halted_says_why(referee: Referee) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.angioray.settings import TOY
 from tests.tune.search.let_report import let_report
 from tune.search.halving import WORST
-from tune.search.samplers import make_sampler
+from tune.search.samplers import Optuna, make_sampler
 from tune.search.search import Candidate, SearchRun
 from tune.search.settings import Search
 from tune.space.space import Space
@@ -147,6 +147,16 @@ def test_a_grid_is_every_combination_once(space: Space) -> None:
         "detector.optimiser.momentum": 0.5,
         "detector.optimiser.learning_rate": pytest.approx(1e-5),
     }
+
+
+def test_a_sampler_learns_from_what_diverged_and_not_from_accidents(space: Space) -> None:
+    sampler = make_sampler("tpe", space, seed=0, lanes=1)
+    assert isinstance(sampler, Optuna)
+    for number, outcome in enumerate(("finished", "diverged", "failed")):
+        sampler.suggest(number)
+        sampler.tell(number, outcome, [(4, 0.5)])
+    states = [trial.state.name for trial in sampler._study.get_trials(deepcopy=False)]
+    assert states == ["COMPLETE", "PRUNED", "FAIL"]
 
 
 def test_the_best_is_a_finished_one_and_of_equals_the_first() -> None:
