@@ -66,12 +66,16 @@ def cv(
         return
     opened = Cohort.open(cohort_location(cohort))
     study = Study.plan(opened, absolute(runs), settings)
+    study.refuse_another(opened)
     index = CohortIndex.of(opened, settings.view_classes)
     wanted = [run for run in study.runs if all_folds or run.fold == 0]
     todo = [run for run in wanted if not RunFolder.of(study.folder, run).finished]
+    missing = study.look_for_weights({run.task for run in todo}, download=not plan)
     if plan:
         nodes = nodes_for(study, opened.digest, address, starting=False)
         print_plan(study, wanted, make_plan(study, index, todo, lanes, nodes))
+        for note in missing:
+            print(note)
         return
     with alone_in(study.folder):
         study.freeze(opened)

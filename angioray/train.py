@@ -33,9 +33,12 @@ def train(cohort: str, run: str, settings: StudySettings, runs: str = "runs") ->
 
     opened = Cohort.open(cohort)
     study = Study.plan(opened, absolute(runs), settings)
+    study.refuse_another(opened)
     chosen = study.run(run)
-    study.freeze(opened)
     folder = RunFolder.of(study.folder, chosen)
+    if not folder.finished:
+        study.look_for_weights([chosen.task])
+    study.freeze(opened)
     with folder.locked(), ProgressLine(chosen.name) as line:
         metrics = Executor(study, opened, World.alone(), say=print).execute(
             chosen, lambda done, steps, values: line.show(done, steps, f"loss {values['loss']:.4f}")

@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from angioray.training import host_memory
@@ -94,12 +95,12 @@ def cluster_nodes(study: Study, digest: str) -> list[Node]:
     """The nodes of the cluster that this process has joined, each asked what it sees.
 
     Args:
-        study: whose cohort and runs folder they must see.
+        study: whose cohort, weights and runs folder they must see.
         digest: the cohort's, as this process reads it.
 
     Raises:
-        ValueError: a node that could bear runs does not see the cohort or the runs folder, or
-            lacks this package; every such node is named.
+        ValueError: a node that could bear runs does not see the cohort, the runs folder or
+            the weights, or lacks this package; every such node is named.
     """
     import ray
 
@@ -171,7 +172,7 @@ def _ask(nodes: Sequence[dict[str, Any]], study: Study, digest: str) -> dict[str
     asked = {
         _name(node): look.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(study.cohort_folder, digest, str(study.folder), word)
+        ).remote(study.cohort_folder, digest, str(study.folder), word, study.weights_files)
         for node in nodes
     }
     answers: dict[str, Answer] = {}
@@ -188,7 +189,7 @@ def _ask(nodes: Sequence[dict[str, Any]], study: Study, digest: str) -> dict[str
     return {name: answer for name, answer in answers.items() if name in alive or not answer.problem}
 
 
-def _look(cohort: str, digest: str, runs: str, word: str) -> Answer:
+def _look(cohort: str, digest: str, runs: str, word: str, weights: Sequence[str]) -> Answer:
     own = f"{MARK}-{secrets.token_hex(8)}"
     try:
         folder = open_storage(runs)
@@ -200,6 +201,8 @@ def _look(cohort: str, digest: str, runs: str, word: str) -> Answer:
         return Answer(str(problem))
     except OSError as problem:
         return Answer(f"it cannot write into the runs folder {runs}: {problem.strerror}")
+    if missing := [path for path in weights if not Path(path).is_file()]:
+        return Answer(f"it does not see the weights {missing[0]}")
     return Answer(problem_here(cohort, digest), _gpu_memory(), able_here())
 
 

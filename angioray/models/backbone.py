@@ -15,7 +15,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from angioray.extensions import part
 from angioray.models.convolution import conv2d, with_fast_gradients
-from angioray.models.settings import TIMM
+from angioray.models.settings import RESNETS, TIMM
 from angioray.models.weights_file import read_state_dict
 
 PHANTOM_WEIGHTS = Path(__file__).parent / "weights" / "phantom.safetensors"
@@ -242,6 +242,17 @@ def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
                 "`weights`, or start from random weights with `weights: none`."
             ) from problem
     return read_state_dict(_path(weights))
+
+
+def to_download(name: str, weights: str) -> str | None:
+    """Where a backbone's weights would be downloaded from first; None if nothing has to be."""
+    if weights != "imagenet":
+        return None
+    if name not in RESNETS:
+        return "whoever publishes them"  # timm and other packages keep them in their own way
+    url = str(get_model_weights(name)["IMAGENET1K_V1"].url)
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    return None if kept.is_file() else url
 
 
 def _path(weights: str) -> Path:

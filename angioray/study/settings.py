@@ -131,8 +131,22 @@ class StudySettings(Settings):
 
 
 def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
-    """Resolved settings back from JSON or YAML, checked as on the command line."""
-    return build(StudySettings, _parser().parse_object(dict(values)))
+    """Resolved settings back from JSON or YAML, checked as on the command line.
+
+    Raises:
+        ValueError: a name or a value is none of a study's settings.
+    """
+    from jsonargparse import ArgumentError
+
+    from preprocess.console.mistakes import describe_mistake
+
+    parser = _parser()
+    try:
+        parsed = parser.parse_object(dict(values))
+    except ArgumentError as problem:
+        sentence = describe_mistake(str(problem), parser._actions)
+        raise ValueError(sentence.removeprefix("--")) from problem
+    return build(StudySettings, parsed)
 
 
 @cache

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from argparse import ArgumentError
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from angioray.models.backbone import to_download
 from angioray.models.classifier import view_classifier
 from angioray.models.retinanet import build_detector
+from angioray.models.settings import NAMED_WEIGHTS
 from angioray.study.differences import describe_difference, differences
 from angioray.study.matrix import Run, Splits, lay_out
 from angioray.study.selection import CohortIndex
-from angioray.study.settings import StudySettings, settings_from_dict, with_absolute_paths
+from angioray.study.settings import (
+    DetectorTraining,
+    StudySettings,
+    Task,
+    ViewTraining,
+    settings_from_dict,
+    with_absolute_paths,
+)
 from angioray.study.splits import Fold, splits_digest
 from preprocess.cohort import Cohort, count_phantoms
 from preprocess.cohort.records import check_types
+from preprocess.console.names import instead
 from preprocess.storage import Location, Storage, absolute, open_storage
 from preprocess.storage.names import check_name
 
@@ -58,11 +66,8 @@ class Study:
         for run in self.runs:
             if run.name == name:
                 return run
-        near = difflib.get_close_matches(name, [run.name for run in self.runs], 1, 0.3)
-        raise ValueError(
-            f"The study in {self.folder} has no run {name!r}"
-            + (f"; the nearest is {near[0]}." if near else ".")
-        )
+        there = instead(name, (run.name for run in self.runs))
+        raise ValueError(f"The study in {self.folder} has no run {name!r}: {there}.")
 
     def fold(self, run: Run) -> Fold:
         """The two sides of a run's fold."""
@@ -83,45 +88,77 @@ class Study:
     def freeze(self, cohort: Cohort) -> None:
         """Write ``study.json``, or check that the one there is this study.
 
-        Before the first, the networks' weights are looked for: a study whose every run would fail
-        for want of them is not begun.
-
         Raises:
             ValueError: the folder holds another study; the differences are named. Or its
-                ``study.json`` is damaged, or the weights cannot be had.
+                ``study.json`` is damaged.
         """
-        document = self._document(cohort)
-        if self.folder.exists(STUDY_FILE):
-            kept = read_study(self.folder)
-            changed = cohort.changes(kept["cohort"]["digest"], kept["cohort"].get("contents"))
-            words = [f"the cohort has {changed}"] if changed else []
-            if "contents" not in kept["cohort"]:
-                print(f"Note: {BEGUN_EARLIER} From now on all of it is compared.")
-            # The same cohort may lie elsewhere today.
-            kept["cohort"] = document["cohort"]
-            # A study that was begun before a setting was there goes on all the same.
-            kept["settings"] = _plain(asdict(settings_from_dict(kept["settings"])))
-            words += [describe_difference(*each) for each in differences(kept, document)[:5]]
-            if words:
-                raise ValueError(
-                    f"{self.folder / STUDY_FILE} was made with other inputs: {'; '.join(words)}. "
-                    "Give the same ones to continue it, or another runs folder for a new study."
-                )
-        else:
-            self.look_for_weights()
-        self.folder.write_json(STUDY_FILE, document)
+        self.refuse_another(cohort)
+        self.folder.write_json(STUDY_FILE, self._document(cohort))
 
-    def look_for_weights(self) -> None:
-        """Refuse a study whose networks' weights cannot be had.
+    def refuse_another(self, cohort: Cohort) -> None:
+        """Check that the folder holds this study, or none.
 
         Raises:
-            ValueError: they cannot.
+            ValueError: it holds another one; the differences are named. Or its ``study.json`` is
+                damaged.
+        """
+        if not self.folder.exists(STUDY_FILE):
+            return
+        document, kept = self._document(cohort), read_study(self.folder)
+        changed = cohort.changes(kept["cohort"]["digest"], kept["cohort"].get("contents"))
+        words = [f"the cohort has {changed}"] if changed else []
+        if "contents" not in kept["cohort"]:
+            print(f"Note: {BEGUN_EARLIER} From now on all of it is compared.")
+        # The same cohort may lie elsewhere today.
+        kept["cohort"] = document["cohort"]
+        # A study that was begun before a setting was there goes on all the same.
+        kept["settings"] = _plain(asdict(settings_from_dict(kept["settings"])))
+        words += [describe_difference(*each) for each in differences(kept, document)[:5]]
+        if words:
+            raise ValueError(
+                f"{self.folder / STUDY_FILE} was made with other inputs: {'; '.join(words)}. "
+                "Give the same ones to continue it, or another runs folder for a new study."
+            )
+
+    @property
+    def weights_files(self) -> list[str]:
+        """The files of weights that its networks start from."""
+        view, detector = self.settings.view.weights, self.settings.detector.weights
+        given = {{"view": view, "detector": detector}[task] for task in self.settings.tasks}
+        return sorted(given - set(NAMED_WEIGHTS))
+
+    def look_for_weights(
+        self, tasks: Iterable[Task] | None = None, *, download: bool = True
+    ) -> list[str]:
+        """Refuse a study whose networks' weights cannot be had.
+
+        Args:
+            tasks: whose networks; all of the study's if None.
+            download: get published weights that are not on this machine yet.
+
+        Returns:
+            Sentences on weights that are yet to be downloaded.
+
+        Raises:
+            ValueError: they cannot be had, or do not fit the network.
         """
         view, detector = self.settings.view, self.settings.detector
-        if "view" in self.settings.tasks:
-            view_classifier(view.backbone, view.weights, classes=2)
-        if "detector" in self.settings.tasks:
-            build_detector(detector)
+        networks: dict[Task, tuple[ViewTraining | DetectorTraining, Callable[[], object]]] = {
+            "view": (view, lambda: view_classifier(view.backbone, view.weights, classes=2)),
+            "detector": (detector, lambda: build_detector(detector)),
+        }
+        notes = []
+        for task in self.settings.tasks if tasks is None else sorted(set(tasks)):
+            settings, build = networks[task]
+            source = to_download(settings.backbone, settings.weights)
+            if source is None or download:
+                build()
+            else:
+                notes.append(
+                    f"The ImageNet weights of {settings.backbone} are not on this machine yet; "
+                    f"the study begins by downloading them from {source}."
+                )
+        return list(dict.fromkeys(notes))
 
     @classmethod
     def open(cls, location: Location) -> Study:
@@ -204,8 +241,8 @@ def read_study(folder: Storage) -> dict[str, Any]:
         _splits_of(document)
         settings_from_dict(document["settings"])
         _check_cohort(document["cohort"])
-    except (ArgumentError, AttributeError, KeyError, TypeError, ValueError) as problem:
-        raise _damaged(path, " ".join(str(problem).split())) from problem
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        raise _damaged(path, " ".join(str(problem).split()).removesuffix(".")) from problem
     return document
 
 

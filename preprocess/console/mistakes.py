@@ -29,7 +29,10 @@ Actions = Sequence[argparse.Action]
 
 
 def describe_mistake(
-    message: str, actions: Actions, files: Sequence[YamlFile], reading: YamlFile | None
+    message: str,
+    actions: Actions,
+    files: Sequence[YamlFile] = (),
+    reading: YamlFile | None = None,
 ) -> str:
     """A message of jsonargparse as a sentence that names the option, or the file and the line.
 

@@ -169,6 +169,8 @@ def here(tmp_path: Path, toy_cohort: Cohort, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
     (tmp_path / "typo.yaml").write_text("detector: {focal_alfa: 0.3}\n")
     (tmp_path / "torn.yaml").write_text("detector: [\n")
+    weights = "detector.weights: {choices: [none, nowhere.pth]}\n"
+    (tmp_path / "weights.yaml").write_text(weights)
     (tmp_path / "empty").mkdir()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "summer.jpg").write_bytes(b"\xff\xd8")
@@ -188,6 +190,7 @@ def here(tmp_path: Path, toy_cohort: Cohort, monkeypatch: pytest.MonkeyPatch) ->
 
 CV = "angioray.cv cohort --config toy.yaml"
 TRAIN = "angioray.train cohort view-32-fold0 --config toy.yaml"
+SWEEP = "tune.sweep cohort --config toy.yaml --detector-view LCA"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +227,18 @@ TRAIN = "angioray.train cohort view-32-fold0 --config toy.yaml"
         ("angioray.train cohort", "required: run"),
         ("angioray.train nowhere view-32-fold0", "nowhere is no cohort"),
         ("angioray.train cohort view-32-fold7 --config toy.yaml", "the nearest is view-32-fold"),
+        ("angioray.train cohort bogus --config toy.yaml", "there are view-32-fold0, view-32-fold1"),
         (f"{TRAIN} --view.weights nowhere.pth", "nowhere.pth. Expected `imagenet`"),
+        (f"{CV} --plan --detector.weights nowhere.pth", "There are no weights at "),
+        (f"{CV} --detector.weights nowhere.pth", "There are no weights at "),
+        (f"{SWEEP} --detector.weights nowhere.pth", "There are no weights at "),
+        (f"{SWEEP} --space weights.yaml", "weights.yaml searches the weights nowhere.pth."),
+        (f"{SWEEP} --space torn.yaml", "torn.yaml, line 2, is no YAML"),
+        (f"{SWEEP} --space typo.yaml", "typo.yaml cannot be searched"),
+        (f"{SWEEP} --space nowhere.yaml", "There is no file nowhere.yaml."),
+        (f"{SWEEP} --space empty", "empty is a folder, expected a file."),
+        (f"{CV} --splits typo.yaml", "typo.yaml, line 1, is no JSON"),
+        (f"{CV} --splits empty", "empty is a folder, expected a file."),
         (f"{TRAIN} --view.weights toy.yaml", "toy.yaml is no state dict"),
         (f"{TRAIN} --view.backbone resnet19", "resnet18"),
         (f"{TRAIN} --runs torn-study", "study.json is damaged"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from angioray.cluster.flops import run_steps
 from angioray.cluster.plan import LaneGroup
 from angioray.study.selection import CohortIndex
 from angioray.study.settings import StudySettings, Task
+from angioray.study.study import Study
 from preprocess.cohort import Cohort, count_phantoms
 from preprocess.storage import Storage, absolute
 from tune.objective import Objective
@@ -78,6 +80,7 @@ class FoldSweep:
         if problems := refusals(space, attempt, space.edges(), space.corners()):
             raise ValueError(f"{file} cannot be searched:\n  - " + "\n  - ".join(problems))
         _refuse_two_courses(space, order.task)
+        _look_for_weights(file, space, partial(objective.study, folder=folder, cohort=""))
         first = FirstTrials.of(space, objective, cohort)
         index = CohortIndex.of(cohort, objective.base.view_classes)
         rungs = order.rungs(run_steps(study, index, study.runs[0]))
@@ -254,6 +257,26 @@ class FoldSweep:
                 f"The grid has {trials} trials and samples is {self.order.samples}. Give "
                 f"`--samples {trials}`, or write a coarser space: fewer `points` and choices."
             )
+
+
+def _look_for_weights(file: Path, space: Space, study_of: Callable[[StudySettings], Study]) -> None:
+    """Every file of weights that a trial may start from is looked for once."""
+    if not any(parameter.name.endswith((".weights", ".backbone")) for parameter in space):
+        return
+    studies: dict[object, Study] = {}
+    for params in space.edges():
+        settings = space.settings(params)
+        parts = settings.view, settings.detector
+        study = study_of(settings)
+        for path in study.weights_files:
+            if not Path(path).is_absolute():
+                raise ValueError(
+                    f"{file} searches the weights {path}. Write their whole path, for trials run "
+                    "in another folder."
+                )
+        studies.setdefault(tuple((part.backbone, part.weights) for part in parts), study)
+    for study in studies.values():
+        study.look_for_weights()
 
 
 def _refuse_two_courses(space: Space, task: Task) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from angioray.study.settings import StudySettings
+from angioray.study.settings import StudySettings, settings_from_dict
 from tune.search.halving import Course, Outcome
 from tune.search.samplers import Optuna, Sampler
 from tune.space.parameters import Params
-from tune.space.space import Space, checked, learning_rate, plain, rate_changes, set_at
+from tune.space.space import Space, learning_rate, plain, rate_changes, set_at
 from tune.trials import BY_SEARCH, Trial
 
 
@@ -137,4 +137,4 @@ def settings_of(trial: Trial, space: Space) -> StudySettings:
     (_, first), *changes = trial.rates
     set_at(document, learning_rate(task), first)
     set_at(document, rate_changes(task), changes)
-    return checked(document)
+    return settings_from_dict(document)

@@ -40,7 +40,7 @@ class Space:
         for parameter in self.parameters:
             if parameter.name in params and params[parameter.name] != AS_CONFIGURED:
                 set_at(document, parameter.name, parameter.domain.value(params[parameter.name]))
-        return checked(document)
+        return settings_from_dict(document)
 
     def of_base(self) -> Params:
         """The base's own values of what is searched, whether or not the space holds them."""
@@ -156,20 +156,6 @@ def set_at(document: dict[str, Any], name: str, value: Any) -> None:
     for key in above:
         document = document[key]
     document[last] = value
-
-
-def checked(document: Mapping[str, Any]) -> StudySettings:
-    """Settings from JSON.
-
-    Raises:
-        ValueError: they are refused, by their types or by themselves.
-    """
-    from jsonargparse import ArgumentError
-
-    try:
-        return settings_from_dict(document)
-    except ArgumentError as problem:
-        raise ValueError(" ".join(str(problem).split())) from problem
 
 
 def _labelled(parameter: Parameter, value: Any) -> Any:

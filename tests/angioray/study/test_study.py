@@ -97,12 +97,65 @@ def test_settings_survive_json() -> None:
     assert settings_from_dict(json.loads(json.dumps(asdict(TOY)))) == TOY
 
 
-def test_a_study_without_its_weights_is_not_begun(toy_cohort: Cohort, tmp_path: Path) -> None:
+def test_weights_that_are_not_there_are_known_before_the_study_begins(
+    toy_cohort: Cohort, tmp_path: Path
+) -> None:
     lacking = replace(TOY, view=replace(TOY.view, weights=str(tmp_path / "none.pth")))
-    with pytest.raises(ValueError, match=r"no weights at .*none\.pth"):
-        Study.plan(toy_cohort, tmp_path / "runs", lacking).freeze(toy_cohort)
+    study = Study.plan(toy_cohort, tmp_path / "runs", lacking)
+    for download in (False, True):
+        with pytest.raises(ValueError, match=r"no weights at .*none\.pth"):
+            study.look_for_weights(download=download)
+    assert study.look_for_weights(["detector"]) == []  # only the classifiers need that file
+    assert study.weights_files == [str(tmp_path / "none.pth")]
     assert not (tmp_path / "runs").exists()
-    Study.plan(toy_cohort, tmp_path / "runs", TOY).freeze(toy_cohort)
+
+
+def test_published_weights_are_not_downloaded_for_a_plan(
+    toy_cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    published = replace(
+        TOY,
+        view=replace(TOY.view, weights="imagenet"),
+        detector=replace(TOY.detector, weights="imagenet"),
+    )
+    study = Study.plan(toy_cohort, tmp_path / "runs", published)
+    (note,) = study.look_for_weights(download=False)
+    assert "ImageNet weights of resnet18 are not on this machine yet" in note
+    assert "https://download.pytorch.org/models/resnet18-" in note
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"folds": "many"}, r"study\.json is damaged \(folds got many; expected a whole number"),
+        ({"colour": 3}, r"study\.json is damaged \(there is no setting colour"),
+    ],
+)
+def test_settings_of_a_damaged_study_are_named(
+    settings: dict[str, object], expected: str, toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    Study.plan(toy_cohort, tmp_path, TOY).freeze(toy_cohort)
+    document = json.loads((tmp_path / "study.json").read_text())
+    document["settings"] |= settings
+    (tmp_path / "study.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=expected):
+        Study.open(tmp_path)
+
+
+def test_a_run_that_the_study_has_not_is_answered_with_those_that_it_has(
+    toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    study = Study.plan(toy_cohort, tmp_path / "runs", TOY)
+    with pytest.raises(ValueError, match=r"has no run 'bogus': there are view-32-fold0, view-32-f"):
+        study.run("bogus")
+    near = "the nearest is detector-RCA-B-64-fold1; there are view-32-fold0, .*-RCA-B-64-fold1"
+    with pytest.raises(ValueError, match=near):
+        study.run("detector-RCA-B-64-fold7")
+    paper = Study.plan(toy_cohort, tmp_path / "runs", StudySettings())
+    with pytest.raises(ValueError, match=r"detector-LCA-B-512-fold1, and 38 more\."):
+        paper.run("bogus")
 
 
 def test_a_relative_path_of_weights_becomes_absolute(

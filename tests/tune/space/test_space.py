@@ -99,7 +99,7 @@ detector.anchors:
 """,
     )
     assert len(said) == 3
-    assert "adamm" in said[0] and "'sgd', 'adam', 'adamw'" in said[0]
+    assert "adamm" in said[0] and "expected sgd, adam or adamw" in said[0]
     assert "scales[0] is -1; it must be above 0" in said[1] and "anchors broken" in said[1]
     assert "detector.optimiser.momentum is 1.2; it must be 0 or more and below 1" in said[2]
 
