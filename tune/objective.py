@@ -10,9 +10,10 @@ from angioray.evaluation.detection import PAPER
 from angioray.study.matrix import Run
 from angioray.study.selection import CohortIndex
 from angioray.study.settings import StudySettings, Task, Variant
-from angioray.study.splits import Fold, split
+from angioray.study.splits import Fold, fewer_folds, split
 from angioray.study.study import Study
 from preprocess.cohort import Cohort
+from preprocess.console.names import instead
 from preprocess.storage import Location, open_storage
 
 AP = PAPER.at("AP")
@@ -71,9 +72,16 @@ class Objective:
         outer = study.fold(run)
         index = CohortIndex.of(cohort, base.view_classes)
         members = index.view_members() if task == "view" else index.detector_members(run.view)
-        training = set(outer.train)
+        training = [member for member in members if member.sequence_id in set(outer.train)]
+        patients = len({member.patient_id for member in training})
+        if patients < base.folds:
+            raise ValueError(
+                f"The training part of fold {fold} has {patients} "
+                f"patient{'' if patients == 1 else 's'}, too few to be cut into {base.folds} parts "
+                f"once more. Add data{fewer_folds(base.folds)}."
+            )
         inner = split(
-            [member for member in members if member.sequence_id in training],
+            training,
             folds=base.folds,
             unit="patient",
             seed=base.seed,
@@ -83,8 +91,8 @@ class Objective:
             inner.validation, base.detector.judged_frames
         ):
             raise ValueError(
-                f"The inner validation part of fold {fold} has no box to judge a detector by. Use "
-                "fewer folds (`--folds`), another seed, or more data."
+                f"The inner validation part of fold {fold} has no box to judge a detector by. Add "
+                f"data, give another `--seed`{fewer_folds(base.folds)}."
             )
         return cls(study.settings, replace(run, fold=0), inner, outer.validation)
 
@@ -134,7 +142,8 @@ def _run(study: Study, view: str, fold: int) -> Run:
     folds = max(len(cut) for cut in study.splits.values())
     views = sorted({run.view for run in study.runs})
     if fold >= folds or fold < 0:
-        raise ValueError(f"There is no fold {fold}: the study has folds 0 to {folds - 1}.")
+        there = f"folds 0 to {folds - 1}" if folds > 1 else "fold 0 alone"
+        raise ValueError(f"There is no fold {fold}: the study has {there}.")
     if not view and len(views) > 1:
         raise ValueError(
             f"The cohort has detectors of {', '.join(views)}, and each is searched by itself. "
@@ -144,7 +153,7 @@ def _run(study: Study, view: str, fold: int) -> Run:
     for run in study.runs:
         if run.view == wanted and run.fold == fold:
             return run
-    raise ValueError(f"The cohort has no detector of view {view!r}, but of {', '.join(views)}.")
+    raise ValueError(f"The cohort has no detector of view {view!r}: {instead(view, views)}.")
 
 
 def _count(cohort: Cohort, sequences: Sequence[str]) -> dict[str, int]:

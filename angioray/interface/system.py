@@ -142,7 +142,8 @@ class System:
         variant, size = self._chosen.variant, self._chosen.view_size
         wanted = sorted(set(range(sequence.length) if frames is None else frames))
         if wanted and not 0 <= wanted[0] <= wanted[-1] < sequence.length:
-            raise ValueError(f"The cine has frames 0 to {sequence.length - 1}; asked for {wanted}.")
+            there = f"frames 0 to {sequence.length - 1}" if sequence.length > 1 else "frame 0 alone"
+            raise ValueError(f"The cine has {there}; asked for {wanted}.")
         identity = sequence.sequence_id
         named = {}
         if size is not None:

@@ -32,6 +32,8 @@ Variant = Literal["B", "BG", "NL", "BGNL"]
 
 SplitUnit = Literal["sequence", "patient"]
 
+LEAST_FOLDS = 2
+
 PUBLISHED = ("published", "published-test")
 """Values of `splits` that are no path."""
 
@@ -103,7 +105,7 @@ class StudySettings(Settings):
 
     seed: Seed = 0
     """Of splits, initial weights, sampling and augmentation, 0 to 2^32 - 1."""
-    folds: Annotated[int, bounds(2)] = 5
+    folds: Annotated[int, bounds(LEAST_FOLDS)] = 5
     """Folds of the cross-validation, 2 or more."""
     splits: str | None = None
     """Folds that are given, not cut: a JSON file; `published`, where a public set's train part

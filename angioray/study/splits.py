@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from angioray.study.settings import SplitUnit
+from angioray.study.settings import LEAST_FOLDS, SplitUnit
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,12 @@ def split(
     members = sorted(members, key=lambda member: member.sequence_id)
     groups = [m.patient_id if unit == "patient" else m.sequence_id for m in members]
     name = what[0].upper() + what[1:]
-    if len(set(groups)) < folds:
+    units = len(set(groups))
+    if units < folds:
+        fewer = f", or set `folds` to at most {units}" if units >= LEAST_FOLDS else ""
         raise ValueError(
-            f"{name} has {len(set(groups))} {unit}s, too few for {folds} folds. "
-            f"Add data, or set `folds` to at most {len(set(groups))}."
+            f"{name} has {units} {unit}{'' if units == 1 else 's'}, too few for {folds} folds. Add "
+            f"data{fewer}."
         )
     strata = _strata(members, folds)
     ids = [member.sequence_id for member in members]
@@ -70,10 +72,15 @@ def split(
     _assert_disjoint(cut, members, unit)
     if empty := [i for i, fold in enumerate(cut) if not fold.validation]:
         raise ValueError(
-            f"{name} leaves fold {empty[0]} without a single sequence to validate "
-            f"on: its {len(set(groups))} {unit}s are too uneven for {folds} folds. Use fewer folds."
+            f"{name} leaves fold {empty[0]} without a single sequence to validate on: its {units} "
+            f"{unit}s are too uneven for {folds} folds. Add data{fewer_folds(folds)}."
         )
     return cut
+
+
+def fewer_folds(folds: int) -> str:
+    """Fewer folds as one more way out, where there can be fewer."""
+    return ", or set `folds` lower" if folds > LEAST_FOLDS else ""
 
 
 def splits_digest(splits: dict[str, tuple[Fold, ...]]) -> str:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from angioray.study.splits import Member, split, splits_digest
+from angioray.study.splits import Member, fewer_folds, split, splits_digest
 
 
 def members(patients: int, per_patient: int) -> list[Member]:
@@ -45,8 +45,22 @@ def test_order_does_not_matter_and_the_seed_does() -> None:
 
 
 def test_too_few_patients_is_a_sentence() -> None:
-    with pytest.raises(ValueError, match=r"The RCA detector has 3 patients, too few for 5 folds"):
-        split(members(3, 4), folds=5, unit="patient", seed=0, what="the RCA detector")
+    for patients, folds, expected in (
+        (3, 5, "3 patients, too few for 5 folds. Add data, or set `folds` to at most 3."),
+        (1, 5, "1 patient, too few for 5 folds. Add data."),
+        (1, 2, "1 patient, too few for 2 folds. Add data."),
+        (0, 2, "0 patients, too few for 2 folds. Add data."),
+    ):
+        with pytest.raises(ValueError, match=r"\.$") as said:
+            split(
+                members(patients, 4), folds=folds, unit="patient", seed=0, what="the RCA detector"
+            )
+        assert str(said.value) == f"The RCA detector has {expected}"
+
+
+def test_fewer_folds_are_no_way_out_of_two() -> None:
+    assert fewer_folds(3) == ", or set `folds` lower"
+    assert fewer_folds(2) == ""
 
 
 def test_a_rare_stratum_joins_the_commonest() -> None:

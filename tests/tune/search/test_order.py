@@ -22,7 +22,7 @@ from tune.sweep import sweep
 COURSE = replace(TOY.detector.optimiser, changes=((0.5, 0.1),))
 WITH_COURSE = replace(TOY, detector=replace(TOY.detector, optimiser=COURSE))
 CASES: list[tuple[dict[str, Any], str]] = [
-    ({"detector_view": "RCX"}, "no detector of view 'RCX', but of LCA, RCA"),
+    ({"detector_view": "RCX"}, "no detector of view 'RCX': the nearest is RCA; there are LCA, RCA"),
     ({"search": "grid"}, "A grid needs `points` or `step` for each range"),
     ({"samples": 0}, "samples is 0, expected 1 or more"),
     ({"lanes": LaneSettings(ranks=2)}, "a trial is one process"),
