@@ -22,7 +22,7 @@ class Display:
 
     ``lower`` and ``upper`` are the values shown as black and white, after the modality table;
     ``modality_lut`` holds one output per stored value (0028,3000), or is empty.
-    ``replaces_header`` says that the header's own display shows nearly one grey, so that this one
+    ``replaces_header`` says that the header's own display has hardly any contrast, so that this one
     was found from the pixels.
     """
 
@@ -56,10 +56,6 @@ class Display:
     def grey_range(self, frames: NDArray[np.unsignedinteger[Any]]) -> int:
         """Grey levels between the dark and the bright part of the pictures, 0 to 255."""
         return grey_range(self.apply(frames))
-
-    def shows(self, frames: NDArray[np.unsignedinteger[Any]]) -> bool:
-        """Whether the pictures are more than nearly one grey."""
-        return self.grey_range(frames) >= LEAST_GREY_RANGE
 
 
 def grey_range(pictures: NDArray[np.uint8]) -> int:

@@ -19,7 +19,7 @@ def picture_remarks(sequences: Iterable[Sequence]) -> list[str]:
     counts = {
         "in {n} cines bits beyond Bits Stored were cleared: they are no part of a pixel value, and "
         "an old overlay may have been there": sum(s.cleared_values > 0 for s in kept),
-        "the window or table in the header of {n} cines shows nearly one grey; a window was found "
+        "the window or table in the header of {n} cines leaves hardly any contrast; one was found "
         "from their pixels instead": sum(s.display.replaces_header for s in kept),
         "the pictures of {n} cines are nearly one grey": sum(map(is_nearly_one_grey, kept)),
         "{n} cines may hold text in their pixels, perhaps a name; the page of `preprocess summary` "

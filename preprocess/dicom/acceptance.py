@@ -9,6 +9,8 @@ from typing import Any
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 ACCEPTED_CLASSES = (uid.XRayAngiographicImageStorage, uid.EnhancedXAImageStorage)
@@ -20,13 +22,19 @@ class Rejection(ValueError):  # noqa: N818 - it is what happens to the file
     """A file that is no usable cine; its text is the reason, free of identifiers."""
 
 
-def value_of(dataset: Dataset, keyword: str) -> Any:
+def value_of(dataset: Dataset, keyword: str | BaseTag) -> Any:
     """A value, or None where it is absent, empty or so malformed that it cannot be read."""
     try:
-        value = dataset.get(keyword)
+        value = dataset[keyword].value if keyword in dataset else None
     except Exception:  # noqa: BLE001 - a malformed optional value is a missing one
         return None
     return None if value in ("", b"") else value
+
+
+def items_of(dataset: Dataset, keyword: str | BaseTag) -> list[Dataset]:
+    """The items of a sequence; none where it is absent, or no sequence."""
+    value = value_of(dataset, keyword)
+    return list(value) if isinstance(value, Sequence) else []
 
 
 def numbers_of(value: Any) -> list[float]:

@@ -18,6 +18,7 @@ LOOKED_AT = 8
 """Frames of a cine that are compared, evenly spaced."""
 STROKE_PX = 9
 """A stroke is thinner than this."""
+KERNEL = np.ones((STROKE_PX, STROKE_PX), np.uint8)
 LEAST_STEP = 48
 """Grey levels between a stroke and what is beside it."""
 CHARACTER_PX = (5, 48)
@@ -41,15 +42,17 @@ class _Mark(NamedTuple):
 def holds_text(frames: NDArray[np.unsignedinteger[Any]], display: Display) -> bool:
     """Whether a cine (uint8 or uint16 [T, H, W]) may have text in its pixels."""
     length = len(frames)
-    chosen = np.unique(np.linspace(0, length - 1, min(length, LOOKED_AT)).round().astype(int))
-    pictures = display.apply(frames[chosen])
+    chosen = frames[np.linspace(0, length - 1, min(length, LOOKED_AT)).round().astype(int)]
+    # A grey scale rises or falls, so that the extremes may be taken before it, which is faster.
+    extremes = display.apply(np.stack([chosen.min(axis=0), chosen.max(axis=0)]))
     # Bright strokes that stay are bright in the darkest of all frames, dark ones in the brightest.
     for still, kind in (
-        (pictures.min(axis=0), cv2.MORPH_TOPHAT),
-        (pictures.max(axis=0), cv2.MORPH_BLACKHAT),
+        (extremes.min(axis=0), cv2.MORPH_TOPHAT),
+        (extremes.max(axis=0), cv2.MORPH_BLACKHAT),
     ):
-        kernel = np.ones((STROKE_PX, STROKE_PX), np.uint8)
-        strokes = cv2.morphologyEx(still, kind, kernel) >= LEAST_STEP
+        strokes = cv2.morphologyEx(still, kind, KERNEL) >= LEAST_STEP
+        if np.count_nonzero(strokes) < FEWEST_CHARACTERS * FEWEST_STROKE_PIXELS:
+            continue
         if _has_row(_marks(strokes)):
             return True
     return False
@@ -57,8 +60,11 @@ def holds_text(frames: NDArray[np.unsignedinteger[Any]], display: Display) -> bo
 
 def _marks(strokes: NDArray[np.bool_]) -> list[_Mark]:
     """The pieces of strokes that have the size of a character, from left to right."""
+    rows, columns = (np.flatnonzero(strokes.any(axis=axis)) for axis in (1, 0))
+    # Most pictures have few strokes, close together; the rest would take most of the time.
+    part = strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8)
     # Characters of small type touch at their corners.
-    _, _, boxes, _ = cv2.connectedComponentsWithStats(strokes.astype(np.uint8), connectivity=4)
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(part, connectivity=4)
     lowest, highest = CHARACTER_PX
     fits = (boxes[:, cv2.CC_STAT_HEIGHT] >= lowest) & (boxes[:, cv2.CC_STAT_HEIGHT] <= highest)
     fits &= boxes[:, cv2.CC_STAT_WIDTH] <= highest

@@ -50,6 +50,8 @@ LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, ui
 """Syntaxes whose codec may return a little more than the brightest value that went in."""
 LARGEST_OVERSHOOT = 1 / 8
 """Of the values that Bits Stored can tell apart; what lies higher has bits of something else."""
+LEAST_SHARE_OF_ONE_PLANE = 0.99
+"""Of the values with further bits: so many have the same ones, unless a codec changed them."""
 COPYLEFT_PLUGINS = ("pylibjpeg",)
 """Plugins of pydicom that are never called: pylibjpeg may stand on pylibjpeg-libjpeg (GPL)."""
 
@@ -76,7 +78,7 @@ def decoded_frames(
     """
     lossy = dataset.file_meta.TransferSyntaxUID in LOSSY
     for frame in _whole_values(dataset, pixel_data, length):
-        yield _within(frame, 2**dataset.BitsStored, lossy=lossy)
+        yield _within(frame, dataset.BitsStored, lossy=lossy)
 
 
 def _whole_values(dataset: Dataset, pixel_data: memoryview, length: int) -> Iterator[Pixels]:
@@ -93,19 +95,22 @@ def _whole_values(dataset: Dataset, pixel_data: memoryview, length: int) -> Iter
         yield from _by_pydicom(dataset, pixel_data, length)
 
 
-def _within(frame: Pixels, values: int, *, lossy: bool) -> tuple[Pixels, int]:
-    """A frame of values below ``values``, a power of 2, and of how many others bits were cleared.
+def _within(frame: Pixels, bits: int, *, lossy: bool) -> tuple[Pixels, int]:
+    """A frame of values of so many bits, and of how many values further bits were cleared.
 
     A lossy codec may overshoot. Without its highest bit such a white would be black, so it stays
-    white.
+    white. Of an overlay such a codec leaves traces in the other bits, which cannot be cleared.
     """
     highest = int(frame.max(initial=0))
-    if highest < values:
+    if highest < 2**bits:
         return frame, 0
-    largest = frame.dtype.type(values - 1)
-    if lossy and highest < values * (1 + LARGEST_OVERSHOOT):
+    largest = frame.dtype.type(2**bits - 1)
+    if lossy and highest < 2**bits * (1 + LARGEST_OVERSHOOT):
         return np.minimum(frame, largest), 0
-    return frame & largest, int(np.count_nonzero(frame > largest))
+    beyond = frame[frame > largest] >> bits
+    if lossy and np.bincount(beyond).max() < LEAST_SHARE_OF_ONE_PLANE * len(beyond):
+        raise Undecodable(f"lossy compression mixed its pixels with bits beyond the {bits} stored")
+    return frame & largest, len(beyond)
 
 
 def stored_dtype(dataset: Dataset) -> np.dtype[np.unsignedinteger[Any]]:

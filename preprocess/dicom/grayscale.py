@@ -12,13 +12,16 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
-from preprocess.cohort.display import Display
+from preprocess.cohort.display import LEAST_GREY_RANGE, Display
 from preprocess.dicom.acceptance import numbers_of, value_of
 from preprocess.dicom.parsing import swapped_pairs
 
 PERCENTILES = (0.5, 99.5)
 NARROWEST = 32
 """Values between black and white at the least, or noise around one value would fill the scale."""
+LEAST_SHARE = 1 / 4
+"""Of the contrast that a window from the pixels gives; a display with less was meant for other
+pixels, as a window of 12 bits for pixels of 10."""
 LEAST_SLOPE = 1e-9
 """A rescale slope nearer to 0 leaves one value of all."""
 SAMPLE_EVERY = 8
@@ -39,8 +42,8 @@ def display_of(
     """The grey-scale pipeline that the header asks for, or a robust window where it asks nothing.
 
     ``sample`` is any part of the stored values (:func:`sample_of` the frames). Where the header's
-    window shows them in nearly one grey, its table is taken, else a window from the pixels, and
-    the display says that it ``replaces_header``.
+    window leaves hardly any contrast, its table is taken, else a window from the pixels, and the
+    display says that it ``replaces_header``.
 
     The modality table or rescale is left out where Pixel Intensity Relationship (0028,1040) is
     LOG or DISP: there it leads back to X-ray intensity and is not for display (C.8.7.1.1.2).
@@ -74,11 +77,14 @@ def display_of(
                 modality_lut=voi.of(outputs * slope + intercept),
             )
         )
-    displays += [
+    found = [
         between(_percentiles(sample, np.asarray(lut) if lut else stored), lut)
         for lut in dict.fromkeys((modality, ()))
     ]
-    shown = next((d for d in displays if d.shows(sample)), displays[0])
+    displays += found
+    possible = max(display.grey_range(sample) for display in found)
+    least = max(LEAST_GREY_RANGE, LEAST_SHARE * possible)
+    shown = next((d for d in displays if d.grey_range(sample) >= least), displays[0])
     return shown if shown is displays[0] else replace(shown, replaces_header=True)
 
 

@@ -25,6 +25,7 @@ from preprocess.dicom.acceptance import (
     check_object,
     check_pixels,
     frame_count,
+    items_of,
     numbers_of,
     value_of,
 )
@@ -182,8 +183,9 @@ class Header:
         if (value := value_of(self._dataset, keyword)) is not None:
             return value
         for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-            for group in (value_of(self._dataset, groups) or [])[:1]:
-                for macro in (e.value[0] for e in group if e.VR == "SQ" and e.value):
+            for group in items_of(self._dataset, groups)[:1]:
+                tags = list(group.keys())  # to iterate over its elements would read every value
+                for macro in (item for tag in tags for item in items_of(group, tag)[:1]):
                     if (value := value_of(macro, keyword)) is not None:
                         return value
         return None

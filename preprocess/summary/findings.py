@@ -84,15 +84,15 @@ def _one_grey(sequence: Sequence, _: list[Box]) -> str:
 def _display(sequence: Sequence, _: list[Box]) -> str:
     if not sequence.display.replaces_header:
         return ""
-    return "its own shows nearly one grey; this one was found from the pixels"
+    return "the header's own has hardly any contrast; this one is from the pixels"
 
 
 def _cleared(sequence: Sequence, _: list[Box]) -> str:
     if not sequence.cleared_values:
         return ""
     return (
-        f"{sequence.cleared_values} values had bits beyond the {sequence.bits_stored} stored; an "
-        "old overlay, perhaps"
+        f"{sequence.cleared_values} values had bits beyond the {sequence.bits_stored} stored, an "
+        "old overlay perhaps; look whether traces of it are left"
     )
 
 
@@ -125,7 +125,7 @@ def _unlike_anchors(sequence: Sequence, boxes: list[Box]) -> str:
 
 
 CHECKS: dict[str, tuple[str, Callable[[Sequence, list[Box]], str]]] = {
-    "text": ("May hold text in its pixels", _text),
+    "text": ("May hold text in its pixels: look at them", _text),
     "one_grey": ("Pictures of nearly one grey", _one_grey),
     "display": ("A display that is not the header's", _display),
     "cleared": ("Bits beyond those stored were cleared", _cleared),

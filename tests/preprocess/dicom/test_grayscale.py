@@ -10,7 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from preprocess.cohort.display import Display, grey_range
+from preprocess.cohort.display import LEAST_GREY_RANGE, Display, grey_range
 from preprocess.dicom.grayscale import display_of
 
 FRAMES = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
@@ -224,19 +224,27 @@ TWELVE_BITS = np.linspace(400, 3600, 4096).astype(np.uint16).reshape(1, 64, 64)
         "all white": {"WindowCenter": 128, "WindowWidth": 256},
         "all black": {"WindowCenter": 60000, "WindowWidth": 100},
         "nearly black": {"WindowCenter": 32768, "WindowWidth": 65536},
+        "dark": {"WindowCenter": 8192, "WindowWidth": 16384},
         "one table's end": {"VOILUTSequence": lut([0, 100, 255], first=10)},
         "a table of one value": {"VOILUTSequence": lut([7] * 4096, bits=16)},
         "a slope of nothing": {"WindowCenter": 9, "WindowWidth": 9, "RescaleSlope": 1e-320},
     }.items(),
     ids=lambda item: item[0],
 )
-def test_a_display_of_one_grey_is_replaced_by_one_from_the_pixels(
+def test_a_display_without_contrast_is_replaced_by_one_from_the_pixels(
     header: tuple[str, dict[str, Any]],
 ) -> None:
     found = display_of(header[1].get, TWELVE_BITS, bits_stored=12)
     assert found.replaces_header
     assert found == replace(display_of({}.get, TWELVE_BITS, bits_stored=12), replaces_header=True)
     assert found.grey_range(TWELVE_BITS) > 220
+
+
+def test_a_display_of_low_contrast_is_the_headers() -> None:
+    # 400 to 3600 of 8192 values: the dark and the bright part are 90 grey levels apart.
+    header = {"WindowCenter": 4096, "WindowWidth": 8192}
+    found = display_of(header.get, TWELVE_BITS, bits_stored=12)
+    assert (found.grey_range(TWELVE_BITS), found.replaces_header) == (90, False)
 
 
 def test_a_window_that_misses_gives_way_to_a_table_that_does_not() -> None:
@@ -261,7 +269,7 @@ def test_constant_pixels_are_one_grey_in_any_display(header: dict[str, Any]) -> 
 
 def test_noise_of_one_value_is_not_stretched_to_a_picture() -> None:
     frames = 1000 + np.random.default_rng(0).integers(-1, 2, (2, 16, 16)).astype(np.uint16)
-    assert not display_of({}.get, frames, bits_stored=12).shows(frames)
+    assert display_of({}.get, frames, bits_stored=12).grey_range(frames) < LEAST_GREY_RANGE
 
 
 def test_the_grey_range_is_from_the_darkest_to_the_brightest_twentieth() -> None:

@@ -82,6 +82,31 @@ def test_a_lossy_codecs_overshoot_is_white_and_other_high_bits_are_cleared(
     assert cine.acquisition.cleared_values == (0 if expected == 1023 else 2)
 
 
+@pytest.mark.parametrize(("psnr", "is_read"), [(0, True), (50, False)])
+def test_an_overlay_that_a_lossy_codec_mixed_with_the_pixels_is_refused(
+    tmp_path: Path, psnr: int, is_read: bool
+) -> None:
+    frames = noise(2, bits=10) // 2 + 256
+    stored, count = with_plane(frames, 15)
+    encoded = [
+        imagecodecs.jpeg2k_encode(frame, level=psnr, codecformat="j2k", reversible=False)
+        for frame in stored
+    ]
+    path = tmp_path / "a.dcm"
+    pixels = encapsulate(encoded)
+    write_cine(path, frames, syntax=uid.JPEG2000Lossless, bits=10, PixelData=pixels)
+    dataset = dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = uid.JPEG2000
+    dataset.save_as(path)
+    if is_read:
+        cine = read_cine(path, size=SIZE)
+        assert cine.acquisition.cleared_values == count
+        assert np.abs(cine.frames.astype(int) - frames).max() <= 3
+    else:
+        with pytest.raises(Rejection, match="mixed its pixels with bits beyond the 10 stored"):
+            read_cine(path, size=SIZE)
+
+
 def test_a_near_lossless_codestream_keeps_its_whites(tmp_path: Path) -> None:
     frames = np.full((2, SIZE, SIZE), 1023, np.uint16)
     frames[:, ::2] = 1018

@@ -52,7 +52,7 @@ def test_every_fault_of_a_picture_is_noted_counted_and_found(
     said = capsys.readouterr().out
     for remark in (
         "in 1 cines bits beyond Bits Stored were cleared",
-        "header of 1 cines shows nearly one grey; a window was found from their pixels",
+        "header of 1 cines leaves hardly any contrast; one was found from their pixels",
         "the pictures of 1 cines are nearly one grey",
         "1 cines may hold text in their pixels",
     ):

@@ -169,8 +169,13 @@ def test_every_kind_of_finding(tmp_path: Path) -> None:
             "text": "letters seem to stand in its pixels; if they name a patient, exclude the cine"
         },
         "one_grey": {"black": "3 of 256 grey levels between their dark and their bright parts"},
-        "display": {"window": "its own shows nearly one grey; this one was found from the pixels"},
-        "cleared": {"overlay": "165 values had bits beyond the 8 stored; an old overlay, perhaps"},
+        "display": {
+            "window": "the header's own has hardly any contrast; this one is from the pixels"
+        },
+        "cleared": {
+            "overlay": "165 values had bits beyond the 8 stored, an old overlay "
+            "perhaps; look whether traces of it are left"
+        },
         "view": {"view": "most others have one"},
         "healthy": {"healthy": "1 box"},
         "no_box": {"no_box": "draw its boxes, or label it as no_lesion"},
