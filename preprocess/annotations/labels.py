@@ -167,8 +167,8 @@ def read_labels(path: Path, archive: Path | None = None, names: Iterable[str] = 
             _indexed(path, labels, reading),
             assumed=(*sheet.assumed, *reading.assumed, *located, *unused),
         )
-        if not sheet.rows and not reading.problems:
-            raise ValueError("there is no row under the headings")
+        if not labels and not reading.problems:
+            raise ValueError("there is no row with a label under the headings")
     except ValueError as problem:
         raise ValueError(f"{path} cannot be used as it is: {problem}. Correct it.") from None
     if problems := reading.problems:
@@ -234,7 +234,7 @@ def _columns(sheet: Sheet) -> tuple[dict[str, int], list[str]]:
         for name in (*COLUMNS, *FOR_THE_EYE)
         if names.count(name) > 1
     ]
-    missing = [name for name in COLUMNS if name not in names]
+    missing = [name for name in COLUMNS if name not in (*names, *KEYS)]
     lacks_key = not set(KEYS) & set(names)
     unused = []
     for number, (cell, name) in enumerate(zip(cells, names, strict=True)):

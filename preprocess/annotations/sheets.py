@@ -261,10 +261,8 @@ def _of_workbook(content: bytes, score: Score) -> Sheet:
     try:
         _check_unpacked(content)
         worksheets = [*_worksheets(content)]
-    except ValueError as problem:
-        if isinstance(problem, _TooLargeError):
-            raise ValueError(str(problem)) from None
-        raise ValueError(_DAMAGED) from problem
+    except _TooLargeError:
+        raise
     except Exception as problem:  # openpyxl raises whatever damage leads to
         raise ValueError(_DAMAGED) from problem
     if not any(worksheets):
@@ -295,7 +293,7 @@ _DAMAGED = "it is a damaged workbook, or no workbook of Excel (.xlsx); save it a
 
 
 class _TooLargeError(ValueError):
-    pass
+    """A workbook that would fill the memory."""
 
 
 def _check_unpacked(content: bytes) -> None:

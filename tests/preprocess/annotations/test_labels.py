@@ -108,8 +108,9 @@ def test_an_empty_file_is_refused(tmp_path: Path, content: str) -> None:
 
 
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no row under the headings"):
-        read_labels(labels_file(tmp_path))
+    for rows in ((), ("seen by Doe,",)):
+        with pytest.raises(ValueError, match="no row with a label under the headings"):
+            read_labels(labels_file(tmp_path, *rows, header="remark,file"))
 
 
 def test_a_hundred_problems_are_not_all_listed(tmp_path: Path) -> None:
@@ -194,8 +195,8 @@ def test_a_value_that_cannot_be_read_is_no_absent_one(
 
 
 def test_other_columns_are_not_used_and_told_without_their_names(tmp_path: Path) -> None:
-    header = "Doe^John,File,frames,,proposed_view,Remark,empty"
-    labels = read_labels(labels_file(tmp_path, '1,a.dcm,75,,LCA,"fine, so far",', header=header))
+    header = "Doe^John,File,frames,,proposed_view,Series Instance UID,empty"
+    labels = read_labels(labels_file(tmp_path, "1,a.dcm,75,,LCA,1.2,", header=header))
     assert labels.assumed == (
         "column 1 and 6 not used",
         "columns proposed_ not used: copy what is right into those without proposed_",

@@ -316,7 +316,7 @@ def laughs() -> bytes:
         (workbook([HEADINGS, *ROWS], [HEADINGS]), "worksheets 1 and 2 both have the headings"),
         (workbook([]), "no worksheet with anything in it"),
         (workbook([("a.dcm", "RCA")]), "none of its first rows has a heading that is known"),
-        (workbook([HEADINGS]), "no row under the headings"),
+        (workbook([HEADINGS]), "no row with a label under the headings"),
         (workbook([HEADINGS, *ROWS])[:3000], "a damaged workbook"),
         (bomb(65 << 20), "unpacks to more than 64 MB"),
         (bomb(12 << 20), "more than half a million cells"),
