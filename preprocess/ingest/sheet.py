@@ -20,6 +20,7 @@ from preprocess.annotations.sheets import clean
 from preprocess.cohort import Sequence
 from preprocess.cohort.views import angles_in_words, proposed_view
 from preprocess.console.progress import track
+from preprocess.console.settings import CountOrZero, Settings
 from preprocess.console.workers import map_unordered
 from preprocess.contrast.proposals import with_proposals
 from preprocess.dicom.acceptance import Rejection
@@ -44,17 +45,13 @@ NO_TEXT = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class SheetSettings:
+class SheetSettings(Settings):
     """How an archive is looked through."""
 
-    size: int = 512
+    size: CountOrZero = 512
     """Rows and columns of the cines that get a row; 0 takes every size."""
-    processes: int = 0
+    processes: CountOrZero = 0
     """Processes that decode and propose; 0 = one per core."""
-
-    def __post_init__(self) -> None:
-        if self.size < 0 or self.processes < 0:
-            raise ValueError("size and processes must be 0 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)

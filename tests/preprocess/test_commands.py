@@ -48,7 +48,7 @@ def stopped(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         ),
         (["sheet", ".", "--out", "s.csv", "--size", "-1"], "0 or more"),
         (["propagate", "nowhere"], "nowhere is no cohort"),
-        (["propagate", "nowhere", "--good", "0.1"], "lost <= good"),
+        (["propagate", "nowhere", "--good", "0.1"], "at most good"),
         (["summary", "nowhere"], "nowhere is no cohort"),
         (["import", "arcad", ".", "--out", "c"], "arcade"),
         (["import", "arcade", "nowhere", "--out", "c"], "nowhere does not exist"),
