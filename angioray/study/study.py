@@ -278,9 +278,6 @@ def _check_cohort(facts: Mapping[str, Any]) -> None:
     for name, kind in expected.items():
         if not isinstance(facts[name], kind):
             raise TypeError(f"{name} of its cohort is {ascii(facts[name])[:80]}")
-    for part in ("attributes", "sequences"):
-        if not all(isinstance(v, str) for v in facts.get("contents", {part: {}})[part].values()):
-            raise TypeError("what it remembers of its cohort is no text")
 
 
 def _damaged(path: Storage, problem: str) -> ValueError:

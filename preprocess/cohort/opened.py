@@ -143,7 +143,8 @@ class Cohort:
 
     @cached_property
     def _digested(self) -> tuple[str, Contents]:
-        facts = facts_of(self.sequences, self.boxes, read_manifest(self.folder))
+        boxes = (*self.boxes, *self.ignored)
+        facts = facts_of(self.sequences, boxes, read_manifest(self.folder))
         return contents_of(self.sequences, facts)
 
     def changes(self, digest: str, contents: Contents | None) -> str:
@@ -155,7 +156,12 @@ class Cohort:
                 pixels alone, and had another digest.
         """
         if contents is not None:
-            return "" if digest == self.digest else describe_changes(contents, self.contents)
+            if digest == self.digest:
+                return ""
+            try:
+                return describe_changes(contents, self.contents)
+            except (AttributeError, KeyError, TypeError):  # it is not what was recorded
+                return "other contents"
         earlier = hashlib.sha256((self.folder / ANNOTATIONS).read_bytes())
         for sequence in self.sequences.values():
             earlier.update(sequence.frames_digest.encode())

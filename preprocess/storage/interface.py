@@ -130,9 +130,16 @@ class Storage(ABC):
         return None if content is None else content.decode("utf-8")
 
     def read_json(self, name: str) -> Any:
-        """A JSON file; None where there is none."""
+        """A JSON file; None where there is none.
+
+        Raises:
+            ValueError: it is no JSON.
+        """
         content = self.read(name)
-        return None if content is None else json.loads(content)
+        try:
+            return None if content is None else json.loads(content)
+        except (ValueError, RecursionError) as problem:
+            raise ValueError(f"{self / name} is no JSON: {problem}") from problem
 
     def write_text(self, name: str, text: str) -> None:
         """Write ``text`` as UTF-8."""

@@ -119,8 +119,11 @@ class Lease:
         stored, content = self._store.look(self._key), self._store.get(self._key)
         if stored is None or content is None:
             return None
-        document = json.loads(content)
-        return document["token"], document["owner"], stored.modified
+        try:
+            document = json.loads(content)
+            return str(document["token"]), str(document["owner"]), stored.modified
+        except (ValueError, KeyError, TypeError):  # whoever wrote it, it lapses like any other
+            return "", "another process", stored.modified
 
     def _write(self, began: float) -> None:
         owner = f"process {os.getpid()} on {socket.gethostname()}"

@@ -219,6 +219,7 @@ def test_a_study_takes_folds_from_a_file(toy_cohort: Cohort, tmp_path: Path) -> 
         ([{"train": ["P00"], "validation": []}], "has no sequence to validate on"),
         ([{"train": [], "validation": ["P00"]}], "has no sequence to train on"),
         ([{"train": ["P00"], "validation": ["P77"]}], "P77, which is no sequence and no patient"),
+        ([{"train": ["P00"], "validation": ["../P1"]}], "../P1, which is no sequence and no"),
         ([{"train": ["P00"], "val": ["P01"]}], "a fold with train, val. Expected a list of"),
         ({"view": [{"train": ["P00"], "validation": ["P01"]}]}, "no folds for detector/LCA"),
         ("folds", "no folds for view"),

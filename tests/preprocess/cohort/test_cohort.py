@@ -260,6 +260,11 @@ def test_the_digest_sees_boxes_exclusions_and_sequences(folder: Path) -> None:
     write_annotations(folder, [SEQUENCE], BOXES[:1])
     after = Cohort.open(folder)
     assert after.changes(before.digest, before.contents) == "other boxes of 1 sequence (S1)"
+    area = replace(BOXES[0], instance_id=NO_LESION, ignored=True)
+    write_annotations(folder, [SEQUENCE], [*BOXES, area])
+    after = Cohort.open(folder)
+    assert after.changes(before.digest, before.contents) == "other boxes of 1 sequence (S1)"
+    assert after.changes("another", {}) == "other contents", "a record that somebody changed"
     write_annotations(folder, [SEQUENCE], BOXES)
     excluded = ManifestRow(hmac_sha256="a", status="rejected", sequence_id="S9", exclude="implant")
     write_manifest(folder, [excluded])

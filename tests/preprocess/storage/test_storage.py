@@ -229,6 +229,25 @@ def test_who_cannot_renew_his_lock_stops_writing_before_it_lapses(
     assert s3.get("silent/a") == b"2"
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"token": 3, "owner": null}'])
+def test_a_lock_that_says_nothing_lapses_like_any_other(
+    s3: S3, quick: None, content: bytes
+) -> None:
+    s3.put("odd/.lock", content)
+    folder = open_storage(s3.uri("odd"))
+    assert folder.is_locked()
+    with folder.locked(wait=False):
+        folder.write("a", b"1")
+    assert s3.keys("odd") == ["a"]
+
+
+def test_what_is_no_json_is_said_with_its_file(folder: Storage) -> None:
+    for content in (b"{", b"\xff", b"[" * 100_000):
+        folder.write("odd.json", content)
+        with pytest.raises(ValueError, match=r"odd\.json is no JSON"):
+            folder.read_json("odd.json")
+
+
 @pytest.mark.parametrize("off", [-3600.0, 3600.0])
 def test_a_clock_that_is_off_by_an_hour_steals_nothing_and_waits_for_nobody(
     s3: S3, quick: None, monkeypatch: pytest.MonkeyPatch, off: float

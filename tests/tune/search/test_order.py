@@ -92,6 +92,11 @@ def test_another_sweep_in_the_folder_is_named(toy_cohort: Cohort, tmp_path: Path
     assert json.loads((tmp_path / "sweep.json").read_text())["samples"] == 12
     with pytest.raises(ValueError, match=r"seed was 0 and is now 1; space\.a was 1 and is now 2"):
         folder.freeze({**document, "seed": 1, "space": {"a": 2}}, toy_cohort)
+    healthy = {"S00LCA": replace(toy_cohort.sequences["S00LCA"], no_lesion=True)}
+    changed = Cohort(toy_cohort.folder, toy_cohort.sequences | healthy, toy_cohort.boxes)
+    now = {"cohort_digest": changed.digest, "cohort": {"contents": changed.contents}}
+    with pytest.raises(ValueError, match=r"the cohort has other no lesion of 1 sequence \(S00LCA"):
+        folder.freeze({**document, **now}, changed)
     (tmp_path / "sweep.json").write_text('{"schema_version": 1')
     with pytest.raises(ValueError, match="is damaged"):
         folder.begun()
