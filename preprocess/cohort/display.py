@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_GREY_RANGE = 24
-"""Of 256 grey levels; pictures with fewer between their dark and bright parts are nearly one grey,
-and nothing is seen in them."""
+"""Of 256; pictures with a smaller :func:`grey_range` are nearly one grey: nothing is seen in
+them."""
 DARK_AND_BRIGHT = (0.05, 0.95)
 """Shares of the pixels that are darker than the dark part, and than the bright part."""
 
@@ -54,12 +54,19 @@ class Display:
         return frames.astype(np.uint8, copy=False) if identity else lookup[frames]
 
     def grey_range(self, frames: NDArray[np.unsignedinteger[Any]]) -> int:
-        """Grey levels between the dark and the bright part of the pictures, 0 to 255."""
+        """The :func:`grey_range` of stored frames as pictures, 0 to 254."""
         return grey_range(self.apply(frames))
 
 
 def grey_range(pictures: NDArray[np.uint8]) -> int:
-    """Grey levels between the dark and the bright part of 8-bit pictures of any shape."""
-    darker = np.cumsum(np.bincount(pictures.reshape(-1), minlength=256))
+    """Grey levels between the dark and the bright part of 8-bit pictures of any shape.
+
+    Black and white pixels do not count: the border of a cine is black, whatever its display. The
+    range is multiplied by the share of the others, so that a picture of black and white has none.
+    """
+    shown = np.bincount(pictures.reshape(-1), minlength=256)[1:-1]
+    darker = np.cumsum(shown)
+    if not darker[-1]:
+        return 0
     dark, bright = np.searchsorted(darker, np.array(DARK_AND_BRIGHT) * darker[-1])
-    return int(bright - dark)
+    return round(float(bright - dark) * float(darker[-1]) / pictures.size)

@@ -75,8 +75,8 @@ class Sequence:
     read does not have it, and says False."""
 
     grey_range: int | None = None
-    """Grey levels, of 256, between the dark and the bright part of its pictures; None in a cohort
-    that was written before this was measured."""
+    """Of its pictures, by :func:`preprocess.cohort.display.grey_range`; None in a cohort that was
+    written before this was measured."""
     cleared_values: int = 0
     """Stored values of which bits beyond Bits Stored (0028,0101) were cleared: an old overlay."""
     may_hold_text: bool = False

@@ -19,9 +19,9 @@ from preprocess.dicom.parsing import swapped_pairs
 PERCENTILES = (0.5, 99.5)
 NARROWEST = 32
 """Values between black and white at the least, or noise around one value would fill the scale."""
-LEAST_SHARE = 1 / 4
+LEAST_SHARE = 0.19
 """Of the contrast that a window from the pixels gives; a display with less was meant for other
-pixels, as a window of 12 bits for pixels of 10."""
+pixels, as a window of 10 bits for pixels of 8."""
 LEAST_SLOPE = 1e-9
 """A rescale slope nearer to 0 leaves one value of all."""
 SAMPLE_EVERY = 8

@@ -222,9 +222,10 @@ TWELVE_BITS = np.linspace(400, 3600, 4096).astype(np.uint16).reshape(1, 64, 64)
     "header",
     {
         "all white": {"WindowCenter": 128, "WindowWidth": 256},
+        "black and white": {"WindowCenter": 2000, "WindowWidth": 1},
         "all black": {"WindowCenter": 60000, "WindowWidth": 100},
         "nearly black": {"WindowCenter": 32768, "WindowWidth": 65536},
-        "dark": {"WindowCenter": 8192, "WindowWidth": 16384},
+        "dark": {"WindowCenter": 16384, "WindowWidth": 32768},
         "one table's end": {"VOILUTSequence": lut([0, 100, 255], first=10)},
         "a table of one value": {"VOILUTSequence": lut([7] * 4096, bits=16)},
         "a slope of nothing": {"WindowCenter": 9, "WindowWidth": 9, "RescaleSlope": 1e-320},
@@ -245,6 +246,12 @@ def test_a_display_of_low_contrast_is_the_headers() -> None:
     header = {"WindowCenter": 4096, "WindowWidth": 8192}
     found = display_of(header.get, TWELVE_BITS, bits_stored=12)
     assert (found.grey_range(TWELVE_BITS), found.replaces_header) == (90, False)
+
+
+def test_a_window_of_10_bits_for_pixels_of_8_is_replaced() -> None:
+    frames = np.linspace(40, 220, 4096).astype(np.uint8).reshape(1, 64, 64)
+    header = {"WindowCenter": 512, "WindowWidth": 1024}
+    assert display_of(header.get, frames, bits_stored=8).grey_range(frames) > 200
 
 
 def test_a_window_that_misses_gives_way_to_a_table_that_does_not() -> None:
@@ -273,6 +280,30 @@ def test_noise_of_one_value_is_not_stretched_to_a_picture() -> None:
 
 
 def test_the_grey_range_is_from_the_darkest_to_the_brightest_twentieth() -> None:
-    # Of 100 pixels the 5 darkest and the 5 brightest do not count.
-    picture = np.array([0] * 4 + [50] * 46 + [90] * 46 + [255] * 4, np.uint8)
-    assert grey_range(picture) == 40
+    # Of 200 pixels 100 are black or white; of the others the 5 at either end do not count.
+    picture = np.array(
+        [0] * 80 + [9] * 4 + [50] * 46 + [90] * 46 + [250] * 4 + [255] * 20, np.uint8
+    )
+    assert grey_range(picture) == 40 * 100 / 200
+    assert grey_range(np.array([0, 0, 255], np.uint8)) == 0
+
+
+def test_a_black_border_does_not_hide_that_a_window_misses() -> None:
+    frames = TWELVE_BITS.copy()
+    frames[:, :, :20] = 0
+    header = {"WindowCenter": 128, "WindowWidth": 256}
+    found = display_of(header.get, frames, bits_stored=12)
+    assert found.replaces_header
+    assert found.grey_range(frames) > 100
+
+
+@pytest.mark.parametrize(
+    ("width", "replaced"), [(1024, False), (256, False), (128, True), (1, True)]
+)
+def test_a_window_that_shows_a_small_part_of_the_pixels_is_replaced(
+    width: int, replaced: bool
+) -> None:
+    # It shows all of them, a quarter, an eighth, and none; a fifth or so is the least.
+    frames = np.arange(1024, dtype=np.uint16).reshape(1, 32, 32)
+    header = {"WindowCenter": width // 2, "WindowWidth": width}
+    assert display_of(header.get, frames, bits_stored=10).replaces_header is replaced
