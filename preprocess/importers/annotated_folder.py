@@ -74,7 +74,7 @@ class AnnotatedFolder:
 
     def documents(
         self, ending: str, format: Format, mismatches: list[Mismatch]
-    ) -> list[tuple[Path, bytes]]:
+    ) -> Iterator[tuple[Path, bytes]]:
         """Its annotation files and what is in them, in a fixed order.
 
         Files of the same ending that hold something else are none of them; one that cannot even
@@ -85,19 +85,19 @@ class AnnotatedFolder:
             format: recognises its files by their content.
             mismatches: what is damaged is added here.
         """
-        found = []
         for path in sorted(self._src.rglob("*")):
             if path.suffix.lower() != ending or not path.is_file() or not self._is_mine(path):
                 continue
             try:
                 content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-                if format.recognises(content):
-                    found.append((path, content))
-                else:
+                recognised = format.recognises(content)
+                if not recognised:
                     _check_well_formed(content, ending)
             except (ValueError, OSError) as problem:
                 mismatches.append(unreadable(path, problem))
-        return found
+                continue
+            if recognised:
+                yield path, content
 
     def nothing(self, format: str, files: int, name: str, mismatches: Iterable[Mismatch]) -> str:
         """Why nothing of the folder can be imported, without the name of any file."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from preprocess.annotations import coco
 from preprocess.annotations.mismatches import Mismatch
+from preprocess.annotations.region_files import unreadable
 from preprocess.annotations.regions import Region
 from preprocess.importers.image_cine import Frame, ImageCine
 from preprocess.importers.images import import_images, require_folder
@@ -48,7 +49,10 @@ def import_arcade(src: Path, out: Path, *, processes: int = 0) -> None:
     mismatches: list[Mismatch] = []
     stills = [still for folder in _folders(src) for still in _stills(folder, mismatches)]
     if not stills:
-        raise ValueError(f"{src} names no images in its annotations. Unpack the set again, whole.")
+        damaged = "".join(f" ({mismatch.said})" for mismatch in mismatches[:1])
+        raise ValueError(
+            f"{src} names no images in its annotations{damaged}. Unpack the set again, whole."
+        )
     import_images(stills, out, processes=processes, notes=[NO_PATIENTS], mismatches=mismatches)
 
 
@@ -68,12 +72,16 @@ def _stills(folder: Path, mismatches: list[Mismatch]) -> Iterator[ImageCine]:
     task, split = folder.parts[-2:]
     path = folder / "annotations" / f"{split}.json"
     views = folder / "views.csv"
-    if path.is_file():
-        named = _from_coco(path, mismatches, with_view=task != STENOSIS)
-    elif views.is_file():
-        named = _from_views(views)
-    else:
-        raise ValueError(f"{folder} has neither annotations/{split}.json nor views.csv.")
+    try:
+        if path.is_file():
+            named = _from_coco(path, mismatches, with_view=task != STENOSIS)
+        elif views.is_file():
+            named = _from_views(views)
+        else:
+            raise ValueError(f"neither annotations/{split}.json nor views.csv is there")
+    except ValueError as problem:
+        mismatches.append(unreadable(path if path.is_file() else views, problem))
+        return
     for file_name, (view, regions) in named.items():
         name = f"arcade_{task}_{split}_{Path(file_name).stem}"
         yield ImageCine(
@@ -89,7 +97,7 @@ def _from_views(path: Path) -> _Said:
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if any(not row.get("file_name") for row in rows):
-        raise ValueError(f"{path} lacks a column or cell 'file_name' (and 'view').")
+        raise ValueError("a column or cell 'file_name' (and 'view') is not there")
     return {row["file_name"]: (row.get("view") or None, ()) for row in rows}
 
 
@@ -100,9 +108,7 @@ def _from_coco(path: Path, mismatches: list[Mismatch], *, with_view: bool) -> _S
         if not names:
             raise ValueError("it lists no images")
     except (ValueError, KeyError) as problem:
-        raise ValueError(
-            f"{path} is not the COCO file that ARCADE publishes ({problem}). Unpack it again."
-        ) from problem
+        raise ValueError(f"not the COCO file that ARCADE publishes: {problem}") from problem
     segments: dict[str, set[str]] = defaultdict(set)
     regions: dict[str, list[Region]] = defaultdict(list)
     for entry in coco.entries(document, str(path)):

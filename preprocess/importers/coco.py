@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from preprocess.annotations import coco
+from preprocess.annotations import coco, values
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.region_files import unreadable
 from preprocess.annotations.region_matching import of_lesions
@@ -59,14 +59,15 @@ def import_coco(
     files = AnnotatedFolder(src, out)
     images: dict[Path, _Image] = defaultdict(_Image)
     mismatches: list[Mismatch] = []
-    documents = files.documents(".json", coco, mismatches)
-    for path, content in documents:
+    documents = 0
+    for path, content in files.documents(".json", coco, mismatches):
+        documents += 1
         try:
             _read(path, coco.read_document(content), files, images, mismatches)
         except ValueError as problem:
             mismatches.append(unreadable(path, problem))
     if not images:
-        raise ValueError(files.nothing("COCO", len(documents), "file_name", mismatches))
+        raise ValueError(files.nothing("COCO", documents, "file_name", mismatches))
     drawn = of_lesions({path: image.regions for path, image in images.items()}, mismatches)
     import_found(
         _found(images, drawn, files),
@@ -105,7 +106,8 @@ def _read(
             continue
         known = there[id(entry)] = images[image]
         if video:
-            known.video = f"{files.name(path)} {entry['video_id']}"
+            video_id = values.identifier(entry["video_id"], "video_id")
+            known.video = f"{files.name(path)} {video_id}"
         known.order = (position if number is None else number, position)
         known.patient_id = known.patient_id or _text(entry, video, "patient_id")
         known.view = known.view or _text(entry, video, "view")

@@ -43,8 +43,9 @@ def import_voc(
     files = AnnotatedFolder(src, out)
     drawn: dict[Path, list[Region]] = defaultdict(list)
     mismatches: list[Mismatch] = []
-    documents = files.documents(".xml", voc, mismatches)
-    for path, content in documents:
+    documents = 0
+    for path, content in files.documents(".xml", voc, mismatches):
+        documents += 1
         try:
             named = parse_xml(content).text_of("filename") or path.stem
             found = read_regions(path, src)
@@ -60,7 +61,7 @@ def import_voc(
         drawn[image] += [item for item in found if isinstance(item, Region)]
         mismatches += [item for item in found if isinstance(item, Mismatch)]
     if not drawn:
-        raise ValueError(files.nothing("Pascal VOC", len(documents), "<filename>", mismatches))
+        raise ValueError(files.nothing("Pascal VOC", documents, "<filename>", mismatches))
     bare = len(files) - len(drawn)
     import_found(
         (

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from preprocess.annotations.mismatches import mismatches_path
 from preprocess.cohort import Cohort, Phase, read_manifest
 from preprocess.importers.arcade import import_arcade
 from tests.preprocess.tiny_archive import noise
@@ -98,6 +99,36 @@ def test_wrong_folders_are_said(arcade: Path, tmp_path: Path, toy_cohort: Cohort
         import_arcade(toy_cohort.folder, tmp_path / "cohort")
     with pytest.raises(ValueError, match="holds another cohort"):
         import_arcade(arcade, toy_cohort.folder)
-    (arcade / "stenosis/val/annotations/val.json").write_text('{"images": []}')
-    with pytest.raises(ValueError, match="not the COCO file that ARCADE publishes"):
+    for path in arcade.rglob("*.json"):
+        path.write_text('{"images": []}')
+    (arcade / "syntax/val/views.csv").unlink()
+    with pytest.raises(ValueError, match="not the COCO file that ARCADE publishes: it lists no im"):
         import_arcade(arcade, tmp_path / "cohort")
+
+
+def test_a_damaged_part_is_counted_and_the_others_imported(
+    arcade: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = arcade / "stenosis/val/annotations/val.json"
+    damaged.write_text('{"images": [')
+    (arcade / "syntax/val/views.csv").write_text("name,view\n1.png,LCA\n")
+    import_arcade(arcade, tmp_path / "cohort", processes=1)
+    names = list(Cohort.open(tmp_path / "cohort").sequences)
+    assert names == ["arcade_syntax_train_1", "arcade_syntax_train_2"]
+    lines = mismatches_path(tmp_path / "cohort").read_text().splitlines()
+    assert [line.partition(": unreadable: ")[0] for line in lines] == [
+        str(damaged),
+        str(arcade / "syntax/val/views.csv"),
+    ]
+    assert "2 annotation files are damaged" in capsys.readouterr().out
+
+
+def test_two_images_of_one_id_are_nobody_s(arcade: Path, tmp_path: Path) -> None:
+    path = arcade / "stenosis/val/annotations/val.json"
+    document = json.loads(path.read_text())
+    document["images"].append({"id": 2, "file_name": "8.png"})
+    path.write_text(json.dumps(document))
+    import_arcade(arcade, tmp_path / "cohort", processes=1)
+    boxed = {box.sequence_id for box in Cohort.open(tmp_path / "cohort").boxes}
+    assert boxed == {"arcade_stenosis_val_8"}
+    assert "same id: image_id 2" in mismatches_path(tmp_path / "cohort").read_text()

@@ -668,8 +668,8 @@ def test_a_frame_whose_number_cannot_be_read_is_left_out_of_its_cine(src: Path, 
     coco(
         src / "a.json",
         [
-            {"id": n, "file_name": f"{n}.png", "video_id": "1", "frame_index": index}
-            for n, index in enumerate(("10", "9.0", "x"))
+            {"id": n, "file_name": f"{n}.png", "video_id": video_id, "frame_index": index}
+            for n, (video_id, index) in enumerate((("1", "10"), (1, "9.0"), (1.0, "x")))
         ],
         videos=[{"id": 1.0}],
     )
