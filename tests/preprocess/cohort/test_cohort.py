@@ -90,8 +90,10 @@ def test_round_trip(folder: Path) -> None:
 
 def test_an_area_to_ignore_is_a_crowd_to_coco_and_no_box_of_a_lesion(folder: Path) -> None:
     area = replace(BOXES[0], box_xyxy=(1, 1, 19, 19), instance_id=NO_LESION, ignored=True)
+    before = Cohort.open(folder).digest
     write_annotations(folder, [SEQUENCE], [*BOXES, area])
     cohort = Cohort.open(folder)
+    assert cohort.digest != before, "it decides what counts as false"
     assert (cohort.boxes, cohort.ignored) == (BOXES, (area,))
     assert list(cohort.ignored_by_frame) == [("S1", 3)]
     assert cohort.boxes_by_frame["S1", 3] == [BOXES[0]]
