@@ -73,7 +73,7 @@ def cv(
     missing = study.look_for_weights({run.task for run in todo}, download=not plan)
     if plan:
         nodes = nodes_for(study, opened.digest, address, starting=False)
-        print_plan(study, wanted, make_plan(study, index, todo, lanes, nodes))
+        print_plan(study, index, wanted, make_plan(study, index, todo, lanes, nodes))
         for note in missing:
             print(note)
         return
@@ -83,7 +83,9 @@ def cv(
         if todo:
             nodes = nodes_for(study, opened.digest, address, starting=True)
             decided = make_plan(study, index, todo, lanes, nodes)
-            failed = carry_out(study, decided, opened.digest, stuck_after_s=lanes.stuck_after_s)
+            failed = carry_out(
+                study, index, decided, opened.digest, stuck_after_s=lanes.stuck_after_s
+            )
     done = len(wanted) - len(failed)
     print(f"{done} of {len(wanted)} runs are finished in {study.folder}.")
     print(f"Next: python -m angioray.report {runs}")

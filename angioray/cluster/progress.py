@@ -8,8 +8,16 @@ from angioray.cluster.capacity import GIGA
 from angioray.cluster.lanes import run_lanes
 from angioray.cluster.plan import Plan
 from angioray.cluster.queue import Snapshot
+from angioray.study.coverage import (
+    describe_frames,
+    describe_runs,
+    describe_unused,
+    judged_on,
+    trained_on,
+)
 from angioray.study.matrix import Run
 from angioray.study.run_folder import RunFolder
+from angioray.study.selection import CohortIndex
 from angioray.study.study import Study
 from preprocess.console.progress import duration
 from preprocess.console.tables import LiveTable, print_table, say
@@ -18,22 +26,27 @@ MOST_ROWS = 24
 COLUMNS = ("running", "on", "step", "loss", "frames/s", "left")
 
 
-def print_plan(study: Study, runs: list[Run], plan: Plan) -> None:
-    """The matrix, what is done of it, the lanes, and the expected time and disk."""
+def print_plan(study: Study, index: CohortIndex, runs: list[Run], plan: Plan) -> None:
+    """The matrix with the frames of each run, what is done of it, what is left out, the lanes, and
+    the expected time and disk.
+
+    Raises:
+        ValueError: a run has no frame to train on.
+    """
     entries = {entry.name: entry for entry in plan.entries}
     ranks = {group.wide: group.ranks for group in plan.groups}
     rows = []
     for run in runs:
-        fold = study.fold(run)
         if entry := entries.get(run.name):
             words = ("to do", str(ranks[entry.wide]), f"about {duration(entry.seconds)}")
         else:
             took = RunFolder.of(study.folder, run).result()["seconds"]
             words = ("finished", "", f"took {duration(took)}")
-        rows.append((run.name, str(len(fold.train)), str(len(fold.validation)), *words))
-    columns = ("run", "train", "validation", "state", "ranks", "time on one rank")
-    print_table(columns, rows, caption="train and validation in sequences")
-    print(*plan.notes, sep="\n")
+        sides = trained_on(study, index, run), judged_on(study, index, run)
+        rows.append((run.name, *map(describe_frames, sides), *words))
+    columns = ("run", "trains on", "is judged on", "state", "ranks", "time on one rank")
+    print_table(columns, rows)
+    print(*describe_unused(study, index, runs), *plan.notes, sep="\n")
     rates = sorted({plan.rates.of(run) / 1e12 for run in runs if run.name in entries})
     at = " to ".join(dict.fromkeys(f"{rate:.2f}" for rate in (*rates[:1], *rates[-1:])))
     print(
@@ -47,13 +60,17 @@ def print_plan(study: Study, runs: list[Run], plan: Plan) -> None:
     )
 
 
-def carry_out(study: Study, plan: Plan, digest: str, *, stuck_after_s: float) -> dict[str, str]:
+def carry_out(
+    study: Study, index: CohortIndex, plan: Plan, digest: str, *, stuck_after_s: float
+) -> dict[str, str]:
     """Run what is to do, and show it; the reasons of the runs that failed.
 
     Raises:
-        ValueError: runs are left that no lane could begin.
+        ValueError: a run has no frame to train on, or runs are left that no lane could begin.
     """
-    say(*plan.notes)
+    todo = {entry.name for entry in plan.entries}
+    runs = [run for run in study.runs if run.name in todo]
+    say(*describe_runs(study, index, runs), *describe_unused(study, index, runs), *plan.notes)
     with LiveTable(COLUMNS) as table:
         progress = StudyProgress(plan, table)
         failed = run_lanes(study, plan, digest, progress.show, stuck_after_s=stuck_after_s).failed

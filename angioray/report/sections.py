@@ -28,6 +28,9 @@ from angioray.report.results import detector_table, fold_tables, view_table
 from angioray.report.runs import ReportedStudy
 from angioray.report.tables import Table
 from angioray.report.two_steps import two_step_table
+from angioray.study.coverage import left_out
+from angioray.study.selection import CohortIndex
+from angioray.study.splits import Fold
 from preprocess.cohort import Cohort, ManifestRow, Verdict, read_manifest
 from preprocess.summary.table_1 import COLUMNS, note, rejected_reasons, table_1
 
@@ -41,6 +44,7 @@ def cohort_section(study: ReportedStudy, cohort: Cohort | None) -> Section:
     )
     blocks: list[Block] = [summary]
     if cohort is not None:
+        blocks += [Text(sentence) for sentence in _left_out(study, cohort)]
         blocks += _cohort_tables(cohort)
         detector = study.document["settings"].get("detector", {})
         size = detector.get("size")
@@ -147,6 +151,14 @@ def training_section(study: ReportedStudy) -> Section:
 
 def _some(*tables: Table | None) -> list[Block]:
     return [table for table in tables if table is not None]
+
+
+def _left_out(study: ReportedStudy, cohort: Cohort) -> list[str]:
+    splits = {
+        key: [Fold(fold["train"], fold["validation"]) for fold in cut["folds"]]
+        for key, cut in study.document["splits"].items()
+    }
+    return left_out(splits, CohortIndex.of(cohort, study.view_class))
 
 
 def _box_sides(cohort: Cohort, size: int | None) -> FloatArray:

@@ -16,6 +16,7 @@ from angioray.evaluation.fixed_boxes import best_fixed_boxes
 from angioray.evaluation.matching import Detections, Predictions
 from angioray.models.retinanet import DetectionBatch, RetinaNet, build_detector
 from angioray.models.settings import RetinaNetSettings
+from angioray.study.coverage import judged_on, trained_on
 from angioray.study.frame_index import FrameIndex
 from angioray.study.matrix import Run
 from angioray.study.run_folder import Judgement
@@ -51,12 +52,8 @@ class DetectorTask:
         self.model: RetinaNet = network.to(world.device)
         self.steps = settings.steps
         self.optimiser = settings.optimiser
-        keys = index.detector_frames(self._fold.train, run.variant)
-        if not keys:
-            raise ValueError(
-                f"{run.name} has no frame to train on: no sequence of its training folds has a "
-                "box. Run `python -m preprocess propagate` on the cohort, or use fewer folds."
-            )
+        keys = trained_on(study, index, run)
+        self._judged = judged_on(study, index, run)
         self.batches = Batches(
             store, keys, store.rows_of(keys), settings.batch_size, settings.augmentation, run.seed
         )
@@ -97,8 +94,9 @@ class DetectorTask:
     def judge(self, precision: torch.dtype) -> Judgement:
         """Boxes on the validation part's judged frames, and the paper's measures of them."""
         which = self._settings.judged_frames
-        keys = self._index.judged_frames(self._fold.validation, which)
-        found = self._by_image(detect_frames(self.model, self.batches.store, keys, precision))
+        found = self._by_image(
+            detect_frames(self.model, self.batches.store, self._judged, precision)
+        )
         cohort = self._index.cohort
         frames = FrameIndex(cohort=cohort)
         training = self._index.judged_frames(self._fold.train, which)

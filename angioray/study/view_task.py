@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from angioray.evaluation.views import view_metrics
 from angioray.models.classifier import set_stage, view_classifier, view_loss
+from angioray.study.coverage import judged_on, trained_on
 from angioray.study.matrix import Run
 from angioray.study.run_folder import Judgement
 from angioray.study.selection import CohortIndex
@@ -34,13 +35,12 @@ class ViewTask:
         settings = study.settings.view
         self._settings = settings
         self._index = index
-        self._fold = study.fold(run)
         self._classes = index.classes
         network = view_classifier(settings.backbone, settings.weights, len(self._classes))
         self.model = network.to(memory_format=torch.channels_last).to(world.device)
-        training = index.view_frames(self._fold.train, settings.frames_per_sequence)
-        keys = [key for key, _ in training]
-        labels = [self._classes.index(label) for _, label in training]
+        keys = trained_on(study, index, run)
+        self._judged = judged_on(study, index, run)
+        labels = [self._classes.index(index.view_class[sequence_id]) for sequence_id, _ in keys]
         self._labels = torch.tensor(labels, device=world.device)
         self.batches = Batches(
             store, keys, store.rows_of(keys), settings.batch_size, settings.augmentation, run.seed
@@ -89,7 +89,7 @@ class ViewTask:
 
     def judge(self, precision: torch.dtype) -> Judgement:
         """Probabilities on one frame of each validation sequence, and the paper's measures."""
-        keys = [self._index.view_frame(sequence_id) for sequence_id in self._fold.validation]
+        keys = self._judged
         probabilities = view_probabilities(self.model, self.batches.store, keys, precision)
         labels = [self._index.view_class[sequence_id] for sequence_id, _ in keys]
         image_ids = [self._index.cohort.image_id(*key) for key in keys]

@@ -60,6 +60,17 @@ def runs(reported: Path, tmp_path: Path) -> Path:
     return copy
 
 
+def test_sequences_that_no_run_saw_are_told(runs: Path) -> None:
+    told = "The detectors leave out 1 of 20 sequences: 1 that the given folds do not name."
+    assert "leave out" not in write_report(runs).with_name("report.md").read_text()
+    document = json.loads((runs / "study.json").read_text())
+    for fold in document["splits"]["detector/RCA"]["folds"]:
+        for side in fold.values():
+            side[:] = [name for name in side if name != "s001"]
+    (runs / "study.json").write_text(json.dumps(document))
+    assert told in write_report(runs).with_name("report.md").read_text()
+
+
 class Page(HTMLParser):
     """What a browser would be asked to show and to fetch."""
 

@@ -1,0 +1,174 @@
+"""What a study uses of its cohort: the frames of each run, and what is left out or in vain."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from angioray.study.matrix import Run
+from angioray.study.selection import ALL_VIEWS, CohortIndex
+from angioray.study.splits import Fold
+from angioray.study.study import Study
+from angioray.training.frames import FrameKey
+
+
+def trained_on(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
+    """The frames that a run learns from.
+
+    Raises:
+        ValueError: there is none.
+    """
+    sequences = study.fold(run).train
+    if run.task == "view":
+        per_sequence = study.settings.view.frames_per_sequence
+        return [key for key, _ in index.view_frames(sequences, per_sequence)]
+    keys = index.detector_frames(sequences, run.variant)
+    if not keys:
+        raise ValueError(
+            f"{run.name} has no frame to train on: no sequence of its training folds has a box. "
+            "Run `python -m preprocess propagate` on the cohort, or add data."
+        )
+    return keys
+
+
+def judged_on(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
+    """The frames that a run is judged on."""
+    sequences = study.fold(run).validation
+    if run.task == "view":
+        return [index.view_frame(sequence) for sequence in sequences]
+    return index.judged_frames(sequences, study.settings.detector.judged_frames)
+
+
+def describe_runs(study: Study, index: CohortIndex, runs: Sequence[Run]) -> list[str]:
+    """What runs train on and are judged on, a line for those that differ in their fold alone.
+
+    Raises:
+        ValueError: a run has no frame to train on.
+    """
+    groups: dict[object, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.frames_key].append(run)
+    lines = []
+    for group in groups.values():
+        trained = [trained_on(study, index, run) for run in group]
+        judged = [len(judged_on(study, index, run)) for run in group]
+        sequences = [len({sequence_id for sequence_id, _ in keys}) for keys in trained]
+        lines.append(
+            f"{group[0].name.rpartition('-')[0]}: trains on {_range(map(len, trained))} frames of "
+            f"{_range(sequences)} sequences, is judged on {_range(judged)} frames."
+        )
+    return lines
+
+
+def describe_unused(study: Study, index: CohortIndex, runs: Sequence[Run]) -> list[str]:
+    """What is in vain, as sentences: sequences that are left out, variants that cannot differ, and
+    runs that nothing judges."""
+    unjudged = [run.name for run in runs if not judged_on(study, index, run)]
+    return [
+        *left_out(study.splits, index),
+        *equal_variants(study, index),
+        *(
+            f"{name} is judged on no frame, for its validation part has no box."
+            for name in unjudged
+        ),
+    ]
+
+
+def describe_frames(keys: Sequence[FrameKey]) -> str:
+    """How many frames of how many sequences."""
+    sequences = len({sequence_id for sequence_id, _ in keys})
+    return f"{_counted(len(keys), 'frame')} of {_counted(sequences, 'sequence')}"
+
+
+def left_out(splits: Mapping[str, Iterable[Fold]], index: CohortIndex) -> list[str]:
+    """The sequences that no run of a step sees, counted by the reason, as sentences.
+
+    Args:
+        splits: folds by split key (``view``, ``detector/RCA``).
+        index: of the cohort.
+    """
+    used: dict[str, set[str]] = defaultdict(set)
+    for key, folds in splits.items():
+        for fold in folds:
+            used[key.partition("/")[0]].update(fold.train, fold.validation)
+    views = {key.partition("/")[2] for key in splits}
+    sentences = []
+    for step, name in (("view", "view classifiers"), ("detector", "detectors")):
+        if step not in used:
+            continue
+        if missing := [s for s in index.cohort.sequences if s not in used[step]]:
+            reasons = Counter(_reason(index, step, views, s) for s in missing)
+            listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+            everything = _counted(len(index.cohort.sequences), "sequence")
+            sentences.append(f"The {name} leave out {len(missing)} of {everything}: {listed}.")
+    return sentences
+
+
+def equal_variants(study: Study, index: CohortIndex) -> list[str]:
+    """Variants that have the frames of another one in every fold, so that they cannot differ."""
+    alike: dict[str, dict[str, str]] = {}
+    for run in study.runs:
+        if run.task == "detector" and run.fold == 0:
+            first = alike.setdefault(run.view, {})
+            frames = _frames_of_variant(study, index, run)
+            others = (name for name in first if first[name] == name)
+            same = (o for o in others if _frames_of_variant(study, index, run, o) == frames)
+            first[run.variant] = next(same, run.variant)
+    doubles = {
+        view: {name: other for name, other in first.items() if name != other}
+        for view, first in alike.items()
+    }
+    runs = sum(run.variant in doubles.get(run.view, {}) for run in study.runs)
+    if not runs:
+        return []
+    said: dict[str, list[str]] = defaultdict(list)
+    for view, pairs in doubles.items():
+        for name, other in pairs.items():
+            said[f"{name} has the frames of {other}, for {_why(name, other)}"].append(view)
+    lines = [f"{', '.join(views)}: variant {sentence}." for sentence, views in said.items()]
+    everywhere = set.intersection(*(set(pairs) for pairs in doubles.values()))
+    kept = [name for name in study.settings.detector.variants if name not in everywhere]
+    advice = f" `--detector.variants '[{', '.join(kept)}]'` leaves them out." if everywhere else ""
+    return [*lines, f"{runs} of {len(study.runs)} runs cannot differ from others.{advice}"]
+
+
+def _frames_of_variant(
+    study: Study, index: CohortIndex, run: Run, variant: str | None = None
+) -> list[list[FrameKey]]:
+    """The training frames of each fold of a run's view, with its variant or another one."""
+    return [
+        index.detector_frames(fold.train, variant or run.variant)
+        for fold in study.splits[run.split_key]
+    ]
+
+
+def _reason(index: CohortIndex, step: str, views: set[str], sequence_id: str) -> str:
+    by_view = step == "view" or ALL_VIEWS not in views
+    if by_view and sequence_id not in index.view_class:
+        boxed = " with a box but" if step == "detector" and sequence_id in index.boxed else ""
+        return f"{boxed} without a view".strip()
+    if step == "detector" and sequence_id not in index.boxed | index.healthy:
+        return "without a box on the reference frame and not marked as free of lesions"
+    if step == "detector" and by_view and index.view_class[sequence_id] not in views:
+        return f"of the view {index.view_class[sequence_id]}, which has no box"
+    return "that the given folds do not name"
+
+
+def _why(name: str, other: str) -> str:
+    reasons = {
+        "BG": "no sequence with a box has a frame without contrast",
+        "NL": "no sequence is free of lesions",
+    }
+    return " and ".join(
+        reason for letters, reason in reasons.items() if (letters in name) != (letters in other)
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _range(numbers: Iterable[int]) -> str:
+    ordered = sorted(numbers)
+    low, high = ordered[0], ordered[-1]
+    return str(low) if low == high else f"{low} to {high}"
