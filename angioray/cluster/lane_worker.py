@@ -46,7 +46,7 @@ def work(config: dict[str, Any]) -> None:
             )
         )
         return
-    worker = _Worker(Executor(study, cohort, world), study, queue, lane, world)
+    worker = _Worker(study, cohort, queue, lane, world)
     while (name := _next_run(queue, lane, world, wide=config["wide"], node=node)) is not None:
         worker.carry_out(study.run(name))
 
@@ -62,20 +62,19 @@ def _next_run(queue: Any, lane: int, world: World, *, wide: bool, node: str) -> 
 class _Worker:
     """One rank of a lane with what it needs for a run."""
 
-    def __init__(
-        self, executor: Executor, study: Study, queue: Any, lane: int, world: World
-    ) -> None:
-        self._executor, self._study = executor, study
-        self._queue, self._lane, self._world = queue, lane, world
+    def __init__(self, study: Study, cohort: Cohort, queue: Any, lane: int, world: World) -> None:
+        self._executor = Executor(study, cohort, world, alive=self._alive)
+        self._study, self._queue, self._lane, self._world = study, queue, lane, world
+        self._run = ""
         self._told = 0.0
 
     def carry_out(self, run: Run) -> None:
         """Execute a run and tell the queue how it ended."""
-        folder = RunFolder.of(self._study.folder, run)
+        self._run, folder = run.name, RunFolder.of(self._study.folder, run)
         try:
             with ExitStack() as held:
                 if self._world.leads:
-                    held.enter_context(folder.locked())
+                    held.enter_context(folder.locked(self._alive))
                 if self._world.size > 1:
                     # No rank reads a checkpoint that another process may still replace.
                     torch.distributed.barrier()
@@ -85,6 +84,11 @@ class _Worker:
         else:
             if self._world.leads:
                 ray.get(self._queue.finish.remote(self._lane, run.name, metrics))
+
+    def _alive(self) -> None:
+        if self._world.leads and time.monotonic() - self._told > PROGRESS_EVERY_S:
+            self._told = time.monotonic()
+            self._queue.alive.remote(self._lane, self._run)
 
     def _progress_of(self, run: Run) -> Any:
         def progress(done: int, steps: int, values: dict[str, float]) -> None:

@@ -100,7 +100,7 @@ def _end_stuck_runs(queue: Any, snapshot: Snapshot, stuck_after_s: float) -> Non
     import ray
 
     for lane, current in snapshot.running.items():
-        still_s = time.time() - current.heard
+        still_s = time.time() - current.alive
         if still_s < stuck_after_s:
             continue
         where = f"at step {current.done} of {current.steps}" if current.steps else "before a step"

@@ -43,12 +43,14 @@ class Current:
         steps: of the whole run; 0 until the first is told of.
         values: of the last line told.
         heard: when it last got further (``time.time()``).
+        alive: when it last gave a sign of life, such as while it reads frames or judges.
         first: the first steps told of, and when.
     """
 
     run: str
     node: str
     heard: float
+    alive: float
     done: int = 0
     steps: int = 0
     values: dict[str, float] = field(default_factory=dict)
@@ -57,7 +59,7 @@ class Current:
     def got(self, done: int, steps: int, values: dict[str, float]) -> None:
         """Take in how far it has come."""
         if (done, steps) != (self.done, self.steps):
-            self.heard = time.time()
+            self.heard = self.alive = time.time()
         self.done, self.steps, self.values = done, steps, values
         self.first = self.first or (done, self.heard)
 
@@ -139,7 +141,7 @@ class RunQueue:
         if name is None:
             return None
         self._waiting.remove(name)
-        self._running[lane] = Current(name, node, time.time())
+        self._running[lane] = Current(name, node, time.time(), time.time())
         self._held[lane] = self._entries[name].frames
         return name
 
@@ -166,6 +168,11 @@ class RunQueue:
         """A lane's run has come so far."""
         if lane in self._running and self._running[lane].run == run:
             self._running[lane].got(done, steps, values)
+
+    def alive(self, lane: int, run: str) -> None:
+        """A lane is at work on its run, though it takes no step."""
+        if lane in self._running and self._running[lane].run == run:
+            self._running[lane].alive = time.time()
 
     def finish(self, lane: int, run: str, metrics: dict[str, float | None]) -> None:
         """A lane completed a run."""

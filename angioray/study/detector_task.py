@@ -27,7 +27,7 @@ from angioray.training.batches import Batches
 from angioray.training.frames import FrameKey, FrameStore
 from angioray.training.optimiser import Plateau
 from angioray.training.precision import forward_passes
-from angioray.training.step import World
+from angioray.training.step import Alive, World, nobody_waits
 from preprocess.cohort import CATEGORY, Box
 
 JUDGING_BATCH = 32
@@ -91,12 +91,11 @@ class DetectorTask:
         """Classification and box loss of a batch."""
         return self.model.loss(images, boxes, self._tiles)
 
-    def judge(self, precision: torch.dtype) -> Judgement:
+    def judge(self, precision: torch.dtype, alive: Alive = nobody_waits) -> Judgement:
         """Boxes on the validation part's judged frames, and the paper's measures of them."""
         which = self._settings.judged_frames
-        found = self._by_image(
-            detect_frames(self.model, self.batches.store, self._judged, precision)
-        )
+        boxes = detect_frames(self.model, self.batches.store, self._judged, precision, alive)
+        found = self._by_image(boxes)
         cohort = self._index.cohort
         frames = FrameIndex(cohort=cohort)
         training = self._index.judged_frames(self._fold.train, which)
@@ -125,13 +124,18 @@ def padded_boxes(
 
 
 def detect_frames(
-    model: RetinaNet, store: FrameStore, keys: Sequence[FrameKey], precision: torch.dtype
+    model: RetinaNet,
+    store: FrameStore,
+    keys: Sequence[FrameKey],
+    precision: torch.dtype,
+    alive: Alive = nobody_waits,
 ) -> dict[FrameKey, Detections]:
     """The model's boxes on frames of a store, in large batches."""
     model.eval()
     device = store.device
     found: dict[FrameKey, Detections] = {}
     for start in range(0, len(keys), JUDGING_BATCH):
+        alive()
         batch = keys[start : start + JUDGING_BATCH]
         images = store.images(store.rows_of(batch), dtype=precision)
         with forward_passes(device, precision):

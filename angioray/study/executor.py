@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import torch
 
@@ -18,7 +18,7 @@ from angioray.study.view_task import ViewTask
 from angioray.training.frames import FrameStore, load_frames
 from angioray.training.loop import Progress, train
 from angioray.training.precision import able_here, dtype_here, precision_in_words
-from angioray.training.step import World
+from angioray.training.step import Alive, World, nobody_waits
 from preprocess.cohort import Cohort
 from preprocess.storage import StorageError
 
@@ -35,6 +35,7 @@ class Executor:
         cohort: Cohort,
         world: World,
         say: Callable[[str], None] | None = None,
+        alive: Alive = nobody_waits,
     ) -> None:
         """Get ready.
 
@@ -43,9 +44,12 @@ class Executor:
             cohort: what they learn from.
             world: where this process trains.
             say: is told, in words, what was decided.
+            alive: is called again and again while no step is taken: frames are read, or a model is
+                judged.
         """
         self._study = study
         self._say = say
+        self._alive = alive
         self._world = world
         self._index = CohortIndex.of(cohort, study.settings.view_classes)
         precision, device = study.settings.precision, world.device
@@ -110,7 +114,7 @@ class Executor:
             until=until,
         )
         trained = time.perf_counter()
-        judgement = job.judge(self._precision)
+        judgement = job.judge(self._precision, self._alive)
         if self._world.leads and (until is None or until >= job.steps):
             # Training counts all attempts; loading and judging this one.
             seconds = loaded - started + trained_s + time.perf_counter() - trained
@@ -123,6 +127,11 @@ class Executor:
         if self._world.device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def _alive_at_each(self, sequence_ids: Iterable[str], _: int) -> Iterator[str]:
+        for sequence_id in sequence_ids:
+            self._alive()
+            yield sequence_id
+
     def _frames(self, run: Run) -> FrameStore:
         """The frames of a run; the last run's where both share them."""
         if self._kept is None or self._kept[0] != run.frames_key:
@@ -134,6 +143,7 @@ class Executor:
                 size=run.size,
                 device=self._world.device,
                 share=self._world.share,
+                track=self._alive_at_each,
             )
             self._kept = (run.frames_key, store)
             if self._say is not None:

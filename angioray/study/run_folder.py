@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -19,9 +20,12 @@ from angioray.evaluation.measures import Metrics
 from angioray.study.matrix import Run
 from angioray.study.settings import StudySettings
 from angioray.training.loop import CHECKPOINT
+from angioray.training.step import Alive, nobody_waits
 from preprocess.storage import Location, Storage, open_storage
 
 SCHEMA_VERSION = 1
+BEAT_S = 1.0
+"""Between two signs of life of a process that waits for a lock."""
 REPORTED_PACKAGES = ("angioray", "torch", "torchvision", "ray", "numpy", "zarr")
 
 
@@ -130,15 +134,38 @@ class RunFolder:
         self.files.write_json("failure.json", {"reason": reason, "traceback": traceback})
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, alive: Alive = nobody_waits) -> Iterator[None]:
         """Keep every other process out while this one trains; the lock ends with its process.
 
         A killed driver's workers live on for seconds, so a restarted study waits here for them. In
         an object store it waits until the lock has lapsed; by then a worker that still lives has
         stopped writing, for it could not renew it or finds it taken (``preprocess/storage/lease``).
+
+        Args:
+            alive: is called again and again while this waits: whoever holds the lock is alive.
         """
-        with self.files.locked(wait=True):
+        with ExitStack() as held:
+            with _beating(alive):
+                held.enter_context(self.files.locked(wait=True))
             yield
+
+
+@contextmanager
+def _beating(alive: Alive) -> Iterator[None]:
+    """Call ``alive`` again and again from a thread of its own, where this one can only wait."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT_S):
+            alive()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextmanager

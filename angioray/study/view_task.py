@@ -20,7 +20,7 @@ from angioray.training.batches import Batches
 from angioray.training.frames import FrameKey, FrameStore
 from angioray.training.optimiser import Plateau
 from angioray.training.precision import forward_passes
-from angioray.training.step import World
+from angioray.training.step import Alive, World, nobody_waits
 
 JUDGING_BATCH = 64
 
@@ -87,10 +87,10 @@ class ViewTask:
         """The cross entropy of a batch."""
         return view_loss(self.model, images, labels)
 
-    def judge(self, precision: torch.dtype) -> Judgement:
+    def judge(self, precision: torch.dtype, alive: Alive = nobody_waits) -> Judgement:
         """Probabilities on one frame of each validation sequence, and the paper's measures."""
         keys = self._judged
-        probabilities = view_probabilities(self.model, self.batches.store, keys, precision)
+        probabilities = view_probabilities(self.model, self.batches.store, keys, precision, alive)
         labels = [self._index.view_class[sequence_id] for sequence_id, _ in keys]
         image_ids = [self._index.cohort.image_id(*key) for key in keys]
         predictions = [
@@ -106,13 +106,18 @@ class ViewTask:
 
 @torch.no_grad()
 def view_probabilities(
-    model: nn.Module, store: FrameStore, keys: Sequence[FrameKey], precision: torch.dtype
+    model: nn.Module,
+    store: FrameStore,
+    keys: Sequence[FrameKey],
+    precision: torch.dtype,
+    alive: Alive = nobody_waits,
 ) -> NDArray[np.float64]:
     """Each frame's probability of each class (float64[N, K]; rows sum to 1), in large batches."""
     model.eval()
     device = store.device
     answers = []
     for start in range(0, len(keys), JUDGING_BATCH):
+        alive()
         rows = store.rows_of(keys[start : start + JUDGING_BATCH])
         with forward_passes(device, precision):
             logits = model(store.images(rows, dtype=precision))

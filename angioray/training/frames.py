@@ -28,6 +28,9 @@ GAIN = 1 / (255 * GREY_STD)
 OFFSET = -GREY_MEAN / GREY_STD
 """A grey level from 0 to 255 times GAIN plus OFFSET has ImageNet's grey mean and deviation."""
 
+BROUGHT_AT_ONCE = 16
+"""Sequences of a cohort in an object store that are copied here together."""
+
 CACHED_FRAMES = 4
 """Frames that a CPU turns from uint8 into floats at a time, so that they stay in its cache."""
 
@@ -149,8 +152,10 @@ def load_frames(
     means = torch.empty(shape[0])
     rows: dict[FrameKey, int] = {}
     scales: dict[str, tuple[float, float]] = {}
-    cohort.bring(wanted)
-    for sequence_id in track(wanted, len(wanted)) if track else wanted:
+    sequence_ids = list(wanted)
+    for i, sequence_id in enumerate(track(wanted, len(wanted)) if track else wanted):
+        if i % BROUGHT_AT_ONCE == 0:
+            cohort.bring(sequence_ids[i : i + BROUGHT_AT_ONCE])
         indices = wanted[sequence_id]
         cine = torch.from_numpy(cohort.cine_8bit(sequence_id)[indices])
         scales[sequence_id] = (size / cine.shape[2], size / cine.shape[1])

@@ -38,6 +38,14 @@ class World:
         return self.rank == 0
 
 
+Alive = Callable[[], None]
+"""Called again and again by what takes its time, so that nobody takes it for stuck."""
+
+
+def nobody_waits() -> None:
+    """For where nobody asks whether this process is alive."""
+
+
 Targets = TypeVar("Targets")
 """What a task's losses compare its answers with."""
 

@@ -40,8 +40,10 @@ class Lane(Trainable):
         torch.set_num_threads(max(1, int(cpus)))
         device = torch.device("cuda" if gpus else "cpu")
         self._lane, self._referee = int(config["lane"]), referee
-        self._worker = TrialWorker(place, World(device, share=share_here(cpus, gpus)))
         self._told = 0.0
+        ray.get(referee.join.remote(self._lane, ray.get_runtime_context().current_actor))
+        world = World(device, share=share_here(cpus, gpus))
+        self._worker = TrialWorker(place, world, alive=self._alive)
 
     def step(self) -> dict[str, Any]:
         """One rung of one trial: train, judge, report."""
@@ -70,6 +72,11 @@ class Lane(Trainable):
             if errand is not None or ray.get(self._referee.over.remote()):
                 return errand
             time.sleep(ASK_EVERY_S)
+
+    def _alive(self) -> None:
+        if time.monotonic() - self._told > PROGRESS_EVERY_S:
+            self._told = time.monotonic()
+            self._referee.alive.remote(self._lane)
 
     def _progress(self, done: int, steps: int, values: dict[str, float]) -> None:
         now = time.monotonic()

@@ -129,7 +129,9 @@ class FoldSweep:
             shown(standing)
 
         group = group or self.group(say)
-        return list(run_search(search, self.workplace, group, show).trials)
+        stuck_after_s = self.order.lanes.stuck_after_s
+        ended = run_search(search, self.workplace, group, show, stuck_after_s=stuck_after_s)
+        return list(ended.trials)
 
     def group(self, say: Callable[[str], None] = lambda line: None) -> LaneGroup:
         """Join the cluster, and cut it into trials.

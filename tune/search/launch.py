@@ -25,7 +25,12 @@ QUIET = {
 
 
 def run_search(
-    search: Contest, place: Workplace, group: LaneGroup, show: Callable[[Standing], None]
+    search: Contest,
+    place: Workplace,
+    group: LaneGroup,
+    show: Callable[[Standing], None],
+    *,
+    stuck_after_s: float,
 ) -> Standing:
     """Take a search to its end over the cluster that this process has joined.
 
@@ -34,6 +39,7 @@ def run_search(
         place: what lanes must know.
         group: the lanes, and the resources of each.
         show: called a few times a second with the state of the sweep.
+        stuck_after_s: a lane that gives no sign of life for so long is ended and started anew.
 
     Raises:
         ValueError: no trial can go on, as where the disk is full.
@@ -48,7 +54,9 @@ def run_search(
     # Beside this process: anywhere else it could go down with a node that the sweep can spare.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(Referee)
-    referee = actor.options(num_cpus=0, scheduling_strategy=here).remote(search, place)
+    referee = actor.options(num_cpus=0, scheduling_strategy=here).remote(
+        search, place, stuck_after_s
+    )
     try:
         results = _tuner(referee, place, group, show).fit()
         standing: Standing = ray.get(referee.standing.remote())

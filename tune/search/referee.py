@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from angioray.study.executor import reason_of
 from angioray.study.settings import StudySettings
+from preprocess.console.progress import duration
 from tune.search.trial import Workplace, record_failure
 from tune.trials import Trial
 
@@ -39,10 +41,12 @@ class Current:
     Attributes:
         done: steps.
         values: of the last line logged.
+        alive: when its lane last gave a sign of life (``time.time()``).
     """
 
     done: int = 0
     values: dict[str, float] = field(default_factory=dict)
+    alive: float = field(default_factory=lambda: time.time())
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,9 @@ class Referee:
     waits for a lane that is lost, and fewer lanes than the search reckons with only take longer.
     """
 
-    def __init__(self, search: Contest, place: Workplace) -> None:
-        self._search, self._place = search, place
+    def __init__(self, search: Contest, place: Workplace, stuck_after_s: float) -> None:
+        self._search, self._place, self._stuck_after_s = search, place, stuck_after_s
+        self._workers: dict[int, Any] = {}
         self._held: dict[int, tuple[int, int]] = {}
         self._current: dict[int, Current] = {}
         self._attempts: Counter[tuple[int, int]] = Counter()
@@ -129,6 +134,15 @@ class Referee:
         self._held[lane] = wanted[0]
         self._current[number] = Current(trial.steps)
         return Errand(replace(trial, curve=list(trial.curve)), settings, rung)
+
+    def join(self, lane: int, worker: Any) -> None:
+        """A lane's process is there; it is kept, so that it can be ended."""
+        self._workers[lane] = worker
+
+    def alive(self, lane: int) -> None:
+        """A lane is at work on its trial, though it takes no step."""
+        if lane in self._held:
+            self._current[self._held[lane][0]].alive = time.time()
 
     def over(self) -> bool:
         """Whether nothing more will be handed out."""
@@ -164,6 +178,7 @@ class Referee:
         for lane in list(self._held):
             if lanes is not None and lane not in lanes:
                 self._lose(lane)
+        self._end_stuck()
         return Standing(
             tuple(self._search.trials.values()),
             {number: self._current[number] for number, _ in self._held.values()},
@@ -172,12 +187,23 @@ class Referee:
             self._halted,
         )
 
-    def _lose(self, lane: int) -> None:
+    def _end_stuck(self) -> None:
+        """End the processes that give no sign of life; Ray Tune starts them anew."""
+        for lane, (number, _) in list(self._held.items()):
+            silent_s = time.time() - self._current[number].alive
+            if silent_s >= self._stuck_after_s:
+                self._lose(lane, f"was stuck, without progress for {duration(silent_s)}")
+                if (worker := self._workers.pop(lane, None)) is not None:
+                    import ray
+
+                    ray.kill(worker)
+
+    def _lose(self, lane: int, how: str = "lost its process") -> None:
         if (errand := self._held.pop(lane, None)) is None:
             return
         number, _ = errand
         self._attempts[errand] += 1
-        self._losses.append(f"trial {number:03d} lost its process, and goes on in another")
+        self._losses.append(f"trial {number:03d} {how}, and goes on in another process")
         if self._attempts[errand] >= LOST_ATTEMPTS:
             why = f"given up: {LOST_ATTEMPTS} processes died on it (out of memory?); see Ray's logs"
             self._give_up(number, why)

@@ -11,7 +11,7 @@ from angioray.study.run_folder import RunFolder
 from angioray.study.settings import StudySettings
 from angioray.training.checkpoint import STATE, read_state
 from angioray.training.loop import Progress
-from angioray.training.step import World
+from angioray.training.step import Alive, World, nobody_waits
 from preprocess.cohort import Cohort
 from preprocess.storage import open_storage
 from tune.objective import Objective
@@ -127,8 +127,13 @@ def inherit(place: Workplace, heir: Trial, parent: int, rung: int) -> None:
 class TrialWorker:
     """Trains trials of one sweep, keeping the frames that the next may share."""
 
-    def __init__(self, workplace: Workplace, world: World) -> None:
+    def __init__(self, workplace: Workplace, world: World, alive: Alive = nobody_waits) -> None:
         """Open the cohort, and forget all of it but the sequences that trials may see.
+
+        Args:
+            workplace: what it must know.
+            world: where this process trains.
+            alive: is called again and again while no step is taken.
 
         Raises:
             ValueError: the cohort is not there, or another.
@@ -139,7 +144,8 @@ class TrialWorker:
         objective = workplace.objective
         self._place, self._objective = workplace, objective
         study = objective.study(objective.base, workplace.trials, workplace.cohort)
-        self._executor = Executor(study, cohort.only(objective.sequences), world)
+        self._alive = alive
+        self._executor = Executor(study, cohort.only(objective.sequences), world, alive=alive)
 
     def advance(
         self, trial: Trial, settings: StudySettings, rung: int, progress: Progress
@@ -160,7 +166,7 @@ class TrialWorker:
                 as well.
         """
         folder = self._place.folder(trial.number)
-        with folder.locked():  # a killed driver's workers live on for some seconds
+        with folder.locked(self._alive):  # a killed driver's workers live on for some seconds
             kept = read_trial(folder)
             if kept is not None and (len(kept.curve) > rung or kept.reason is not None):
                 return kept

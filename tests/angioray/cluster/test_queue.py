@@ -99,6 +99,22 @@ def test_only_getting_further_counts_as_progress(monkeypatch: pytest.MonkeyPatch
     assert current.seconds_left == 80.0  # ten seconds a step, eight steps left
 
 
+def test_a_sign_of_life_is_no_progress_and_keeps_a_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = RunQueue(RUNS)
+    monkeypatch.setattr(time, "time", lambda: 100.0)
+    queue.take(0)
+    monkeypatch.setattr(time, "time", lambda: 110.0)
+    queue.alive(0, "a0")
+    queue.alive(0, "b0")  # a late word of an earlier run
+    queue.alive(1, "a1")  # a lane that has nothing to do
+    current = queue.snapshot().running[0]
+    assert (current.heard, current.alive) == (100.0, 110.0)
+    monkeypatch.setattr(time, "time", lambda: 120.0)
+    queue.progress(0, "a0", 1, 10, {})
+    current = queue.snapshot().running[0]
+    assert (current.heard, current.alive) == (120.0, 120.0)
+
+
 def test_a_failed_run_leaves_the_lane_free() -> None:
     queue = RunQueue(RUNS)
     queue.take(0)

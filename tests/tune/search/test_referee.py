@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def referee_of(toy_cohort: Cohort, tmp_path: Path, path: Path) -> Referee:
         recorded={},
     )
     place = Workplace(str(tmp_path), str(toy_cohort.folder), toy_cohort.digest, objective, rungs)
-    return Referee(search, place)
+    return Referee(search, place, stuck_after_s=100.0)
 
 
 def taken(referee: Referee, lane: int) -> tuple[int, int] | None:
@@ -74,13 +75,35 @@ def test_another_lane_goes_on_with_what_a_lost_one_had(referee: Referee) -> None
     assert referee.standing([0, 1]).running[0].done == 3
     standing = referee.standing([1])  # the node of lane 0 is lost
     assert 0 not in standing.running and standing.losses == (
-        "trial 000 lost its process, and goes on in another",
+        "trial 000 lost its process, and goes on in another process",
     )
     referee.report(1, 1, [(4, 0.9)], 1.0, None)
     assert taken(referee, 1) == (0, 0), "one lane alone can do it all"
     referee.report(0, 0, [(4, 0.5)], 1.0, None)  # and the lost one was not lost
     referee.report(1, 0, [(4, 0.5)], 1.0, None)
     assert [taken(referee, lane) for lane in (0, 1)] == [(0, 1), (1, 1)]
+
+
+def test_a_lane_without_a_sign_of_life_loses_its_trial_and_one_that_judges_keeps_it(
+    referee: Referee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at(seconds: float) -> None:
+        monkeypatch.setattr(time, "time", lambda: seconds)
+
+    at(1000.0)
+    assert [taken(referee, lane) for lane in (0, 1)] == [(0, 0), (1, 0)]
+    at(1060.0)
+    referee.progress(0, 3, {"loss": 0.5})
+    referee.alive(1)
+    at(1159.0)
+    assert referee.standing([0, 1]).running.keys() == {0, 1}
+    referee.alive(1)
+    at(1160.0)
+    standing = referee.standing([0, 1])
+    assert standing.running.keys() == {1}
+    assert standing.losses == (
+        "trial 000 was stuck, without progress for 1 min 40 s, and goes on in another process",
+    )
 
 
 def test_a_trial_that_kills_its_processes_is_given_up(referee: Referee, tmp_path: Path) -> None:
