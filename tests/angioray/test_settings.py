@@ -20,7 +20,7 @@ from preprocess.console.settings import Rule, Settings, SettingsError, type_hint
 from preprocess.tracking.propagate import PropagateSettings
 from tests.angioray.settings import TOY
 from tune.search.order import Order
-from tune.space.space import checked, plain, set_at
+from tune.space.space import plain, set_at
 
 
 def without_range(hint: Any, name: str) -> Iterator[str]:
@@ -126,7 +126,7 @@ def test_the_sentences_say_what_was_found_and_what_must_be() -> None:
         document = plain(StudySettings())
         set_at(document, name, value)
         with pytest.raises(ValueError) as refused:
-            checked(document)
+            settings_from_dict(document)
         assert str(refused.value) == said
 
 
