@@ -38,12 +38,12 @@ NO_LESIONS = {
 
 def is_lesion(category: str) -> bool:
     """Whether a category is known by name to be a stenosis or lesion."""
-    return _plain(category) in LESIONS
+    return plain_name(category) in LESIONS
 
 
 def is_no_lesion(category: str) -> bool:
     """Whether a category is known by name to be something else."""
-    return _plain(category) in NO_LESIONS
+    return plain_name(category) in NO_LESIONS
 
 
 def knows_lesions(categories: Sequence[str]) -> bool | None:
@@ -51,6 +51,6 @@ def knows_lesions(categories: Sequence[str]) -> bool | None:
     return any(map(is_lesion, categories)) if categories else None
 
 
-def _plain(category: str) -> str:
+def plain_name(category: str) -> str:
     """A name in small letters, its words apart by one space."""
     return SEPARATORS.sub(" ", unicodedata.normalize("NFC", category).casefold()).strip()

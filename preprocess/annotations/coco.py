@@ -9,12 +9,12 @@ that share an id nobody knows which one is meant, so regions that need one of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from preprocess.annotations import values
-from preprocess.annotations.categories import knows_lesions
+from preprocess.annotations.categories import knows_lesions, plain_name
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import (
     BoxXyxy,
@@ -33,6 +33,11 @@ ENTRY_DEPTH = 3
 """Containers from the document down to an annotation."""
 XYWH = ("XYWH_ABS", "xywh", 1)
 """How some tools say that a box is COCO's own kind."""
+MEANT = (
+    *("sequence_id", "name", "file_name", "video_id", "frame_index", "frame_id"),
+    *("width", "height", "patient_id", "view"),
+)
+"""What two entries of one id must share to mean one image or video."""
 OTHER_ROTATIONS = ("angle", "theta")
 """Rotations whose unit and centre nobody says."""
 
@@ -51,9 +56,9 @@ class Document:
         self.annotations = lists["annotations"]
         names = [str(item["name"]) for item in lists["categories"] if item.get("name")]
         self.knows_lesions = knows_lesions(names)
-        self._videos = _by_id(lists["videos"])
-        self._images = _by_id(lists["images"])
-        self._categories = _by_id(lists["categories"])
+        self._videos = _by_id(lists["videos"], _picture)
+        self._images = _by_id(lists["images"], _picture)
+        self._categories = _by_id(lists["categories"], _class)
 
     def image(self, image_id: Any) -> JsonObject:
         """The image of that id.
@@ -199,16 +204,28 @@ def frame_number(image: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _by_id(items: Iterable[JsonObject]) -> dict[str, JsonObject | None]:
-    """The entries of a list by their id; None where two that differ share it."""
+def _by_id(
+    items: Iterable[JsonObject], meaning: Callable[[JsonObject], object]
+) -> dict[str, JsonObject | None]:
+    """The entries of a list by their id; None where two that mean different things share it."""
     found: dict[str, JsonObject | None] = {}
     for item in items:
         try:
             key = values.identifier(item.get("id"), "id")
         except EntryError:  # nothing can refer to it, and what tries to is reported
             continue
-        found[key] = item if found.get(key, item) == item else None
+        known = found.setdefault(key, item)
+        if known is not None and meaning(known) != meaning(item):
+            found[key] = None
     return found
+
+
+def _picture(item: JsonObject) -> object:
+    return [item.get(key) for key in MEANT]
+
+
+def _class(item: JsonObject) -> object:
+    return plain_name(str(item.get("name")))
 
 
 def _found(

@@ -23,7 +23,7 @@ class Kind(StrEnum):
     UNREADABLE = "{n} annotation files are damaged or of no known form: nothing of them is used"
     UNKNOWN_SEQUENCE = "{n} regions name sequences that are not in the archive"
     AMBIGUOUS = "{n} regions name more than one sequence and are left out"
-    NO_FRAME_NUMBER = "{n} regions do not say their frame and are left out"
+    NO_FRAME_NUMBER = "{n} regions say no frame, or none that can be read, and are left out"
     NO_SUCH_FRAME = "{n} regions lie on frames that the cine does not have"
     OFF_REFERENCE = (
         "{n} regions lie off the reference frame and are left out (--other_frames true keeps them)"

@@ -629,6 +629,17 @@ def test_a_video_that_two_entries_claim_is_nobody_s(tmp_path: Path) -> None:
     assert right.places == (Place("c", 5),)
 
 
+def test_entries_that_say_the_same_twice_are_one(tmp_path: Path) -> None:
+    image = {"id": 5, "file_name": "cine7_5.png"}
+    content = coco(
+        images=[image, {**image, "license": 1}],
+        categories=[{"id": 2, "name": "stenosis"}, {"id": "2", "name": "Stenosis", "color": 1}],
+    )
+    (tmp_path / "a.json").write_text(content)
+    (region,) = regions(tmp_path / "a.json")
+    assert (region.places[-1], region.category) == (Place("cine7", 5), "stenosis")
+
+
 def test_two_tracks_of_one_id_are_two_lesions(tmp_path: Path) -> None:
     one = cvat_box()
     track = one[one.index("<track") : one.index("</annotations>")]
