@@ -21,7 +21,7 @@ from angioray.evaluation.measures import Metrics, value
 from angioray.models.weights_file import packed
 from angioray.pretrain.settings import PretrainingSettings
 from angioray.pretrain.task import Block, Blocks, PretrainingNetwork, PretrainingTask
-from angioray.study.differences import differences
+from angioray.study.differences import describe_difference, differences
 from angioray.study.run_folder import RunFolder, alone_in, environment
 from angioray.study.settings import StudySettings
 from angioray.training.frames import normalise
@@ -60,12 +60,16 @@ class PretrainingRun:
         """
         self._location, self._settings, self._pretraining = location, settings, pretraining
         self._folder = RunFolder(location)
+        if self._folder.files.exists("study.json") or self._folder.files.exists("predictions.json"):
+            raise ValueError(
+                f"{location} holds a study or a run of one. Give weights a folder of their own."
+            )
         kept = self._folder.files.read_text("settings.yaml")
         if kept is not None and (different := differences(yaml.safe_load(kept), self._document())):
-            name, was, now = different[0]
             raise ValueError(
-                f"{location} holds weights that are made with other settings: {name} was {was!r} "
-                f"and is now {now!r}. Give the same ones to continue it, or name another folder."
+                f"{location} holds weights that are made with other settings: "
+                f"{describe_difference(*different[0])}. Give the same ones to continue it, or name "
+                "another folder."
             )
 
     def result(self) -> dict[str, Any] | None:

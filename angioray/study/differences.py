@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+SHOWN_CHARACTERS = 160
+"""Of a name with both values."""
+
 
 def differences(kept: Any, given: Any, where: str = "") -> list[tuple[str, Any, Any]]:
     """Every place where two JSON documents differ: its dotted name, and the two values."""
@@ -17,7 +20,6 @@ def differences(kept: Any, given: Any, where: str = "") -> list[tuple[str, Any, 
 
 
 def describe_difference(name: str, kept: Any, given: Any) -> str:
-    """One difference as words of a sentence; long lists are named without their values."""
-    if isinstance(kept, list) and isinstance(given, list) and max(len(kept), len(given)) > 8:
-        return f"{name} differ"
-    return f"{name} was {kept!r} and is now {given!r}"
+    """One difference as words of a sentence; long values are not shown."""
+    shown = f"{name} was {kept!r} and is now {given!r}"
+    return shown if len(shown) <= SHOWN_CHARACTERS else f"{name} differs"

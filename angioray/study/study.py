@@ -26,11 +26,13 @@ from angioray.study.splits import Fold, splits_digest
 from preprocess.cohort import Cohort, count_phantoms
 from preprocess.cohort.records import check_types
 from preprocess.console.names import instead
-from preprocess.storage import Location, Storage, absolute, open_storage
+from preprocess.storage import FolderStorage, Location, Storage, absolute, open_storage
 from preprocess.storage.names import check_name
 
 SCHEMA_VERSION = 1
 STUDY_FILE = "study.json"
+ANNOTATIONS = "annotations.json"
+"""Of a cohort."""
 BEGUN_EARLIER = (
     "The study was begun by a version that compared its cohort's annotations and pixels alone: "
     "whether a view or a display was changed since then cannot be told."
@@ -99,21 +101,28 @@ class Study:
         """Check that the folder holds this study, or none.
 
         Raises:
-            ValueError: it holds another one; the differences are named. Or its ``study.json`` is
-                damaged.
+            ValueError: it is no folder, or holds a cohort or another study; the differences are
+                named. Or its ``study.json`` is damaged.
         """
+        if isinstance(self.folder, FolderStorage) and self.folder.path.is_file():
+            raise ValueError(f"{self.folder} is a file, expected a folder for runs: `--runs`.")
+        if self.folder.exists(ANNOTATIONS):
+            raise ValueError(
+                f"{self.folder} holds a cohort. Give runs a folder of their own: `--runs`."
+            )
         if not self.folder.exists(STUDY_FILE):
             return
         document, kept = self._document(cohort), read_study(self.folder)
         changed = cohort.changes(kept["cohort"]["digest"], kept["cohort"].get("contents"))
-        words = [f"the cohort has {changed}"] if changed else []
         if "contents" not in kept["cohort"]:
             print(f"Note: {BEGUN_EARLIER} From now on all of it is compared.")
         # The same cohort may lie elsewhere today.
         kept["cohort"] = document["cohort"]
         # A study that was begun before a setting was there goes on all the same.
         kept["settings"] = _plain(asdict(settings_from_dict(kept["settings"])))
-        words += [describe_difference(*each) for each in differences(kept, document)[:5]]
+        words = [describe_difference(*each) for each in differences(kept, document)[:5]]
+        if changed:  # folds and runs then differ as well
+            words = [f"the cohort has {changed}"]
         if words:
             raise ValueError(
                 f"{self.folder / STUDY_FILE} was made with other inputs: {'; '.join(words)}. "

@@ -45,6 +45,14 @@ Place = str
 
 USER_ERROR = 2
 INTERRUPTED = 130
+OS_ERRORS = {
+    errno.EEXIST: "is a file; expected a folder, or nothing there. Name another one.",
+    errno.ENOTDIR: "cannot be there: a part of this path is a file, no folder.",
+    errno.EISDIR: "is a folder, expected a file.",
+    errno.EACCES: "may not be read or written by you. Name another place, or ask for the right.",
+    errno.EPERM: "may not be read or written by you. Name another place, or ask for the right.",
+    errno.EROFS: "is on a disk that cannot be written to. Name another place.",
+}
 NOBODY_READS = 141
 """As a shell gives it for a command whose reader left, such as `head`."""
 
@@ -80,11 +88,15 @@ def usage(
 
 
 @contextmanager
-def _ending_with_its_reader() -> Iterator[None]:
-    """End quietly where nobody reads what is printed any more, as behind ``| head``."""
+def _ending_quietly() -> Iterator[None]:
+    """End without a traceback: by Ctrl-C before the command's own work, and where nobody reads what
+    is printed any more, as behind ``| head``."""
     try:
         try:
             yield
+        except KeyboardInterrupt:
+            print("stopped by you.", file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
@@ -104,7 +116,7 @@ def _unread() -> list[TextIO]:
     return [stream for stream in (sys.stdout, sys.stderr) if not is_read(stream)]
 
 
-@_ending_with_its_reader()
+@_ending_quietly()
 def run(command: Command, *, prog: str, argv: Sequence[str] | None = None) -> None:
     """Parse ``argv`` and call the command; exit with a sentence if it cannot be done.
 
@@ -130,7 +142,7 @@ def run(command: Command, *, prog: str, argv: Sequence[str] | None = None) -> No
     _call(command, values, prog)
 
 
-@_ending_with_its_reader()
+@_ending_quietly()
 def run_one_of(
     commands: Mapping[str, Place], *, prog: str, argv: Sequence[str] | None = None
 ) -> None:
@@ -335,11 +347,18 @@ def _call(command: Command, values: Namespace, prog: str) -> None:
                 "same command again: it continues where it stopped.",
                 USER_ERROR,
             )
-        where = f": {problem.filename}" if problem.filename else ""
-        _stop(prog, f"{problem.strerror or problem}{where}", USER_ERROR)
+        _stop(prog, _describe_os_error(problem), USER_ERROR)
     except KeyboardInterrupt as stopped:
         how = str(stopped) or "The same command continues where it stopped."
         _stop(prog, f"stopped by you. {how}", INTERRUPTED)
+
+
+def _describe_os_error(problem: OSError) -> str:
+    sentence = OS_ERRORS.get(problem.errno or 0)
+    if sentence and problem.filename:
+        return f"{problem.filename} {sentence}"
+    where = f": {problem.filename}" if problem.filename else ""
+    return f"{problem.strerror or problem}{where}"
 
 
 def _stop(prog: str, sentence: str, code: int) -> NoReturn:

@@ -125,21 +125,33 @@ class Storage(ABC):
         """Room that is left, or None where that has no bounds."""
 
     def read_text(self, name: str) -> str | None:
-        """A file of UTF-8, or None where there is none."""
+        """A file of UTF-8, or None where there is none.
+
+        Raises:
+            ValueError: it is damaged.
+        """
         content = self.read(name)
-        return None if content is None else content.decode("utf-8")
+        try:
+            return None if content is None else content.decode("utf-8")
+        except UnicodeDecodeError as problem:
+            raise self._damaged(name, "no text in UTF-8") from problem
 
     def read_json(self, name: str) -> Any:
         """A JSON file; None where there is none.
 
         Raises:
-            ValueError: it is no JSON.
+            ValueError: it is damaged.
         """
         content = self.read(name)
         try:
             return None if content is None else json.loads(content)
         except (ValueError, RecursionError) as problem:
-            raise ValueError(f"{self / name} is no JSON: {problem}") from problem
+            raise self._damaged(name, str(problem)) from problem
+
+    def _damaged(self, name: str, problem: str) -> ValueError:
+        return ValueError(
+            f"{self / name} is damaged ({problem}). Put it back from a copy, or remove it."
+        )
 
     def write_text(self, name: str, text: str) -> None:
         """Write ``text`` as UTF-8."""

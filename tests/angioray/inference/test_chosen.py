@@ -105,4 +105,6 @@ def test_predictions_are_not_made_where_they_cannot_be_written(
     argv = [str(toy_cohort.folder), "--runs", str(runs), "--out", str(out)]
     with pytest.raises(SystemExit, match="2"):
         run_command(predict, prog="predict", argv=argv)
-    assert capsys.readouterr().err == f"predict: File exists: {out}\n"
+    assert capsys.readouterr().err == (
+        f"predict: {out} is a file; expected a folder, or nothing there. Name another one.\n"
+    )

@@ -188,3 +188,10 @@ def test_a_batch_is_shared_evenly_by_as_many_processes_as_can(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr("os.cpu_count", lambda: 6)
     assert [ranks_here(size) for size in (8, 32, 6, 7)] == [2, 4, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["study.json", "predictions.json"])
+def test_a_folder_of_a_study_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ValueError, match="holds a study or a run of one"):
+        PretrainingRun(str(tmp_path), StudySettings(), PretrainingSettings())

@@ -144,6 +144,20 @@ def test_settings_of_a_damaged_study_are_named(
         Study.open(tmp_path)
 
 
+def test_a_folder_that_is_not_this_studys_is_refused(toy_cohort: Cohort, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    Study.plan(toy_cohort, tmp_path / "runs", TOY).freeze(toy_cohort)
+    other = write_toy_cohort(tmp_path / "other", patients=8, seed=3)
+    for cohort, runs, expected in (
+        (toy_cohort, tmp_path / "file", "file is a file, expected a folder for runs"),
+        (other, other.folder, "other holds a cohort. Give runs a folder of their own"),
+        (other, tmp_path / "runs", "study.json was made with another cohort, or with this one bef"),
+    ):
+        study = Study.plan(cohort, runs, TOY)
+        with pytest.raises(ValueError, match=expected):
+            study.refuse_another(cohort)
+
+
 def test_a_run_that_the_study_has_not_is_answered_with_those_that_it_has(
     toy_cohort: Cohort, tmp_path: Path
 ) -> None:
@@ -168,11 +182,11 @@ def test_a_relative_path_of_weights_becomes_absolute(
     assert study.settings.view.weights == "none"
 
 
-def test_long_lists_that_differ_are_named_without_their_values() -> None:
-    short, long = list(range(8)), list(range(9))
+def test_long_values_that_differ_are_named_without_them() -> None:
+    short, long = list(range(8)), list(range(90))
     assert describe_difference("a", short, [1]) == f"a was {short} and is now [1]"
-    assert describe_difference("a", long, [1]) == "a differ"
-    assert describe_difference("a", [1], long) == "a differ"
+    assert describe_difference("a", long, [1]) == "a differs"
+    assert describe_difference("a", [1], {"b": long}) == "a differs"
     assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == [("a.c", 2, 3)]
 
 

@@ -71,6 +71,15 @@ def test_files_are_read_as_they_were_written(folder: Storage) -> None:
     assert open_storage(str(folder)).read("a.json") == b"anew"
 
 
+def test_a_damaged_file_is_named(folder: Storage) -> None:
+    folder.write("result.json", b'{"seconds": ')
+    folder.write("settings.yaml", b"M\xfcller")
+    with pytest.raises(ValueError, match=r"result\.json.* is damaged \(Expecting value"):
+        folder.read_json("result.json")
+    with pytest.raises(ValueError, match=r"settings\.yaml.* is damaged \(no text in UTF-8\)"):
+        folder.read_text("settings.yaml")
+
+
 def test_places_have_names(folder: Storage) -> None:
     assert folder.name == "runs"
     assert (folder / "run").name == "run"

@@ -24,7 +24,7 @@ WITH_COURSE = replace(TOY, detector=replace(TOY.detector, optimiser=COURSE))
 CASES: list[tuple[dict[str, Any], str]] = [
     ({"detector_view": "RCX"}, "no detector of view 'RCX': the nearest is RCA; there are LCA, RCA"),
     ({"search": "grid"}, "A grid needs `points` or `step` for each range"),
-    ({"samples": 0}, "samples is 0, expected 1 or more"),
+    ({"samples": 0}, "samples is 0; it must be 1 or more"),
     ({"lanes": LaneSettings(ranks=2)}, "a trial is one process"),
     ({"task": "view"}, "leave out `--detector-view`"),
     ({"fold": 5}, "There is no fold 5"),
@@ -68,7 +68,9 @@ def test_a_network_that_cannot_be_is_refused_with_the_space(
 ) -> None:
     path = tmp_path / "own.yaml"
     path.write_text("detector.size: {choices: [64, 72]}\n")
-    with pytest.raises(ValueError, match=r"detector.size 72: .* is no multiple of 16"):
+    with pytest.raises(
+        ValueError, match=r"detector.size 72: .* is 72; it must be a multiple of 16"
+    ):
         order(toy_cohort, tmp_path, space=path)
 
 
