@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 
 HOSTILE = ('<img src=x onerror="hit=1">', "$\\frac{[bold]{$ \\u0041 \\g<0> [x](javascript:hit=1)`")
 """HTML, in one; TeX, rich's markup, escapes of Python, and Markdown, in the other."""
+HOSTILE_VIEWS = tuple(name.replace("\\", "") for name in HOSTILE)
+"""As classes of views: these are part of the names of folders, which hold no backslash."""
 
 
 class _Tags(HTMLParser):

@@ -30,7 +30,7 @@ from angioray.report.writing import write_report
 from preprocess.cohort import Cohort, phantom_notice
 from preprocess.console.command_line import run as run_command
 from tests.angioray.synthetic_study import CLASSES, FOLDS, fail, write_cohort, write_study
-from tests.hostile_names import HOSTILE, words_of
+from tests.hostile_names import HOSTILE_VIEWS, words_of
 
 FIGURES = (
     *("boxes", "confusion", "curves-RCA", "curves-LCA", "learning"),
@@ -562,14 +562,14 @@ def test_names_of_views_are_text_wherever_they_stand(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "250")
-    cohort = write_cohort(tmp_path / "cohort", patients=6, views=HOSTILE)
+    cohort = write_cohort(tmp_path / "cohort", patients=6, views=HOSTILE_VIEWS)
     runs = write_study(tmp_path / "runs", cohort, variants=("B",), sizes=(64,))
     run_command(report, prog="python -m angioray.report", argv=[str(runs)])
     printed = capsys.readouterr().out
-    assert all(name in printed for name in HOSTILE)
+    assert all(name in printed for name in HOSTILE_VIEWS)
 
     words = words_of(html_of(runs))
-    for name in HOSTILE:
+    for name in HOSTILE_VIEWS:
         assert f"{name} detectors at IoU" in words, "a caption"
         assert f"{name}: precision and recall" in words, "a title of a figure"
     folder = runs / "report"
@@ -578,7 +578,7 @@ def test_names_of_views_are_text_wherever_they_stand(
     for page in pages:
         html = MarkdownIt("commonmark").enable("table").render(page.read_text())
         words_of(html)
-        assert all(name in unescape(html) for name in HOSTILE) or "detector-" in page.name
+        assert all(name in unescape(html) for name in HOSTILE_VIEWS) or "detector-" in page.name
 
 
 def test_a_listing_cannot_end_its_own_fence() -> None:

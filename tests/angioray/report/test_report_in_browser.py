@@ -11,7 +11,7 @@ import pytest
 from angioray.report.writing import write_report
 from tests.angioray.synthetic_study import write_cohort, write_study
 from tests.browser import CHROMIUM, FIGURES, TOO_WIDE, Browser, needs_browser
-from tests.hostile_names import ACTS, HOSTILE
+from tests.hostile_names import ACTS, HOSTILE_VIEWS
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
@@ -26,7 +26,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report whose views have names that would act."""
     folder = tmp_path_factory.mktemp("hostile")
-    cohort = write_cohort(folder / "cohort", patients=6, views=HOSTILE)
+    cohort = write_cohort(folder / "cohort", patients=6, views=HOSTILE_VIEWS)
     return write_report(write_study(folder / "runs", cohort, variants=("B",), sizes=(64,)))
 
 
@@ -48,7 +48,7 @@ def test_names_of_views_do_not_act_and_nothing_else_may(hostile: Path) -> None:
         assert seen.evaluate("typeof hit") == "undefined"
         assert all(
             seen.evaluate(f"document.body.innerText.includes({json.dumps(name)})")
-            for name in HOSTILE
+            for name in HOSTILE_VIEWS
         )
         assert seen.complaints == []
         assert seen.evaluate(ACTS) == "undefined"
