@@ -144,6 +144,20 @@ def test_a_lost_node_costs_no_trial(
     assert trials(out) == trials(toy_sweep.out)
 
 
+def test_a_lane_that_stands_still_is_ended_and_its_trial_goes_on(
+    toy_sweep: ToySweep, watch: Watch, tmp_path: Path
+) -> None:
+    out = tmp_path / "sweep"
+    command = toy_sweep.command(out, "--lanes.stuck_after_s", 20)
+    with watch.running(tmp_path, *command) as sweep:
+        sweep.wait_until(lambda: "000" in half_done(out))
+        workers(sweep)[0].suspend()
+        end = sweep.finish()
+    assert end.code == 0, end.err
+    assert "was stuck, without progress for" in end.err
+    assert trials(out) == trials(toy_sweep.out)
+
+
 def waiting_for(folder: Path) -> list[Any]:
     """The workers among this process's descendants that have a file of a locked folder open."""
     found = []
