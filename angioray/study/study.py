@@ -24,6 +24,7 @@ from angioray.study.settings import (
 )
 from angioray.study.splits import Fold, splits_digest
 from preprocess.cohort import Cohort, count_phantoms
+from preprocess.cohort.annotations import ANNOTATIONS
 from preprocess.cohort.records import check_types
 from preprocess.console.names import instead
 from preprocess.storage import FolderStorage, Location, Storage, absolute, open_storage
@@ -31,8 +32,6 @@ from preprocess.storage.names import check_name
 
 SCHEMA_VERSION = 1
 STUDY_FILE = "study.json"
-ANNOTATIONS = "annotations.json"
-"""Of a cohort."""
 BEGUN_EARLIER = (
     "The study was begun by a version that compared its cohort's annotations and pixels alone: "
     "whether a view or a display was changed since then cannot be told."

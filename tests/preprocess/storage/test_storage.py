@@ -253,7 +253,7 @@ def test_a_lock_that_says_nothing_lapses_like_any_other(
 def test_what_is_no_json_is_said_with_its_file(folder: Storage) -> None:
     for content in (b"{", b"\xff", b"[" * 100_000):
         folder.write("odd.json", content)
-        with pytest.raises(ValueError, match=r"odd\.json is no JSON"):
+        with pytest.raises(ValueError, match=r"odd\.json is damaged"):
             folder.read_json("odd.json")
 
 
