@@ -68,9 +68,7 @@ def test_a_network_that_cannot_be_is_refused_with_the_space(
 ) -> None:
     path = tmp_path / "own.yaml"
     path.write_text("detector.size: {choices: [64, 72]}\n")
-    with pytest.raises(
-        ValueError, match="detector.size is 72; it must be a multiple of 16"
-    ):
+    with pytest.raises(ValueError, match=r"detector\.size is 72; it must be a multiple of 16"):
         order(toy_cohort, tmp_path, space=path)
 
 
