@@ -65,7 +65,7 @@ audit: setup
 	@if found=$$($(AUDIT) 2>&1); then echo "$$found"; else \
 	  case "$$found" in *"known vulnerabilit"*) echo "$$found" ;; \
 	  *) echo "Nothing was audited: pypi.org, or the mirror in its place, gave no list of vulnerabilities. The cause:"; \
-	    echo "$$found" | tail -n 3 ;; esac; exit 1; fi
+	    echo "$$found" | tail -n 6 ;; esac; exit 1; fi
 
 # Two at a time, for most tests use one core or wait; those of a file share what was made for them.
 PYTEST := $(PY) -m pytest -n 2 --dist loadfile

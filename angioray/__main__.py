@@ -11,6 +11,7 @@ COMMANDS = {
     "demo": "angioray.demo.__main__:demo",
     "doctor": "angioray.doctor:doctor",
     "phantom": "preprocess.__main__:phantom",
+    "sheet": "preprocess.ingest.sheet:sheet",
     "ingest": "preprocess.ingest.command:ingest",
     "propagate": "preprocess.tracking.propagate:propagate",
     "summary": "preprocess.summary.command:summary",

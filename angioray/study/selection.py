@@ -9,7 +9,8 @@ from typing import Literal
 
 from angioray.study.splits import Member
 from angioray.training.frames import FrameKey
-from preprocess.cohort import Cohort, Phase, Sequence, Verdict, example_mapping
+from preprocess.cohort import Cohort, Phase, Sequence, Verdict
+from preprocess.views import example_mapping
 
 ALL_VIEWS = "all"
 """The detector view of a cohort whose boxes carry no view."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from angioray.models.settings import NAMED_WEIGHTS, RetinaNetSettings, unknown_backbone
 from angioray.training.settings import AugmentationSettings, OptimiserSettings, Precision
-from preprocess.cohort import VIEW_CLASSES
 from preprocess.console.settings import (
     EACH_ONCE,
     SOME,
@@ -21,6 +20,7 @@ from preprocess.console.settings import (
     bounds,
     build,
 )
+from preprocess.views import VIEW_CLASSES
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser

@@ -21,13 +21,11 @@ from preprocess.cohort.manifest import ManifestRow, read_manifest, write_manifes
 from preprocess.cohort.opened import Cohort, cohort_location
 from preprocess.cohort.phantoms import count_phantoms, phantom_notice
 from preprocess.cohort.records import NO_LESION, Box, BoxSource, Phase, Sequence, Verdict
-from preprocess.cohort.views import VIEW_CLASSES, example_mapping, view_counts, view_remarks
 
 __all__ = [
     "CATEGORY",
     "NO_LESION",
     "SCHEMA_VERSION",
-    "VIEW_CLASSES",
     "Box",
     "BoxSource",
     "Cohort",
@@ -38,15 +36,12 @@ __all__ = [
     "cine_is_stored",
     "cohort_location",
     "count_phantoms",
-    "example_mapping",
     "frames_digest",
     "phantom_notice",
     "read_manifest",
     "store_cine",
     "stored_sequence",
     "update_attributes",
-    "view_counts",
-    "view_remarks",
     "write_annotations",
     "write_manifest",
 ]

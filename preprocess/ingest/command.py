@@ -12,8 +12,6 @@ from preprocess.annotations.region_matching import Regions
 from preprocess.cohort import (
     cine_is_stored,
     stored_sequence,
-    view_counts,
-    view_remarks,
     write_annotations,
     write_manifest,
 )
@@ -28,6 +26,7 @@ from preprocess.ingest.intake import Finder, read_files
 from preprocess.ingest.journal import Journal, Record, journal_path
 from preprocess.ingest.source_file import Reading
 from preprocess.storage.atomic import remove_partials
+from preprocess.views import view_counts, view_remarks
 
 UNLABELLED = (
     "without --labels no cine has a view, an iFR value or a reason to be left out; "

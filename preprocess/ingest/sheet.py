@@ -18,7 +18,6 @@ from openpyxl import Workbook
 from preprocess.annotations.labels import BOUNDS, COLUMNS, FOR_THE_EYE
 from preprocess.annotations.sheets import clean
 from preprocess.cohort import Sequence
-from preprocess.cohort.views import angles_in_words, proposed_view
 from preprocess.console.progress import track
 from preprocess.console.settings import CountOrZero, Settings
 from preprocess.console.workers import map_unordered
@@ -31,6 +30,7 @@ from preprocess.ingest.intake import CRASHED, DUPLICATE
 from preprocess.ingest.journal import OWNER_ONLY
 from preprocess.ingest.source_file import TOO_LARGE, UNREADABLE, decoded
 from preprocess.storage.atomic import write_bytes
+from preprocess.views import angles_in_words, proposed_view
 
 FILLED_IN = tuple(name for name in COLUMNS if name not in ("file", "sop_instance_uid"))
 """Columns that are left to a person."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from preprocess.cohort import Sequence
-from preprocess.cohort.views import angles_in_words
+from preprocess.views import angles_in_words
 
 NEAR_DEG = 10.0
 """How far the C-arm stands from itself in one and the same standard projection."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.cohort import Box, BoxSource, Cohort, Phase, Sequence, Verdict
-from preprocess.cohort.views import angles_in_words
 from preprocess.summary.findings import Finding
+from preprocess.views import angles_in_words
 
 WIDTH_PX = 256
 JPEG_QUALITY = 72

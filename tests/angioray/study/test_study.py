@@ -151,7 +151,7 @@ def test_a_folder_that_is_not_this_studys_is_refused(toy_cohort: Cohort, tmp_pat
     for cohort, runs, expected in (
         (toy_cohort, tmp_path / "file", "file is a file, expected a folder for runs"),
         (other, other.folder, "other holds a cohort. Give runs a folder of their own"),
-        (other, tmp_path / "runs", "study.json was made with another cohort, or with this one bef"),
+        (other, tmp_path / "runs", "study.json was made with other inputs: the cohort has"),
     ):
         study = Study.plan(cohort, runs, TOY)
         with pytest.raises(ValueError, match=expected):

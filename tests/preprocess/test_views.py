@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from preprocess.cohort import VIEW_CLASSES, example_mapping
-from preprocess.cohort.views import angles_in_words, nearest_view, proposed_view
 from preprocess.phantom.plan import make
 from preprocess.phantom.settings import PhantomSettings
 from preprocess.phantom.study import examine
+from preprocess.views import (
+    VIEW_CLASSES,
+    angles_in_words,
+    example_mapping,
+    nearest_view,
+    proposed_view,
+)
 from tests.preprocess.drawn_cohort import placed, sequence
 
 

@@ -1,4 +1,7 @@
-"""The usual names of views, and what to say of others before anybody trains on them."""
+"""The usual names of views, and what to say of others before anybody trains on them.
+
+Settings take their default from here, so it imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from preprocess.cohort.records import Sequence
+if TYPE_CHECKING:
+    from preprocess.cohort.records import Sequence
 
 VIEW_CLASSES: Mapping[str, str] = MappingProxyType(
     {"RCA": "RCA", "LCA": "LCA", "LCx/LAD": "LCA", "LAD/LCx": "LCA"}
