@@ -14,9 +14,9 @@ from typing import Any
 
 import ray
 import torch.distributed
+from ray.train.backend import Backend
 from ray.train.torch import TorchConfig
-from ray.train.torch.config import _TorchBackend
-from torch._C._distributed_c10d import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # its stubs do not export it
 
 _STORES: list[TCPStore] = []
 """Of the lead rank's process, from the first call to the second."""
@@ -27,11 +27,14 @@ class LaneTorchConfig(TorchConfig):
     """Ray Train's settings for PyTorch, with the process group of this module."""
 
     @property
-    def backend_cls(self) -> type[_TorchBackend]:
+    def backend_cls(self) -> type[Backend]:
         return _LaneBackend
 
 
-class _LaneBackend(_TorchBackend):
+class _LaneBackend(Backend):
+    share_cuda_visible_devices = True
+    """As for Ray Train's own: a rank finds its GPU among those of all ranks on its node."""
+
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         """Called by the lane's controller when its ranks run."""
         size = len(worker_group)
