@@ -33,7 +33,7 @@ SHAPES = ("polygon", "polyline", "points", "ellipse", "mask", "skeleton", "cuboi
 
 def recognises(content: bytes) -> bool:
     """Whether a file's content is of this format."""
-    return b"<annotations" in content[:4096]
+    return b"<annotations" in content
 
 
 def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:

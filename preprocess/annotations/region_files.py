@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +47,21 @@ def region_files(path: Path) -> list[Path]:
     return files
 
 
+def read_content(path: Path) -> bytes:
+    """What an annotation file holds; UTF-16 and UTF-32 become UTF-8.
+
+    Raises:
+        ValueError: it is in none of the encodings that its first bytes promise.
+        OSError: it cannot be opened.
+    """
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    encoding = json.detect_encoding(content)  # by null bytes, so it holds for XML as well
+    if encoding.startswith("utf-8"):
+        return content
+    # A declaration of XML would go on to name the encoding that it had.
+    return re.sub(r"\A<\?xml[^>]*>", "", content.decode(encoding)).encode()
+
+
 def read_regions(path: Path, folder: Path | None = None) -> list[Region | Mismatch]:
     """Every region of one annotation file; a region that cannot be read is a mismatch instead.
 
@@ -55,7 +72,7 @@ def read_regions(path: Path, folder: Path | None = None) -> list[Region | Mismat
     Raises:
         ValueError: its content is of no format that is read here, or is damaged as a whole.
     """
-    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    content = read_content(path)
     for module in FORMATS.values():
         if module.recognises(content):
             name = without_ending(path.relative_to(folder or path.parent).as_posix())

@@ -97,7 +97,7 @@ def parse_json(content: bytes, *, depth: int) -> Any:
         ValueError: it is not well-formed.
     """
     try:
-        text = content.decode(json.detect_encoding(content))
+        text = content.decode()
         # From here on every brace and comma is where it must be.
         json.loads(text, object_pairs_hook=_of_single_keys)
     except (ValueError, RecursionError) as problem:

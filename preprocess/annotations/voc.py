@@ -12,6 +12,7 @@ areas to ignore, as the challenge has it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -35,7 +36,7 @@ ROTATIONS = ("angle", "rotation")
 
 def recognises(content: bytes) -> bool:
     """Whether a file's content is of this format."""
-    return b"<annotation>" in content[:4096] or b"<annotation " in content[:4096]
+    return re.search(rb"<annotation[\s>]", content) is not None
 
 
 def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:

@@ -7,7 +7,6 @@ each pseudonym was made from in a private table beside it.
 
 from __future__ import annotations
 
-import codecs
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from preprocess.annotations.cines import CineNames
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.names import spellings
-from preprocess.annotations.region_files import Format, unreadable
+from preprocess.annotations.region_files import Format, read_content, unreadable
 from preprocess.annotations.regions import Place, numbered_name, without_ending
 from preprocess.annotations.source_lines import parse_json, parse_xml
 from preprocess.dicom.pseudonyms import Pseudonyms, read_key
@@ -89,7 +88,7 @@ class AnnotatedFolder:
             if path.suffix.lower() != ending or not path.is_file() or not self._is_mine(path):
                 continue
             try:
-                content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+                content = read_content(path)
                 recognised = format.recognises(content)
                 if not recognised:
                     _check_well_formed(content, ending)

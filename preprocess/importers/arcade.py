@@ -15,7 +15,7 @@ from pathlib import Path
 
 from preprocess.annotations import coco
 from preprocess.annotations.mismatches import Mismatch
-from preprocess.annotations.region_files import unreadable
+from preprocess.annotations.region_files import read_content, unreadable
 from preprocess.annotations.regions import Region
 from preprocess.importers.image_cine import Frame, ImageCine
 from preprocess.importers.images import import_images, require_folder
@@ -79,7 +79,7 @@ def _stills(folder: Path, mismatches: list[Mismatch]) -> Iterator[ImageCine]:
             named = _from_views(views)
         else:
             raise ValueError(f"neither annotations/{split}.json nor views.csv is there")
-    except ValueError as problem:
+    except (ValueError, OSError) as problem:
         mismatches.append(unreadable(path if path.is_file() else views, problem))
         return
     for file_name, (view, regions) in named.items():
@@ -103,7 +103,7 @@ def _from_views(path: Path) -> _Said:
 
 def _from_coco(path: Path, mismatches: list[Mismatch], *, with_view: bool) -> _Said:
     try:
-        document = coco.read_document(path.read_bytes())
+        document = coco.read_document(read_content(path))
         names = [str(image["file_name"]) for image in document.images]
         if not names:
             raise ValueError("it lists no images")

@@ -413,10 +413,22 @@ def test_a_property_list_without_a_bottom_is_refused(tmp_path: Path) -> None:
         read_regions(tmp_path / "a.xml")
 
 
-def test_a_byte_order_mark_is_no_hindrance(tmp_path: Path) -> None:
-    for name, content in (("a.xml", VOC), ("b.json", COCO)):
-        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + content.encode())
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_every_encoding_of_unicode_is_read(tmp_path: Path, encoding: str) -> None:
+    declared = VOC.replace("<annotation", f'<?xml version="1.0" encoding="{encoding}"?><annotation')
+    for name, content in (("a.xml", VOC), ("b.json", COCO), ("c.xml", declared)):
+        (tmp_path / name).write_bytes(content.encode(encoding))
         assert read_regions(tmp_path / name)
+
+
+@pytest.mark.parametrize("before", ["<!-- ten words -->" * 400, ""])
+def test_what_comes_before_the_root_and_how_it_ends_is_no_hindrance(
+    tmp_path: Path, before: str
+) -> None:
+    for name, content in (("a.xml", voc_box(f"<bndbox>{CORNERS}</bndbox>")), ("b.xml", cvat_box())):
+        spread = content.replace("<annotation", "<annotation\n", 1) if name == "a.xml" else content
+        (tmp_path / name).write_text(before + spread)
+        assert regions(tmp_path / name)
 
 
 def cvat_box(rotation: str = "0", frame: str = "5", track: str = "0", size: str = "") -> str:

@@ -531,6 +531,19 @@ def test_a_damaged_annotation_file_is_counted_and_the_rest_imported(
     assert "somebody" not in said
 
 
+@pytest.mark.parametrize("name", ["coco", "voc"])
+def test_annotations_in_utf_16_are_not_passed_over(src: Path, out: Path, name: str) -> None:
+    picture(src / "p0.png", noise(1, SIZE)[0])
+    if name == "coco":
+        coco(src / "a.json", [{"id": 1, "file_name": "p0.png"}], BOX_OF_1)
+    else:
+        text(src / "a.xml", voc("p0.png", (1, 2, 9, 9)))
+    (path,) = src.glob("a.*")
+    path.write_bytes(path.read_text().encode("utf-16"))
+    (import_coco if name == "coco" else import_voc)(src, out, processes=1)
+    assert boxes_of(out) == {"p0.png": [(1, 2, 9, 9)]}
+
+
 def test_a_damaged_file_of_the_danilov_set_is_counted_and_the_rest_imported(
     danilov: Path, out: Path
 ) -> None:
