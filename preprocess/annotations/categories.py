@@ -1,6 +1,7 @@
 """The categories of annotation files: which are lesions, by their names.
 
-A name counts as a whole: `nonlesion` and `no_stenosis` hold the words, and mean the opposite.
+Every word of a name counts: `nonlesion` and `no_stenosis` hold a word for a lesion, and mean the
+opposite.
 """
 
 from __future__ import annotations
@@ -10,40 +11,44 @@ import unicodedata
 from collections.abc import Sequence
 
 SEPARATORS = re.compile(r"[\W_]+")
-DEGREES = ("", "mild", "moderate", "severe", "critical", "significant")
-PLACES = ("", "coronary", "arterial", "artery", "coronary artery", "vessel", "culprit")
-NAMES = {
-    *("stenosis", "stenoses", "stenotic lesion", "stenotic lesions", "stenotic", "restenosis"),
-    *("lesion", "lesions", "stenosis lesion", "narrowing", "occlusion"),
-    *("stenose", "stenosen", "sténose", "sténoses", "estenosis", "stenosi"),
-    *("läsion", "läsionen", "lésion", "lésions", "lesión", "lesiones", "lesione", "lesioni"),
-}
 LESIONS = {
-    " ".join(filter(None, words))
-    for name in NAMES
-    for degree in DEGREES
-    for place in PLACES
-    for words in ((degree, place, name), (name, degree), (place, name, degree))
+    *("stenosis", "stenoses", "stenotic", "restenosis", "narrowing", "occlusion"),
+    *("lesion", "lesions", "lesiones", "lesione", "lesioni", "lasion", "lasionen"),
+    *("stenose", "stenosen", "estenosis", "stenosi"),
 }
-NEGATIONS = ("no", "non", "not", "not a", "without", "free of")
-NO_LESIONS = {
-    *(f"{word}{gap}{name}" for word in NEGATIONS for gap in ("", " ") for name in LESIONS),
-    *("background", "healthy", "normal", "negative", "none", "nothing", "unknown", "other"),
-    *("catheter", "guide catheter", "guiding catheter", "wire", "guide wire", "guidewire"),
-    *("ifr wire", "pressure wire", "stent", "balloon", "marker", "pacemaker", "implant", "clip"),
-    *("vessel", "vessels", "artery", "arteries", "coronary artery", "coronary arteries", "aorta"),
+"""Words for a lesion in several languages, without accents."""
+QUALIFIERS = {
+    *("mild", "moderate", "severe", "critical", "significant", "culprit", "coronary", "arterial"),
+    *("artery", "vessel", "ostial", "proximal", "mid", "distal", "lad", "lcx", "lca", "rca", "lm"),
+}
+"""A lesion with them is one all the same."""
+NEGATIONS = {
+    *("no", "non", "not", "without", "free", "absent", "negative", "none", "nothing", "healthy"),
+    *("normal", "background", "kein", "keine", "ohne", "pas", "sans", "sin", "senza"),
+}
+JOINED = {
+    word for no in NEGATIONS for lesion in LESIONS for word in (no + lesion, lesion + no)
+} - LESIONS
+OTHERS = {
+    *("catheter", "guide", "guiding", "wire", "guidewire", "ifr", "pressure", "stent", "balloon"),
+    *("marker", "pacemaker", "implant", "clip", "vessel", "vessels", "artery", "arteries", "aorta"),
     *("bifurcation", "calcification", "contrast", "rib", "spine", "diaphragm", "text", "artifact"),
+    *("unknown", "other"),
 }
 
 
 def is_lesion(category: str) -> bool:
     """Whether a category is known by name to be a stenosis or lesion."""
-    return plain_name(category) in LESIONS
+    words = _words(category)
+    return bool(words & LESIONS) and words <= LESIONS | QUALIFIERS
 
 
 def is_no_lesion(category: str) -> bool:
     """Whether a category is known by name to be something else."""
-    return plain_name(category) in NO_LESIONS
+    words = _words(category)
+    if words & (NEGATIONS | JOINED):
+        return True
+    return bool(words & OTHERS) and words <= OTHERS | QUALIFIERS
 
 
 def knows_lesions(categories: Sequence[str]) -> bool | None:
@@ -52,5 +57,11 @@ def knows_lesions(categories: Sequence[str]) -> bool | None:
 
 
 def plain_name(category: str) -> str:
-    """A name in small letters, its words apart by one space."""
-    return SEPARATORS.sub(" ", unicodedata.normalize("NFC", category).casefold()).strip()
+    """A name in small letters without accents, its words apart by one space."""
+    decomposed = unicodedata.normalize("NFKD", category.casefold())
+    letters = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return SEPARATORS.sub(" ", letters).strip()
+
+
+def _words(category: str) -> set[str]:
+    return set(plain_name(category).split())

@@ -48,17 +48,16 @@ class Document:
     Attributes:
         images: as they are listed.
         annotations: as they are listed.
-        knows_lesions: whether a class is a lesion by its name; None where no class has a name.
+        knows_lesions: whether a class is a lesion by its name; None where no class is listed.
     """
 
     def __init__(self, lists: Mapping[str, list[JsonObject]]):
         self.images = lists["images"]
         self.annotations = lists["annotations"]
-        names = [str(item["name"]) for item in lists["categories"] if item.get("name")]
-        self.knows_lesions = knows_lesions(names)
+        self.knows_lesions = knows_lesions([*map(_category_name, lists["categories"])])
         self._videos = _by_id(lists["videos"], _picture)
         self._images = _by_id(lists["images"], _picture)
-        self._categories = _by_id(lists["categories"], _class)
+        self._categories = _by_id(lists["categories"], _category)
 
     def image(self, image_id: Any) -> JsonObject:
         """The image of that id.
@@ -84,16 +83,22 @@ class Document:
         return _found(self._videos, image["video_id"], "video_id", "videos") or JsonObject()
 
     def category(self, category_id: Any) -> str:
-        """The name of a class; its id where the document does not name it, empty where none is.
+        """The name of a class, or its id where it has none; empty where no class is listed.
+
+        An annotation without an id is of the one class that is listed.
 
         Raises:
             EntryError: the id cannot be read, or nobody can say which class is meant.
         """
         if category_id is None:
-            return ""
+            if len(self._categories) > 1:
+                said = "no category_id, and the file lists several categories"
+                raise EntryError(Kind.UNREADABLE_VALUE, said)
+            found = next(iter(self._categories.values()), None)
+            return _category_name(found) if found else ""
         found = _found(self._categories, category_id, "category_id", "categories")
         if found is not None:
-            return str(found.get("name") or "")
+            return _category_name(found)
         return values.identifier(category_id, "category_id") if self._categories else ""
 
 
@@ -224,8 +229,13 @@ def _picture(item: JsonObject) -> object:
     return [item.get(key) for key in MEANT]
 
 
-def _class(item: JsonObject) -> object:
-    return plain_name(str(item.get("name")))
+def _category(item: JsonObject) -> object:
+    return plain_name(_category_name(item))
+
+
+def _category_name(item: JsonObject) -> str:
+    name = item.get("name")
+    return str(item.get("id") if name in (None, "") else name)
 
 
 def _found(

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from preprocess.annotations import coco
+from preprocess.annotations.categories import is_lesion
 from preprocess.annotations.mismatches import Mismatch
 from preprocess.annotations.region_files import read_content, unreadable
 from preprocess.annotations.regions import Region
@@ -117,14 +118,16 @@ def _from_coco(path: Path, mismatches: list[Mismatch], *, with_view: bool) -> _S
             continue
         # In val and test the image id is not the number in the file name.
         name, region = str(entry.image["file_name"]), entry.region
-        segments[name].add(region.category)
-        regions[name] += [region] if region.category == STENOSIS else []
+        if with_view and not is_lesion(region.category):
+            segments[name].add(region.category)
+        else:
+            regions[name].append(region)
     return {
         name: (_view(segments[name]) if with_view else None, tuple(regions[name])) for name in names
     }
 
 
 def _view(segments: set[str]) -> str | None:
-    if not segments - {STENOSIS}:
+    if not segments:
         return None
     return "RCA" if segments & RCA_SEGMENTS else "LCA"

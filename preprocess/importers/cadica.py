@@ -26,6 +26,8 @@ VIDEOS = "selectedVideos"
 LISTS = {"lesionVideos.txt": False, "nonlesionVideos.txt": True}
 """The lists of a patient's videos, and whether theirs bear no lesion."""
 NONE = -1
+DEGREE = re.compile(r"p\d+(?:_\d+)?")
+"""The class of a box: by how many percent the artery is narrower, such as p20_50."""
 NUMBER = re.compile(r"(\d+)(?:\.\w+)?$")
 
 
@@ -113,12 +115,13 @@ def _regions(path: Path, mismatches: list[Mismatch]) -> Iterator[Region]:
             said = f"not x y w h class: {text[:40]!r}"
             mismatches.append(Mismatch(file=str(path), line=line, kind=Kind.NO_BOX, said=said))
             continue
+        named = cells[4] if len(cells) > 4 else ""
         yield Region(
             places=(),
             box_xyxy=box,
             file=str(path),
             line=line,
-            category=cells[4] if len(cells) > 4 else "",
+            category="" if DEGREE.fullmatch(named) else named,
             inverted=inverted,
         )
 

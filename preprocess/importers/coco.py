@@ -17,7 +17,6 @@ from typing import Any
 from preprocess.annotations import coco, values
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.region_files import unreadable
-from preprocess.annotations.region_matching import of_lesions
 from preprocess.annotations.regions import Region
 from preprocess.annotations.values import EntryError
 from preprocess.importers.annotated_folder import AnnotatedFolder, Found, GroupBy, import_found
@@ -68,9 +67,8 @@ def import_coco(
             mismatches.append(unreadable(path, problem))
     if not images:
         raise ValueError(files.nothing("COCO", documents, "file_name", mismatches))
-    drawn = of_lesions({path: image.regions for path, image in images.items()}, mismatches)
     import_found(
-        _found(images, drawn, files),
+        _found(images, files),
         out,
         key=key,
         group_by=group_by,
@@ -123,9 +121,7 @@ def _text(entry: dict[str, Any], video: dict[str, Any], name: str) -> str:
     return str(said).strip()
 
 
-def _found(
-    images: dict[Path, _Image], drawn: dict[Path, list[Region]], files: AnnotatedFolder
-) -> Iterator[Found]:
+def _found(images: dict[Path, _Image], files: AnnotatedFolder) -> Iterator[Found]:
     cines: dict[str, list[Path]] = defaultdict(list)
     for path, image in images.items():
         cines[image.video or files.name(path)].append(path)
@@ -133,7 +129,7 @@ def _found(
         paths.sort(key=lambda path: images[path].order)
         yield Found(
             name=name,
-            frames=tuple(Frame(path=path, regions=tuple(drawn[path])) for path in paths),
+            frames=tuple(Frame(path=path, regions=tuple(images[path].regions)) for path in paths),
             patient_id=images[paths[0]].patient_id,
             view=images[paths[0]].view,
         )

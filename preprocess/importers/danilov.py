@@ -137,6 +137,7 @@ def _from_csv(path: Path, mismatches: list[Mismatch]) -> Iterator[tuple[str, Reg
                     box_xyxy=box,
                     file=str(path),
                     line=reader.line_num,
+                    category=row.get("class") or "",
                     inverted=inverted,
                     picture_size=picture_size,
                 ),

@@ -13,7 +13,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from preprocess.annotations.mismatches import Mismatch, write_mismatches
+from preprocess.annotations.mismatches import Kind, Mismatch, write_mismatches
+from preprocess.annotations.region_matching import mismatch, of_lesions
 from preprocess.cohort import Box, Cohort, read_manifest, write_annotations, write_manifest
 from preprocess.cohort.pictures import picture_remarks
 from preprocess.console.progress import track
@@ -72,6 +73,8 @@ def import_images(
     """
     _check_free(out, {cine.sequence_id for cine in cines})
     remove_partials(out, out / "frames.zarr")
+    mismatches = list(mismatches)
+    cines = _of_lesions(cines, mismatches)
     work = partial(import_cine, out=out, pseudonyms=pseudonyms)
     known = _stored_files(out)
     tasks = (replace(cine, stored_files=tuple(known[cine.sequence_id])) for cine in cines)
@@ -88,6 +91,29 @@ def import_images(
         raise ValueError(f"none of the {len(imported)} images could be read.")
     write_annotations(out, kept, list(_numbered(imported)))
     _print_outcome(imported, [*notes, *remarks, *picture_remarks(kept)], out)
+
+
+def _of_lesions(cines: Sequence[ImageCine], mismatches: list[Mismatch]) -> list[ImageCine]:
+    """The cines with the regions of stenoses alone; what is left out is added to ``mismatches``.
+
+    A cine without lesions, as the set says, that bears some is left out too.
+    """
+    drawn = of_lesions(
+        {(c.sequence_id, t): frame.regions for c in cines for t, frame in enumerate(c.frames)},
+        mismatches,
+    )
+    kept = []
+    for cine in cines:
+        frames = tuple(
+            replace(frame, regions=tuple(drawn[cine.sequence_id, t]))
+            for t, frame in enumerate(cine.frames)
+        )
+        lesions = [region for frame in frames for region in frame.regions if not region.ignored]
+        if cine.no_lesion and lesions:
+            mismatches.append(mismatch(lesions[0], Kind.NO_LESION))
+        else:
+            kept.append(replace(cine, frames=frames))
+    return kept
 
 
 def _stored_files(out: Path) -> dict[str, list[str]]:

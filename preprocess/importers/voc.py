@@ -12,7 +12,6 @@ from pathlib import Path
 from preprocess.annotations import voc
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.region_files import read_regions, unreadable
-from preprocess.annotations.region_matching import of_lesions
 from preprocess.annotations.regions import Region
 from preprocess.annotations.source_lines import parse_xml
 from preprocess.importers.annotated_folder import AnnotatedFolder, Found, GroupBy, import_found
@@ -66,7 +65,7 @@ def import_voc(
     import_found(
         (
             Found(name=files.name(path), frames=(Frame(path=path, regions=tuple(regions)),))
-            for path, regions in of_lesions(drawn, mismatches).items()
+            for path, regions in drawn.items()
         ),
         out,
         key=key,

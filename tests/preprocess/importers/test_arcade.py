@@ -123,6 +123,18 @@ def test_a_damaged_part_is_counted_and_the_others_imported(
     assert "2 annotation files are damaged" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("name", "boxes"), [("Stenosis", 1), ("no_stenosis", 0), ("sten", 1)])
+def test_the_stenoses_are_known_by_name_and_none_is_lost_in_silence(
+    arcade: Path, tmp_path: Path, name: str, boxes: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = arcade / "stenosis/val/annotations/val.json"
+    path.write_text(path.read_text().replace('"stenosis"', f'"{name}"'))
+    import_arcade(arcade, tmp_path / "out", processes=1)
+    found = Cohort.open(tmp_path / "out").boxes
+    assert len([box for box in found if "stenosis_val_7" in box.sequence_id]) == boxes
+    assert (name == "Stenosis") == ("categor" not in capsys.readouterr().out)
+
+
 def test_two_images_of_one_id_are_nobody_s(arcade: Path, tmp_path: Path) -> None:
     path = arcade / "stenosis/val/annotations/val.json"
     document = json.loads(path.read_text())

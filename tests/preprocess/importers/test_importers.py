@@ -280,6 +280,35 @@ def test_a_video_on_both_lists_is_left_out(cadica: Path, out: Path) -> None:
     assert any(line.endswith("p1/nonlesionVideos.txt:2: two labels: v3") for line in listed(out))
 
 
+def test_cadica_leaves_out_what_is_no_lesion_and_healthy_videos_with_boxes(
+    cadica: Path, out: Path
+) -> None:
+    videos = cadica / "selectedVideos"
+    text(videos / "p1/v3/groundtruth/p1_v3_00002.txt", "4 5 6 7 p50_70\n20 20 5 5 nonlesion\n")
+    text(videos / "p1/v7/groundtruth/p1_v7_00001.txt", "4 5 6 7 p50_70\n")
+    text(videos / "p2/v1/groundtruth/p2_v1_00001.txt", "4 5 6 7 nonlesion\n")
+    import_cadica(cadica, out, processes=1)
+    cohort = Cohort.open(out)
+    assert list(cohort.sequences) == ["cadica_p1_v3", "cadica_p2_v1"]
+    assert [box.box_xyxy for box in cohort.boxes] == [(4, 5, 10, 12), (5, 6, 11, 13)]
+    said = [line.partition(": ")[2] for line in listed(out)]
+    assert said.count("other category: 'nonlesion'") == 2
+    assert "no lesion" in said
+
+
+@pytest.mark.parametrize("ending", [".xml", ".csv"])
+def test_danilov_leaves_out_other_categories(danilov: Path, out: Path, ending: str) -> None:
+    if ending == ".xml":
+        text(danilov / "14_010_1_0001.xml", voc("a", (1, 2, 9, 9), name="no_stenosis"))
+    else:
+        (danilov / "14_010_1_0001.xml").unlink()
+        row = "14_010_1_0001.bmp,no_stenosis,1,2,9,9"
+        text(danilov / "a.csv", f"filename,class,xmin,ymin,xmax,ymax\n{row}\n")
+    import_danilov(danilov, out, processes=1)
+    assert {box.sequence_id for box in Cohort.open(out).boxes} == {"danilov_14_002_5"}
+    assert "other category: 'no_stenosis'" in "".join(listed(out))
+
+
 # COCO and Pascal VOC
 
 
