@@ -182,8 +182,7 @@ def entries(document: Document, file: str) -> Iterator[CocoEntry | Mismatch]:
                     lesion=_lesion(said, file),
                     source=_source(said),
                     picture_size=_picture_size(image, document),
-                    ignored=values.flag(said.get("iscrowd"), "iscrowd")
-                    or values.flag(said.get("ignore"), "ignore"),
+                    ignored=values.is_ignored(said),
                 ),
                 is_interpolated=said.get("keyframe") is not None
                 and not values.flag(said["keyframe"], "keyframe"),

@@ -87,6 +87,9 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
                     entry=entry,
                     rotation_deg=rotation,
                     picture_size=_size(sizes),
+                    ignored=values.is_ignored(
+                        {a.attributes.get("name", ""): a.text for a in shape.all("attribute")}
+                    ),
                 )
             except EntryError as problem:
                 said = f"{shape.tag}: {problem}"

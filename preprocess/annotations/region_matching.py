@@ -79,7 +79,7 @@ class Regions:
 
         Readers mark the artery and the iFR wire on other frames than the reference frame. So
         away from it a box counts only where its file says that it is a correction, or one of a
-        lesion that is followed through time, or if all were asked for.
+        lesion that is followed through time, or an area to ignore, or if all were asked for.
         """
         reference = label.reference_frame if label else None
         kept = []
@@ -90,7 +90,7 @@ class Regions:
             followed = region.lesion or region.source is BoxSource.CORRECTED
             if region.source is BoxSource.TRACKED:
                 self._tracked.add(id(region))
-            elif reference in (None, at) or followed or self._other_frames:
+            elif reference in (None, at) or followed or region.ignored or self._other_frames:
                 kept.append((region, at))
             elif id(region) not in self._off_reference:
                 # Said once, though several files of one instance ask for it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from preprocess.annotations.mismatches import Kind
@@ -15,7 +16,9 @@ from preprocess.annotations.mismatches import Kind
 FARTHEST = 1e9
 """Pixels or frames; what is written farther off is no place in any picture or cine."""
 NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-TRUE, FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
+TRUE, FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "")
+IGNORED = ("iscrowd", "ignore", "difficult")
+"""What COCO, CVAT and Pascal VOC call an area to ignore."""
 
 
 class EntryError(ValueError):
@@ -86,6 +89,15 @@ def flag(value: Any, called: str) -> bool:
             Kind.UNREADABLE_VALUE, f"{called} {_shown(value)} is neither true nor false"
         )
     return True
+
+
+def is_ignored(said: Mapping[str, Any]) -> bool:
+    """Whether one of the flags of a region says that it is an area to ignore.
+
+    Raises:
+        EntryError: one of them is neither true nor false.
+    """
+    return any([flag(said.get(name), name) for name in IGNORED])  # each of them is looked at
 
 
 def size(width: Any, height: Any) -> tuple[float, float] | None:

@@ -6,14 +6,14 @@ is at most a pixel.
 
 A turned box is roLabelImg's ``<robndbox>`` (centre, size and an ``<angle>`` in radians), or a
 ``<bndbox>`` with CVAT's attribute ``rotation`` in degrees. Objects that are ``<difficult>`` are
-areas to ignore, as the challenge has it.
+areas to ignore, as the challenge has it; ``iscrowd`` and ``ignore`` mean the same.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from preprocess.annotations import values
@@ -53,7 +53,8 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
     for number, found in enumerate(root.all("object"), start=1):
         entry = f"object {number}"
         try:
-            box, inverted, rotation = _box(found)
+            attributes = _attributes(found)
+            box, inverted, rotation = _box(found, attributes)
             yield Region(
                 places=places,
                 box_xyxy=box,
@@ -63,7 +64,7 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
                 entry=entry,
                 picture_size=values.size(width, height),
                 rotation_deg=rotation,
-                ignored=values.flag(found.text_of("difficult") or None, "difficult"),
+                ignored=values.is_ignored(attributes),
             )
         except ValueError as problem:
             kind = problem.kind if isinstance(problem, EntryError) else Kind.NO_BOX
@@ -80,7 +81,19 @@ def file_places(file_name: str, name: str) -> tuple[Place, ...]:
     return picture_places(file_name or name, folder if folder != "." else name)
 
 
-def _box(found: XmlElement) -> tuple[BoxXyxy, bool, float]:
+def _attributes(found: XmlElement) -> dict[str, str]:
+    """What an object says of itself: the flags of VOC, and the attributes of CVAT."""
+    said = {flag: found.text_of(flag) for flag in values.IGNORED}
+    attributes = found.find("attributes")
+    for attribute in attributes.children if attributes else []:
+        name = attribute.text_of("name")
+        if said.get(name):
+            raise EntryError(Kind.UNREADABLE_VALUE, "an object with one attribute twice")
+        said[name] = attribute.text_of("value")
+    return said
+
+
+def _box(found: XmlElement, said: Mapping[str, str]) -> tuple[BoxXyxy, bool, float]:
     """The upright box, whether its corners were exchanged, and by how much it was turned."""
     upright, turned = found.find("bndbox"), found.find("robndbox")
     if (upright is None) == (turned is None):
@@ -98,10 +111,7 @@ def _box(found: XmlElement) -> tuple[BoxXyxy, bool, float]:
         xs, ys = (x1, x2), (y1, y2)
         if any(_rotation(element, tag) for element in (upright, found) for tag in ROTATIONS):
             raise EntryError(Kind.NO_BOX, "a bndbox that is turned: nobody says by which unit")
-        attributes = found.find("attributes")
-        said = attributes.children if attributes else []
-        rotations = [a for a in said if a.text_of("name") == "rotation"]
-        rotation = _rotation(rotations[0], "value") if rotations else 0.0
+        rotation = values.number(said.get("rotation") or 0, "rotation")
     box, inverted = from_corners(xs, ys)
     return around_turned(box, rotation), inverted, rotation
 

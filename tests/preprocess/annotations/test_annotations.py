@@ -447,6 +447,12 @@ def voc_box(box: str, more: str = "") -> str:
     )
 
 
+def attribute(name: str, value: object) -> str:
+    """An attribute as CVAT adds it to VOC."""
+    one = f"<attribute><name>{name}</name><value>{value}</value></attribute>"
+    return f"<attributes>{one}</attributes>"
+
+
 CORNERS = "<xmin>100</xmin><ymin>200</ymin><xmax>220</xmax><ymax>220</ymax>"
 CENTRE = "<cx>160</cx><cy>210</cy><w>120</w><h>20</h>"
 
@@ -476,13 +482,7 @@ UPRIGHT = (150, 150, 170, 270)
         (coco_box(attributes={"rotation": "90"}), UPRIGHT),
         (coco_box(rotation=90), UPRIGHT),
         (voc_box(f"<robndbox>{CENTRE}<angle>1.57079632679</angle></robndbox>"), UPRIGHT),
-        (
-            voc_box(
-                f"<bndbox>{CORNERS}</bndbox><attributes><attribute><name>rotation</name>"
-                "<value>90.0</value></attribute></attributes>"
-            ),
-            UPRIGHT,
-        ),
+        (voc_box(f"<bndbox>{CORNERS}</bndbox>{attribute('rotation', '90.0')}"), UPRIGHT),
         (voc_box(f"<bndbox>{CORNERS}<angle>0</angle></bndbox>"), (100, 200, 220, 220)),
     ],
 )
@@ -527,6 +527,13 @@ def test_of_a_turned_box_the_box_around_it_is_taken(
         (voc_box(f"<bndbox>{CORNERS}</bndbox><bndbox>{CORNERS}</bndbox>"), "no box"),
         (voc_box(f"<bndbox>{CORNERS}</bndbox><robndbox>{CENTRE}</robndbox>"), "no box"),
         (voc_box(f"<bndbox>{CORNERS}<xmin>5</xmin></bndbox>"), "no box"),
+        (
+            voc_box(
+                f"<bndbox>{CORNERS}</bndbox><difficult>1</difficult>{attribute('difficult', 0)}"
+            ),
+            "unreadable value",
+        ),
+        (voc_box(f"<bndbox>{CORNERS}</bndbox>{attribute('ignore', '?')}"), "unreadable value"),
         (
             voc_box(f"<bndbox>{CORNERS}</bndbox>", "<size><width>-1</width></size>"),
             "unreadable value",
@@ -685,7 +692,13 @@ def test_of_two_values_for_one_key_the_last_does_not_win_in_silence(
         (coco_box(iscrowd=1), True),
         (coco_box(iscrowd="1"), True),
         (coco_box(ignore=True), True),
-        (coco_box(iscrowd=0), False),
+        (coco_box(iscrowd=0, difficult=""), False),
+        (coco_box(attributes={"difficult": True}), True),
+        (cvat_box().replace("/>", '><attribute name="ignore">true</attribute></box>'), True),
+        (cvat_box().replace("/>", '><attribute name="iscrowd">false</attribute></box>'), False),
+        (voc_box(f"<bndbox>{CORNERS}</bndbox><iscrowd>1</iscrowd>"), True),
+        (voc_box(f"<bndbox>{CORNERS}</bndbox>{attribute('ignore', 'True')}"), True),
+        (voc_box(f"<bndbox>{CORNERS}</bndbox><difficult/>{attribute('difficult', 0)}"), False),
         (voc_box(f"<bndbox>{CORNERS}</bndbox><difficult>1</difficult>"), True),
         (voc_box(f"<bndbox>{CORNERS}</bndbox><difficult>0</difficult>"), False),
     ],

@@ -270,6 +270,15 @@ def test_areas_to_ignore_are_in_the_cohort_and_are_no_lesions(
         (archive.rois / "a.json").write_text(json.dumps(document))
 
 
+def test_an_area_to_ignore_counts_on_every_frame(archive: Archive) -> None:
+    cine(archive)
+    crowd = {"box": (0, 0, 30, 20), "iscrowd": 1}
+    coco_file(archive, {"cine7_1.png": [{"box": BOX}], "cine7_3.png": [crowd]})
+    cohort = run(archive)
+    assert placed(cohort) == [(1, BOX, "reference")]
+    assert [(b.frame_index, b.box_xyxy) for b in cohort.ignored] == [(3, (0, 0, 30, 20))]
+
+
 @pytest.mark.parametrize(
     ("names", "kept", "told"),
     [
