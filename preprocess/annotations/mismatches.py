@@ -37,6 +37,10 @@ class Kind(StrEnum):
         "{n} entries share their id with a different one: nobody can say which is meant, and "
         "regions of them are left out"
     )
+    TWO_DESCRIPTIONS = (
+        "{n} images or videos are described twice, and not alike (patient, view, video or frame "
+        "number), and are left out"
+    )
     UNREADABLE_VALUE = "{n} regions hold a value that cannot be read and are left out"
     NO_BOX = "{n} regions are no box and are left out"
     OUTSIDE = "{n} regions are left out: outside the frame"

@@ -27,11 +27,36 @@ from preprocess.importers.image_cine import Frame
 class _Image:
     """What all files together say of one image."""
 
-    video: str = ""
-    order: tuple[int, int] = (0, 0)
     patient_id: str = ""
     view: str = ""
+    video: tuple[str, str] | None = None
+    """A file, and the id of a video in it."""
+    number: int | None = None
+    """Of the frame in its video."""
+    position: int = 0
+    """In its file."""
     regions: list[Region] = field(default_factory=list)
+    is_contradictory: bool = False
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Where it stands in its video."""
+        return (self.position if self.number is None else self.number, self.position)
+
+    def add(self, other: _Image) -> bool:
+        """Add what another entry says; whether both can be true."""
+        for name in ("patient_id", "view", "number"):
+            known, said = getattr(self, name), getattr(other, name)
+            if known in (None, ""):
+                setattr(self, name, said)
+            elif said not in (None, "", known):
+                return False
+        # What another file calls the video says nothing: each numbers its own.
+        if self.video and other.video and self.video[0] == other.video[0]:
+            return self.video == other.video
+        self.video = other.video or self.video
+        self.position = other.position
+        return True
 
 
 def import_coco(
@@ -68,7 +93,7 @@ def import_coco(
     if not images:
         raise ValueError(files.nothing("COCO", documents, "file_name", mismatches))
     import_found(
-        _found(images, files),
+        list(_found(images, files, mismatches)),
         out,
         key=key,
         group_by=group_by,
@@ -102,13 +127,19 @@ def _read(
         except EntryError as problem:
             mismatches.append(at(kind=problem.kind, said=str(problem)))
             continue
+        said = _Image(
+            patient_id=_text(entry, video, "patient_id"),
+            view=_text(entry, video, "view"),
+            video=(files.name(path), values.identifier(entry["video_id"], "video_id"))
+            if video
+            else None,
+            number=number,
+            position=position,
+        )
         known = there[id(entry)] = images[image]
-        if video:
-            video_id = values.identifier(entry["video_id"], "video_id")
-            known.video = f"{files.name(path)} {video_id}"
-        known.order = (position if number is None else number, position)
-        known.patient_id = known.patient_id or _text(entry, video, "patient_id")
-        known.view = known.view or _text(entry, video, "view")
+        if not known.add(said):
+            known.is_contradictory = True
+            mismatches.append(at(kind=Kind.TWO_DESCRIPTIONS))
     for annotation in coco.entries(document, str(path)):
         if isinstance(annotation, Mismatch):
             mismatches.append(annotation)
@@ -121,15 +152,23 @@ def _text(entry: dict[str, Any], video: dict[str, Any], name: str) -> str:
     return str(said).strip()
 
 
-def _found(images: dict[Path, _Image], files: AnnotatedFolder) -> Iterator[Found]:
+def _found(
+    images: dict[Path, _Image], files: AnnotatedFolder, mismatches: list[Mismatch]
+) -> Iterator[Found]:
     cines: dict[str, list[Path]] = defaultdict(list)
     for path, image in images.items():
-        cines[image.video or files.name(path)].append(path)
+        if not image.is_contradictory:
+            cines[" ".join(image.video) if image.video else files.name(path)].append(path)
     for name, paths in cines.items():
+        said = [(images[path].patient_id, images[path].view) for path in paths]
+        patients, views = ({text for text in texts if text} for texts in zip(*said, strict=True))
+        if len(patients) > 1 or len(views) > 1:
+            mismatches.append(Mismatch(file=name, line=0, kind=Kind.TWO_DESCRIPTIONS))
+            continue
         paths.sort(key=lambda path: images[path].order)
         yield Found(
             name=name,
             frames=tuple(Frame(path=path, regions=tuple(images[path].regions)) for path in paths),
-            patient_id=images[paths[0]].patient_id,
-            view=images[paths[0]].view,
+            patient_id="".join(patients),
+            view="".join(views),
         )

@@ -675,6 +675,51 @@ def test_images_videos_and_categories_of_one_id_are_left_out_of_an_import(
     ]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"patient_id": "a"}, {"patient_id": "b"}),
+        ({"view": "LCA"}, {"view": "RCA"}),
+        ({"video_id": 1, "frame_index": 0}, {"video_id": 1, "frame_index": "7"}),
+        ({"video_id": 1}, {"video_id": 2}),
+    ],
+)
+@pytest.mark.parametrize("files", [1, 2])
+def test_an_image_that_is_described_in_two_ways_is_left_out(
+    src: Path, out: Path, first: dict[str, Any], second: dict[str, Any], files: int, capsys: Any
+) -> None:
+    for name in ("1", "2"):
+        picture(src / f"{name}.png", noise(1, SIZE)[0])
+    one, two, good = (
+        {"id": 1, "file_name": "1.png", **first},
+        {"id": 2, "file_name": "1.png", **second},
+        {"id": 3, "file_name": "2.png"},
+    )
+    videos = [{"id": 1, "name": "v"}, {"id": 2, "name": "w"}]
+    other = src / ("a.json" if files == 1 else "b.json")
+    coco(src / "a.json", [one], BOX_OF_1, videos=videos)
+    coco(other, [two, good, *([one] if files == 1 else [])], BOX_OF_1, videos=videos)
+    import_coco(src, out, processes=1)
+    # Each file numbers its own videos.
+    both = files == 2 and second == {"video_id": 2}
+    assert len(boxes_of(out)) == (2 if both else 1)
+    assert ("1 images or videos are described twice" in capsys.readouterr().out) != both
+
+
+def test_a_video_of_two_patients_is_left_out(src: Path, out: Path) -> None:
+    for name in ("1", "2", "3", "4"):
+        picture(src / f"{name}.png", noise(1, SIZE)[0])
+    said = [(1, "a"), (1, "b"), (2, None), (2, "c")]
+    images = [
+        {"id": n, "file_name": f"{n}.png", "video_id": video, "patient_id": patient}
+        for n, (video, patient) in enumerate(said, start=1)
+    ]
+    coco(src / "a.json", images, BOX_OF_1, videos=[{"id": 1}, {"id": 2}])
+    import_coco(src, out, processes=1)
+    assert [row["named_patient"] for row in links(out).values()] == ["c"]
+    assert any(line.endswith("two descriptions") for line in listed(out))
+
+
 def test_ignored_areas_are_imported_as_such_and_negatives_are_not(src: Path, out: Path) -> None:
     for n in range(2):
         picture(src / f"{n}.png", noise(2, SIZE)[n])
