@@ -8,7 +8,6 @@ patient's images together in a split.
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from preprocess.annotations.region_files import read_content, unreadable
 from preprocess.annotations.regions import Region
 from preprocess.importers.image_cine import Frame, ImageCine
 from preprocess.importers.images import import_images, require_folder
+from preprocess.importers.table import read_table
 
 TASKS = ("stenosis", "syntax")
 SPLITS = ("train", "val", "test")
@@ -77,7 +77,7 @@ def _stills(folder: Path, mismatches: list[Mismatch]) -> Iterator[ImageCine]:
         if path.is_file():
             named = _from_coco(path, mismatches, with_view=task != STENOSIS)
         elif views.is_file():
-            named = _from_views(views)
+            named = _from_views(views, mismatches)
         else:
             raise ValueError(f"neither annotations/{split}.json nor views.csv is there")
     except (ValueError, OSError) as problem:
@@ -94,12 +94,11 @@ def _stills(folder: Path, mismatches: list[Mismatch]) -> Iterator[ImageCine]:
         )
 
 
-def _from_views(path: Path) -> _Said:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if any(not row.get("file_name") for row in rows):
-        raise ValueError("a column or cell 'file_name' (and 'view') is not there")
-    return {row["file_name"]: (row.get("view") or None, ()) for row in rows}
+def _from_views(path: Path, mismatches: list[Mismatch]) -> _Said:
+    rows = [row for _, row in read_table(path, ["file_name", "view"], mismatches)]
+    if not rows or any(not row["file_name"] for row in rows):
+        raise ValueError("a row, or its 'file_name' (and 'view'), is not there")
+    return {row["file_name"]: (row["view"] or None, ()) for row in rows}
 
 
 def _from_coco(path: Path, mismatches: list[Mismatch], *, with_view: bool) -> _Said:

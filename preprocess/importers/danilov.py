@@ -11,7 +11,6 @@ The manifest has one row per image, in the same order.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from preprocess.annotations.region_files import read_regions, unreadable
 from preprocess.annotations.regions import Region, from_corners
 from preprocess.importers.image_cine import Frame, ImageCine
 from preprocess.importers.images import images_below, import_images, require_folder
+from preprocess.importers.table import read_table
 
 NAME = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)")
 COLUMNS = ("filename", "xmin", "ymin", "xmax", "ymax")
@@ -96,7 +96,12 @@ def _drawn(src: Path, mismatches: list[Mismatch]) -> _Drawn:
     """Every label of the set; of an image that has both, its own file counts."""
     drawn: _Drawn = defaultdict(list)
     for path in sorted(src.rglob("*.csv")):
-        for name, region in _from_csv(path, mismatches):
+        try:
+            labels = list(_from_csv(path, mismatches))
+        except (ValueError, OSError) as problem:
+            mismatches.append(unreadable(path, problem))
+            continue
+        for name, region in labels:
             drawn[name].append(region)
     for path in sorted(src.rglob("*.xml")):
         if NAME.fullmatch(path.stem):
@@ -111,34 +116,30 @@ def _drawn(src: Path, mismatches: list[Mismatch]) -> _Drawn:
 
 
 def _from_csv(path: Path, mismatches: list[Mismatch]) -> Iterator[tuple[str, Region]]:
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file)
-        if not set(COLUMNS) <= set(reader.fieldnames or ()):
-            return  # some other table
-        for row in reader:
-            name = Path(row["filename"] or "").stem
-            at = partial(Mismatch, file=str(path), line=reader.line_num)
-            try:
-                x1, y1, x2, y2 = (
-                    values.number(row[column], column, Kind.NO_BOX) for column in COLUMNS[1:]
-                )
-                box, inverted = from_corners((x1, x2), (y1, y2))
-                picture_size = values.size(row.get("width"), row.get("height"))
-            except values.EntryError as problem:
-                mismatches.append(at(kind=problem.kind, said=str(problem)))
-                continue
-            if not NAME.fullmatch(name):
-                mismatches.append(at(kind=Kind.NO_BOX, said="no file name of the set"))
-                continue
-            yield (
-                name,
-                Region(
-                    places=(),
-                    box_xyxy=box,
-                    file=str(path),
-                    line=reader.line_num,
-                    category=row.get("class") or "",
-                    inverted=inverted,
-                    picture_size=picture_size,
-                ),
+    for line, row in read_table(path, COLUMNS, mismatches):
+        name = Path(row["filename"]).stem
+        at = partial(Mismatch, file=str(path), line=line)
+        try:
+            x1, y1, x2, y2 = (
+                values.number(row[column], column, Kind.NO_BOX) for column in COLUMNS[1:]
             )
+            box, inverted = from_corners((x1, x2), (y1, y2))
+            picture_size = values.size(row.get("width"), row.get("height"))
+        except values.EntryError as problem:
+            mismatches.append(at(kind=problem.kind, said=str(problem)))
+            continue
+        if not NAME.fullmatch(name):
+            mismatches.append(at(kind=Kind.NO_BOX, said="no file name of the set"))
+            continue
+        yield (
+            name,
+            Region(
+                places=(),
+                box_xyxy=box,
+                file=str(path),
+                line=line,
+                category=row.get("class", ""),
+                inverted=inverted,
+                picture_size=picture_size,
+            ),
+        )

@@ -88,7 +88,8 @@ def import_images(
     remarks = write_mismatches(out, found)
     kept = [item.sequence for item in imported if item.sequence]
     if not kept:
-        raise ValueError(f"none of the {len(imported)} images could be read.")
+        said = f"none of the {len(imported)} images could be read or kept"
+        raise ValueError("; ".join([said, *remarks]) + ".")
     write_annotations(out, kept, list(_numbered(imported)))
     _print_outcome(imported, [*notes, *remarks, *picture_remarks(kept)], out)
 

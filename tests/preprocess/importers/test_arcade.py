@@ -135,6 +135,25 @@ def test_the_stenoses_are_known_by_name_and_none_is_lost_in_silence(
     assert (name == "Stenosis") == ("categor" not in capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("table", "view"),
+    [
+        ("file_name;view\n1.png;LCA\n", "LCA"),
+        ("View,File_name\nRCA,1.png\n", "RCA"),
+        ('file_name,view\n1.png,"LCA\n' + "2.png,RCA\n" * 20_000, None),
+        ("name,view\n1.png,LCA\n", None),
+    ],
+)
+def test_the_table_of_views_is_read_as_programs_save_it_or_counted_as_damaged(
+    arcade: Path, tmp_path: Path, table: str, view: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (arcade / "syntax/val/views.csv").write_bytes(table.encode("utf-16"))
+    import_arcade(arcade, tmp_path / "out", processes=1)
+    found = Cohort.open(tmp_path / "out").sequences.get("arcade_syntax_val_1")
+    assert (found and found.view) == view
+    assert ("1 annotation files are damaged" in capsys.readouterr().out) == (view is None)
+
+
 def test_two_images_of_one_id_are_nobody_s(arcade: Path, tmp_path: Path) -> None:
     path = arcade / "stenosis/val/annotations/val.json"
     document = json.loads(path.read_text())

@@ -296,6 +296,22 @@ def test_cadica_leaves_out_what_is_no_lesion_and_healthy_videos_with_boxes(
     assert "no lesion" in said
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_danilov_reads_its_table_as_programs_save_it(
+    src: Path, out: Path, separator: str, encoding: str
+) -> None:
+    picture(src / "14_010_1_0001.png", noise(1, SIZE)[0])
+    rows = ["Filename,Class,xmin,ymin,xmax,ymax,r\u00f6", "14_010_1_0001.bmp,Stenosis,1,2,9,9"]
+    table = "\n".join(rows).replace(",", separator)
+    (src / "a.csv").write_bytes(table.encode(encoding))
+    text(src / "b.csv", 'filename,xmin,ymin,xmax,ymax\n"14_010_1_0001.png,1,2,9,9\n' * 9000)
+    import_danilov(src, out, processes=1)
+    assert [box.box_xyxy for box in Cohort.open(out).boxes] == [(1, 2, 9, 9)]
+    (line,) = listed(out)
+    assert line.startswith('b.csv: unreadable: line 2: a quote (") is opened there')
+
+
 @pytest.mark.parametrize("ending", [".xml", ".csv"])
 def test_danilov_leaves_out_other_categories(danilov: Path, out: Path, ending: str) -> None:
     if ending == ".xml":
@@ -718,6 +734,9 @@ def test_a_video_of_two_patients_is_left_out(src: Path, out: Path) -> None:
     import_coco(src, out, processes=1)
     assert [row["named_patient"] for row in links(out).values()] == ["c"]
     assert any(line.endswith("two descriptions") for line in listed(out))
+    coco(src / "a.json", images[:2], BOX_OF_1, videos=[{"id": 1}])
+    with pytest.raises(ValueError, match=r"none of the 0 images .*; 1 images or videos are desc"):
+        import_coco(src, out.with_name("other"), processes=1)
 
 
 def test_ignored_areas_are_imported_as_such_and_negatives_are_not(src: Path, out: Path) -> None:
