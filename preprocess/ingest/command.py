@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.annotations.labels import NO_LABELS, Labels, read_labels
+from preprocess.annotations.label_sheet import read_labels
+from preprocess.annotations.labels import NO_LABELS, Labels
 from preprocess.annotations.mismatches import mismatches_path, write_mismatches
 from preprocess.annotations.region_files import read_all_regions, region_files
 from preprocess.annotations.region_matching import Regions

@@ -15,8 +15,9 @@ from urllib.parse import quote
 import cv2
 from openpyxl import Workbook
 
-from preprocess.annotations.labels import BOUNDS, COLUMNS, FOR_THE_EYE
-from preprocess.annotations.sheets import clean
+from preprocess.annotations.cells import clean
+from preprocess.annotations.label_headings import COLUMNS, FOR_THE_EYE
+from preprocess.annotations.labels import BOUNDS
 from preprocess.cohort import Sequence
 from preprocess.console.progress import track
 from preprocess.console.settings import CountOrZero, Settings

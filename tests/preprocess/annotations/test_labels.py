@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.annotations.labels import Exclusion, read_labels
+from preprocess.annotations.label_sheet import read_labels
+from preprocess.annotations.labels import Exclusion
 
 HEADER = (
     "file,sop_instance_uid,view,reference_frame,introducing_start,optimal_start,vanishing_start,"

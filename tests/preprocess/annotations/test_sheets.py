@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 
-from preprocess.annotations.labels import Labels, read_labels
+from preprocess.annotations.label_sheet import read_labels
+from preprocess.annotations.labels import Labels
 
 HEADINGS = ("file", "view", "reference_frame", "ifr", "no_lesion")
 ROWS = (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from openpyxl import load_workbook
 
-from preprocess.annotations.labels import read_labels
+from preprocess.annotations.label_sheet import read_labels
 from preprocess.cohort import Cohort, Sequence
 from preprocess.ingest.command import IngestSettings, ingest
 from preprocess.ingest.sheet import HEADINGS, SheetSettings, sheet

@@ -1,0 +1,85 @@
+"""Which column of a sheet holds what: the headings of ``sequences.csv`` as people write them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+
+from preprocess.annotations.cells import Cells
+from preprocess.annotations.labels import BOUNDS
+from preprocess.annotations.sheets import Sheet
+
+KEYS = ("file", "sop_instance_uid")
+COLUMNS = (*KEYS, "view", "reference_frame", *BOUNDS, "ifr", "exclude", "no_lesion")
+PROPOSED = tuple(f"proposed_{name}" for name in ("view", "reference_frame", *BOUNDS))
+"""Proposals for the columns of these names. They are no labels: a person copies what is right."""
+FOR_THE_EYE = ("frames", "angles", *PROPOSED)
+"""Columns of `preprocess sheet` that are not read."""
+KNOWN = (*COLUMNS, *FOR_THE_EYE)
+
+
+def plain(text: str) -> str:
+    """A heading, or a word in a cell, without case, blanks, hyphens and underscores."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold())
+
+
+_BY_PLAIN = {plain(name): name for name in KNOWN}
+
+
+def score(cells: Cells) -> int:
+    """How many headings a row has; one that says which cine is meant counts more than all others.
+
+    The rows of another table have neither.
+    """
+    found = {_BY_PLAIN.get(plain(cell)) for cell in cells} - {None}
+    return len(found) + len(KNOWN) * bool(found & set(KEYS))
+
+
+def columns_of(sheet: Sheet) -> tuple[dict[str, int], list[str]]:
+    """Where each column is, and what is said of those that are not used.
+
+    Raises:
+        ValueError: headings are missing, occur twice or are almost right.
+    """
+    cells = sheet.headings.cells
+    expected = f"expected the headings {', '.join(COLUMNS)}"
+    if not any(cells):
+        raise ValueError(f"it is empty; {expected}")
+    if not score(cells):
+        # Not quoted: in a file without headings it is the first cine's row.
+        raise ValueError(f"none of its first rows has a heading that is known; {expected}")
+    at = f"{sheet.unit} {sheet.headings.line}"
+    names = [_BY_PLAIN.get(plain(cell)) for cell in cells]
+    problems = [
+        f"{at}: {name!r} is the heading of {names.count(name)} columns"
+        for name in KNOWN
+        if names.count(name) > 1
+    ]
+    lacks_key = not set(KEYS) & set(names)
+    missing = KEYS if lacks_key else [name for name in COLUMNS if name not in (*names, *KEYS)]
+    unused = []
+    for number, (cell, name) in enumerate(zip(cells, names, strict=True)):
+        if name or not any(row.cells[number] for row in sheet.rows):
+            continue
+        if near := difflib.get_close_matches(
+            cell.casefold(), missing, 1, 0.5 if lacks_key else 0.75
+        ):
+            problems.append(
+                f"{at}: column {number + 1} has the heading {cell!r}; did you mean {near[0]!r}? "
+                "Rename it, or remove the column"
+            )
+        else:
+            unused.append(str(number + 1))
+    if lacks_key:
+        problems.append(
+            f"{at}: neither a column 'file' nor 'sop_instance_uid' says which cine is meant"
+        )
+    if problems:
+        raise ValueError("; ".join(problems))
+    told = [f"column {' and '.join(unused)} not used"] if unused else []
+    if any(
+        row.cells[names.index(name)] for row in sheet.rows for name in PROPOSED if name in names
+    ):
+        told.append("columns proposed_ not used: copy what is right into those without proposed_")
+    return {name: number for number, name in enumerate(names) if name in COLUMNS}, told
