@@ -249,7 +249,7 @@ def read_study(folder: Storage) -> dict[str, Any]:
         _splits_of(document)
         settings_from_dict(document["settings"])
         _check_cohort(document["cohort"])
-    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as problem:
         raise _damaged(path, " ".join(str(problem).split()).removesuffix(".")) from problem
     return document
 

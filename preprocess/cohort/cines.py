@@ -93,15 +93,13 @@ def read_cine_frames(folder: Path, sequence: Sequence) -> Frames:
     """
     path = cine_path(folder, sequence.sequence_id)
     try:
-        frames = read_frames(path, sequence.frames_digest)
+        # The digest is of pixels in order: the same ones in other rows and columns have it as well.
+        shape = (sequence.length, sequence.height, sequence.width)
+        return read_frames(path, shape, sequence.frames_digest)
     except FileNotFoundError as problem:
         raise _damaged_cine(path, f"{SHARD} is not there") from problem
-    except (ValueError, RuntimeError, KeyError, TypeError) as problem:
+    except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as problem:
         raise _damaged_cine(path, str(problem)) from problem
-    # The digest is of pixels in order: the same ones in other rows and columns have it as well.
-    if frames.shape != (sequence.length, sequence.height, sequence.width):
-        raise _damaged_cine(path, f"its array is of {frames.shape}")
-    return frames
 
 
 def _damaged_cine(path: Path, problem: str) -> ValueError:

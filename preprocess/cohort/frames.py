@@ -56,25 +56,30 @@ def write_frames(path: Path, frames: Frames, attributes: Mapping[str, Any]) -> N
     array[:] = frames
 
 
-def read_frames(path: Path, digest: str) -> Frames:
+def read_frames(path: Path, shape: tuple[int, int, int], digest: str) -> Frames:
     """All frames of an array, whatever codecs of Zarr it was written with.
 
     Args:
         path: its folder.
+        shape: that they must have: [T, H, W].
         digest: the :func:`frames_digest` that they must have. A shard's own checksums only say
             that it is whole; it may be another cine's. To compare takes a twentieth of the time
             that reading takes.
 
     Raises:
-        ValueError, RuntimeError: a checksum is wrong, the shard is cut short, or the frames are
-            others.
+        ValueError, RuntimeError: a checksum is wrong, the shard is cut short, the frames are
+            others, or so large that there is no memory for them.
         FileNotFoundError: there is no shard.
     """
     import zarr
 
-    with _fast_codecs():
-        array = zarr.open_array(path, mode="r")
-    frames = np.asarray(array[:])
+    try:
+        with _fast_codecs():
+            array = zarr.open_array(path, mode="r")
+        _check_layout(array, shape)
+        frames = np.asarray(array[:])
+    except MemoryError as problem:
+        raise ValueError(f"there is no memory for frames of {shape}") from problem
     if frames_digest(frames) != digest:
         # Zarr takes an absent shard for one that is all 0, and so it may be.
         if not (path / SHARD).is_file():
@@ -90,6 +95,20 @@ def frames_digest(frames: Frames) -> str:
         pixels = np.ascontiguousarray(frame, frame.dtype.newbyteorder("<"))
         digest.update(CRC32C.checksum(pixels.reshape(-1).view(np.uint8)).to_bytes(4, "little"))
     return digest.hexdigest()
+
+
+def _check_layout(array: Any, shape: tuple[int, int, int]) -> None:
+    """Refuse an array of anything but such frames, before memory is reserved for what it claims.
+
+    Codecs in Rust end the process where they get none.
+    """
+    if array.metadata.zarr_format != 3:  # numcodecs, which version 2 has, knows pickle
+        raise ValueError("its array is of another version of Zarr")
+    if array.shape != shape or array.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"its array is of {array.shape} {array.dtype}")
+    outer = array.shards or array.chunks  # Zarr checks that those within fit it
+    if any(side > whole for side, whole in zip(outer, shape, strict=True)):
+        raise ValueError(f"its array of {shape} has shards of {outer}")
 
 
 @contextmanager

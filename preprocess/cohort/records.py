@@ -143,10 +143,15 @@ class Box:
     false, and nothing is learned from it as a lesion."""
 
 
+BOUND = 2**63
+"""Of numbers that arrays take; what is not finite is not below it either."""
+
+
 def check_types(record: Any) -> None:
     """Refuse a record that was read back with a value of another type than its field's.
 
-    Types are plain ones, tuples of them, unions of them, or literal texts.
+    Numbers are finite, and such as arrays take. Types are plain ones, tuples of them, unions of
+    them, or literal texts.
 
     Raises:
         TypeError: there is one; it is named.
@@ -174,4 +179,6 @@ def _fits(value: Any, hint: Any) -> bool:
         return len(value) == len(expected) and all(map(_fits, value, expected))
     if isinstance(value, bool):
         return hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)
+    if hint in (int, float):
+        return isinstance(value, (int, float) if hint is float else int) and abs(value) < BOUND
+    return isinstance(value, hint)

@@ -164,9 +164,23 @@ def _set(document: dict[str, Any]) -> None:
     document["settings"] = {"no": "setting"}
 
 
+def _nested(document: dict[str, Any]) -> None:
+    document["settings"]["detector"] = json.loads("[" * 900 + "]" * 900)
+
+
 @pytest.mark.parametrize(
     "change",
-    [_renamed, _of_another_view, _otherwise, _split, _of_no_fold, _numbered, _listless, _set],
+    [
+        _renamed,
+        _of_another_view,
+        _otherwise,
+        _split,
+        _of_no_fold,
+        _numbered,
+        _listless,
+        _set,
+        _nested,
+    ],
 )
 def test_a_study_names_no_folder_outside(toy_cohort: Cohort, tmp_path: Path, change: Any) -> None:
     runs = tmp_path / "a" / "b" / "runs"
