@@ -30,7 +30,7 @@ def read_table(
     if any(headings.count(heading) > 1 for heading in needed):
         raise ValueError("one heading occurs twice")
     mismatches += [
-        Mismatch(file=str(path), line=0, kind=Kind.UNREADABLE_VALUE, said=problem)
-        for problem in sheet.problems
+        Mismatch(file=str(path), line=line, kind=Kind.UNREADABLE_VALUE, said=problem)
+        for line, problem in sheet.problems
     ]
     return [(row.line, dict(zip(headings, row.cells, strict=True))) for row in sheet.rows]
