@@ -141,7 +141,7 @@ def ingest_archive(
         if not result.sequences:
             raise ValueError(NOTHING_ACCEPTED.format(src=src, reasons=_rejections(result)))
         if rois and not result.lesion_boxes:
-            raise ValueError(_no_box(rois, out, drawn, result, told))
+            raise ValueError(_no_box(rois, out, drawn, result))
         boxed = {box.sequence_id for box in result.lesion_boxes}
         result.sequences = propose_missing(
             out, result.sequences, boxed, processes=settings.processes
@@ -217,12 +217,14 @@ def _rejections(result: Assembly) -> str:
     return rejection_counts(row.reason for row in result.manifest if row.status == "rejected")
 
 
-def _no_box(rois: Path, out: Path, drawn: Regions, result: Assembly, told: list[str]) -> str:
+def _no_box(rois: Path, out: Path, drawn: Regions, result: Assembly) -> str:
     """Why regions were given and none became a box; annotations.json of an earlier run stays."""
     elsewhere = drawn.on_other_sequences(sequence.sequence_id for sequence in result.sequences)
-    causes = list(told)
+    causes = list(result.remarks)
     if elsewhere:
         causes.append(f"{elsewhere} regions lie on cines that are rejected (manifest.csv says why)")
+    if not causes:
+        causes.append("its files hold no box that somebody drew on a key frame")
     return "\n  ".join([f"{rois} was read, and no region of it became a box:", *causes]) + (
         f"\nThe frames are stored in {out}. Correct the regions or the labels and give the same "
         "command again: it reads no cine twice. Or leave --rois out."

@@ -207,6 +207,24 @@ def test_regions_of_which_no_box_is_kept_are_an_error_that_says_why_and_loses_no
 
 
 @pytest.mark.parametrize(
+    ("boxes", "cause"),
+    [
+        ([], "its files hold no box that somebody drew"),
+        ([{"box": BOX, "keyframe": False}], "its files hold no box that somebody drew"),
+        ([{"box": BOX, "source": "tracked"}], "1 boxes marked as tracked are left out"),
+        ([{"box": BOX, "iscrowd": 1}], "1 regions mark areas to ignore"),
+    ],
+)
+def test_regions_of_which_no_box_is_kept_always_have_a_cause(
+    archive: Archive, boxes: list[dict[str, Any]], cause: str
+) -> None:
+    cine(archive)
+    coco_file(archive, {"cine7_1.png": boxes})
+    with pytest.raises(ValueError, match=f"no region of it became a box:\n  {cause}"):
+        run(archive)
+
+
+@pytest.mark.parametrize(
     ("frames", "expected"),
     [
         (
