@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
@@ -50,8 +51,10 @@ LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, ui
 """Syntaxes whose codec may return a little more than the brightest value that went in."""
 LARGEST_OVERSHOOT = 1 / 8
 """Of the values that Bits Stored can tell apart; what lies higher has bits of something else."""
-LEAST_SHARE_OF_ONE_PLANE = 0.99
-"""Of the values with further bits: so many have the same ones, unless a codec changed them."""
+LEAST_STEP = 1 / 16
+"""Of the same values: a pixel that differs by more from those around it is seen."""
+MOST_STEPS = 0.01
+"""Of the pixels around cleared ones, beyond the share that the rest of the picture has."""
 COPYLEFT_PLUGINS = ("pylibjpeg",)
 """Plugins of pydicom that are never called: pylibjpeg may stand on pylibjpeg-libjpeg (GPL)."""
 
@@ -98,19 +101,36 @@ def _whole_values(dataset: Dataset, pixel_data: memoryview, length: int) -> Iter
 def _within(frame: Pixels, bits: int, *, lossy: bool) -> tuple[Pixels, int]:
     """A frame of values of so many bits, and of how many values further bits were cleared.
 
-    A lossy codec may overshoot. Without its highest bit such a white would be black, so it stays
-    white. Of an overlay such a codec leaves traces in the other bits, which cannot be cleared.
+    A lossy codec may return a little more than white among whites. Without its highest bit such a
+    value would be black, so it becomes white. Of an overlay a codec may leave traces in the bits
+    that stay: those cannot be cleared, and the frame is refused.
     """
     highest = int(frame.max(initial=0))
     if highest < 2**bits:
         return frame, 0
     largest = frame.dtype.type(2**bits - 1)
-    if lossy and highest < 2**bits * (1 + LARGEST_OVERSHOOT):
-        return np.minimum(frame, largest), 0
-    beyond = frame[frame > largest] >> bits
-    if lossy and np.bincount(beyond).max() < LEAST_SHARE_OF_ONE_PLANE * len(beyond):
-        raise Undecodable(f"lossy compression mixed its pixels with bits beyond the {bits} stored")
-    return frame & largest, len(beyond)
+    beyond, cleared = frame > largest, frame & largest
+    if lossy:
+        around = cv2.dilate(beyond.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        steps, clipped = _steps(cleared), np.minimum(frame, largest)
+        # Of both readings, the one that fits into the picture is right.
+        is_overshoot = _steps(clipped)[around].sum() <= steps[around].sum()
+        if is_overshoot and highest < 2**bits * (1 + LARGEST_OVERSHOOT):
+            return clipped, 0
+        seen = steps > LEAST_STEP * 2**bits
+        elsewhere = seen[~around].mean() if not around.all() else 0
+        if seen[around].mean() > elsewhere + MOST_STEPS:
+            raise Undecodable(
+                f"lossy compression mixed its pixels with bits beyond the {bits} stored"
+            )
+    return cleared, int(np.count_nonzero(beyond))
+
+
+def _steps(frame: Pixels) -> NDArray[np.int32]:
+    """How far each pixel is from the median of the 5 x 5 around it."""
+    medians = np.asarray(cv2.medianBlur(frame, 5), np.int32)
+    steps: NDArray[np.int32] = np.abs(frame.astype(np.int32) - medians)
+    return steps
 
 
 def stored_dtype(dataset: Dataset) -> np.dtype[np.unsignedinteger[Any]]:

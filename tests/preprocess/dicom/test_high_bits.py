@@ -68,18 +68,60 @@ def test_a_lossy_codecs_overshoot_is_white_and_other_high_bits_are_cleared(
     tmp_path: Path, beyond: int, expected: int
 ) -> None:
     frames = noise(2, bits=10)
+    frames[:, 2:9, 3:10] = 1000
     frames[:, 5, 6] = beyond
     encode = CODECS[uid.JPEG2000Lossless]  # reversible, so that the values are known
-    pixels = encapsulate([encode(frame) for frame in frames])
     path = tmp_path / "a.dcm"
-    write_cine(path, frames, syntax=uid.JPEG2000Lossless, bits=10, PixelData=pixels)
-    dataset = dcmread(path)
-    dataset.file_meta.TransferSyntaxUID = uid.JPEG2000
-    dataset.save_as(path)
+    write_lossy(path, frames, uid.JPEG2000, [encode(frame) for frame in frames])
     cine = read_cine(path, size=SIZE)
     frames[:, 5, 6] = expected
     np.testing.assert_array_equal(cine.frames, frames)
     assert cine.acquisition.cleared_values == (0 if expected == 1023 else 2)
+
+
+LOSSY = {
+    "reversible": (uid.JPEG2000, lambda frame: imagecodecs.jpeg2k_encode(frame, reversible=True)),
+    "JPEG 2000": (uid.JPEG2000, lambda frame: imagecodecs.jpeg2k_encode(frame, level=90)),
+    "JPEG-LS": (uid.JPEGLSNearLossless, lambda frame: imagecodecs.jpegls_encode(frame, level=2)),
+    "JPEG": (
+        uid.JPEGExtended12Bit,
+        lambda frame: imagecodecs.jpeg8_encode(frame, level=100, bitspersample=12),
+    ),
+}
+
+
+@pytest.mark.parametrize("bit", [10, 11])
+@pytest.mark.parametrize("codec", LOSSY)
+def test_an_overlay_over_a_black_border_is_no_overshoot(
+    tmp_path: Path, codec: str, bit: int
+) -> None:
+    frames = np.full((2, SIZE, SIZE), 25, np.uint16)
+    frames[:, 16:] = 500
+    stored, count = with_plane(frames, bit)
+    syntax, encode = LOSSY[codec]
+    write_lossy(tmp_path / "a.dcm", stored, syntax, [encode(frame) for frame in stored])
+    cine = read_cine(tmp_path / "a.dcm", size=SIZE)
+    assert np.abs(cine.frames.astype(int) - frames).max() <= 12
+    assert cine.acquisition.cleared_values == count
+
+
+@pytest.mark.parametrize("bit", [10, 11])
+def test_an_overlay_that_is_left_in_the_pixels_in_part_is_refused(tmp_path: Path, bit: int) -> None:
+    frames = np.full((2, SIZE, SIZE), 25, np.uint16)
+    stored, _ = with_plane(frames, bit)
+    encoded = [imagecodecs.jpeg2k_encode(frame, level=60) for frame in stored]
+    write_lossy(tmp_path / "a.dcm", stored, uid.JPEG2000, encoded)
+    with pytest.raises(Rejection, match="mixed its pixels with bits beyond the 10 stored"):
+        read_cine(tmp_path / "a.dcm", size=SIZE)
+
+
+def write_lossy(path: Path, frames: np.ndarray, syntax: str, encoded: list[bytes]) -> None:
+    """A cine of 10 bits in codestreams that another encoder made."""
+    pixels = encapsulate(encoded)
+    write_cine(path, frames, syntax=uid.JPEG2000Lossless, bits=10, PixelData=pixels)
+    dataset = dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(path)
 
 
 @pytest.mark.parametrize(("psnr", "is_read"), [(0, True), (50, False)])
@@ -93,11 +135,7 @@ def test_an_overlay_that_a_lossy_codec_mixed_with_the_pixels_is_refused(
         for frame in stored
     ]
     path = tmp_path / "a.dcm"
-    pixels = encapsulate(encoded)
-    write_cine(path, frames, syntax=uid.JPEG2000Lossless, bits=10, PixelData=pixels)
-    dataset = dcmread(path)
-    dataset.file_meta.TransferSyntaxUID = uid.JPEG2000
-    dataset.save_as(path)
+    write_lossy(path, frames, uid.JPEG2000, encoded)
     if is_read:
         cine = read_cine(path, size=SIZE)
         assert cine.acquisition.cleared_values == count
@@ -110,12 +148,9 @@ def test_an_overlay_that_a_lossy_codec_mixed_with_the_pixels_is_refused(
 def test_a_near_lossless_codestream_keeps_its_whites(tmp_path: Path) -> None:
     frames = np.full((2, SIZE, SIZE), 1023, np.uint16)
     frames[:, ::2] = 1018
-    pixels = encapsulate([imagecodecs.jpegls_encode(frame, level=3) for frame in frames])
     path = tmp_path / "a.dcm"
-    write_cine(path, frames, syntax=uid.JPEGLSLossless, bits=10, PixelData=pixels)
-    dataset = dcmread(path)
-    dataset.file_meta.TransferSyntaxUID = uid.JPEGLSNearLossless
-    dataset.save_as(path)
+    encoded = [imagecodecs.jpegls_encode(frame, level=3) for frame in frames]
+    write_lossy(path, frames, uid.JPEGLSNearLossless, encoded)
     decoded = read_cine(path, size=SIZE).frames.astype(int)
     assert np.abs(decoded - frames).max() <= 3
 
