@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 ITEM = b"\xfe\xff\x00\xe0"
 DELIMITER = b"\xfe\xff\xdd\xe0"
@@ -83,10 +84,12 @@ def _items(pixel_data: memoryview, length: int) -> list[Fragment]:
 
 
 def _by_codec(fragments: Sequence[Fragment]) -> list[bool]:
-    """Which fragments begin a frame by their first bytes."""
+    """Which fragments begin a frame by their first bytes; a mark may go on in the next one."""
     heads = [bytes(fragment.content[: len(JP2_START)]) for fragment in fragments]
+    heads = [head and head + after for head, after in pairwise([*heads, b""])]
     # The codestream within a JP2 file may begin a fragment as well.
-    starts = (JP2_START,) if JP2_START in heads else CODESTREAM_STARTS
+    in_jp2 = any(head.startswith(JP2_START) for head in heads)
+    starts = (JP2_START,) if in_jp2 else CODESTREAM_STARTS
     return [head.startswith(starts) for head in heads]
 
 

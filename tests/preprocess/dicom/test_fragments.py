@@ -49,7 +49,15 @@ def test_several_fragments_a_frame_by_the_codestreams_starts() -> None:
 JP2 = b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\x14ftypjp2 " + b"\0" * 8
 
 
-@pytest.mark.parametrize("cut", [14, len(JP2)], ids=["amid the boxes", "before the codestream"])
+@pytest.mark.parametrize("end", [[], [b""], [b"\0\0"]], ids=str)
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_codestreams_start_may_lie_in_two_fragments(length: int, end: list[bytes]) -> None:
+    fragments = [part for frame in FRAMES[:length] for part in (frame[:2], frame[2:], *end)]
+    expected = [frame + b"".join(end) for frame in FRAMES[:length]]
+    assert frames(wrapped(fragments), length) == expected
+
+
+@pytest.mark.parametrize("cut", [4, 14, len(JP2)], ids=["mark", "boxes", "before the codestream"])
 @pytest.mark.parametrize("length", [1, 3])
 def test_several_fragments_a_frame_by_the_signature_of_jp2(length: int, cut: int) -> None:
     boxed = [JP2 + b"\xff\x4f\xff\x51" + frame for frame in FRAMES[:length]]
