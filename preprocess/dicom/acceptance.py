@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from math import isfinite
 from typing import Any
 
 from pydicom import uid
@@ -15,6 +14,8 @@ from pydicom.uid import UID
 
 ACCEPTED_CLASSES = (uid.XRayAngiographicImageStorage, uid.EnhancedXAImageStorage)
 MODALITY = re.compile("[A-Z]{2}")
+LARGEST = 1e12
+"""A larger number is none that a device wrote; sums and quotients of smaller ones are finite."""
 GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
@@ -38,13 +39,13 @@ def items_of(dataset: Dataset, keyword: str | BaseTag) -> list[Dataset]:
 
 
 def numbers_of(value: Any) -> list[float]:
-    """A number or several as floats; none at all where one of them is no finite number."""
+    """A number or several as floats; none at all where one is no number, or beyond ``LARGEST``."""
     several = isinstance(value, MultiValue | list | tuple)
     try:
         numbers = [float(number) for number in (value if several else [value])]
     except (TypeError, ValueError, OverflowError):
         return []
-    return numbers if all(map(isfinite, numbers)) else []
+    return numbers if all(abs(number) <= LARGEST for number in numbers) else []
 
 
 def check_object(dataset: Dataset) -> None:

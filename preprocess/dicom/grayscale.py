@@ -89,13 +89,15 @@ def display_of(
 
 
 def _windows(find: Find) -> Iterator[tuple[float, float]]:
-    """The values shown as black and white (C.11.2.1.2: LINEAR, or LINEAR_EXACT where it says)."""
+    """The values shown as black and white (C.11.2.1.2: LINEAR, or exact where it says so)."""
+    is_exact = find("VOILUTFunction") in ("LINEAR_EXACT", "SIGMOID")
     for pair in zip(_values(find("WindowCenter")), _values(find("WindowWidth")), strict=False):
         numbers = numbers_of(pair)
-        if not numbers or numbers[1] < 1:
+        # LINEAR counts whole values. The others are also for rescaled ones, all between 0 and 1.
+        if not numbers or numbers[1] <= 0 or (numbers[1] < 1 and not is_exact):
             continue
         centre, width = numbers
-        if find("VOILUTFunction") == "LINEAR_EXACT":
+        if is_exact:
             yield centre - width / 2, centre + width / 2
         else:
             yield centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2

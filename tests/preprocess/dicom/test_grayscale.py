@@ -39,6 +39,13 @@ def test_linear_exact_has_other_edges() -> None:
     assert (found.lower, found.upper) == (75, 125)
 
 
+@pytest.mark.parametrize("function", ["LINEAR_EXACT", "SIGMOID"])
+def test_a_window_of_values_between_0_and_1(function: str) -> None:
+    rescaled = {"RescaleSlope": 1 / 256, "VOILUTFunction": function}
+    found = display(WindowCenter=0.5, WindowWidth=0.5, **rescaled)
+    assert (found.lower, found.upper) == (64, 192)
+
+
 def test_the_first_of_several_windows_counts() -> None:
     assert display(WindowCenter=[100.5, 9], WindowWidth=[101, 9]).lower == 50
 
@@ -190,6 +197,7 @@ def test_an_unusable_table_is_no_table(table: str, keyword: str) -> None:
         (128, -256),
         (float("nan"), 256),
         (128, float("inf")),
+        (1.7e308, 1.7e308),
         (["", ""], ["", ""]),
     ],
     ids=str,
