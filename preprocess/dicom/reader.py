@@ -53,6 +53,7 @@ PIXEL_VRS = (b"OB", b"OW", b"UN")
 UNDEFINED = 0xFFFFFFFF
 LEAST_POSITIVE = 1e-6
 """Milliseconds, or frames per second: a number below it is none that a device wrote."""
+UNNAMED_CODEC = "its pixel data are compressed, but its header does not say how"
 NO_PIXELS = "no pixel data (is the file cut short?)"
 
 
@@ -157,7 +158,7 @@ class Header:
         """The value of (7FE0,0010), in place: a copy of a cine costs as much as storing it."""
         syntax = self._dataset.file_meta.TransferSyntaxUID
         if syntax == uid.DeflatedExplicitVRLittleEndian:
-            return memoryview(parsed(BytesIO(content), ["PixelData"]).PixelData)
+            return _inflated_pixel_data(content)
         order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
         element = memoryview(content)[self._pixels_at :]
         if len(element) < 12:
@@ -171,7 +172,7 @@ class Header:
             raise Rejection(NO_PIXELS)
         if size == UNDEFINED:
             if syntax in NATIVE:
-                raise Rejection("its pixel data are compressed, but its header does not say how")
+                raise Rejection(UNNAMED_CODEC)
             return element[begin:]
         value = element[begin : begin + size]
         if order == ">" and vr == b"OW" and self._dataset.BitsAllocated == 8:
@@ -255,6 +256,16 @@ def read_identity(path: Path) -> Identity | None:
             return _identity(parsed(file, IDENTITY, stop_before_pixels=True))
     except Rejection:
         return None
+
+
+def _inflated_pixel_data(content: bytes) -> memoryview:
+    """The value of (7FE0,0010) of a deflated data set."""
+    dataset = parsed(BytesIO(content), ["PixelData"])
+    if not value_of(dataset, "PixelData"):
+        raise Rejection(NO_PIXELS)
+    if dataset["PixelData"].is_undefined_length:
+        raise Rejection(UNNAMED_CODEC)
+    return memoryview(dataset.PixelData)
 
 
 def _identity(dataset: Dataset) -> Identity:
