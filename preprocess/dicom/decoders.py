@@ -45,9 +45,18 @@ COMPRESSED = (
     uid.JPEGLSNearLossless,
     uid.JPEG2000Lossless,
     uid.JPEG2000,
+    uid.HTJ2KLossless,
+    uid.HTJ2KLosslessRPCL,
+    uid.HTJ2K,
     uid.RLELossless,
 )
-LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000)
+LOSSY = (
+    uid.JPEGBaseline8Bit,
+    uid.JPEGExtended12Bit,
+    uid.JPEGLSNearLossless,
+    uid.JPEG2000,
+    uid.HTJ2K,
+)
 """Syntaxes whose codec may return a little more than the brightest value that went in."""
 LARGEST_OVERSHOOT = 1 / 8
 """Of the values that Bits Stored can tell apart; what lies higher has bits of something else."""
@@ -175,6 +184,9 @@ def frame_decoders() -> dict[str, FrameDecoder]:
         uid.JPEGLSNearLossless: jpeg_ls,
         uid.JPEG2000Lossless: jpeg_2000,
         uid.JPEG2000: jpeg_2000,
+        uid.HTJ2KLossless: jpeg_2000,
+        uid.HTJ2KLosslessRPCL: jpeg_2000,
+        uid.HTJ2K: jpeg_2000,
         uid.RLELossless: rle,
     }
 

@@ -37,6 +37,7 @@ CODECS: dict[str, Callable[[np.ndarray], bytes]] = {
     uid.JPEG2000Lossless: lambda frame: imagecodecs.jpeg2k_encode(
         frame, level=0, codecformat="j2k", reversible=True
     ),
+    uid.HTJ2KLossless: imagecodecs.htj2k_encode,
     uid.JPEGBaseline8Bit: imagecodecs.jpeg8_encode,
 }
 

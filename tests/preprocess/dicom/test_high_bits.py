@@ -17,7 +17,7 @@ from preprocess.dicom.reader import read_cine
 from tests.preprocess.tiny_archive import CODECS, SIZE, noise, write_cine
 
 PYDICOMS = [uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.RLELossless]
-SYNTAXES = [*NATIVE, *PYDICOMS]
+SYNTAXES = [*NATIVE, *PYDICOMS, uid.HTJ2KLossless]
 
 
 def with_plane(frames: np.ndarray, bit: int) -> tuple[np.ndarray, int]:

@@ -33,6 +33,7 @@ LOSSLESS = [
     uid.JPEGLosslessSV1,
     uid.JPEGLSLossless,
     uid.JPEG2000Lossless,
+    uid.HTJ2KLossless,
 ]
 
 
