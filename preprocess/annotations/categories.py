@@ -10,6 +10,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from preprocess.annotations.names import LONGEST
+
 SEPARATORS = re.compile(r"[\W_]+")
 LESIONS = {
     *("stenosis", "stenoses", "stenotic", "restenosis", "narrowing", "occlusion"),
@@ -58,7 +60,7 @@ def knows_lesions(categories: Sequence[str]) -> bool | None:
 
 def plain_name(category: str) -> str:
     """A name in small letters without accents, its words apart by one space."""
-    decomposed = unicodedata.normalize("NFKD", category.casefold())
+    decomposed = unicodedata.normalize("NFKD", category[:LONGEST].casefold())
     letters = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     return SEPARATORS.sub(" ", letters).strip()
 

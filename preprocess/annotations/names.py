@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
+LONGEST = 4096
+"""Characters that a path can have. To order the accents of longer text may take hours."""
+
 
 def comparable_name(name: str) -> str:
     """The name as it compares with the same name written by another system.
@@ -16,6 +19,8 @@ def comparable_name(name: str) -> str:
     separates folders by backslashes. Upper and lower case stay apart: where they are to be one,
     compare the ``casefold()`` of two comparable names.
     """
+    if len(name) > LONGEST:
+        return name
     # An undecodable byte is what a file's name holds where it is no UTF-8.
     decoded = unquote(name, errors="surrogateescape").replace("\\", "/")
     return str(PurePosixPath(unicodedata.normalize("NFC", decoded))) if decoded else ""

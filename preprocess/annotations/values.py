@@ -15,7 +15,7 @@ from preprocess.annotations.mismatches import Kind
 
 FARTHEST = 1e9
 """Pixels or frames; what is written farther off is no place in any picture or cine."""
-NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 TRUE, FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "")
 IGNORED = ("iscrowd", "ignore", "difficult")
 """What COCO, CVAT and Pascal VOC call an area to ignore."""

@@ -14,8 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from preprocess.annotations import values
+from preprocess.annotations.categories import is_lesion
 from preprocess.annotations.cines import CineNames
 from preprocess.annotations.mismatches import Kind
+from preprocess.annotations.names import comparable_name
 from preprocess.annotations.region_files import read_all_regions, read_regions, region_files
 from preprocess.annotations.region_matching import fitted
 from preprocess.annotations.regions import Place, Region, picture_places, without_ending
@@ -734,7 +737,18 @@ def many_slashes(size: int) -> object:
     return known.meant([Place("/" * size, 1)])
 
 
-@pytest.mark.parametrize("read", [long_name, text_in_pieces, many_slashes])
+def accents(size: int) -> object:
+    text = "a" + "\u0301\u0316" * (size // 20)
+    return comparable_name(text), is_lesion(text)
+
+
+def long_number(size: int) -> object:
+    with pytest.raises(values.EntryError):
+        values.number("1" * (size // 20) + "x", "bbox")
+    return None
+
+
+@pytest.mark.parametrize("read", [long_name, text_in_pieces, many_slashes, long_number, accents])
 def test_four_times_the_input_takes_about_four_times_the_time(
     read: Callable[[int], object],
 ) -> None:
