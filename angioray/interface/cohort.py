@@ -186,8 +186,9 @@ class CohortFrames(Dataset[tuple[Tensor, dict[str, Any]]]):
     """Single frames with their boxes, as torchvision's detectors take them.
 
     An item is a frame, uint8[1, H, W], and its target: ``boxes`` (float32[G, 4] xyxy in the frame's
-    pixels), ``labels`` (int64[G], all 1), ``image_id`` (of the cohort's COCO file), ``sequence_id``
-    and ``frame_index``.
+    pixels), ``labels`` (int64[G], all 1), ``ignored`` (float32[K, 4]: areas that may hold lesions,
+    not to be trained on), ``image_id`` (of the cohort's COCO file), ``sequence_id`` and
+    ``frame_index``.
 
     Attributes:
         keys: the sequence id and the index of each frame.
@@ -207,15 +208,21 @@ class CohortFrames(Dataset[tuple[Tensor, dict[str, Any]]]):
         sequence_id, t = self.keys[index]
         opened = self._cohort.opened
         frame = torch.from_numpy(self._cine(sequence_id)[t].copy())[None]
-        boxes = [box.box_xyxy for box in opened.boxes_by_frame.get((sequence_id, t), [])]
-        xyxy = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+        boxes, ignored = (
+            torch.tensor(
+                [box.box_xyxy for box in by_frame.get((sequence_id, t), [])], dtype=torch.float32
+            ).reshape(-1, 4)
+            for by_frame in (opened.boxes_by_frame, opened.ignored_by_frame)
+        )
         if self._size is not None:
             height, width = frame.shape[1:]
             frame = resize(frame[None], self._size)[0]
-            xyxy = xyxy * torch.tensor([self._size / width, self._size / height]).repeat(2)
+            scale = torch.tensor([self._size / width, self._size / height]).repeat(2)
+            boxes, ignored = boxes * scale, ignored * scale
         target = {
-            "boxes": xyxy,
+            "boxes": boxes,
             "labels": torch.ones(len(boxes), dtype=torch.int64),
+            "ignored": ignored,
             "image_id": opened.image_id(sequence_id, t),
             "sequence_id": sequence_id,
             "frame_index": t,

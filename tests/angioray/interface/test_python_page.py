@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +19,7 @@ from angioray.interface.system import System, grey_frames
 from angioray.study.executor import Executor
 from angioray.study.study import Study
 from angioray.training.step import World
-from preprocess.cohort import Cohort
+from preprocess.cohort import NO_LESION, Box, Cohort, write_annotations
 from tests.angioray.settings import TOY
 from tests.preprocess.tiny_archive import noise, write_cine
 
@@ -90,6 +91,25 @@ def test_a_data_set_has_the_frames_that_were_asked_for(
     assert target["boxes"].tolist() == [list(box.box_xyxy) for box in expected]
     assert target["image_id"] == toy_cohort.image_id(sequence_id, t)
     np.testing.assert_array_equal(frame[0].numpy(), toy_cohort.cine_8bit(sequence_id)[t])
+
+
+def test_areas_to_ignore_come_with_their_frames(toy_cohort: Cohort, tmp_path: Path) -> None:
+    folder = tmp_path / "cohort"
+    shutil.copytree(toy_cohort.folder, folder)
+    (first, *_) = toy_cohort.sequences.values()
+    area = Box(
+        sequence_id=first.sequence_id,
+        frame_index=0,
+        box_xyxy=(4, 6, 20, 10),
+        instance_id=NO_LESION,
+        ignored=True,
+    )
+    write_annotations(folder, toy_cohort.sequences.values(), [area])
+    for size, expected in ((None, [4, 6, 20, 10]), (first.width // 2, [2, 3, 10, 5])):
+        _, target = angioray.Cohort(folder).frames(phase=None, size=size)[0]
+        assert target["ignored"].tolist() == [expected]
+        assert target["boxes"].dtype == target["ignored"].dtype == torch.float32
+        assert target["boxes"].shape == (0, 4) and not len(target["labels"])
 
 
 def test_frames_and_boxes_are_resized_alike(toy_cohort: Cohort) -> None:
