@@ -200,12 +200,13 @@ def frame_number(image: Mapping[str, Any]) -> int | None:
     """The frame, 0-based, that an image says it is; None where it says nothing of it.
 
     Raises:
-        EntryError: what it says is no frame number.
+        EntryError: what it says is no frame number, or two of them.
     """
-    for key in ("frame_index", "frame_id"):
-        if image.get(key) is not None:
-            return values.frame_number(image[key], key)
-    return None
+    said = ("frame_index", "frame_id")
+    numbers = {values.frame_number(image[k], k) for k in said if image.get(k) is not None}
+    if len(numbers) > 1:
+        raise EntryError(Kind.NO_FRAME_NUMBER, "frame_index and frame_id are not the same")
+    return numbers.pop() if numbers else None
 
 
 def _by_id(

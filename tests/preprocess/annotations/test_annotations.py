@@ -527,6 +527,7 @@ def test_of_a_turned_box_the_box_around_it_is_taken(
         (voc_box(f"<bndbox>{CORNERS}<angle>30</angle></bndbox>"), "no box"),
         (voc_box(f"<bndbox>{CORNERS}</bndbox><angle>0.5</angle>"), "no box"),
         (voc_box(f"<robndbox>{CENTRE}<angle>90</angle></robndbox>"), "no box"),
+        (coco_box(image={"frame_index": 0, "frame_id": 5}), "no frame number"),
         (voc_box(f"<bndbox>{CORNERS}</bndbox><bndbox>{CORNERS}</bndbox>"), "no box"),
         (voc_box(f"<bndbox>{CORNERS}</bndbox><robndbox>{CENTRE}</robndbox>"), "no box"),
         (voc_box(f"<bndbox>{CORNERS}<xmin>5</xmin></bndbox>"), "no box"),
