@@ -264,7 +264,8 @@ def _box(item: JsonObject, said: Mapping[str, Any]) -> tuple[BoxXyxy, bool, floa
             raise EntryError(Kind.NO_BOX, f"{other}: only rotation, in degrees, is known here")
     x, y, width, height = (values.number(value, "bbox", Kind.NO_BOX) for value in bbox)
     box, inverted = from_corners((x, x + width), (y, y + height))
-    rotation = values.number(said.get("rotation") or 0, "rotation")
+    turned = said.get("rotation")
+    rotation = values.number(0 if turned in (None, "") else turned, "rotation")
     return around_turned(box, rotation), inverted, rotation
 
 

@@ -107,7 +107,7 @@ def size(width: Any, height: Any) -> tuple[float, float] | None:
         EntryError: one of them is no number, or below 0, or missing.
     """
     given = [None if value is None or value == "" else value for value in (width, height)]
-    found = [number(value or 0, "the picture's size") for value in given]
+    found = [number(0 if value is None else value, "the picture's size") for value in given]
     if min(found) < 0 or (found[0] == 0) != (found[1] == 0):
         said = f"the picture's size, {_shown(width)} x {_shown(height)}, is none"
         raise EntryError(Kind.UNREADABLE_VALUE, said)

@@ -51,10 +51,12 @@ def import_danilov(src: Path, out: Path, *, processes: int = 0) -> None:
         if NAME.fullmatch(path.stem):
             images.setdefault(path.stem, path)  # .bmp comes before what was made of it
     if not images.keys() & drawn.keys():
+        damaged = [mismatch.said for mismatch in mismatches if mismatch.kind is Kind.UNREADABLE]
+        told = f" {len(damaged)} files are damaged; the first: {damaged[0]}" if damaged else ""
         raise ValueError(
             f"{src} has {len(images)} images named 14_PATIENT_SEQUENCE_FRAME and labels of "
             f"{len(drawn)}, but no image with its label. Give the folder that holds both: .bmp and "
-            f".xml files as published, or images and one CSV with {', '.join(COLUMNS)}."
+            f".xml files as published, or images and one CSV with {', '.join(COLUMNS)}.{told}"
         )
     for name in sorted(drawn.keys() - images.keys()):
         for region in drawn[name][:1]:

@@ -508,6 +508,11 @@ def test_of_a_turned_box_the_box_around_it_is_taken(
         (cvat_box().replace('xtl="100"', 'xtl="1e999"'), "no box"),
         (coco_box(attributes={"rotation": [90]}), "unreadable value"),
         (coco_box(attributes={"angle": 1.5}), "no box"),
+        *((coco_box(rotation=value), "unreadable value") for value in ([], False, "north")),
+        *(
+            (coco_box(image={"width": value, "height": value}), "unreadable value")
+            for value in ([], False)
+        ),
         (coco_box(bbox_mode=0), "no box"),
         (coco_box((160, 210, 120, 20, 90)), "no box"),
         (coco_box((True, 200, 120, 20)), "no box"),

@@ -302,10 +302,12 @@ def test_danilov_reads_its_table_as_programs_save_it(
     src: Path, out: Path, separator: str, encoding: str
 ) -> None:
     picture(src / "14_010_1_0001.png", noise(1, SIZE)[0])
+    text(src / "b.csv", 'filename,xmin,ymin,xmax,ymax\n"14_010_1_0001.png,1,2,9,9\n' * 9000)
+    with pytest.raises(ValueError, match="1 files are damaged; the first: line 2: a quote"):
+        import_danilov(src, out, processes=1)
     rows = ["Filename,Class,xmin,ymin,xmax,ymax,r\u00f6", "14_010_1_0001.bmp,Stenosis,1,2,9,9"]
     table = "\n".join(rows).replace(",", separator)
     (src / "a.csv").write_bytes(table.encode(encoding))
-    text(src / "b.csv", 'filename,xmin,ymin,xmax,ymax\n"14_010_1_0001.png,1,2,9,9\n' * 9000)
     import_danilov(src, out, processes=1)
     assert [box.box_xyxy for box in Cohort.open(out).boxes] == [(1, 2, 9, 9)]
     (line,) = listed(out)
