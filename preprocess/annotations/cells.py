@@ -11,6 +11,16 @@ UNCALCULATED = "#FORMULA"
 """Stands in a cell whose formula was saved without a value."""
 ERROR = re.compile(r"#[A-ZÄÖÜÉ/0]+[!?]|#N/?[AV]")
 """As spreadsheets write them: #REF!, #DIV/0!, #NAME?, #N/A, German #BEZUG! and #NV."""
+MONTH = (
+    r"(?:jan|ene|gen|feb|fév|mar|mär|mrz|mrt|apr|avr|abr|mai|may|mag|mei|jun|jui|giu|jul|lug|aug|aoû"
+    r"|ago|sep|set|oct|okt|ott|out|nov|dec|dez|dic|déc)[^\W\d]*"
+)
+DATE = re.compile(
+    r"\d{4}-\d\d-\d\d|\d\d?([./-])\d\d?\1|\d\d?[/-]\d\d?$"
+    rf"|\d\d?[. -]+{MONTH}|{MONTH}[. -]+\d",
+    re.IGNORECASE,
+)
+"""As Excel shows what it took for a date: 3-5 becomes 03. Mai, 5-Mar, 3/5 or Mrz 05."""
 BLANK = " \t\r\n\0\u00a0\u200b\u2060\ufeff"
 QUOTES = ('""', "''", "“”", "„“", "„”", "‘’", "‚‘", "«»", "»«")
 
@@ -39,7 +49,7 @@ def describe_cell(text: str) -> str:
         return "a formula without a saved value (open the sheet, save it again)"
     if ERROR.fullmatch(text):
         return "an error of the spreadsheet"
-    if re.match(r"\d{4}-\d\d-\d\d|\d\d?([./-])\d\d?\1|\d\d?[/-]\d\d?$|\d\d?[. -]+[^\W\d]", text):
+    if DATE.match(text):
         return "a date (format the column as text before typing)"
     if re.fullmatch(r"-[\d.,]+", text):
         return "a negative number"

@@ -14,11 +14,11 @@ from preprocess.annotations.labels import Exclusion, Label
 # As Excel saves them in English, German, French, Spanish, Italian, Portuguese and Dutch.
 TRUE = (
     *("1", "true", "yes", "y", "x", "wahr", "ja", "j", "vrai", "oui", "verdadero", "sí", "si"),
-    *("vero", "verdadeiro", "sim", "waar"),
+    *("vero", "verdadeiro", "sim", "waar", "✓", "✔", "☑"),
 )
 FALSE = (
     *("", "0", "false", "no", "n", "falsch", "nein", "faux", "non", "falso", "não", "onwaar"),
-    "nee",
+    *("nee", "☐"),
 )
 ABSENT = ("na", "n/a", "n.a.", "nan", "none", "null", "nil", "-", "–", "—")
 """What statistics programs write into empty cells."""
@@ -69,7 +69,10 @@ class LabelReader:
 
     def _cell(self, name: str) -> str:
         cell = self._cells.get(name, "")
-        if name not in KEYS and cell.casefold() in ABSENT:
+        if name in KEYS:
+            return cell
+        cell = unicodedata.normalize("NFKC", cell)  # Japanese keyboards write １ and ；
+        if cell.casefold() in ABSENT:
             self.assumed[f"{cell} in a cell is an empty cell"] = None
             return ""
         return cell
@@ -110,9 +113,9 @@ class LabelReader:
 
     def _ratios(self) -> tuple[float, ...]:
         cell = self._cell("ifr")
-        parts = re.split(r"[;/|\s]+|,\s+", cell)
-        if "." in cell:  # then a comma is no decimal one
-            parts = [part for each in parts for part in each.split(",")]
+        parts: list[str] = []
+        for part in re.split(r"[;/|\s]+|,\s+", cell):
+            parts += part.split(",") if "." in part else [part]  # then no comma is a decimal one
         numbers = [self._number(part) for part in parts if part]
         found = tuple(number for number in numbers if number is not None)
         if len(found) < len(numbers) or (cell and not found):

@@ -59,6 +59,6 @@ def below_archive(
 def _without(label: Label, *folders: str) -> Label:
     """The label with its file relative to the first of the folders that its path begins with."""
     for folder in folders:
-        if label.file and label.file.startswith(folder):
+        if label.file and label.file.replace("\\", "/").startswith(folder.replace("\\", "/")):
             return replace(label, file=label.file[len(folder) :])
     return label

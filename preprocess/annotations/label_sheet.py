@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from preprocess.annotations.encodings import ENCODINGS
 from preprocess.annotations.label_cells import LabelReader
@@ -80,7 +80,7 @@ def _sheet_naming_most(path: Path, names: Iterable[str]) -> Sheet:
 def _twice(rows: Sequence[Label], unit: str) -> Iterator[tuple[int, str]]:
     """The line of each row whose cine an earlier one has already, and what to say of it."""
     keys: dict[str, Callable[[Label], str | None]] = {
-        "file": lambda row: row.file and row.file.replace("\\", "/"),
+        "file": lambda row: row.file and str(PurePosixPath(row.file.replace("\\", "/"))),
         "sop_instance_uid": lambda row: row.sop_instance_uid,
     }
     for name, key_of in keys.items():

@@ -24,6 +24,7 @@ SEP_LINE = r"""["']?sep=([^\w\n"' ])["']?[,;\t ]*\n?"""
 """The first line by which Excel is told the separator."""
 SEARCHED_ROWS = 20
 """Headings are looked for in as many rows."""
+LONGEST_LINE = 100_000
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,27 @@ def read_sheet(path: Path, score: Score, encoding: str = "cp1252") -> Sheet:
 
 def _of_text(content: bytes, score: Score, fallback: str) -> Sheet:
     text, encoding = decode(content, fallback)
+    if text.lstrip(BLANK).startswith("<"):
+        raise ValueError(
+            "it is an HTML or XML page, as some programs write under the name .xls; open it in a "
+            "spreadsheet program and save it as .xlsx or CSV"
+        )
     lines = io.StringIO(text, newline=None).readlines()
+    if long := next((n for n, line in enumerate(lines, 1) if len(line) > LONGEST_LINE), 0):
+        raise ValueError(
+            f"line {long} has more than {LONGEST_LINE} letters; no sheet of labels has such a line"
+        )
     first, given = 0, ""
     if lines and (said := re.fullmatch(SEP_LINE, lines[0], re.IGNORECASE)):
         first, given = 1, said[1]
     each = {
         separator: _headings([*_beginning(lines, first, separator)], score)
-        for separator in ([given] if given else SEPARATORS)
+        for separator in dict.fromkeys([*given, *SEPARATORS])
     }
     separator = max(each, key=lambda separator: score(each[separator].cells))
     headings = each[separator]
     assumed = [encoding] if encoding else []
-    if not given and separator != ",":
+    if separator != (given or ","):
         assumed.append(f"separated by {SEPARATORS[separator]}")
     skipped = len([line for line in lines[first : headings.line - 1] if line.strip(BLANK + ",;|")])
     assumed += [_above(skipped)] if skipped else []
@@ -90,9 +100,9 @@ def _of_text(content: bytes, score: Score, fallback: str) -> Sheet:
     width = len(headings.cells)
     for row in [*_records(lines, headings.line - 1, separator)][1:]:
         cells = row.cells if width == 1 else _unwrapped(row.cells, separator)
-        if len(cells) == 1 < width and any(other in cells[0] for other in SEPARATORS):
-            other = "is another separator used than in the headings?"
-            problems.append((row.line, f"one cell where the headings have {width}; {other}"))
+        if len(cells) < width and _other_separator(lines[row.line - 1], cells, width):
+            found = f"{len(cells)} cell{'s' * (len(cells) > 1)} where the headings have {width}"
+            problems.append((row.line, f"{found}; is another separator used than in the headings?"))
         elif any(cells[width:]):
             quotes = f"put quotes around a cell that holds {separator!r}, such as a number"
             found = f"{len(cells)} cells where the headings have {width}"
@@ -158,6 +168,13 @@ def _unwrapped(cells: Cells, separator: str) -> Cells:
             return cells
         return _cleaned(inner)
     return cells
+
+
+def _other_separator(line: str, cells: Cells, width: int) -> bool:
+    """Whether a row of too few cells was likely written with another separator."""
+    if len(cells) == 1:
+        return any(separator in cells[0] for separator in SEPARATORS)
+    return any(line.count(separator) + 1 == width for separator in SEPARATORS)
 
 
 def _of_workbook(content: bytes, score: Score) -> Sheet:

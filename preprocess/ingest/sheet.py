@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +16,7 @@ from urllib.parse import quote
 import cv2
 from openpyxl import Workbook
 
-from preprocess.annotations.cells import clean
+from preprocess.annotations.cells import MONTH, clean
 from preprocess.annotations.label_headings import COLUMNS, FOR_THE_EYE
 from preprocess.annotations.labels import BOUNDS
 from preprocess.cohort import Sequence
@@ -37,8 +38,7 @@ FILLED_IN = tuple(name for name in COLUMNS if name not in ("file", "sop_instance
 """Columns that are left to a person."""
 HEADINGS = ("file", *FILLED_IN, *FOR_THE_EYE)
 NO_TEXT = re.compile(
-    "[=+@'#-].*|[0-9./,:e+ -]+|([0-9]+[. /-]*)?"
-    "(jan|feb|mar|mär|apr|mai|may|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-z]*[. /-]*[0-9/-]*"
+    rf"[=+@'#-].*|[0-9./,:e+ -]+|([0-9]+[. /-]*)?{MONTH}[. /-]*[0-9/-]*"
     "|true|false|wahr|falsch|vrai|faux",
     re.IGNORECASE | re.DOTALL,
 )
@@ -108,7 +108,7 @@ def sheet(src: Path, *, out: Path, settings: SheetSettings) -> None:
     _check_free(out)
     write = _workbook if out.suffix.lower() == ".xlsx" else _csv
     write_bytes(out, write([list(HEADINGS), *rows]), mode=OWNER_ONLY)
-    _print_outcome(src, out, [sequence for _, sequence in accepted], rejections)
+    _print_outcome(src, out, settings, [sequence for _, sequence in accepted], rejections)
 
 
 def read_proposals(file: str, *, src: Path, size: int) -> Found:
@@ -201,7 +201,9 @@ def _workbook(rows: list[list[str | int | None]]) -> bytes:
     return content.getvalue()
 
 
-def _print_outcome(src: Path, out: Path, sequences: list[Sequence], rejections: str) -> None:
+def _print_outcome(
+    src: Path, out: Path, settings: SheetSettings, sequences: list[Sequence], rejections: str
+) -> None:
     if rejections:
         print(f"Rejected files, which have no row:\n{rejections}")
     for line in _proposals(sequences):
@@ -210,7 +212,9 @@ def _print_outcome(src: Path, out: Path, sequences: list[Sequence], rejections: 
     print("private: you alone can read it, and it is not to be shared.")
     print(f"Next: fill in the columns {', '.join(FILLED_IN)};")
     print("copy a proposal that is right into the column without proposed_. Then:")
-    print(f"python -m preprocess ingest {src} --labels {out} --out cohort")
+    size = [] if settings.size == SheetSettings().size else ["--size", str(settings.size)]
+    words = ["ingest", str(src), "--labels", str(out), "--out", "cohort", *size]
+    print(f"python -m preprocess {shlex.join(words)}")
 
 
 def _proposals(sequences: list[Sequence]) -> Iterator[str]:

@@ -87,9 +87,11 @@ def test_all_problems_come_together_with_their_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ("file,veiw", "line 1: column 2 has the heading 'veiw'; did you mean 'view'?"),
+        ("file,veiw", "line 1: the heading of column 2 is nearly 'view'; give it this name"),
         ("file,File", "line 1: 'file' is the heading of 2 columns"),
-        ("file name,view", "column 1 has the heading 'file name'; did you mean 'file'?"),
+        ("path,File name", "line 1: 'file' is the heading of 2 columns"),
+        ("DICOM-file,view", "the heading of column 1 is nearly 'file'"),
+        ("file,Ref. frame (from 1)", "the heading of column 2 is nearly 'reference_frame'"),
         ("view,ifr", "neither a column 'file' nor 'sop_instance_uid'"),
         ("b.dcm,LCA", "none of its first rows has a heading that is known; expected the headings"),
     ],
@@ -98,6 +100,32 @@ def test_header_problems(tmp_path: Path, header: str, expected: str) -> None:
     with pytest.raises(ValueError, match="cannot be used as it is") as problem:
         read_labels(labels_file(tmp_path, "a.dcm,RCA", header=header))
     assert expected in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("heading", "cell", "column"),
+    [
+        *((name, "a.dcm", "file") for name in ("File Name", "filename", "Datei", "File (path)")),
+        *((name, "5", "reference_frame") for name in ("Ref. frame", "RefFrame", "Referenzframe")),
+        ("reference frame [from 0]", "5", "reference_frame"),
+        ("iFR (value)", "0.9", "ifr"),
+        ("view (RCA, LCA)", "RCA", "view"),
+        ("Excluded", "implant", "exclude"),
+        ("no lesion (x)", "x", "no_lesion"),
+    ],
+)
+def test_headings_as_people_write_them(
+    tmp_path: Path, heading: str, cell: str, column: str
+) -> None:
+    sheet = labels_file(tmp_path, f"{cell};1.2", header=f"{heading};SOP Instance UID")
+    labels = read_labels(sheet)
+    assert getattr(labels.rows[0], column) not in (None, (), False)
+    assert labels.assumed == ("separated by semicolons", f"column 1 is {column}")
+
+
+def test_the_exact_heading_wins(tmp_path: Path) -> None:
+    labels = read_labels(labels_file(tmp_path, "p1,a.dcm", header="path,File"))
+    assert (labels.rows[0].file, labels.assumed) == ("a.dcm", ("column 1 not used",))
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", ",,,\n", "sep=;\n"])
@@ -112,6 +140,13 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     for rows in ((), ("seen by Doe,",)):
         with pytest.raises(ValueError, match="no row with a label under the headings"):
             read_labels(labels_file(tmp_path, *rows, header="remark,file"))
+
+
+def test_a_file_is_the_same_however_its_folders_are_written(tmp_path: Path) -> None:
+    for other in ("p1\\k1.dcm", "./p1/k1.dcm", "p1//k1.dcm", "archive\\p1\\k1.dcm"):
+        path = labels_file(tmp_path, "p1/k1.dcm,RCA", f"{other},LCA", header="file,view")
+        with pytest.raises(ValueError, match="line 3: the same file as line 2"):
+            read_labels(path, tmp_path / "archive", ["p1/k1.dcm"])
 
 
 def test_a_hundred_problems_are_not_all_listed(tmp_path: Path) -> None:
@@ -131,11 +166,14 @@ def test_a_hundred_problems_are_not_all_listed(tmp_path: Path) -> None:
         ("no_lesion", "FAUX", False),
         ("no_lesion", "Yes", True),
         ("no_lesion", "nein", False),
+        ("no_lesion", "✓", True),
+        ("no_lesion", "☐", False),
         ("no_lesion", "1", True),
         ("no_lesion", "0.0", False),
         ("no_lesion", "NA", False),
         ("reference_frame", "5.0", 5),
         ("reference_frame", "5,0", 5),
+        ("reference_frame", "１２", 12),
         ("reference_frame", "n/a", None),
         ("ifr", "0.89", (0.89,)),
         ("ifr", "0,89", (0.89,)),
@@ -143,6 +181,8 @@ def test_a_hundred_problems_are_not_all_listed(tmp_path: Path) -> None:
         ("ifr", "0.7, 0.9", (0.7, 0.9)),
         ("ifr", "0.7,0.9", (0.7, 0.9)),
         ("ifr", "0,7 / 0,9", (0.7, 0.9)),
+        ("ifr", "0,7；0.9", (0.7, 0.9)),
+        ("ifr", "0.7,1", (0.7, 1.0)),
         ("ifr", ".7\n1", (0.7, 1.0)),
         ("exclude", "iFR wire", Exclusion.IFR_WIRE),
         ("exclude", "none", None),
@@ -171,6 +211,10 @@ def test_cells_as_people_fill_them(
         ("reference_frame", "07.05.2024", "a date"),
         ("reference_frame", "5. Jul", "a date"),
         ("reference_frame", "5/7", "a date"),
+        ("reference_frame", "5-Mar", "a date"),
+        ("reference_frame", "Mrz 05", "a date"),
+        ("ifr", "01. Sep", "a date"),
+        ("reference_frame", "5 of 75", "text"),
         ("reference_frame", "1e9", "text"),
         ("reference_frame", "9" * 5000, "a number"),
         ("reference_frame", "#REF!", "an error of the spreadsheet"),

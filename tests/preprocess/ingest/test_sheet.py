@@ -81,7 +81,7 @@ def test_a_row_for_each_cine_and_proposals_apart(
         "the phases of 1 and the reference frame of 1 from the pixels",
         f"Wrote {out}: 2 cines, a row each.",
         "private: you alone can read it",
-        f"python -m preprocess ingest {archive.src} --labels {out} --out cohort",
+        f"python -m preprocess ingest {archive.src} --labels {out} --out cohort --size {WIDE}\n",
     ):
         assert expected in said
 
