@@ -20,6 +20,16 @@ VIEW_CLASSES: Mapping[str, str] = MappingProxyType(
     {"RCA": "RCA", "LCA": "LCA", "LCx/LAD": "LCA", "LAD/LCx": "LCA"}
 )
 """The class that each usual name belongs to; the default of the setting ``view_classes``."""
+WORDS: Mapping[str, set[str]] = {
+    "RCA": {"right", "rechts", "rechte", "droite", "derecha", "destra", "acd"},
+    "LCA": {
+        *("left", "links", "linke", "gauche", "izquierda", "sinistra", "aci", "main", "lm", "lmca"),
+        *("lad", "lcx", "cx", "rcx", "riva", "iva", "circumflex", "zirkumflex"),
+    },
+}
+"""Words that name an artery. RCX and RIVA are German for branches of the left one."""
+UNCLEAR = "RCA or LCA"
+"""Stands in an example for a class that a person has to choose."""
 CAUDAL_DEG, STEEPLY_CRANIAL_DEG, STRAIGHT_DEG, LAO_DEG = -15.0, 32.0, 10.0, (20.0, 43.0)
 """Limits between projections, of (0018,1511) and, for LAO, of (0018,1510)."""
 SHOWN = 10
@@ -54,9 +64,17 @@ def proposed_view(sequence: Sequence) -> str | None:
 
 
 def nearest_view(name: str) -> str | None:
-    """The usual name that was likely meant: ``lca`` and ``R C A`` are LCA and RCA."""
+    """The usual name that was likely meant: ``lca``, ``R C A`` and ``Right`` are LCA, RCA and RCA.
+
+    None where it is not plain; a guess would train one artery under the other's name.
+    """
     plain = {_plain(usual): usual for usual in VIEW_CLASSES}
-    near = difflib.get_close_matches(_plain(name), plain, 1, 0.6)
+    if _plain(name) in plain:
+        return plain[_plain(name)]
+    words = set(re.findall(r"[^\W\d_]+", name.casefold()))
+    if found := [view for view, meaning in WORDS.items() if words & meaning]:
+        return found[0] if len(found) == 1 else None
+    near = difflib.get_close_matches(_plain(name), plain, 1, 0.75)
     return plain[near[0]] if near else None
 
 
@@ -93,7 +111,8 @@ def example_mapping(unusual: Iterable[str], classes: Mapping[str, str] = VIEW_CL
     """
     known = dict(classes)
     for name in list(unusual)[:SHOWN]:
-        known[name] = VIEW_CLASSES[nearest_view(name) or "LCA"]
+        near = nearest_view(name)
+        known[name] = VIEW_CLASSES[near] if near else UNCLEAR
     # Quoted, for some short words are no text in YAML: no, on, null.
     keys = (
         name if name in VIEW_CLASSES else json.dumps(name, ensure_ascii=False) for name in known

@@ -55,7 +55,7 @@ class Kind(StrEnum):
     TWICE = "{n} regions were drawn twice and count once"
     CLIPPED = "{n} boxes reached over the edge and were cut there"
     INVERTED = "{n} boxes were drawn from the far corner and were turned round"
-    NO_FILE = "{n} rows of the labels match no file"
+    NO_FILE = "{n} rows of the labels match no file by its path below the archive, nor by its UID"
     TWO_LABELS = "{n} sequences have two labels and are left out"
     LABEL_ERROR = "{n} labels do not fit their cine, which is left out"
     NO_LESION = "{n} sequences are labelled no_lesion, but bear boxes, and are left out"

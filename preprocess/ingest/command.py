@@ -139,7 +139,8 @@ def ingest_archive(
         result.remarks += told
         write_manifest(out, result.manifest)
         if not result.sequences:
-            raise ValueError(NOTHING_ACCEPTED.format(src=src, reasons=_rejections(result)))
+            nothing = NOTHING_ACCEPTED.format(src=src, reasons=_rejections(result))
+            raise ValueError("\n  ".join([nothing, *told]))
         if rois and not result.lesion_boxes:
             raise ValueError(_no_box(rois, out, drawn, result))
         boxed = {box.sequence_id for box in result.lesion_boxes}

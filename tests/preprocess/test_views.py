@@ -26,7 +26,12 @@ from tests.preprocess.drawn_cohort import placed, sequence
         ("rca.", "RCA"),
         ("LCX-LAD", "LCx/LAD"),
         ("LCAA", "LCA"),
-        ("left main", None),
+        ("left main", "LCA"),
+        ("Right", "RCA"),
+        ("RCX", "LCA"),  # German: Ramus circumflexus
+        ("LAD", "LCA"),
+        ("circumflex", "LCA"),
+        ("right to left", None),
         ("aorta", None),
     ],
 )
@@ -37,8 +42,9 @@ def test_the_usual_name_that_was_meant(name: str, nearest: str | None) -> None:
 def test_the_example_is_yaml_that_keeps_what_had_a_class() -> None:
     names = ["R C A", "no", "1", 'left "main"', "a: b"]
     classes = {**VIEW_CLASSES, "Right": "right"}
+    meant = {"R C A": "RCA", 'left "main"': "LCA"}
     mapping = yaml.safe_load(example_mapping(names, classes))
-    assert mapping == {**classes, **dict.fromkeys(names, "LCA"), "R C A": "RCA"}
+    assert mapping == {**classes, **dict.fromkeys(names, "RCA or LCA"), **meant}
 
 
 def test_angles_in_words() -> None:

@@ -277,9 +277,17 @@ def test_views_that_no_study_knows_are_told_at_once(
     run(archive)
     said = capsys.readouterr().out
     assert "the views are LCA 2, R C A 1, RCA 1, lca 1, left main 1, none 1." in said
-    assert "'R C A' (RCA?), 'lca' (LCA?), 'left main' are none of the usual names of views" in said
+    assert "'R C A' (RCA?), 'lca' (LCA?), 'left main' (LCA?) are none of the usual names" in said
     mapping = '{RCA: RCA, LCA: LCA, LCx/LAD: LCA, LAD/LCx: LCA, "R C A": RCA, "lca": LCA, '
     assert f"`--view_classes '{mapping}" in said
+
+
+def test_labels_of_other_files_end_with_what_a_row_is_to_name(archive: Archive) -> None:
+    archive.add("p1/k1.dcm", row=None)
+    labels = archive.folder / "labels.csv"
+    labels.write_text("file,view\nk1.dcm,RCA\n")
+    with pytest.raises(ValueError, match="1 rows of the labels match no file by its path below"):
+        ingest(archive.src, labels=labels, out=archive.folder / "cohort", settings=HERE)
 
 
 def test_how_the_labels_were_read_is_told(
