@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-from preprocess.annotations.cells import ERROR, UNCALCULATED, describe_cell
+from preprocess.annotations.cells import DATE, ERROR, UNCALCULATED, describe_cell
 from preprocess.annotations.label_headings import KEYS, plain
 from preprocess.annotations.labels import Exclusion, Label
 
@@ -83,7 +83,7 @@ class LabelReader:
             self._report(f"{name} runs over two lines; is a quote open?")
         elif any(unicodedata.category(letter) == "Cc" for letter in cell):
             self._report(f"{name} holds a control character; expected text")
-        elif cell == UNCALCULATED or ERROR.fullmatch(cell):
+        elif cell == UNCALCULATED or ERROR.fullmatch(cell) or (name == "view" and DATE.match(cell)):
             self._misread(name, "text")
         return cell
 

@@ -187,7 +187,8 @@ def _of_workbook(content: bytes, score: Score) -> Sheet:
     if best and len(those) > 1:
         numbers = " and ".join(str(n + 1) for n in those)
         raise ValueError(
-            f"its worksheets {numbers} both have the headings; leave the labels in one of them"
+            f"its worksheets {numbers} have the headings (some may be hidden); leave the labels in "
+            "one of them"
         )
     headings, rows = found[those[0]], worksheets[those[0]]
     width = max(len(row.cells) for row in rows)

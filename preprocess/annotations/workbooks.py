@@ -40,7 +40,8 @@ def read_worksheets(content: bytes) -> list[list[Row]]:
         raise
     except Exception as problem:  # openpyxl raises whatever damage leads to
         raise ValueError(
-            "it is a damaged workbook, or no workbook of Excel (.xlsx); save it again, or as CSV"
+            "it is a damaged workbook, or one of another kind than .xlsx, such as .ods; save it as "
+            ".xlsx or CSV"
         ) from problem
 
 

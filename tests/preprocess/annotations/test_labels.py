@@ -224,6 +224,7 @@ def test_cells_as_people_fill_them(
         ("ifr", ";", "text"),
         ("ifr", "#DIV/0!", "an error of the spreadsheet"),
         ("view", "#NV", "an error of the spreadsheet"),
+        ("view", "2024-05-03T00:00:00", "a date"),
         ("file", "#BEZUG!", "an error of the spreadsheet"),
         ("view", "R\0A", "a control character"),
         ("exclude", "true", "text"),

@@ -316,7 +316,10 @@ def laughs() -> bytes:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (workbook([HEADINGS, *ROWS], [HEADINGS]), "worksheets 1 and 2 both have the headings"),
+        (
+            workbook([HEADINGS, *ROWS], [HEADINGS]),
+            "worksheets 1 and 2 have the headings",
+        ),
         (workbook([]), "no worksheet with anything in it"),
         (workbook([("a.dcm", "RCA")]), "none of its first rows has a heading that is known"),
         (workbook([HEADINGS]), "no row with a label under the headings"),
