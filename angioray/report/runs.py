@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 from angioray.study.study import BEGUN_EARLIER, read_study
 from preprocess.cohort import Cohort, phantom_notice
+from preprocess.console.tables import plain
 from preprocess.storage import Location, Storage, StorageError, open_storage
 
 State = Literal["finished", "failed", "unfinished"]
+FOLDERS = re.compile(r"(?<![\w./:])/(?:[^\s/:;,'\"()`]+/)+")
+"""Before the name of a file or folder in a sentence: a report is shared, and they name people."""
 GroupKey = tuple[str, str, str, int]
 
 
@@ -48,9 +52,9 @@ class ReportedRun:
 
     @cached_property
     def failure(self) -> str | None:
-        """Why the run failed, as it said itself."""
+        """Why the run failed, as it said itself, but for the names of folders."""
         document = self.read("failure.json")
-        return None if document is None else str(document["reason"])
+        return None if document is None else FOLDERS.sub("", plain(str(document["reason"])))
 
     @property
     def reason_missing(self) -> str:

@@ -12,7 +12,7 @@ from angioray.study.study import Study
 from angioray.training.checkpoint import read_state
 from angioray.training.metrics_log import MetricsLog
 from preprocess.console.progress import duration
-from preprocess.console.tables import print_table
+from preprocess.console.tables import plain, print_table
 from preprocess.storage import LOCK
 
 State = Literal["running", "failed", "stopped", "waiting", "done"]
@@ -94,7 +94,7 @@ def print_status(runs: str) -> None:
     print_table(("run", "state", "step", "loss", "frames/s", "silent for"), rows)
     for run in found:
         if run.state == "failed":
-            print(f"{run.name} failed: {run.reason}")
+            print(plain(f"{run.name} failed: {run.reason}"))
     counts = Counter(run.state for run in found)
     words: tuple[State, ...] = ("done", "running", "waiting", "stopped", "failed")
     print(", ".join(f"{counts[word]} {word}" for word in words))

@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from preprocess.cohort.display import Display
+from preprocess.storage.names import CONTROL
 
 
 class Phase(StrEnum):
@@ -106,7 +107,8 @@ class Sequence:
         """Rebuild a sequence from its array's attributes; unknown keys are ignored.
 
         Raises:
-            KeyError, TypeError, ValueError: one is missing, or is of another type.
+            KeyError, TypeError, ValueError: one is missing, is of another type, or holds a
+                character that commands a terminal.
         """
         known = {f.name: attributes[f.name] for f in fields(cls) if f.name in attributes}
         known["display"] = Display.from_attributes(known["display"])
@@ -116,6 +118,9 @@ class Sequence:
         sequence = cls(**known)
         check_types(sequence.display)
         check_types(sequence)
+        for name, value in vars(sequence).items():
+            if isinstance(value, str) and CONTROL.search(value):
+                raise ValueError(f"{name} holds a control character: {ascii(value)[:80]}")
         return sequence
 
 

@@ -362,5 +362,7 @@ def _describe_os_error(problem: OSError) -> str:
 
 
 def _stop(prog: str, sentence: str, code: int) -> NoReturn:
-    print(f"{prog}: {sentence}", file=sys.stderr)
+    from preprocess.console.tables import say
+
+    say(f"{prog}: {sentence}")
     raise SystemExit(code)

@@ -175,8 +175,9 @@ def written_name(file: str) -> str:
 
     ``comparable_name`` reads it back.
     """
-    # Not printable is also a byte that is no UTF-8, as Python names such a file.
-    if not file.isprintable() or clean(file) != file:
+    # Not printable is also a byte that is no UTF-8, as Python names such a file. Where numbers have
+    # a decimal comma, spreadsheets part cells at a semicolon, and a formula may be behind it.
+    if not file.isprintable() or ";" in file or clean(file) != file:
         file = quote(fsencode(file), safe="/")
     return f"./{file}" if NO_TEXT.fullmatch(file) else file
 

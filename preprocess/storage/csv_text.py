@@ -27,12 +27,21 @@ def _line(row: Iterable[Any]) -> str:
 
 
 def defused(cell: Any) -> Any:
-    """The cell, behind an apostrophe if it is text that a spreadsheet would carry out."""
-    if isinstance(cell, str) and FORMULA.match(cell) and not NUMBER.fullmatch(cell):
-        return f"'{cell}"
-    return cell
+    """The cell; what a spreadsheet would carry out of a text is behind an apostrophe.
+
+    Where numbers have a decimal comma, spreadsheets part cells at ``;``.
+    """
+    if not isinstance(cell, str):
+        return cell
+    return ";".join(
+        f"'{part}" if FORMULA.match(part) and not NUMBER.fullmatch(part) else part
+        for part in cell.split(";")
+    )
 
 
 def as_written(cell: str) -> str:
     """What :func:`defused` was given, of a cell that was read back."""
-    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+    return ";".join(
+        part[1:] if part.startswith("'") and FORMULA.match(part) else part
+        for part in cell.split(";")
+    )

@@ -12,7 +12,7 @@ LONGEST = 255
 """Bytes of UTF-8 that file systems take for one name."""
 
 DRIVE = re.compile(r"[A-Za-z]:")
-CONTROL = re.compile(r"[\0-\x1f\x7f]")
+CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f]")
 
 
 def check_name(name: object, what: str = "a file") -> str:

@@ -261,7 +261,7 @@ def test_an_unfinished_study_says_what_is_missing(runs: Path) -> None:
     name = "detector-LCA-BG-128-fold4"
     shutil.rmtree(runs / name)
     failed = "view-64-fold1"
-    fail(runs, failed, "the loss is not finite at step 20")
+    fail(runs, failed, "the loss is not finite (at step 20/30, /home/doe/runs/x.json, s3://b/x/y)")
     running = "view-96-fold3"
     (runs / running / "result.json").unlink()
     html = write_report(runs).read_text()
@@ -272,7 +272,8 @@ def test_an_unfinished_study_says_what_is_missing(runs: Path) -> None:
     assert "27 of 30 runs are finished" in header
     missing = {row["name"]: row["reason"] for row in read(runs)["missing"]}
     assert set(missing) == {name, failed, running}
-    assert missing[failed] == "failed: the loss is not finite at step 20"
+    shared = "the loss is not finite (at step 20/30, x.json, s3://b/x/y)"
+    assert missing[failed] == f"failed: {shared}"
     assert entry(read(runs), RECALL, view="LCA", variant="BG")["folds"][4] is None
 
 

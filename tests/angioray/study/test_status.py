@@ -60,7 +60,7 @@ def test_each_run_is_told_by_what_lies_there(
     done, failed, stopped, running = study.runs[2:6]
     world = World(torch.device("cpu"))
     Executor(study, toy_cohort, world).execute(done, lambda *_: None)
-    RunFolder.of(tmp_path, failed).fail("the loss is not finite", "")
+    RunFolder.of(tmp_path, failed).fail("the loss is not finite\x1b[2J", "")
     MetricsLog(RunFolder.of(tmp_path, done).files, from_step=12)  # a line or two stay
     log = MetricsLog(RunFolder.of(tmp_path, stopped).files, from_step=0)
     log.append({"step": 10, "loss": 0.5, "frames_per_s": 7.0})
@@ -75,4 +75,4 @@ def test_each_run_is_told_by_what_lies_there(
     assert found[stopped.name].line["loss"] == 0.5
     said = capsys.readouterr().out
     assert "1 done, 1 running, 2 waiting, 1 stopped, 1 failed" in said
-    assert f"{failed.name} failed: the loss is not finite" in said
+    assert f"{failed.name} failed: the loss is not finite\N{REPLACEMENT CHARACTER}[2J" in said

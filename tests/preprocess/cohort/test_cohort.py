@@ -334,6 +334,8 @@ def test_the_frames_of_another_cine_are_refused(folder: Path) -> None:
         {"reference_frame": 2.5},
         {"imager_pixel_spacing_mm": [1.0]},
         {"patient_id": None},
+        {"view": "RCA\x1b[2J"},
+        {"view": "RCA\x9b2J"},
     ],
 )
 def test_attributes_of_other_types_are_refused(folder: Path, change: dict[str, Any]) -> None:
@@ -365,9 +367,11 @@ def test_the_manifest_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_a_spreadsheet_opens_carries_nothing_out(tmp_path: Path) -> None:
+    texts = ("=1+1", "+1-1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "'=1", "'a", "-0.5", "+7")
+    behind_a_semicolon = ("a;=1+1", "a;'=1;b", "0.8;-0.5")
     rows = [
         ManifestRow(hmac_sha256="a", status="accepted", view=text, reason=text)
-        for text in ("=1+1", "+1-1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "'=1", "'a", "-0.5", "+7")
+        for text in (*texts, *behind_a_semicolon)
     ]
     write_manifest(tmp_path, rows)
     assert read_manifest(tmp_path) == rows
@@ -375,7 +379,7 @@ def test_a_manifest_that_a_spreadsheet_opens_carries_nothing_out(tmp_path: Path)
         cells = [row["view"] for row in csv.DictReader(file)]
     assert cells == [
         *("'=1+1", "'+1-1", "'-2+3", "'@SUM(A1)", "'\t=1", "'\r=1", "''=1", "'a"),
-        *("-0.5", "+7"),
+        *("-0.5", "+7", "a;'=1+1", "a;''=1;b", "0.8;-0.5"),
     ]
 
 

@@ -103,3 +103,13 @@ def test_what_the_system_refuses_is_a_sentence(
     with pytest.raises(SystemExit, match="2"):
         run(refused, prog="it", argv=[])
     assert capsys.readouterr().err.startswith(f"it: {expected}")
+
+
+def test_a_sentence_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse() -> None:
+        raise ValueError("no run of the name a\x1b[2Jb\x9b2J.")
+
+    with pytest.raises(SystemExit):
+        run(refuse, prog="it", argv=[])
+    mark = "\N{REPLACEMENT CHARACTER}"
+    assert capsys.readouterr().err == f"it: no run of the name a{mark}[2Jb{mark}2J.\n"

@@ -117,6 +117,7 @@ def test_every_name_of_a_file_comes_back(archive: Archive, name: str) -> None:
     sheet(archive.src, out=out, settings=SheetSettings(size=SIZE, processes=1))
     labels = read_labels(out, archive.src, ODD_NAMES)
     assert len(labels.rows) == len(ODD_NAMES)
+    assert name.endswith(".xlsx") or b";" not in out.read_bytes()  # where Excel may part a cell
     settled = labels.settled(ODD_NAMES)
     assert [file for file in ODD_NAMES if settled.of(file, None) is None] == []
 

@@ -19,6 +19,7 @@ from tests.toy_cohort import write_toy_cohort
 
 OUTSIDE = (
     *("..", ".", "", "a/b", "/etc/passwd", "../up", "a/../../b", "a\\b", "..\\up", "a\0b", "a\nb"),
+    *("a\x1b[2J", "a\x9b2J"),
     *("C:", "c:up", "x" * 256, "é" * 128, "\ud800", 7, None, ["a"]),
 )
 WITHIN = (
