@@ -245,7 +245,12 @@ class _SettingsFile(ActionConfigFile):
         except ValueError as problem:
             own = f" With angioray come {', '.join(parser.own)}." if parser.own else ""
             parser.error(f"{problem}{'' if Path(value).exists() else own}")
+        if dest in parser.reading.lines:
+            parser.error(f"{parser.reading.place(dest)}: a file of settings names no other one.")
         parser.files.append(parser.reading)
+        for name in parser.reading.lines:  # jsonargparse would import what stands there
+            if name.rpartition(".")[2] == "class_path":
+                parser.error(f"Key '{name}' is not expected")
         ActionConfigFile.apply_config(parser, cfg, dest, value)
         parser.reading = None
 

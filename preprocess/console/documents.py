@@ -111,7 +111,13 @@ def read_text(path: Path) -> str:
 
 
 def _lines(path: Path, node: yaml.Node | None, above: str = "") -> Iterator[tuple[str, int]]:
-    """The line of each name in a mapping, and in the mappings below it."""
+    """The line of each name in a mapping, and in the mappings below it.
+
+    Lists are walked for what they hold alone: one that holds itself has no end.
+    """
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _lines(path, item, f"{above}[].")
     if not isinstance(node, yaml.MappingNode):
         return
     seen: dict[str, int] = {}

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import types
-import typing
-from pathlib import Path
-from typing import Any, Literal, Union
 
 from jsonargparse import DefaultHelpFormatter
 
-WORDS = {
-    int: "whole number",
-    float: "number",
-    str: "text",
-    bool: "true or false",
-    Path: "path",
-}
-
+from preprocess.console.words import describe_type, describe_value
 
 _UNSAID = (None, False, "", (), argparse.SUPPRESS)
 """Defaults that are not shown."""
@@ -39,41 +27,3 @@ class HelpFormatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
             words.append(f"default {describe_value(action.default)}")
         said = "; ".join(word for word in words if word)
         return (f"{text} ({said})" if said else text).replace("%", "%%")
-
-
-def describe_type(hint: Any) -> str:
-    """A type in words; empty where the option's own place shows the choices."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(describe_type(each) for each in arguments if each is not type(None))
-    if origin is Literal:
-        return ""
-    if origin in (tuple, list):
-        inner = arguments[0]
-        if origin is tuple and Ellipsis not in arguments:
-            return f"{len(arguments)} {_plural(describe_type(inner))}"
-        if typing.get_origin(inner) is Literal:
-            return f"list of {', '.join(map(str, typing.get_args(inner)))}"
-        if typing.get_origin(inner) is tuple:
-            return f"list of pairs of {_plural(describe_type(typing.get_args(inner)[0]))}"
-        return f"list of {_plural(describe_type(inner))}"
-    if origin is dict:
-        return "names with their values"
-    return WORDS.get(hint, "")
-
-
-def describe_value(value: Any) -> str:
-    """A default as it is typed on the command line."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(describe_value, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{k}: {describe_value(v)}' for k, v in value.items())}}}"
-    if dataclasses.is_dataclass(value):
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _plural(words: str) -> str:
-    return words if words == "text" or not words else f"{words}s"

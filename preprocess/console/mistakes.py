@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from preprocess.console.documents import YamlFile
-from preprocess.console.help import describe_type, describe_value
 from preprocess.console.names import nearest
+from preprocess.console.words import describe_expected, describe_value
 
 EXAMPLES: dict[Any, str] = {int: "1", float: "0.5", str: "text", bool: "true", Path: "path"}
 """Of types whose option has no default to show."""
@@ -63,6 +63,8 @@ def describe_mistake(
         return _no_setting(f"{found[1]}.{found[2]}", actions, files)
     if found := re.search(r"(?:[Kk]ey|[Oo]ption) '([\w.]+)' is not (?:expected|accepted)", message):
         return _no_setting(found[1], actions, files)
+    if "class_path" in message:  # jsonargparse's name for a class to build
+        return _no_setting("class_path", actions, files)
     if message.startswith("Unexpected config: ") and reading:
         name = next(iter(reading.lines))
         return f"{reading.place(name)}: {name} has no value."
@@ -131,19 +133,7 @@ def _wanted(action: argparse.Action | None, name: str) -> str:
     """What a value must be, with an example behind the option, or behind the name in a file."""
     example = _example(action, quoted=not name.endswith(":"))
     such = f", such as `{name} {example}`" if action and action.option_strings and example else ""
-    return f"expected {_describe(_hint(action))}{such}"
-
-
-def _describe(hint: Any) -> str:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        kinds = [_describe(each) for each in arguments if each is not type(None)]
-        return " or ".join(kinds + ["null"] * (type(None) in arguments))
-    if origin is Literal:
-        *others, last = map(str, arguments)
-        return f"{', '.join(others)} or {last}" if others else last
-    words = describe_type(hint)
-    return f"a {words}" if words.startswith(("whole", "number", "path", "list")) else words
+    return f"expected {describe_expected(_hint(action))}{such}"
 
 
 def _example(action: argparse.Action | None, *, quoted: bool) -> str:

@@ -11,11 +11,17 @@
 from __future__ import annotations
 
 import math
+import numbers
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from preprocess.console.words import describe_expected, describe_value
+
+NUMBERS: dict[Any, type] = {int: numbers.Integral, float: numbers.Real}
+"""What a number may be an instance of: those of NumPy are some too, and truth values are none."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def bounds(
 
     def fits(value: float) -> bool:
         return (
-            math.isfinite(value)
+            -math.inf < value < math.inf
             and (least is None or value >= least)
             and (most is None or value <= most)
             and (above is None or value > above)
@@ -129,7 +135,8 @@ def build(kind: type[S], values: Any, above: str = "") -> S:
     fields, problems = {}, list[str]()
     for name, hint in type_hints(kind).items():
         fields[name] = getattr(values, name)
-        if isinstance(hint, type) and is_dataclass(hint):
+        is_tree = hasattr(fields[name], "__dict__")
+        if isinstance(hint, type) and is_dataclass(hint) and is_tree:
             try:
                 fields[name] = build(hint, fields[name], f"{above}{name}.")
             except SettingsError as refused:
@@ -156,26 +163,43 @@ def type_hints(of: Any) -> dict[str, Any]:
 
 def _misfits(hint: Any, value: Any, name: str) -> Iterator[str]:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if value is None:
-        return
     if origin is Annotated:
         inside, *rules = arguments
-        for rule in rules:
-            if not rule.fits(value):
-                yield f"{name} is {_written(value)}; it must {rule.words}"
-                return
-        yield from _misfits(inside, value, name)
+        misfits = [*_misfits(inside, value, name)]
+        broken = [rule for rule in rules if not misfits and not rule.fits(value)]
+        yield from misfits or [_misfit(name, value, rule.words) for rule in broken[:1]]
     elif origin in (typing.Union, types.UnionType):
-        for each in arguments:
-            yield from _misfits(each, value, name)
+        of_each = [[*_misfits(each, value, name)] for each in arguments]
+        if all(of_each):
+            yield from of_each[0]
+    elif not _is_of(hint, value):
+        yield _misfit(name, value, f"be {describe_expected(hint)}")
     elif origin is tuple:
         same = arguments[-1] is Ellipsis
         for i, item in enumerate(value):
             yield from _misfits(arguments[0 if same else i], item, f"{name}[{i}]")
+    elif origin is dict:
+        for key, item in value.items():
+            yield from _misfits(arguments[1], item, f"{name}[{key}]")
+
+
+def _is_of(hint: Any, value: Any) -> bool:
+    """Whether a value is of a type, whatever its members are."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return value in arguments
+    if origin is tuple and Ellipsis not in arguments:
+        return isinstance(value, tuple) and len(value) == len(arguments)
+    kind = NUMBERS.get(hint, origin or hint)
+    return isinstance(value, kind) and (hint not in NUMBERS or not isinstance(value, bool))
+
+
+def _misfit(name: str, value: Any, words: str) -> str:
+    return f"{name} is {_written(value)}; it must {words}"
 
 
 def _written(value: Any) -> str:
-    """A value as a person writes it."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+    """A value as a person writes it, in full."""
+    if isinstance(value, float):
+        return str(int(value) if value.is_integer() else value)
+    return describe_value(value)

@@ -130,6 +130,21 @@ def test_the_sentences_say_what_was_found_and_what_must_be() -> None:
         assert str(refused.value) == said
 
 
+@pytest.mark.parametrize(
+    ("detector", "said"),
+    [
+        (3, "detector is 3; it must be settings by their names."),
+        ([1], "detector is [1]; it must be settings by their names."),
+        ({"steps": None}, "detector.steps is null; it must be a whole number."),
+        ({"variants": None}, "detector.variants is null; it must be a list of B, BG, NL, BGNL."),
+    ],
+)
+def test_a_document_with_other_types_is_refused(detector: Any, said: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings_from_dict({"detector": detector})
+    assert str(refused.value) == said
+
+
 def test_python_is_refused_as_well() -> None:
     for attempt in (
         lambda: RetinaNetSettings(nms_iou=7),

@@ -20,6 +20,7 @@ from preprocess.console.documents import read_json, read_yaml
         (b'x: !!python/object/apply:os.system ["ls"]\n', "f, line 1, is no YAML: could not"),
         (b"a: " + b"[" * 1000, "f is nested too deeply."),
         (b"a: &x {b: *x}\n", "f is nested too deeply."),
+        (b"a: &x [1, *x]\n", "f is nested too deeply."),
         (b"a: 1\nb: M\xfcller\n", "f, line 2, is no text in UTF-8."),
         ("folds: 3\n".encode("utf-16"), "f, line 1, is no text in UTF-8."),
         (b"- a\n- b\n", "f holds a list, expected values by their names, such as `folds: 5`."),

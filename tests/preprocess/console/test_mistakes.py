@@ -120,6 +120,8 @@ def test_on_the_command_line(words: str, expected: str, capsys: pytest.CaptureFi
         ),
         ("detector: hello\n", "f.yaml, line 1: detector got hello; expected its settings by their"),
         ("detector:\n", "f.yaml, line 1: detector has no value."),
+        ("seed: 1\nconfig: g.yaml\n", "f.yaml, line 2: a file of settings names no other one."),
+        ("detector:\n  class_path: a.b\n", "f.yaml, line 2: there is no setting detector.class_p"),
         ("folds: 3\nfold: 4\n", "f.yaml, line 2: there is no setting fold (the nearest that exi"),
         ("view:\n  size: 4\n", "f.yaml, line 2: there is no setting view.size (the nearest that"),
         ("view_classes: {RCA: 3}\n", "f.yaml, line 1: view_classes got 3; expected names with th"),

@@ -6,8 +6,9 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 
 from preprocess.console.command_line import run
@@ -58,6 +59,12 @@ class Outer(Settings):
     """Offset."""
     names: Annotated[tuple[str, ...], SOME, EACH_ONCE] = ("a",)
     """Names."""
+    classes: dict[str, str] = field(default_factory=dict)
+    """Classes."""
+    rule: Literal["sgd", "adam"] = "sgd"
+    """Rule."""
+    grow: bool = False
+    """Grow."""
     inner: Inner = field(default_factory=Inner)
     """Inner."""
 
@@ -71,7 +78,7 @@ class Outer(Settings):
         ({"offset": float("nan")}, "offset is nan; it must be a finite number."),
         ({"offset": float("inf")}, "offset is inf; it must be a finite number."),
         ({"names": ()}, "names is []; it must name at least one."),
-        ({"names": ("a", "a")}, "names is ['a', 'a']; it must name each once."),
+        ({"names": ("a", "a")}, "names is [a, a]; it must name each once."),
     ],
 )
 def test_what_is_out_of_range_is_refused_in_python(values: dict[str, Any], said: str) -> None:
@@ -83,8 +90,38 @@ def test_what_is_out_of_range_is_refused_in_python(values: dict[str, Any], said:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        ({"steps": True}, "steps is true; it must be a whole number."),
+        ({"steps": 1.5}, "steps is 1.5; it must be a whole number."),
+        ({"steps": None}, "steps is null; it must be a whole number."),
+        ({"offset": "0.5"}, "offset is 0.5; it must be a number."),
+        ({"names": "ab"}, "names is ab; it must be a list of text."),
+        ({"names": ("a", 1)}, "names[1] is 1; it must be text."),
+        ({"classes": {"RCA": 3}}, "classes[RCA] is 3; it must be text."),
+        ({"rule": "sgdm"}, "rule is sgdm; it must be sgd or adam."),
+        ({"grow": "no"}, "grow is no; it must be true or false."),
+        ({"inner": None}, "inner is null; it must be settings by their names."),
+        ({"inner": 3}, "inner is 3; it must be settings by their names."),
+    ],
+)
+def test_what_is_of_another_type_is_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Outer(**values)
+    assert str(refused.value) == said
+    with pytest.raises(SettingsError) as refused:
+        build(Outer, SimpleNamespace(**{**vars(Outer()), **values}))
+    assert str(refused.value) == said
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert Outer(steps=np.int64(3), offset=np.float32(0.5)).steps == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
         ({"low": 7.0}, "low is 7; it must be from 0 to 1."),
         ({"most": 0}, "most is 0; it must be 1 or more."),
+        ({"changes": ((0.5,),)}, "changes[0] is [0.5]; it must be 2 numbers."),
         ({"changes": ((0.5, 1.0), (0.6, 0.0))}, "changes[1][1] is 0; it must be above 0."),
         ({"low": 0.6}, "low is 0.6; it must be at most high, which is 0.5."),
     ],
