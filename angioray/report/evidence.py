@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +38,14 @@ class DetectorEvidence:
         folds, predictions, fixed = {}, {}, {}
         for run in group.finished:
             assert run.result is not None
-            folds[run.fold] = [int(image_id) for image_id in run.read("evaluated_images.json")]
+            listed = run.read("evaluated_images.json")
+            with run.reading("evaluated_images.json"):
+                folds[run.fold] = [int(image_id) for image_id in listed]
+                for image_id in folds[run.fold]:
+                    frames.frame(image_id)  # a frame of the cohort
             predictions.update(_predictions(run))
-            boxes = xyxy(np.array(run.result.get("fixed_boxes", []), dtype=np.float64))
+            with run.reading("result.json"):
+                boxes = xyxy(np.array(run.result.get("fixed_boxes", []), dtype=np.float64))
             fixed.update(fixed_predictions(boxes, folds[run.fold]))
         return cls(group=group, frames=frames, folds=folds, predictions=predictions, fixed=fixed)
 
@@ -92,9 +98,9 @@ class ViewEvidence:
     ) -> ViewEvidence | None:
         """Read the group's predictions; None without any."""
         rows = [
-            (int(row["image_id"]), run.fold, row["probabilities"])
+            (row["image_id"], run.fold, row["probabilities"])
             for run in group.finished
-            for row in run.read("predictions.json")
+            for row in _probabilities(run, frames)
         ]
         if not rows:
             return None
@@ -136,7 +142,20 @@ def xyxy(boxes_xywh: FloatArray) -> FloatArray:
 
 def _predictions(run: ReportedRun) -> BoxesAndScores:
     rows = defaultdict(list)
-    for row in run.read("predictions.json") or []:
-        rows[int(row["image_id"])].append((*row["bbox"], row["score"]))
-    tables = {image_id: np.array(found, dtype=np.float64) for image_id, found in rows.items()}
+    found = run.read("predictions.json") or []
+    with run.reading("predictions.json"):
+        for row in found:
+            x, y, width, height = row["bbox"]
+            rows[int(row["image_id"])].append((x, y, width, height, row["score"]))
+        tables = {image_id: np.array(boxes, dtype=np.float64) for image_id, boxes in rows.items()}
     return {image_id: (xyxy(table[:, :4]), table[:, 4]) for image_id, table in tables.items()}
+
+
+def _probabilities(run: ReportedRun, frames: FrameIndex) -> list[dict[str, Any]]:
+    found = run.read("predictions.json")
+    with run.reading("predictions.json"):
+        for row in found:
+            frames.frame(row["image_id"])  # a frame of the cohort
+            for probability in row["probabilities"].values():
+                float(probability)
+        return list(found)

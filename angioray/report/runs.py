@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -46,15 +48,20 @@ class ReportedRun:
     @cached_property
     def result(self) -> dict[str, Any] | None:
         """``result.json``, or None."""
-        document = self.read("result.json")
-        assert document is None or isinstance(document, dict)
-        return document
+        if (document := self.read("result.json")) is None:
+            return None
+        with self.reading("result.json"):
+            numbers = {**document["metrics"], "seconds": document.get("seconds")}
+            _check_numbers(numbers)
+            return dict(document)
 
     @cached_property
     def failure(self) -> str | None:
         """Why the run failed, as it said itself, but for the names of folders."""
-        document = self.read("failure.json")
-        return None if document is None else FOLDERS.sub("", plain(str(document["reason"])))
+        if (document := self.read("failure.json")) is None:
+            return None
+        with self.reading("failure.json"):
+            return FOLDERS.sub("", plain(str(document["reason"])))
 
     @property
     def reason_missing(self) -> str:
@@ -68,7 +75,11 @@ class ReportedRun:
     def curve(self) -> list[dict[str, Any]]:
         """The lines of ``metrics.jsonl``; the last may still be being written."""
         lines = (self.text("metrics.jsonl") or "").split("\n")
-        return [json.loads(line) for line in lines[:-1] if line.strip()]
+        with self.reading("metrics.jsonl"):
+            curve = [json.loads(line) for line in lines[:-1] if line.strip()]
+            for entry in curve:
+                _check_numbers(entry)
+            return curve
 
     def metric(self, name: str) -> float | None:
         """A metric of the finished run; None if it is undefined or not there."""
@@ -81,9 +92,31 @@ class ReportedRun:
         """One JSON file of the run's folder, or None."""
         return self.folder.read_json(name)
 
+    @contextmanager
+    def reading(self, name: str) -> Iterator[None]:
+        """Make one sentence of whatever a file of the run's folder raises that is not as written.
+
+        Raises:
+            ValueError: it is not.
+        """
+        try:
+            yield
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
+            raise ValueError(
+                f"{self.folder / name} is not what was written ({problem!r:.100}). Put it back "
+                f"from a copy, or remove {self.folder} and train that run again."
+            ) from problem
+
     def text(self, name: str) -> str | None:
         """One text file of the run's folder, or None."""
         return self.folder.read_text(name)
+
+
+def _check_numbers(values: dict[str, Any]) -> None:
+    if wrong := [value for value in values.values() if type(value) not in (int, float, type(None))]:
+        raise TypeError(f"{wrong[0]!r:.40} is no number")
+    for value in values.values():
+        float(value or 0)  # whole numbers may be too large for it
 
 
 @dataclass(frozen=True, kw_only=True)

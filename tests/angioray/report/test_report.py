@@ -585,3 +585,25 @@ def test_names_of_views_are_text_wherever_they_stand(
 def test_a_listing_cannot_end_its_own_fence() -> None:
     html = MarkdownIt().render(fenced("a: '```'\n<img>", "yaml"))
     assert unescape(html).split(">", 2)[2].startswith("a: '```'\n<img>\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("result.json", "[]"),
+        ("result.json", '{"metrics": {"cross_entropy": "x"}}'),
+        ("metrics.jsonl", '{"step": "x", "loss": 1}\n'),
+        ("metrics.jsonl", "3\n"),
+        ("predictions.json", "[1]"),
+        ("predictions.json", '[{"image_id": 999999, "probabilities": {}}]'),
+        ("evaluated_images.json", "[999999]"),
+        ("evaluated_images.json", "null"),
+    ],
+)
+def test_a_file_of_a_run_that_holds_something_else_is_named(
+    runs: Path, name: str, content: str
+) -> None:
+    run = "detector-LCA-B-128-fold0" if name.startswith("eval") else "view-64-fold0"
+    (runs / run / name).write_text(content)
+    with pytest.raises(ValueError, match=rf"{run}/{name} is not what was written \("):
+        write_report(runs)
