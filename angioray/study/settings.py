@@ -142,6 +142,7 @@ def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
 
     from preprocess.console.mistakes import describe_mistake
 
+    _refuse_classes(values)
     parser = _parser()
     try:
         parsed = parser.parse_object(dict(values))
@@ -149,6 +150,15 @@ def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
         sentence = describe_mistake(str(problem), parser._actions)
         raise ValueError(sentence.removeprefix("--")) from problem
     return build(StudySettings, parsed)
+
+
+def _refuse_classes(values: Mapping[str, Any]) -> None:
+    """Raise ValueError where jsonargparse would import what somebody else's document names."""
+    for name, value in values.items():
+        if name in ("class_path", "init_args"):
+            raise ValueError(f"there is no setting {name}")
+        if isinstance(value, Mapping):
+            _refuse_classes(value)
 
 
 @cache

@@ -170,3 +170,10 @@ def test_a_plan_of_settings_that_cannot_be_is_refused(capsys: pytest.CaptureFixt
         "angioray cv: detector.focal_alpha is 1.5; it must be from 0 to 1. "
         "lanes.cpus is 0; it must be above 0.\n"
     )
+
+
+@pytest.mark.parametrize("name", ["class_path", "init_args"])
+def test_a_document_imports_no_class(name: str) -> None:
+    for document in ({name: "tests.nothing.Here"}, {"detector": {name: {}}}):
+        with pytest.raises(ValueError, match=f"there is no setting {name}"):
+            settings_from_dict(document)
