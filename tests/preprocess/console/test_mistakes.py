@@ -170,7 +170,8 @@ def test_no_option_of_any_command_answers_in_the_words_of_python(
     monkeypatch.setattr(command_line, "_parser", kept)
     monkeypatch.setattr(command_line, "_call", lambda *_: None)
     required = {"phantom": "a", "ingest": "a --labels b --out c", "import": "coco a --out b"}
-    required |= {"propagate": "a", "summary": "a", "train": "a b", "predict": "a", "pretrain": "a"}
+    required |= {"sheet": "a --out b", "propagate": "a", "summary": "a", "train": "a b"}
+    required |= {"predict": "a", "pretrain": "a"}
     kinds: set[str] = set()
     for name in COMMANDS:
         words = required.get(name, "").split()
