@@ -223,7 +223,7 @@ def _proposals(sequences: list[Sequence]) -> Iterator[str]:
     phases = sum(sequence.introducing_start is not None for sequence in sequences)
     references = sum(sequence.reference_frame is not None for sequence in sequences)
     yield (
-        f"Proposed: the view of {views} cines from the angles (rightly for 85 of 87 of a phantom; "
-        "look at the cine),"
+        f"Proposed: the view of {views} cines from the angles (85 of 87 were right on a "
+        "phantom; look at the cine),"
     )
     yield f"the phases of {phases} and the reference frame of {references} from the pixels."
