@@ -62,6 +62,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     # Its processes speak over loopback alone; tokens are the business of the test with real hosts.
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    # What an earlier test set for a cluster of this machine alone.
+    for name in ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        monkeypatch.delenv(name, raising=False)
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     yield made
     made.shutdown()

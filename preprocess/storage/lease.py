@@ -138,6 +138,9 @@ def is_alive(store: ObjectStore, key: str, now: float) -> bool:
     return stored is not None and now - stored.modified < LAPSE_S
 
 
+_ASKING = threading.Lock()
+
+
 class StoreClock:
     """The store's own time, which dates its objects: the clocks of machines differ."""
 
@@ -152,13 +155,14 @@ class StoreClock:
         Raises:
             StorageError: the store cannot be reached, or not be written to.
         """
-        if self._ahead is None:
-            self._store.put(self._key, b"")
-            stored = self._store.look(self._key)
-            assert stored is not None
-            self._ahead = stored.modified - _now()
-            self._store.delete(self._key)
-        return _now() + self._ahead
+        with _ASKING:  # another thread would look for the object after it was deleted
+            if self._ahead is None:
+                self._store.put(self._key, b"")
+                stored = self._store.look(self._key)
+                assert stored is not None
+                self._ahead = stored.modified - _now()
+                self._store.delete(self._key)
+            return _now() + self._ahead
 
 
 def _now() -> float:

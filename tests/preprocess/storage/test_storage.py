@@ -430,3 +430,11 @@ def test_a_folder_is_where_it_was(tmp_path: Path) -> None:
     copy.need("a")
     assert copy.path == tmp_path
     assert copy.missing_bytes() == 0
+
+
+def test_threads_ask_the_stores_clock_together(s3: S3) -> None:
+    folder = open_storage(s3.uri("clock"))
+    with ThreadPoolExecutor(8) as threads:
+        said = list(threads.map(lambda _: folder.now(), range(32)))
+    assert max(said) - min(said) < 60
+    assert s3.keys("clock") == []
