@@ -22,7 +22,7 @@ help:
 	@echo "make test-all  the tests that take longer: kills, hosts, clusters, browsers, sweeps"
 	@echo "make coverage  the tests of make test, and which lines they run"
 	@echo "make lint    ruff, mypy, and which room may import which"
-	@echo "make audit   asks pypi.org whether a pinned package has a known vulnerability"
+	@echo "make audit   asks whether a pinned package has a known vulnerability"
 	@echo "make bench   every benchmark but three that are run by hand, results under benchmarks/results"
 	@echo "make bench-gpu PYTHON=python3  what is measured on a GPU, by a Python that has torch and torchvision"
 	@echo "make weights what the demo's detectors start from, pretrained anew on simulated frames"
@@ -64,7 +64,7 @@ AUDIT := $(PY) -m uv tool run --quiet pip-audit --strict --requirement requireme
 audit: setup
 	@if found=$$($(AUDIT) 2>&1); then echo "$$found"; else \
 	  case "$$found" in *"known vulnerabilit"*) echo "$$found" ;; \
-	  *) echo "Nothing was audited: pypi.org, or the mirror in its place, gave no list of vulnerabilities. The cause:"; \
+	  *) echo "Nothing was audited: the package index gave no list of vulnerabilities. The cause:"; \
 	    echo "$$found" | tail -n 6 ;; esac; exit 1; fi
 
 # Two at a time, for most tests use one core or wait; those of a file share what was made for them.
