@@ -10,6 +10,7 @@ from angioray.study.selection import ALL_VIEWS, CohortIndex
 from angioray.study.splits import Fold
 from angioray.study.study import Study
 from angioray.training.frames import FrameKey
+from preprocess.console.words import counted
 
 
 def trained_on(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
@@ -77,7 +78,7 @@ def describe_unused(study: Study, index: CohortIndex, runs: Sequence[Run]) -> li
 def describe_frames(keys: Sequence[FrameKey]) -> str:
     """How many frames of how many sequences."""
     sequences = len({sequence_id for sequence_id, _ in keys})
-    return f"{_counted(len(keys), 'frame')} of {_counted(sequences, 'sequence')}"
+    return f"{counted(len(keys), 'frame')} of {counted(sequences, 'sequence')}"
 
 
 def left_out(splits: Mapping[str, Iterable[Fold]], index: CohortIndex) -> list[str]:
@@ -99,7 +100,7 @@ def left_out(splits: Mapping[str, Iterable[Fold]], index: CohortIndex) -> list[s
         if missing := [s for s in index.cohort.sequences if s not in used[step]]:
             reasons = Counter(_reason(index, step, views, s) for s in missing)
             listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-            everything = _counted(len(index.cohort.sequences), "sequence")
+            everything = counted(len(index.cohort.sequences), "sequence")
             sentences.append(f"The {name} leave out {len(missing)} of {everything}: {listed}.")
     return sentences
 
@@ -162,10 +163,6 @@ def _why(name: str, other: str) -> str:
     return " and ".join(
         reason for letters, reason in reasons.items() if (letters in name) != (letters in other)
     )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _range(numbers: Iterable[int]) -> str:

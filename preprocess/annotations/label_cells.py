@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from preprocess.annotations.cells import DATE, ERROR, UNCALCULATED, describe_cell
 from preprocess.annotations.label_headings import KEYS, plain
 from preprocess.annotations.labels import Exclusion, Label
+from preprocess.console.names import nearest
 
 # As Excel saves them in English, German, French, Spanish, Italian, Portuguese and Dutch.
 TRUE = (
@@ -141,7 +141,7 @@ class LabelReader:
             return None
         by_plain = {plain(each): each for each in Exclusion}
         if text not in by_plain:
-            near = difflib.get_close_matches(text, by_plain, 1, 0.5)
-            hint = f"; did you mean {by_plain[near[0]]}?" if near else ""
+            near = nearest(text, by_plain)
+            hint = f"; did you mean {by_plain[near]}?" if near else ""
             self._misread("exclude", f"one of {', '.join(Exclusion)}{hint}")
         return by_plain.get(text)

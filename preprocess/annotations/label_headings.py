@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 
 from preprocess.annotations.cells import Cells
 from preprocess.annotations.labels import BOUNDS
 from preprocess.annotations.sheets import Sheet
+from preprocess.console.names import nearest
 
 KEYS = ("file", "sop_instance_uid")
 COLUMNS = (*KEYS, "view", "reference_frame", *BOUNDS, "ifr", "exclude", "no_lesion")
@@ -90,8 +90,8 @@ def columns_of(sheet: Sheet) -> tuple[dict[str, int], list[str]]:
             assumed.append(f"column {number + 1} is {name}")
         if name or not any(row.cells[number] for row in sheet.rows):
             continue
-        if near := difflib.get_close_matches(plain(cell), wanted, 1, 0.5 if lacks_key else 0.75):
-            meant = wanted[near[0]]
+        if near := nearest(plain(cell), wanted, cutoff=0.5 if lacks_key else 0.75):
+            meant = wanted[near]
             counted = " (its frames count from 0)" if meant in ("reference_frame", *BOUNDS) else ""
             # The heading is not quoted: it may be somebody's name.
             problems.append(

@@ -119,7 +119,8 @@ class Labels:
                 meant[row.line].append((distance, file))
         by_file: dict[tuple[int, str], Label | None] = {}
         for line, found in meant.items():
-            closest = [file for distance, file in found if distance == min(found)[0]]
+            least, _ = min(found)
+            closest = [file for distance, file in found if distance == least]
             if len(closest) == 1:
                 by_file[0, closest[0]] = rows[line]
         return replace(self, by_file=by_file)

@@ -72,7 +72,11 @@ def read_regions(path: Path, folder: Path | None = None) -> list[Region | Mismat
     Raises:
         ValueError: its content is of no format that is read here, or is damaged as a whole.
     """
-    content = read_content(path)
+    return regions_in(read_content(path), path, folder)
+
+
+def regions_in(content: bytes, path: Path, folder: Path | None = None) -> list[Region | Mismatch]:
+    """The regions of an annotation file whose content is read already: see ``read_regions``."""
     for module in FORMATS.values():
         if module.recognises(content):
             name = without_ending(path.relative_to(folder or path.parent).as_posix())

@@ -70,5 +70,10 @@ def describe_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, such as ``1 frame`` or ``3 frames``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _plural(words: str) -> str:
     return words if words == "text" or not words else f"{words}s"

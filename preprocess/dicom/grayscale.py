@@ -115,7 +115,7 @@ def _values(value: Any) -> list[Any]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Table:
+class LookupTable:
     """A LUT (C.11.1.1): ``outputs`` (int[N]) for the inputs from ``first`` on."""
 
     first: int
@@ -129,7 +129,7 @@ class Table:
         return tuple(self.outputs[position].tolist())
 
 
-def _tables(sequence: Any) -> Iterator[Table]:
+def _tables(sequence: Any) -> Iterator[LookupTable]:
     """The LUTs of a sequence whose descriptor (0028,3002) and data (0028,3006) fit together."""
     for item in sequence if isinstance(sequence, Sequence) else ():
         descriptor = numbers_of(value_of(item, "LUTDescriptor"))
@@ -138,7 +138,7 @@ def _tables(sequence: Any) -> Iterator[Table]:
         count, first, bits = map(int, descriptor)
         outputs = _outputs(item, count % 2**16 or 2**16, bits)  # 0 says 65536
         if outputs is not None:
-            yield Table(first=first, outputs=outputs)
+            yield LookupTable(first=first, outputs=outputs)
 
 
 def _outputs(item: Dataset, count: int, bits: int) -> NDArray[np.integer[Any]] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from preprocess.annotations import voc
 from preprocess.annotations.mismatches import Kind, Mismatch
-from preprocess.annotations.region_files import read_regions, unreadable
+from preprocess.annotations.region_files import regions_in, unreadable
 from preprocess.annotations.regions import Region
 from preprocess.annotations.source_lines import parse_xml
 from preprocess.importers.annotated_folder import AnnotatedFolder, Found, GroupBy, import_found
@@ -47,7 +47,7 @@ def import_voc(
         documents += 1
         try:
             named = parse_xml(content).text_of("filename") or path.stem
-            found = read_regions(path, src)
+            found = regions_in(content, path, src)
         except ValueError as problem:
             mismatches.append(unreadable(path, problem))
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 import shlex
@@ -32,6 +31,7 @@ from preprocess.ingest.intake import CRASHED, DUPLICATE
 from preprocess.ingest.journal import OWNER_ONLY
 from preprocess.ingest.source_file import TOO_LARGE, UNREADABLE, decoded
 from preprocess.storage.atomic import write_bytes
+from preprocess.storage.csv_text import csv_text
 from preprocess.views import angles_in_words, proposed_view
 
 FILLED_IN = tuple(name for name in COLUMNS if name not in ("file", "sop_instance_uid"))
@@ -56,7 +56,7 @@ class SheetSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Examined:
     """What one file holds: a cine with its proposals, or why it is none."""
 
     file: str = field(repr=False)
@@ -111,7 +111,7 @@ def sheet(src: Path, *, out: Path, settings: SheetSettings) -> None:
     _print_outcome(src, out, settings, [sequence for _, sequence in accepted], rejections)
 
 
-def read_proposals(file: str, *, src: Path, size: int) -> Found:
+def read_proposals(file: str, *, src: Path, size: int) -> Examined:
     """Decode one file and propose its view, phases and reference frame, in a worker.
 
     Args:
@@ -125,7 +125,7 @@ def read_proposals(file: str, *, src: Path, size: int) -> Found:
         content = (src / file).read_bytes()
         sequence, frames = decoded(header, content, sequence_id="", patient_id="")
         shown = sequence.display.apply(frames)
-        return Found(
+        return Examined(
             file=file,
             sop_instance_uid=header.identity.sop_instance_uid,
             sequence=with_proposals(sequence, shown, boxed=False),
@@ -138,8 +138,8 @@ def read_proposals(file: str, *, src: Path, size: int) -> Found:
         return _rejected(file, reason=TOO_LARGE)
 
 
-def _rejected(file: str, *, reason: str) -> Found:
-    return Found(file=file, reason=reason)
+def _rejected(file: str, *, reason: str) -> Examined:
+    return Examined(file=file, reason=reason)
 
 
 def _check_free(out: Path) -> None:
@@ -149,7 +149,7 @@ def _check_free(out: Path) -> None:
         )
 
 
-def _each_once(found: Iterable[Found]) -> tuple[list[tuple[str, Sequence]], list[str]]:
+def _each_once(found: Iterable[Examined]) -> tuple[list[tuple[str, Sequence]], list[str]]:
     """The cines by their files, the first file of each instance, and why the others are none."""
     accepted: dict[str, tuple[str, Sequence]] = {}
     reasons = []
@@ -183,9 +183,9 @@ def written_name(file: str) -> str:
 
 
 def _csv(rows: list[list[str | int | None]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode("utf-8-sig")  # without the mark Excel takes it for another one
+    headings, *others = rows
+    text = csv_text(map(str, headings), others)
+    return text.encode("utf-8-sig")  # without the mark Excel takes it for another encoding
 
 
 def _workbook(rows: list[list[str | int | None]]) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from preprocess.console.progress import duration
+from preprocess.console.words import counted
 from tune.page.parameters import ShownParameter
 from tune.page.sweep import Sweep
 
@@ -22,7 +23,7 @@ def subtitle(sweep: Sweep) -> str:
     of = sweep.document
     search = SEARCHES.get(of["search"], of["search"])
     return (
-        f"{search[0].upper()}{search[1:]}, {_counted(of['samples'], 'trial')} of up to "
+        f"{search[0].upper()}{search[1:]}, {counted(of['samples'], 'trial')} of up to "
         f"{sweep.rungs[-1]:,} steps, input {of['size']} px, seed {of['seed']}; written by angioray"
     )
 
@@ -45,7 +46,7 @@ def notices(sweep: Sweep) -> tuple[str, ...]:
     if sweep.is_unfinished:
         found.append(
             f"The sweep is not finished: {len(sweep.trials) - len(running)} of "
-            f"{_counted(samples, 'trial')} have ended and {len(running)} are under way. If it was "
+            f"{counted(samples, 'trial')} have ended and {len(running)} are under way. If it was "
             "stopped, the same command with --resume continues it."
         )
     if sweep.best is None:
@@ -53,26 +54,24 @@ def notices(sweep: Sweep) -> tuple[str, ...]:
     else:
         chosen = sweep.document["seen"]["inner_validation"]["patients"]
         found.append(
-            f"The best score is the highest of many on the same {_counted(chosen, 'patient')}, and "
+            f"The best score is the highest of many on the same {counted(chosen, 'patient')}, and "
             f"flattered by having been picked. Only outer fold {fold}, which no trial has seen, "
             "can judge it."
         )
     if both := sweep.document["seen"]["outer"].get("patients_also_inside"):
         found.append(
-            f"{_counted(both, 'patient')} of outer fold {fold} have other sequences in the parts "
+            f"{counted(both, 'patient')} of outer fold {fold} have other sequences in the parts "
             "that trials have seen, for the study splits by sequence; that flatters even this fold."
         )
     if failed:
-        trials = _counted(len(failed), "trial")
+        trials = counted(len(failed), "trial")
         found.append(f"{trials} failed; the reasons are below the table of all trials.")
     return tuple(found)
 
 
 def _part(counts: Mapping[str, Any]) -> str:
     """``23 sequences of 9 patients``."""
-    return (
-        f"{_counted(counts['sequences'], 'sequence')} of {_counted(counts['patients'], 'patient')}"
-    )
+    return f"{counted(counts['sequences'], 'sequence')} of {counted(counts['patients'], 'patient')}"
 
 
 def _searched(sweep: Sweep, parameters: list[ShownParameter]) -> str:
@@ -121,10 +120,6 @@ def _cost(sweep: Sweep) -> str:
     full = len(sweep.trials) * sweep.rungs[-1]
     seconds = sum(trial.seconds for trial in sweep.trials)
     return (
-        f"{_counted(len(sweep.trials), 'trial')} took {steps:,} steps, {100 * steps / full:.0f} % "
+        f"{counted(len(sweep.trials), 'trial')} took {steps:,} steps, {100 * steps / full:.0f} % "
         f"of what training each to the end takes, and {duration(seconds)} of computing."
     )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from preprocess.console.names import nearest
 from tune.space.parameters import Choices, Label, Parameter, Range
 from tune.space.space import at
 
@@ -56,8 +56,8 @@ def read_parameter(
 def _not_searchable(name: str, base: dict[str, Any], task: str) -> str:
     known = _names(base)
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1, 0.4)
-        return "there is no such setting" + (f"; the nearest is {near[0]}" if near else "")
+        near = nearest(name, known, cutoff=0.4)
+        return "there is no such setting" + (f"; the nearest is {near}" if near else "")
     if not name.startswith(f"{task}."):
         return f"it changes nothing here: only settings under {task}. make a difference"
     if name in BUDGET:
