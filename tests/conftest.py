@@ -58,6 +58,7 @@ def watch() -> Iterator[Watch]:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head that bears no runs, and whatever nodes a test adds."""
+    from ray._private import ray_constants
     from ray.cluster_utils import Cluster
 
     # Its processes speak over loopback alone; tokens are the business of the test with real hosts.
@@ -65,6 +66,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     # What an earlier test set for a cluster of this machine alone.
     for name in ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     yield made
     made.shutdown()

@@ -21,6 +21,7 @@ from preprocess.console.progress import track
 from preprocess.console.workers import map_unordered
 from preprocess.dicom.pseudonyms import Pseudonyms
 from preprocess.importers.image_cine import ImageCine, Imported, crashed, import_cine
+from preprocess.ingest.assembly import rejection_counts
 from preprocess.storage.atomic import remove_partials
 
 PUBLIC = Pseudonyms(b"")
@@ -157,10 +158,8 @@ def _print_outcome(imported: Sequence[Imported], notes: Iterable[str], out: Path
     if views := Counter(s.view for s in kept if s.view):
         shares = ", ".join(f"{count} {view}" for view, count in sorted(views.items()))
         print(f"Views: {shares}, {len(kept) - sum(views.values())} without.")
-    reasons = Counter(r.reason for item in imported for r in item.rows if r.reason)
-    if reasons:
-        print("Rejected images:")
-        print(*(f"{count:6} {reason}" for reason, count in reasons.most_common()), sep="\n")
+    if reasons := [row.reason for item in imported for row in item.rows if row.reason]:
+        print(f"Rejected images:\n{rejection_counts(reasons)}")
     for note in notes:
         print(f"Note: {note}.")
     print(f"Wrote {out} (frames.zarr, annotations.json, manifest.csv).")
