@@ -129,18 +129,24 @@ def _architecture(settings: RetinaNetSettings) -> RetinaNetSettings:
 @lru_cache
 def _detector_flop(settings: RetinaNetSettings) -> float:
     with torch.device("meta"):
-        return _forward_flop(build_detector(settings, pretrained=False), settings.size)
+        network = build_detector(settings, pretrained=False)
+    return _forward_flop(network, settings.size)
 
 
 @lru_cache
 def _view_flop(backbone: str, size: int) -> float:
+    return _forward_flop(_view_network(backbone), size)
+
+
+@lru_cache
+def _view_network(backbone: str) -> nn.Module:
     with torch.device("meta"):
-        return _forward_flop(view_classifier(backbone, "none", 2), size)
+        return view_classifier(backbone, "none", 2)
 
 
 def _forward_flop(model: nn.Module, size: int) -> float:
     model.eval()  # batch norms refuse to learn from a single value per channel
     counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        model(torch.empty(1, 1, size, size, device="meta"))
+    with torch.device("meta"), counter, torch.no_grad():
+        model(torch.empty(1, 1, size, size))
     return float(counter.get_total_flops())

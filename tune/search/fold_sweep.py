@@ -15,12 +15,13 @@ from angioray.study.settings import StudySettings, Task
 from angioray.study.study import Study
 from preprocess.cohort import Cohort, count_phantoms
 from preprocess.storage import Storage, absolute
+from tune.cost import TrialCost
 from tune.objective import Objective
 from tune.results import SCHEMA_VERSION, SweepFolder
 from tune.search.candidates import FirstTrials
 from tune.search.order import Order
 from tune.search.population import Population, learning_rate_alone
-from tune.search.room import StepTime, room
+from tune.search.room import room
 from tune.search.samplers import make_sampler
 from tune.search.search import SearchRun, settings_of
 from tune.search.trial import Workplace, end_trial, inherit
@@ -76,7 +77,7 @@ class FoldSweep:
         space = read_space(file, objective.base, order.task)
         if order.search == "pbt":
             space = learning_rate_alone(space, order.task, given=order.space is not None)
-        attempt = StepTime(space, objective)
+        attempt = TrialCost(space, objective)
         if problems := refusals(space, attempt, space.edges(), space.corners()):
             raise ValueError(f"{file} cannot be searched:\n  - " + "\n  - ".join(problems))
         _refuse_two_courses(space, order.task)
@@ -234,7 +235,7 @@ class FoldSweep:
             reduction=order.halving.reduction,
             lanes=at_once,
             samples=order.samples,
-            step_time=StepTime(self.space, self.objective),
+            step_time=TrialCost(self.space, self.objective),
             recorded=place.recorded(order.samples),
         )
 

@@ -1,13 +1,12 @@
-"""The resources of a trial: its operations, and its share of the cluster."""
+"""The resources of a trial: its share of the cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
-from angioray.cluster.flops import frame_flop
 from angioray.cluster.footprint import Footprint
 from angioray.cluster.lane_settings import LaneSettings
 from angioray.cluster.nodes import Node
@@ -15,25 +14,9 @@ from angioray.cluster.plan import LaneGroup, make_plan
 from angioray.study.selection import CohortIndex
 from angioray.study.settings import StudySettings
 from preprocess.cohort import Cohort
+from tune.cost import TrialCost
 from tune.objective import Objective
-from tune.space.parameters import Params
 from tune.space.space import Space
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """What a step with some settings takes, in steps of the base."""
-
-    space: Space
-    objective: Objective
-
-    def __call__(self, params: Params) -> float:
-        """By counted operations, so that it is the same on every machine."""
-        ratio = self._flop(self.space.settings(params)) / self._flop(self.space.base)
-        return float(f"{ratio:.3g}")
-
-    def _flop(self, settings: StudySettings) -> float:
-        return frame_flop(settings, self.objective.run_of(settings))
 
 
 def room(
@@ -62,8 +45,8 @@ def room(
         ValueError: not even one trial fits; with numbers.
     """
     index = CohortIndex.of(cohort, objective.base.view_classes)
-    time = StepTime(space, objective)
-    unlike = {time(params): space.settings(params) for params in space.edges()}
+    cost = TrialCost(space, objective)
+    unlike = {cost(params): space.settings(params) for params in space.edges()}
 
     def need(settings: StudySettings) -> int:
         alone = objective.study(settings, folder, cohort.copy.location)
