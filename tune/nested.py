@@ -13,15 +13,18 @@ from angioray.study.seeds import seed_of
 from angioray.study.settings import StudySettings
 from angioray.study.study import Study
 from preprocess.cohort import Cohort
+from preprocess.console.tables import LiveTable, say
+from preprocess.console.words import counted
 from preprocess.storage import Storage
+from tune.search.ending import write_ending
 from tune.search.fold_sweep import FoldSweep
-from tune.search.halving import BASE
 from tune.search.order import Order
-from tune.trials import Trial, best_of
+from tune.trials import BASE, Trial, best_of
 
 SCHEMA_VERSION = 1
 RETRIES = 5
 """Of a run whose worker is lost; it goes on from its checkpoint."""
+LOOK_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,89 @@ def plan_nested(folders: Sequence[Storage], cohort: Cohort, order: Order) -> lis
     ]
 
 
+def search_folds(sweeps: Sequence[FoldSweep], cohort: str) -> list[list[Trial]]:
+    """Carry out the sweeps of all folds, as many at once as there is room for.
+
+    Each has a process of its own, beside this one, in which Ray Tune's loop runs.
+
+    Args:
+        sweeps: of all folds.
+        cohort: its folder, as the user named it.
+
+    Returns:
+        The trials of each.
+
+    Raises:
+        ValueError: one of them could not be carried out; the others are taken to their ends.
+    """
+    say(*sweeps[0].first.in_words())
+    group = sweeps[0].group(say)
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    at_once = min(len(sweeps), group.lanes)
+    own = replace(group, lanes=group.lanes // at_once)
+    say(f"{at_once} of {len(sweeps)} sweeps at once, each with {counted(own.lanes, 'trial')}.")
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    task: Any = ray.remote(num_cpus=0, max_retries=0)(_search)
+    todo = list(range(len(sweeps)))
+    running: dict[Any, int] = {}
+    found: dict[int, list[Trial]] = {}
+    problems: list[str] = []
+    with LiveTable(("fold", "trials ended", "best", "trial 000")) as table:
+        while todo or running:
+            while todo and len(running) < at_once:
+                k = todo.pop(0)
+                running[task.options(scheduling_strategy=here).remote(sweeps[k], own)] = k
+            done, _ = ray.wait(list(running), timeout=LOOK_EVERY_S)
+            news = []
+            for each in done:
+                k = running.pop(each)
+                try:
+                    found[k] = ray.get(each)
+                    news.append(f"fold {sweeps[k].fold}: all trials have ended")
+                except ray.exceptions.RayError as problem:
+                    cause = getattr(problem, "cause", None) or problem
+                    problems.append(f"fold {sweeps[k].fold}: {_last_line(cause)}")
+                    news.append(problems[-1])
+            rows = [_row(sweeps[k]) for k in sorted(running.values())]
+            table.show(f"{len(found)} of {len(sweeps)} sweeps have ended", rows, news=news)
+    if problems:
+        raise ValueError(
+            f"{len(problems)} of {len(sweeps)} sweeps were not carried out; the same command with "
+            "--resume goes on:\n  " + "\n  ".join(problems)
+        )
+    for k, sweep in enumerate(sweeps):
+        print(f"Fold {sweep.fold}:", *write_ending(sweep, found[k], cohort), sep="\n")
+    return [found[k] for k in range(len(sweeps))]
+
+
+def _search(sweep: FoldSweep, group: LaneGroup) -> list[Trial]:
+    """One sweep, in a worker of Ray."""
+    return sweep.carry_out(lambda line: None, lambda standing: None, group)
+
+
+def _row(sweep: FoldSweep) -> list[str]:
+    trials = sweep.folder.read_table()
+    ended = [trial for trial in trials if trial.state != "running"]
+    best, base = best_of(ended), next((t for t in ended if t.number == BASE), None)
+    return [
+        str(sweep.fold),
+        f"{len(ended)} of {sweep.count} trials",
+        f"best {_short(best.score)} by trial {best.number:03d}" if best else "",
+        f"trial 000 {_short(base.score)}" if base else "",
+    ]
+
+
+def _last_line(problem: BaseException) -> str:
+    return str(problem).strip().rpartition("\n")[2]
+
+
 def judge_folds(
     out: Storage,
     sweeps: Sequence[FoldSweep],
     tables: Sequence[Sequence[Trial]],
     group: Callable[[], LaneGroup],
-    say: Callable[[str], None],
 ) -> list[Judged]:
     """Train base and best of each fold on its whole training part; judge both on the rest.
 
@@ -69,7 +149,6 @@ def judge_folds(
         sweeps: of all folds, ended.
         tables: the trials of each.
         group: the resources of a run; called where there is one to do.
-        say: is told of each run that ends.
 
     Raises:
         ValueError: a run failed, or a sweep has no finished trial.
@@ -84,7 +163,7 @@ def judge_folds(
         studies[sweep.fold, "base"] = _study(sweep, out / "base", sweep.objective.base)
         if best.number != BASE:
             studies[sweep.fold, "best"] = _study(sweep, sweep.folder.files / "best", settings)
-    scores = _scores(sweeps[0], studies, group, say)
+    scores = _scores(sweeps[0], studies, group)
     return [
         Judged(
             sweep.fold,
@@ -153,7 +232,6 @@ def _scores(
     any_sweep: FoldSweep,
     studies: dict[tuple[int, str], tuple[Study, str]],
     group: Callable[[], LaneGroup],
-    say: Callable[[str], None],
 ) -> dict[tuple[int, str], float | None]:
     metric, digest = any_sweep.objective.metric, any_sweep.cohort.digest
     todo = {
@@ -162,7 +240,7 @@ def _scores(
         if not RunFolder.of(study.folder, study.run(name)).finished
     }
     if todo:
-        _carry_out(todo, digest, group(), say)
+        _carry_out(todo, digest, group())
     return {
         key: RunFolder.of(study.folder, study.run(name)).result()["metrics"][metric]
         for key, (study, name) in studies.items()
@@ -173,7 +251,6 @@ def _carry_out(
     todo: dict[tuple[int, str], tuple[Study, str]],
     digest: str,
     group: LaneGroup,
-    say: Callable[[str], None],
 ) -> None:
     """Run them as Ray tasks, as many at once as there is room for."""
     import ray

@@ -16,14 +16,13 @@ from preprocess.storage.csv_text import csv_text
 from tune.space.space import plain
 from tune.trials import Trial, best_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SWEEP_FILE = "sweep.json"
 TRIALS_FILE = "trials.json"
 TABLE_FILE = "trials.csv"
 BEST_FILE = "best.yaml"
-MAY_CHANGE = {"samples", "at_once", "cohort"}
-"""A sweep that goes on may be given more trials, and keeps how many it began with at once. The
-cohort is known by its digest; an older sweep has not counted its sequences."""
+MAY_CHANGE = {"samples", "cohort"}
+"""A sweep that goes on may be given more trials. The cohort is known by its digest."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,11 @@ class SweepFolder:
         self.files.write_json(TRIALS_FILE, rows)
         self.files.write_text(TABLE_FILE, _as_csv(rows))
 
+    def read_table(self) -> list[Trial]:
+        """The trials as last written; none where nothing was."""
+        rows = self.files.read_json(TRIALS_FILE) or []
+        return [Trial.of_json(row) for row in rows]
+
     def write_best(self, trials: Sequence[Trial], settings: Any, comment: Sequence[str]) -> None:
         """The best settings as YAML, with where they come from as a comment."""
         assert best_of(trials) is not None
@@ -109,7 +113,7 @@ class SweepFolder:
 
 def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row["params"]))
-    columns = ["number", "state", "origin", "score", "steps", "seconds", "reason"]
+    columns = ["number", "state", "origin", "score", "steps", "cost", "seconds", "reason"]
     columns += ["rates"] if any(row["rates"] for row in rows) else []
     table = (
         [*(row[column] for column in columns), *(row["params"].get(name) for name in names)]

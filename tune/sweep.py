@@ -10,7 +10,7 @@ from angioray.cluster.lane_settings import LaneSettings
 from angioray.study.settings import StudySettings, Variant
 from preprocess.console.command_line import run as run_command
 from preprocess.console.command_line import usage
-from preprocess.console.settings import Count, CountOrZero, Seed
+from preprocess.console.settings import Count, CountOrZero, Positive, Seed
 from tune.search.settings import HalvingSettings, PopulationSettings, Search
 
 
@@ -36,6 +36,9 @@ def sweep(
     out: str = "sweep",
     address: str | None = None,
     nested: bool = False,
+    exact: bool = False,
+    most_cost: Positive | None = None,
+    plan: bool = False,
     resume: bool = False,
 ) -> None:
     """Search a detector's or the view classifier's settings on whatever Ray cluster is there.
@@ -58,17 +61,22 @@ def sweep(
             learning rate is searched as a course over the steps.
         space: a YAML file that says what is searched; the default covers losses, anchors,
             optimiser and augmentation.
-        search_seed: of the search; the same one gives the same trials.
+        search_seed: of the search; with `--exact` the same one gives the same trials.
         fold: the fold whose validation part no trial sees, so that it can judge afterwards.
         out: the sweep's folder; on a cluster, on storage that every node sees.
         address: of a Ray cluster; `auto` is the one that this machine belongs to. Without it
             RAY_ADDRESS, or a cluster started here for as long as the command runs.
         nested: a sweep inside every fold, whose best settings that fold's validation part then
             judges beside the settings as they are: what tuning is worth, without a leak.
+        exact: a sweep that can be repeated: trials are drawn in batches of 8, on one GPU as on
+            many, and none is stopped early, for both depend on which trial ends first.
+        most_cost: do not try settings whose steps cost more than so many times the base's.
+        plan: show trials, rungs, hours and GPUs, and start nothing.
         resume: go on with the sweep in that folder; finished trials stay.
 
     Examples:
       python -m tune.sweep cohort --config configs/paper.yaml --detector-view RCA --samples 40
+      python -m tune.sweep cohort --config configs/paper.yaml --detector-view RCA --plan
       python -m tune.sweep cohort --config configs/paper.yaml --detector-view RCA --resume
       python -m tune.sweep demo/cohort --config configs/demo.yaml --task view --samples 20
       python -m tune.sweep cohort --detector.steps 900 --space my.yaml --detector-view LCA
@@ -77,13 +85,13 @@ def sweep(
     """
     from angioray.study.run_folder import alone_in
     from preprocess.cohort import Cohort, cohort_location
-    from preprocess.console.tables import say
     from preprocess.storage import absolute, open_storage
-    from tune.nested import judge_folds, plan_nested, write_nested
+    from tune.nested import judge_folds, plan_nested, search_folds, write_nested
     from tune.results import SWEEP_FILE
     from tune.search.ending import carry_out
     from tune.search.fold_sweep import FoldSweep
     from tune.search.order import Order
+    from tune.search.plan import print_plan
 
     if task == "view" and detector_view:
         raise ValueError(
@@ -105,10 +113,12 @@ def sweep(
         seed=search_seed,
         lanes=lanes,
         address=address,
+        exact=exact,
+        most_cost=most_cost,
     )
     files = open_storage(absolute(out))
     folders = [files / f"fold{k}" for k in range(settings.folds)]
-    if not resume and any(folder.exists(SWEEP_FILE) for folder in (files, *folders)):
+    if not (resume or plan) and any(folder.exists(SWEEP_FILE) for folder in (files, *folders)):
         raise ValueError(
             f"{out} holds a sweep. Go on with it by the same command with --resume, or give "
             "another folder for a new one: `--out`."
@@ -119,11 +129,14 @@ def sweep(
         if nested
         else [FoldSweep.plan(files, opened, order, fold)]
     )
+    if plan:
+        print_plan(sweeps)
+        return
     try:
         with alone_in(files, what="sweep"):
-            tables = [carry_out(each, cohort) for each in sweeps]
+            tables = search_folds(sweeps, cohort) if nested else [carry_out(sweeps[0], cohort)]
             if nested:
-                judged = judge_folds(files, sweeps, tables, sweeps[0].group, say)
+                judged = judge_folds(files, sweeps, tables, sweeps[0].group)
                 print(*write_nested(files, sweeps, judged), sep="\n")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(

@@ -7,10 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from angioray.study.settings import StudySettings, settings_from_dict
 from tune.space.parameters import Params
+from tune.space.space import Space, learning_rate, plain, rate_changes, set_at
 
 State = Literal["running", "finished", "stopped", "failed"]
 
+BASE = 0
+"""The trial of the settings as they are, which is never stopped: the best is compared with it."""
+WORST = 0.0
+"""The lowest score of both metrics; what a trial that diverged is counted as."""
 BY_BASE = "paper's settings"
 BY_SEARCH = "search"
 
@@ -30,6 +36,7 @@ class Trial:
         state: how it stands.
         rates: of a member of a population: its learning rates, each with the share of the steps
             from which it held; they may have been another member's.
+        cost: of its steps, counted in operations, over those of the settings as they are.
     """
 
     number: int
@@ -41,6 +48,7 @@ class Trial:
     diverged: bool = False
     state: State = "running"
     rates: list[tuple[float, float]] = field(default_factory=list)
+    cost: float = 1.0
 
     @property
     def steps(self) -> int:
@@ -76,6 +84,7 @@ class Trial:
             "reason": self.reason,
             "diverged": self.diverged,
             "rates": [list(change) for change in self.rates],
+            "cost": self.cost,
         }
 
     @classmethod
@@ -99,22 +108,36 @@ class Trial:
             diverged=document.get("diverged", False),  # sweeps begun before it was told apart
             state=document["state"],
             rates=[(float(share), float(rate)) for share, rate in document["rates"]],
+            cost=float(document.get("cost", 1.0)),  # older sweeps have not counted it
         )
 
-    def take_up(self, recorded: Trial) -> None:
-        """Go on from what an earlier attempt at the search has left.
+    def settings(self, space: Space) -> StudySettings:
+        """Its settings in full: the base's, those that were searched, its learning rates.
 
         Raises:
-            ValueError: that one has other settings.
+            ValueError: the settings refuse them.
         """
-        if json.dumps(recorded.params, sort_keys=True) != json.dumps(self.params, sort_keys=True):
+        settings = space.settings(self.params)
+        if not self.rates:
+            return settings
+        (task,), document = settings.tasks, plain(settings)
+        (_, first), *changes = self.rates
+        set_at(document, learning_rate(task), first)
+        set_at(document, rate_changes(task), changes)
+        return settings_from_dict(document)
+
+    def refuse_other_settings(self, given: Trial) -> None:
+        """Refuse to go on with this trial as if it were another.
+
+        Raises:
+            ValueError: the search gives it other settings than it was begun with.
+        """
+        if json.dumps(self.params, sort_keys=True) != json.dumps(given.params, sort_keys=True):
             raise ValueError(
-                f"Trial {self.number} was begun with {recorded.params}, and this search gives it "
-                f"{self.params}: it was begun by another version, or its scores were changed. "
+                f"Trial {self.number} was begun with {self.params}, and this search gives it "
+                f"{given.params}: it was begun by another version, or its scores were changed. "
                 "Continue with the version that began it, or start in another folder."
             )
-        self.curve, self.seconds = recorded.curve, recorded.seconds
-        self.reason, self.diverged = recorded.reason, recorded.diverged
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:

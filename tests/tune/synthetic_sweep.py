@@ -112,7 +112,7 @@ def detector_sweep(folder: Path, samples: int = 40) -> Path:
 def detector_document(samples: int = 40) -> dict[str, Any]:
     """What ``sweep.json`` of the detector sweep holds."""
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "cohort_digest": "3f" * 32,
         "task": "detector",
         "view": "RCA",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -63,14 +62,3 @@ def test_what_a_limit_leaves_out_is_known_before_anything_runs(tmp_path: Path) -
     ]
     with pytest.raises(ValueError, match=r"costs 0\.5 times the base or less: the cheapest costs"):
         cost_of(tmp_path, 0.5).never_drawn()
-
-
-def test_a_cost_is_counted_once(tmp_path: Path) -> None:
-    cost = cost_of(tmp_path)
-    started = time.perf_counter()
-    cost(cost.space.of_base())
-    first = time.perf_counter() - started
-    started = time.perf_counter()
-    for _ in range(100):
-        cost(cost.space.of_base())
-    assert time.perf_counter() - started < first

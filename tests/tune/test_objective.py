@@ -12,19 +12,29 @@ import pytest
 import torch
 
 from angioray.study.selection import CohortIndex
-from angioray.study.settings import StudySettings, Task
+from angioray.study.settings import Task
 from angioray.study.study import Study
 from angioray.training.metrics_log import MetricsLog
 from angioray.training.step import World
 from preprocess.cohort import Cohort
 from tests.angioray.settings import TOY
 from tune.objective import Objective
-from tune.search.trial import TrialWorker, Workplace, end_trial
+from tune.search.worker import TrialInputs, TrialWorker, end_trial
+from tune.space.parameters import Parameter, Range
+from tune.space.space import Space, learning_rate
 from tune.trials import BY_BASE, Trial
 
 torch.set_num_threads(1)  # as a worker has it
 CASES: list[tuple[Task, str]] = [("detector", "RCA"), ("view", "")]
 RUNGS = {"detector": (4, 12), "view": (2, 6)}
+
+
+def inputs_of(
+    cohort: Cohort, objective: Objective, folder: Path, rungs: tuple[int, ...]
+) -> TrialInputs:
+    """Of a sweep that searches nothing."""
+    space = Space((), objective.base)
+    return TrialInputs(str(folder), str(cohort.folder), cohort.digest, objective, space, rungs)
 
 
 def patients(cohort: Cohort, sequences: Any) -> set[str]:
@@ -55,13 +65,13 @@ def test_the_inner_split_lies_in_the_training_part(
 def trained(cohort: Cohort, objective: Objective, folder: Path) -> tuple[Any, Any]:
     """The score and the history of a trial with the base's settings."""
     rungs = RUNGS[objective.run.task]
-    place = Workplace(str(folder), str(cohort.folder), cohort.digest, objective, rungs)
-    worker = TrialWorker(place, World(torch.device("cpu")))
+    inputs = inputs_of(cohort, objective, folder, rungs)
+    worker = TrialWorker(inputs, World(torch.device("cpu")))
     trial = Trial(0, {}, BY_BASE)
     for rung in range(len(rungs)):
-        trial = worker.advance(trial, objective.base, rung, lambda *_: None)
+        trial = worker.advance(trial, rung, lambda *_: None)
     assert trial.reason is None, trial.reason
-    lines = [line["loss"] for line in MetricsLog.lines(place.folder(0).files)]
+    lines = [line["loss"] for line in MetricsLog.lines(inputs.folder(0).files)]
     return trial.curve, lines
 
 
@@ -112,14 +122,12 @@ def test_rungs_are_stops_on_one_road(
     steps = 12 if task == "detector" else 6
 
     def weights(name: str, rungs: tuple[int, ...]) -> bytes:
-        place = Workplace(
-            str(tmp_path / name), str(toy_cohort.folder), toy_cohort.digest, objective, rungs
-        )
+        inputs = inputs_of(toy_cohort, objective, tmp_path / name, rungs)
         trial = Trial(0, {}, BY_BASE)
         for rung in range(len(rungs)):
-            worker = TrialWorker(place, World(torch.device("cpu")))
-            trial = worker.advance(trial, objective.base, rung, lambda *_: None)
-        folder = place.folder(0)
+            worker = TrialWorker(inputs, World(torch.device("cpu")))
+            trial = worker.advance(trial, rung, lambda *_: None)
+        folder = inputs.folder(0)
         assert folder.finished and trial.reason is None
         assert folder.result()["metrics"][objective.metric] == pytest.approx(trial.score, abs=1e-6)
         (file,) = (name for name in folder.checkpoint.files() if name.startswith("weights-"))
@@ -131,19 +139,20 @@ def test_rungs_are_stops_on_one_road(
 
 
 def test_a_trial_that_diverges_fails_with_its_reason(toy_cohort: Cohort, tmp_path: Path) -> None:
-    wild = replace(TOY.detector.optimiser, learning_rate=1e20)
-    settings = replace(TOY, detector=replace(TOY.detector, optimiser=wild))
-    objective = Objective.of(toy_cohort, settings, task="detector", view="RCA")
-    place = Workplace(str(tmp_path), str(toy_cohort.folder), toy_cohort.digest, objective, (4, 12))
-    worker = TrialWorker(place, World(torch.device("cpu")))
-    failed = worker.advance(Trial(3, {}, BY_BASE), settings, 0, lambda *_: None)
+    objective = Objective.of(toy_cohort, TOY, task="detector", view="RCA")
+    base = inputs_of(toy_cohort, objective, tmp_path, (4, 12))
+    rate = Parameter(name=learning_rate("detector"), domain=Range(low=1e-4, high=1e20))
+    inputs = replace(base, space=Space((rate,), objective.base))
+    worker = TrialWorker(inputs, World(torch.device("cpu")))
+    wild, tame = (Trial(n, {rate.name: value}, "search") for n, value in ((3, 1e20), (4, 1e-3)))
+    failed = worker.advance(wild, 0, lambda *_: None)
     assert failed.reason is not None and "not finite" in failed.reason and failed.diverged
     assert json.loads((tmp_path / "003" / "trial.json").read_text())["reason"] == failed.reason
     # The process goes on with the next trial.
-    sound = worker.advance(Trial(4, {}, BY_BASE), TOY_OF(objective), 0, lambda *_: None)
+    sound = worker.advance(tame, 0, lambda *_: None)
     assert sound.reason is None and sound.steps == 4
     sound.state = "stopped"
-    end_trial(place, sound)
+    end_trial(inputs, sound)
     assert json.loads((tmp_path / "004" / "trial.json").read_text())["state"] == "stopped"
     assert not (tmp_path / "004" / "checkpoint").exists()
 
@@ -152,19 +161,14 @@ def test_a_trial_that_meets_an_accident_does_not_count_as_diverged(
     toy_cohort: Cohort, tmp_path: Path
 ) -> None:
     objective = Objective.of(toy_cohort, TOY, task="detector", view="RCA")
-    place = Workplace(str(tmp_path), str(toy_cohort.folder), toy_cohort.digest, objective, (4, 12))
+    inputs = inputs_of(toy_cohort, objective, tmp_path, (4, 12))
 
     def accident(*_: object) -> None:
         raise RuntimeError("the compiler gave up")
 
-    worker = TrialWorker(place, World(torch.device("cpu")))
-    failed = worker.advance(Trial(3, {}, BY_BASE), TOY_OF(objective), 0, accident)
+    worker = TrialWorker(inputs, World(torch.device("cpu")))
+    failed = worker.advance(Trial(3, {}, BY_BASE), 0, accident)
     assert failed.reason == "RuntimeError: the compiler gave up" and not failed.diverged
-
-
-def TOY_OF(objective: Objective) -> StudySettings:  # noqa: N802
-    """The toy's settings, narrowed to the objective."""
-    return replace(objective.base, detector=replace(TOY.detector, variants=("B",)))
 
 
 def test_what_cannot_be_searched_is_a_sentence(toy_cohort: Cohort) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from ray.tune import ExperimentAnalysis
 
 from angioray.study.executor import Executor
 from angioray.study.run_folder import RunFolder, alone_in
@@ -28,6 +29,13 @@ pytestmark = pytest.mark.slow
 
 def workers(command: Running) -> list[Any]:
     return [p for p in command.descendants() if ACTOR in " ".join(p.cmdline())]
+
+
+def a_worker(command: Running) -> Any:
+    """One of its processes that train, as soon as there is one; Ray renames them as they work."""
+    found: list[Any] = []
+    command.wait_until(lambda: bool(found.extend(workers(command)) or found))
+    return found[0]
 
 
 def test_a_sweep_ends_with_its_files_and_says_who_saw_what(toy_sweep: ToySweep) -> None:
@@ -54,7 +62,14 @@ def test_a_sweep_ends_with_its_files_and_says_who_saw_what(toy_sweep: ToySweep) 
     }
     sets = {each["name"]: each["best_possible_recall"]["0.2"] for each in document["anchor_sets"]}
     assert sets.keys() == {"small", "large", "proposed"} and sets["proposed"] >= sets["small"]
-    assert not (out / ".tune").exists(), "nothing of Ray Tune's own is left"
+    (experiment,) = (out / "tune").iterdir()
+    known = ExperimentAnalysis(str(experiment)).trials
+    assert {str(trial) for trial in known} == {f"{n:03d}" for n in range(SAMPLES)}
+    by_tune = {int(str(trial)): trial.last_result for trial in known}
+    assert [by_tune[row["number"]]["score"] for row in table] == [
+        row["score"] or 0 for row in table
+    ]
+    assert list((experiment / "001").glob("events.out.tfevents*")), "TensorBoard reads them"
     assert "6 sequences of 6 patients, was seen by none." in said.stdout
     assert f"Next: python -m angioray.cv {toy_sweep.cohort} --config" in said.stdout
     recall = said.stderr.index("Best possible recall of")
@@ -80,9 +95,7 @@ def best_number(table: list[dict[str, Any]]) -> int:
     return int(best["number"])
 
 
-def test_killed_and_stopped_it_ends_as_if_undisturbed(
-    toy_sweep: ToySweep, watch: Watch, tmp_path: Path
-) -> None:
+def test_killed_and_stopped_it_goes_on(toy_sweep: ToySweep, watch: Watch, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     command = toy_sweep.command(out)
     with alone_in(out, what="sweep"):
@@ -90,13 +103,15 @@ def test_killed_and_stopped_it_ends_as_if_undisturbed(
         assert second.returncode == 2
         assert f"Another process is running the sweep in {out}." in second.stderr
     with watch.running(tmp_path, *command) as first:
+        # Before the other process is set up: the gate opens all the same.
+        a_worker(first).kill()
         first.wait_until(lambda: bool(half_done(out)))
-        first.wait_until(lambda: len(workers(first)) > 0)
-        workers(first)[0].kill()
+        a_worker(first).kill()
         first.wait_until(lambda: bool(ended(out)))
         stopped = first.interrupt()
     assert stopped.code == 130
     assert "stopped by you. The same command with --resume continues" in stopped.err
+    assert "lost its process, and goes on in another" in stopped.err
     assert "Traceback" not in stopped.err
     before = ended(out)
     assert before and len(before) < SAMPLES
@@ -107,18 +122,38 @@ def test_killed_and_stopped_it_ends_as_if_undisturbed(
     with watch.running(tmp_path, *command, "--resume") as again:
         again.wait_until(lambda: len(ended(out)) > len(before) and bool(half_done(out)))
         assert again.kill().code == -9
+    killed = curves(out)
     assert before.items() <= ended(out).items()
-    with watch.running(tmp_path, *command, "--resume") as last:
+    with watch.running(tmp_path, *command, "--resume", "--samples", SAMPLES + 1) as last:
         assert last.finish().code == 0, last.ended().err
-    assert trials(out) == trials(toy_sweep.out)
-    assert (out / "best.yaml").read_text().partition("\nseed:")[2] == (
-        toy_sweep.out / "best.yaml"
-    ).read_text().partition("\nseed:")[2]
+    table = trials(out)
+    assert before.items() <= ended(out).items() and len(ended(out)) == len(table) == SAMPLES + 1
+    for row in table:
+        known = killed.get(row["number"], [])
+        assert row["curve"][: len(known)] == known, "no score was lost, nor made again otherwise"
+    assert len({json.dumps(row["params"], sort_keys=True) for row in table}) == SAMPLES + 1
+    assert (out / "best.yaml").is_file() and "--resume" not in last.ended().err
 
-    over = run(*command, "--resume", cwd=tmp_path)
+    over = run(*command, "--resume", "--samples", SAMPLES + 1, cwd=tmp_path)
     assert over.returncode == 0 and "Next: python -m angioray.cv" in over.stdout
     other = run(*command, "--resume", "--search-seed", 1, cwd=tmp_path)
     assert other.returncode == 2 and "seed was 0 and is now 1" in other.stderr
+
+
+def test_an_exact_sweep_is_the_same_on_one_process_as_on_two_with_a_kill_between(
+    toy_sweep: ToySweep, watch: Watch, tmp_path: Path
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    said = run(*toy_sweep.command(one, "--exact", "--lanes.lanes", 1), cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    command = toy_sweep.command(two, "--exact")
+    with watch.running(tmp_path, *command) as first:
+        first.wait_until(lambda: bool(ended(two)) and bool(half_done(two)))
+        assert first.kill().code == -9
+    with watch.running(tmp_path, *command, "--resume") as again:
+        assert again.finish().code == 0, again.ended().err
+    assert trials(one) == trials(two)
+    assert {row["state"] for row in trials(one)} <= {"finished", "failed"}, "none was stopped"
 
 
 def test_a_lost_node_costs_no_trial(
@@ -130,32 +165,40 @@ def test_a_lost_node_costs_no_trial(
     command = toy_sweep.command(out, "--address", cluster.address)
     with watch.running(tmp_path, *command) as sweep:
         sweep.wait_until(lambda: "000" in half_done(out))
-        # At its next rung the trial is kept from whichever lane takes it, which waits for the lock.
+        # At its next rung the trial's process waits for the lock.
         with trial.locked():
             sweep.wait_until(lambda: bool(waiting_for(out / "trials" / "000")))
-            (lane,) = waiting_for(out / "trials" / "000")
-            raylet = " ".join(lane.parent().cmdline())
+            (worker,) = waiting_for(out / "trials" / "000")
+            raylet = " ".join(worker.parent().cmdline())
             (lost,) = (node for node in nodes if node.raylet_socket_name in raylet)
             cluster.remove_node(lost, allow_graceful=False)
             sweep.wait_until(lambda: "trial 000 lost its process" in sweep.ended().err)
         end = sweep.finish()
     assert end.code == 0, end.err
     assert "trial 000 lost its process, and goes on in another" in end.err
-    assert trials(out) == trials(toy_sweep.out)
+    assert len(ended(out)) == SAMPLES
+    assert trials(out)[0]["curve"] == trials(toy_sweep.out)[0]["curve"], "exact to the bit"
 
 
-def test_a_lane_that_stands_still_is_ended_and_its_trial_goes_on(
+def test_a_process_that_stands_still_is_ended_and_its_trial_goes_on(
     toy_sweep: ToySweep, watch: Watch, tmp_path: Path
 ) -> None:
     out = tmp_path / "sweep"
     command = toy_sweep.command(out, "--lanes.stuck_after_s", 20)
     with watch.running(tmp_path, *command) as sweep:
         sweep.wait_until(lambda: "000" in half_done(out))
-        workers(sweep)[0].suspend()
+        a_worker(sweep).suspend()
         end = sweep.finish()
     assert end.code == 0, end.err
     assert "was stuck, without progress for" in end.err
-    assert trials(out) == trials(toy_sweep.out)
+    assert len(ended(out)) == SAMPLES
+    assert trials(out)[0]["curve"] == trials(toy_sweep.out)[0]["curve"]
+
+
+def curves(out: Path) -> dict[int, Any]:
+    """The scores of each trial so far, by its number."""
+    files = (json.loads(path.read_text()) for path in out.glob("trials/*/trial.json"))
+    return {document["number"]: document["curve"] for document in files}
 
 
 def waiting_for(folder: Path) -> list[Any]:
@@ -233,6 +276,16 @@ def test_a_population_killed_on_the_way_ends_with_a_course_that_a_study_can_foll
     assert [step for step, _ in table[0]["curve"]] == [30, 60, 90]
     fewer = run(*command, "--out", out, "--resume", "--samples", 5, cwd=tmp_path)
     assert fewer.returncode == 2 and "samples was 4 and is now 5" in fewer.stderr
+
+    # Ray Tune's own log of who took over says the same as the courses.
+    (log,) = (whole / "tune").glob("*/pbt_global.txt")
+    name = "detector.optimiser.learning_rate"
+    took = [json.loads(line) for line in log.read_text().splitlines()]
+    said_by_tune = {(heir.partition("_")[0], new[name]) for heir, *_, new in took}
+    courses = {(str(row["number"]), rate) for row in table for _, rate in row["rates"][1:]}
+    assert courses and courses <= said_by_tune
+    assert {heir for heir, _ in said_by_tune - courses} <= {"0"} | {heir for heir, _ in courses}
+    assert len(table[0]["rates"]) == 1, "the settings as they are take over from nobody"
 
     # What a member ends with is what its course of learning rates gives from the start.
     heir = next(row for row in table if len(row["rates"]) > 1)

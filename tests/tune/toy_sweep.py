@@ -17,7 +17,7 @@ detector.anchors:
     large: {ratios: [1.0, 2.0], scales: [1.0], base_size_strides: 3.0}
 """
 SAMPLES = 6
-ACTOR = "ResourceTrainable"
+ACTOR = "Trainable"
 """In the title of a Ray process that trains trials."""
 
 

@@ -11,13 +11,21 @@ from preprocess.cohort import Cohort
 from tune.anchors.anchor_sets import AnchorSet, best_possible_recall, recall_table, training_boxes
 from tune.anchors.proposed_anchors import Proposal, proposed_anchors
 from tune.objective import Objective
-from tune.search.search import Candidate
+from tune.space.parameters import Params
 from tune.space.space import AS_CONFIGURED, Space
 from tune.trials import BY_BASE
 
 ANCHORS = "detector.anchors"
 PROPOSED = "proposed"
 BY_PROPOSAL = "proposed anchors"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Settings that are tried before the searcher draws any, and where they come from."""
+
+    params: Params
+    origin: str
 
 
 @dataclass(frozen=True)

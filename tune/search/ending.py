@@ -9,9 +9,8 @@ from preprocess.console.tables import say
 from tune.page.writing import write_page
 from tune.results import BEST_FILE, TABLE_FILE
 from tune.search.fold_sweep import FoldSweep
-from tune.search.halving import BASE
 from tune.search.progress import SweepProgress, in_words
-from tune.trials import Trial, best_of
+from tune.trials import BASE, Trial, best_of
 
 
 def carry_out(sweep: FoldSweep, cohort: str) -> list[Trial]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from angioray.cluster.flops import run_steps
+from angioray.cluster.nodes import nodes_for
 from angioray.cluster.plan import LaneGroup
 from angioray.study.selection import CohortIndex
 from angioray.study.settings import StudySettings, Task
@@ -20,18 +21,16 @@ from tune.objective import Objective
 from tune.results import SCHEMA_VERSION, SweepFolder
 from tune.search.candidates import FirstTrials
 from tune.search.order import Order
-from tune.search.population import Population, learning_rate_alone
-from tune.search.room import room
-from tune.search.samplers import make_sampler
-from tune.search.search import SearchRun, settings_of
-from tune.search.trial import Workplace, end_trial, inherit
+from tune.search.progress import Standing
+from tune.search.room import Room, room
+from tune.search.worker import TrialInputs, end_trial
+from tune.space.parameters import Range
 from tune.space.space import Space, at, learning_rate, plain, rate_changes
 from tune.space.space_file import SPACES, read_space, refusals
 from tune.trials import Trial, best_of
 
-if TYPE_CHECKING:
-    from angioray.cluster.nodes import Node
-    from tune.search.referee import Standing
+TUNE_FOLDER = "tune"
+"""Ray Tune's own files: an experiment for each start of the sweep."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class FoldSweep:
         space = read_space(file, objective.base, order.task)
         if order.search == "pbt":
             space = learning_rate_alone(space, order.task, given=order.space is not None)
-        attempt = TrialCost(space, objective)
+        attempt = TrialCost(space, objective, order.most_cost)
         if problems := refusals(space, attempt, space.edges(), space.corners()):
             raise ValueError(f"{file} cannot be searched:\n  - " + "\n  - ".join(problems))
         _refuse_two_courses(space, order.task)
@@ -98,13 +97,17 @@ class FoldSweep:
         return sweep
 
     def carry_out(
-        self, say: Callable[[str], None], shown: Callable[[Standing], None]
+        self,
+        say: Callable[[str], None],
+        shown: Callable[[Standing], None],
+        group: LaneGroup | None = None,
     ) -> list[Trial]:
         """Begin it, or go on with it, to its end.
 
         Args:
             say: is told what was decided.
             shown: is told how it stands, a few times a second.
+            group: trials at once, and the resources of each; as the cluster bears if None.
 
         Returns:
             Its trials.
@@ -114,25 +117,29 @@ class FoldSweep:
         """
         for line in self.first.in_words():
             say(line)
-        begun = self.folder.begun()
-        group = self.group(say) if begun is None else None
-        at_once = begun["at_once"] if begun else group.lanes if group else 1
-        self.folder.freeze(self.document(at_once), self.cohort)
-        search = self._search(at_once)
-        table = _Table(self)
-        table.keep(list(search.trials.values()))
-        if search.over:
-            return list(search.trials.values())
-        from tune.search.launch import run_search
+        if group is None and not self.folder.begun():
+            group = self.group(say)  # nothing is written before it can start
+        self.folder.freeze(self.document(), self.cohort)
+        inputs, table = self.inputs, _Table(self)
+        recorded = inputs.recorded(self.order.samples)
+        trials = tuple(recorded[number] for number in sorted(recorded))
+        table.keep(trials)
+        if len(trials) < self.count or any(trial.state == "running" for trial in trials):
+            from tune.search.launch import run_search
 
-        def show(standing: Standing) -> None:
-            table.keep(standing.trials)
-            shown(standing)
+            def keep(standing: Standing) -> None:
+                nonlocal trials
+                trials = standing.trials
+                table.keep(trials)
+                shown(standing)
 
-        group = group or self.group(say)
-        stuck_after_s = self.order.lanes.stuck_after_s
-        ended = run_search(search, self.workplace, group, show, stuck_after_s=stuck_after_s)
-        return list(ended.trials)
+            group = group or self.group(say)
+            files = self.folder.files / TUNE_FOLDER
+            while not run_search(
+                self.order, self.first, self.cost, inputs, recorded, group, files, keep
+            ):
+                recorded = inputs.recorded(self.order.samples)
+        return list(trials)
 
     def group(self, say: Callable[[str], None] = lambda line: None) -> LaneGroup:
         """Join the cluster, and cut it into trials.
@@ -140,16 +147,28 @@ class FoldSweep:
         Raises:
             ValueError: it cannot be reached, or no trial fits.
         """
-        nodes, lanes = self._nodes(), self.order.lanes
+        found = self.room(starting=True)
+        for note in found.notes:
+            say(note)
+        return found.group
+
+    def room(self, *, starting: bool) -> Room:
+        """What the cluster has for its trials; ``starting`` one here where none is meant.
+
+        Raises:
+            ValueError: it cannot be reached, or no trial fits.
+        """
+        trials, location = self.folder.trials, absolute(self.cohort.copy.location)
+        study = self.objective.study(self.objective.base, trials, location)
+        nodes = nodes_for(study, self.cohort.digest, self.order.address, starting=starting)
         return room(
             self.objective,
             self.space,
-            self.folder.trials,
+            trials,
             self.cohort,
             self.order.samples,
-            lanes,
+            self.order.lanes,
             nodes,
-            say,
         )
 
     @property
@@ -158,19 +177,35 @@ class FoldSweep:
         return self.first.space
 
     @property
-    def workplace(self) -> Workplace:
-        """What its workers must know."""
-        return Workplace(
+    def cost(self) -> TrialCost:
+        """What its trials cost."""
+        return TrialCost(self.space, self.objective, self.order.most_cost)
+
+    @property
+    def count(self) -> int:
+        """Trials in all: a grid may have fewer than were asked for."""
+        if self.order.search != "grid":
+            return self.order.samples
+        points = sum(self.cost.allows(params) for params in self.space.grid())
+        return min(self.order.samples, len(self.first.candidates) + points)
+
+    @property
+    def inputs(self) -> TrialInputs:
+        """What its processes must know."""
+        return TrialInputs(
             self.folder.trials,
             absolute(self.cohort.copy.location),
             self.cohort.digest,
             self.objective,
+            self.space,
             self.rungs,
+            self.order.search == "pbt",
         )
 
-    def document(self, at_once: int) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """``sweep.json``."""
         run, together = self.objective.run, self.order.search == "pbt"
+        stops = not (together or self.order.exact)
         sequences = self.cohort.sequences.values()
         return {
             "schema_version": SCHEMA_VERSION,
@@ -187,9 +222,10 @@ class FoldSweep:
             "seed": self.order.seed,
             "samples": self.order.samples,
             "search": self.order.search,
-            "at_once": at_once,
+            "exact": self.order.exact,
+            "most_cost": self.order.most_cost,
             "rungs": list(self.rungs),
-            "reduction": None if together else self.order.halving.reduction,
+            "reduction": self.order.halving.reduction if stops else None,
             "population": asdict(self.order.population) if together else None,
             "metric": self.objective.metric,
             "space": self.space.as_json(),
@@ -211,40 +247,7 @@ class FoldSweep:
                 f"No trial in {self.folder.files} was finished, so there are no best settings. "
                 + " ".join(reasons)
             )
-        return settings_of(best, self.space)
-
-    def _search(self, at_once: int) -> SearchRun | Population:
-        order, place = self.order, self.workplace
-        sampler = make_sampler(order.search, self.space, seed=order.seed, lanes=at_once)
-        if order.search == "pbt":
-            return Population(
-                self.space,
-                sampler,
-                rungs=self.rungs,
-                settings=order.population,
-                seed=order.seed,
-                samples=order.samples,
-                recorded=place.recorded(order.samples),
-                inherit=partial(inherit, place),
-            )
-        return SearchRun(
-            self.space,
-            sampler,
-            self.first.candidates,
-            rungs=self.rungs,
-            reduction=order.halving.reduction,
-            lanes=at_once,
-            samples=order.samples,
-            step_time=TrialCost(self.space, self.objective),
-            recorded=place.recorded(order.samples),
-        )
-
-    def _nodes(self) -> list[Node]:
-        from angioray.cluster.nodes import nodes_for
-
-        place, cohort = self.folder.trials, absolute(self.cohort.copy.location)
-        study = self.objective.study(self.objective.base, place, cohort)
-        return nodes_for(study, self.cohort.digest, self.order.address, starting=True)
+        return best.settings(self.space)
 
     def _refuse_large_grid(self) -> None:
         if self.order.search != "grid":
@@ -282,6 +285,30 @@ def _look_for_weights(file: Path, space: Space, study_of: Callable[[StudySetting
         study.look_for_weights()
 
 
+def learning_rate_alone(space: Space, task: Task, *, given: bool) -> Space:
+    """What a population varies of a space.
+
+    Args:
+        space: as its file has it.
+        task: whose settings.
+        given: whether somebody wrote it for this search; then it must hold nothing else.
+
+    Raises:
+        ValueError: it has no range of learning rates, or something beside it.
+    """
+    name = learning_rate(task)
+    rates = [p for p in space if p.name == name and isinstance(p.domain, Range) and not p.when]
+    others = [parameter.name for parameter in space if parameter.name != name]
+    if not rates or (given and others):
+        beside = f" and holds {', '.join(others)} beside it" if given and others else ""
+        raise ValueError(
+            "A population changes learning rates while it trains, and nothing else: expected a "
+            f"space with a range {{low, high, log: true}} for {name} alone. This one "
+            f"{'has that' if rates else 'has none'}{beside}. Search the others with tpe first."
+        )
+    return replace(space, parameters=(rates[0],))
+
+
 def _refuse_two_courses(space: Space, task: Task) -> None:
     rate, changes = learning_rate(task), rate_changes(task)
     if at(plain(space.base), changes) and any(p.name == rate for p in space):
@@ -296,7 +323,7 @@ class _Table:
     """Keeps what is on disk of the trials true as they go on."""
 
     def __init__(self, sweep: FoldSweep) -> None:
-        self._folder, self._place = sweep.folder, sweep.workplace
+        self._folder, self._inputs = sweep.folder, sweep.inputs
         self._last = ""
         self._ended: set[int] = set()
 
@@ -304,7 +331,7 @@ class _Table:
         for trial in trials:
             if trial.state != "running" and trial.number not in self._ended:
                 self._ended.add(trial.number)
-                end_trial(self._place, trial)
+                end_trial(self._inputs, trial)
         text = repr(trials)
         if text != self._last:
             self._folder.write_table(trials)

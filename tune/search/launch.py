@@ -1,105 +1,178 @@
-"""The start of a sweep's lanes by Ray Tune."""
+"""The start of a sweep: a Ray Tune Tuner over the cluster that this process has joined."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from angioray.cluster.plan import LaneGroup
-from preprocess.storage import Storage, open_storage
-from tune.search.referee import Contest, Referee, Standing
-from tune.search.trial import Workplace
+from preprocess.storage import Storage
+from tune.cost import TrialCost
+from tune.search.candidates import FirstTrials
+from tune.search.order import Order
+from tune.search.progress import Standing
+from tune.search.worker import TrialInputs
+from tune.space.parameters import Range
+from tune.trials import Trial
 
-LANE_RESTARTS = 100
-"""Restarts of a lane, which may lose its node many times."""
-QUIET = {
+RESTARTS = 100
+"""Of a trial, whose node may be lost many times; one that dies by itself is given up sooner."""
+SETTINGS_OF_RAY_TUNE = {
     "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command, not one lane after the other
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # the trials' own folders are all that a resume needs
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command, not one trial after the other
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the command tells of a lost process in one sentence
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_RESULT_DELIM": "/",
 }
 
 
 def run_search(
-    search: Contest,
-    place: Workplace,
+    order: Order,
+    first: FirstTrials,
+    cost: TrialCost,
+    inputs: TrialInputs,
+    recorded: Mapping[int, Trial],
     group: LaneGroup,
-    show: Callable[[Standing], None],
+    folder: Storage,
+    keep: Callable[[Standing], None],
     *,
-    stuck_after_s: float,
-) -> Standing:
-    """Take a search to its end over the cluster that this process has joined.
+    trains: type[Any] | None = None,
+    gated: bool = True,
+) -> bool:
+    """Take a search to its end; False where it must be begun again, for a process was lost.
 
     Args:
-        search: as far as it has come.
-        place: what lanes must know.
-        group: the lanes, and the resources of each.
-        show: called a few times a second with the state of the sweep.
-        stuck_after_s: a lane that gives no sign of life for so long is ended and started anew.
+        order: what is searched, and how.
+        first: the space, and the trials that come first.
+        cost: of trials.
+        inputs: what the processes must know.
+        recorded: what an earlier attempt has left, by number.
+        group: trials at once, and the resources of each.
+        folder: where Ray Tune keeps its experiments.
+        keep: is told how the sweep stands, a few times a second.
+        trains: the trainable, where it is not the sweep's own: benchmarks measure without training.
+        gated: whether all processes wait for each other; benchmarks measure what that brings.
 
     Raises:
         ValueError: no trial can go on, as where the disk is full.
     """
-    for name, value in QUIET.items():
+    for name, value in SETTINGS_OF_RAY_TUNE.items():
         os.environ.setdefault(name, value)
-    # The referee tells of a lost process in one sentence; Tune prints a traceback for each.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     import ray
+    from ray import tune
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    from tune.search.board import Board
+    from tune.search.callback import ProcessLostError, SweepCallback
+    from tune.search.trainable import TrialTrainable
+
+    running = [trial for trial in recorded.values() if trial.state == "running"]
+    left = order.samples - len(recorded) + len(running)
+    slots = max(1, min(group.lanes, left))
     # Beside this process: anywhere else it could go down with a node that the sweep can spare.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor: Any = ray.remote(Referee)
-    referee = actor.options(num_cpus=0, scheduling_strategy=here).remote(
-        search, place, stuck_after_s
+    actor: Any = ray.remote(Board)
+    board = actor.options(num_cpus=0, scheduling_strategy=here).remote(
+        slots if gated else 0, order.lanes.stuck_after_s
     )
-    try:
-        results = _tuner(referee, place, group, show).fit()
-        standing: Standing = ray.get(referee.standing.remote())
-    except ray.exceptions.RayActorError as problem:
-        raise ValueError(
-            "The process that decides on trials died. No trial is lost: the same command with "
-            "--resume goes on."
-        ) from problem
-    finally:
-        _storage(place).clear()
-    show(standing)
-    if not standing.over:
-        why = str(results.errors[0]).strip().splitlines()[-1] if results.errors else "all ended"
-        raise ValueError(
-            f"No lane is left ({why}). The same command with --resume goes on with the trials."
-        )
-    return standing
-
-
-def _tuner(
-    referee: Any, place: Workplace, group: LaneGroup, show: Callable[[Standing], None]
-) -> Any:
-    from ray import tune
-
-    from tune.search.actor import Lane
-    from tune.search.watch import Over, Watch
-
-    constants = {"referee": referee, "place": place}
-    trainable = tune.with_parameters(Lane, cpus=group.cpus, gpus=group.gpus, **constants)
+    trainable = tune.with_parameters(
+        trains or TrialTrainable, board=board, inputs=inputs, cpus=group.cpus, gpus=group.gpus
+    )
     resources = {"cpu": group.cpus, **({"gpu": group.gpus} if group.gpus else {})}
-    return tune.Tuner(
+    makes = _population if inputs.population else _search
+    param_space, config = makes(order, first, cost, inputs, recorded, slots)
+    tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
-        param_space={"lane": tune.grid_search(list(range(group.lanes)))},
+        param_space=param_space,
+        tune_config=config,
         run_config=tune.RunConfig(
-            name=f"sweep-{time.time_ns()}",
-            storage_path=str(_storage(place)),
-            failure_config=tune.FailureConfig(max_failures=LANE_RESTARTS),
-            stop=Over(referee),
-            callbacks=[Watch(referee, show)],
+            name=time.strftime("%Y-%m-%d_%H-%M-%S"),
+            storage_path=str(folder),
+            failure_config=tune.FailureConfig(max_failures=RESTARTS),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[
+                SweepCallback(
+                    board, recorded, inputs.rungs[-1], keep, checked=not inputs.population
+                )
+            ],
             verbose=0,
         ),
     )
+    try:
+        tuner.fit()
+    except ProcessLostError:
+        return False
+    return True
 
 
-def _storage(place: Workplace) -> Storage:
-    return open_storage(place.trials).parent / ".tune"
+def _search(
+    order: Order,
+    first: FirstTrials,
+    cost: TrialCost,
+    inputs: TrialInputs,
+    recorded: Mapping[int, Trial],
+    slots: int,
+) -> tuple[dict[str, Any], Any]:
+    """The `param_space` and the TuneConfig of a search of settings."""
+    from ray import tune
+
+    from tune.search.schedulers import halving
+    from tune.search.searchers import make_searcher
+
+    searcher = make_searcher(
+        order.search,
+        first.space,
+        cost,
+        first.candidates,
+        samples=order.samples,
+        seed=order.seed,
+        slots=slots,
+        budget=inputs.rungs[-1],
+        recorded=recorded,
+        exact=order.exact,
+    )
+    ended = [trial for trial in recorded.values() if trial.state in ("finished", "stopped")]
+    return {}, tune.TuneConfig(
+        trial_name_creator=_name,
+        trial_dirname_creator=_name,
+        search_alg=searcher,
+        scheduler=None if order.exact else halving(order.halving, inputs.rungs[-1], ended),
+        num_samples=order.samples,
+        reuse_actors=True,
+    )
+
+
+def _population(
+    order: Order,
+    first: FirstTrials,
+    cost: TrialCost,
+    inputs: TrialInputs,
+    recorded: Mapping[int, Trial],
+    slots: int,
+) -> tuple[dict[str, Any], Any]:
+    """The same of a population, which has no searcher: Ray Tune's own scheduler refuses one."""
+    from ray import tune
+    from ray.tune.search import BasicVariantGenerator
+
+    from tune.search.schedulers import Population
+    from tune.search.searchers import member_space
+
+    (rate,) = first.space
+    assert isinstance(rate.domain, Range), "learning_rate_alone has seen to it"
+    return member_space(first.space, samples=order.samples, seed=order.seed), tune.TuneConfig(
+        trial_name_creator=_name,
+        trial_dirname_creator=_name,
+        search_alg=BasicVariantGenerator(),
+        scheduler=Population(order.population, rate.name, rate.domain, seed=order.seed),
+        reuse_actors=True,
+    )
+
+
+def _name(trial: Any) -> str:
+    from tune.search.trainable import TRIAL, name_of
+
+    return name_of(trial.config[TRIAL])

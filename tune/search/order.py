@@ -8,7 +8,7 @@ from pathlib import Path
 
 from angioray.cluster.lane_settings import LaneSettings
 from angioray.study.settings import StudySettings, Task, Variant
-from preprocess.console.settings import Count, Seed, Settings
+from preprocess.console.settings import Count, Positive, Seed, Settings
 from tune.search.settings import HalvingSettings, PopulationSettings, Search
 
 
@@ -29,6 +29,8 @@ class Order(Settings):
         seed: of the sampler.
         lanes: how trials share the cluster.
         address: of the cluster.
+        exact: the same seed gives the same trials, on one GPU as on many.
+        most_cost: the cost of the dearest trial that is tried, in trials of the base.
     """
 
     settings: StudySettings
@@ -43,6 +45,8 @@ class Order(Settings):
     seed: Seed = 0
     lanes: LaneSettings = field(default_factory=LaneSettings)
     address: str | None = None
+    exact: bool = False
+    most_cost: Positive | None = None
 
     def conflicts(self) -> Iterator[str]:
         """Several processes for a trial."""
@@ -54,5 +58,6 @@ class Order(Settings):
 
     def rungs(self, budget: int) -> tuple[int, ...]:
         """The steps at which trials are judged, the last being the budget."""
-        judges = self.population if self.search == "pbt" else self.halving
-        return judges.steps(budget)
+        if self.search == "pbt":
+            return self.population.steps(budget)
+        return (budget,) if self.exact else self.halving.steps(budget)

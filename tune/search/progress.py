@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from preprocess.console.progress import duration
 from preprocess.console.tables import LiveTable
-from tune.search.halving import BASE
-from tune.search.referee import Current, Standing
-from tune.trials import Trial, best_of
+from tune.search.board import Progress
+from tune.trials import BASE, Trial, best_of
 
 MOST_RUNNING = 16
 BEST_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A sweep at one moment.
+
+    Attributes:
+        trials: all that have begun, by number.
+        running: those that train.
+        losses: what happened to processes on the way, in its order.
+    """
+
+    trials: tuple[Trial, ...]
+    running: dict[int, Progress]
+    losses: tuple[str, ...] = ()
 
 
 class SweepProgress:
@@ -28,7 +43,7 @@ class SweepProgress:
             metric: the name of the score.
         """
         self._samples, self._rungs, self._metric = samples, rungs, metric
-        columns = ("trial", "state", "step", metric, "loss", "frames/s", "settings")
+        columns = ("trial", "state", "step", "cost", metric, "loss", "frames/s", "settings")
         self._table = LiveTable(columns)
         self._told: set[str] = set()
         self._losses = 0
@@ -96,11 +111,11 @@ class SweepProgress:
             to_come, sum(self._to_next_rung(t, c) for t, c in self._at_work(standing))
         )
 
-    def _at_work(self, standing: Standing) -> list[tuple[Trial, Current]]:
+    def _at_work(self, standing: Standing) -> list[tuple[Trial, Progress]]:
         by_number = {trial.number: trial for trial in standing.trials}
         return [(by_number[number], current) for number, current in standing.running.items()]
 
-    def _to_next_rung(self, trial: Trial, current: Current) -> int:
+    def _to_next_rung(self, trial: Trial, current: Progress) -> int:
         ahead = [rung for rung in self._rungs if rung > trial.steps] or [trial.steps]
         return max(0, ahead[0] - max(trial.steps, current.done))
 
@@ -115,6 +130,7 @@ class SweepProgress:
                     f"{number:03d}",
                     "training" if done else "loading",
                     f"{done}/{self._rungs[-1]}",
+                    f"{trial.cost:.2g} x",
                     "" if trial.score is None else f"{trial.score:.3f}",
                     f"loss {values['loss']:.3f}" if values else "",
                     f"{values['frames_per_s']:.0f} frames/s" if values else "",
@@ -129,7 +145,8 @@ def _best(trials: Sequence[Trial]) -> Iterator[Sequence[str]]:
     finished.sort(key=lambda trial: (-(trial.score or 0), trial.number))
     for trial in finished[:BEST_SHOWN]:
         score, steps = f"{trial.score or 0:.3f}", str(trial.steps)
-        yield f"{trial.number:03d}", trial.state, steps, score, "", "", in_words(trial)
+        cost = f"{trial.cost:.2g} x"
+        yield f"{trial.number:03d}", trial.state, steps, cost, score, "", "", in_words(trial)
 
 
 def in_words(trial: Trial) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
+from angioray.cluster.flops import run_flop
 from angioray.cluster.footprint import Footprint
 from angioray.cluster.lane_settings import LaneSettings
 from angioray.cluster.nodes import Node
@@ -19,6 +20,23 @@ from tune.objective import Objective
 from tune.space.space import Space
 
 
+@dataclass(frozen=True)
+class Room:
+    """What a cluster has for trials.
+
+    Attributes:
+        group: trials at once, and the resources of each.
+        base_s: seconds that a whole trial with the base's settings is expected to train.
+        source: what that rests on.
+        notes: sentences that say what was found and decided.
+    """
+
+    group: LaneGroup
+    base_s: float
+    source: str
+    notes: tuple[str, ...]
+
+
 def room(
     objective: Objective,
     space: Space,
@@ -27,8 +45,7 @@ def room(
     samples: int,
     lanes: LaneSettings,
     nodes: Sequence[Node],
-    say: Callable[[str], None],
-) -> LaneGroup:
+) -> Room:
     """How many trials go at once, by the settings of the space that need most.
 
     Args:
@@ -39,7 +56,6 @@ def room(
         samples: trials in all.
         lanes: what one may have.
         nodes: of the cluster.
-        say: is told what was decided.
 
     Raises:
         ValueError: not even one trial fits; with numbers.
@@ -55,6 +71,7 @@ def room(
     # To the planner it is a study with as many folds as there are trials.
     study = objective.study(max(unlike.values(), key=need), folder, cohort.copy.location, samples)
     plan = make_plan(study, index, study.runs, replace(lanes, ranks=1), nodes)
-    for note in plan.notes:
-        say(note.replace("runs at once", "trials at once"))
-    return plan.groups[0]
+    base = objective.study(objective.base, folder, cohort.copy.location)
+    seconds = run_flop(base, index, base.runs[0]) / plan.rates.of(base.runs[0])
+    notes = [note.replace("runs at once", "trials at once") for note in plan.notes]
+    return Room(plan.groups[0], seconds, plan.rates.source, tuple(notes))

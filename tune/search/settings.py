@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ Search = Literal["tpe", "random", "grid", "pbt"]
 
 @dataclass(frozen=True, kw_only=True)
 class HalvingSettings(Settings):
-    """When hopeless trials are stopped."""
+    """When hopeless trials are stopped (Ray Tune's ASHAScheduler)."""
 
     rungs: Count = 3
     """Times that a trial is judged, the last at its full budget; 1 stops none."""
@@ -21,14 +22,22 @@ class HalvingSettings(Settings):
     1/reduction of the steps of the next. Above 1."""
 
     def steps(self, budget: int) -> tuple[int, ...]:
-        """The step of each rung, the last being the budget."""
-        exponents = range(self.rungs)
-        return tuple(sorted({max(1, round(budget / self.reduction**k)) for k in exponents}))
+        """The step of each rung, the last being the budget.
+
+        Rounded up from the milestones of ASHAScheduler, so that it decides at these steps.
+        """
+        first = self.first(budget)
+        between = (math.ceil(first * self.reduction**k) for k in range(self.rungs - 1))
+        return tuple(sorted({*(min(step, budget) for step in between), budget}))
+
+    def first(self, budget: int) -> int:
+        """The step of the first rung: ASHAScheduler's grace period."""
+        return max(1, math.floor(budget / self.reduction ** (self.rungs - 1)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PopulationSettings(Settings):
-    """How a population trains, with `--search pbt`."""
+    """How a population trains, with `--search pbt` (Ray Tune's PopulationBasedTraining)."""
 
     intervals: Annotated[int, bounds(2)] = 5
     """Equal parts of the training, 2 or more. After each but the last the worst members take over

@@ -258,7 +258,7 @@ def test_what_is_no_sweep_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"trials\.json is damaged"):
         write_page(tmp_path)
     (tmp_path / "sweep.json").write_text('{"schema_version": 99}')
-    with pytest.raises(ValueError, match="schema version 99; this version reads 1"):
+    with pytest.raises(ValueError, match="schema version 99; this version reads 2"):
         write_page(tmp_path)
     assert not (tmp_path / "report.html").exists()
 

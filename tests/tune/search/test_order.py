@@ -16,7 +16,11 @@ from preprocess.storage import open_storage
 from tests.angioray.settings import TOY
 from tests.tune.toy_sweep import SPACE
 from tune.results import SweepFolder
+from tune.search.fold_sweep import learning_rate_alone
+from tune.search.plan import halved
 from tune.search.settings import HalvingSettings, PopulationSettings
+from tune.space.space import Space
+from tune.space.space_file import read_space
 from tune.sweep import sweep
 
 COURSE = replace(TOY.detector.optimiser, changes=((0.5, 0.1),))
@@ -84,11 +88,11 @@ def test_a_folder_with_a_sweep_wants_to_be_resumed(
 
 def test_another_sweep_in_the_folder_is_named(toy_cohort: Cohort, tmp_path: Path) -> None:
     folder = SweepFolder(open_storage(tmp_path))
-    counts = {"seed": 0, "samples": 8, "at_once": 2}
+    counts = {"seed": 0, "samples": 8}
     cohort = {"cohort_digest": toy_cohort.digest, "cohort": {"contents": toy_cohort.contents}}
-    document = {"schema_version": 1, **counts, **cohort, "population": None, "space": {"a": 1}}
+    document = {"schema_version": 2, **counts, **cohort, "population": None, "space": {"a": 1}}
     folder.freeze(document, toy_cohort)
-    folder.freeze({**document, "samples": 12, "at_once": 4}, toy_cohort)
+    folder.freeze({**document, "samples": 12}, toy_cohort)
     assert json.loads((tmp_path / "sweep.json").read_text())["samples"] == 12
     with pytest.raises(ValueError, match=r"seed was 0 and is now 1; space\.a was 1 and is now 2"):
         folder.freeze({**document, "seed": 1, "space": {"a": 2}}, toy_cohort)
@@ -97,9 +101,51 @@ def test_another_sweep_in_the_folder_is_named(toy_cohort: Cohort, tmp_path: Path
     now = {"cohort_digest": changed.digest, "cohort": {"contents": changed.contents}}
     with pytest.raises(ValueError, match=r"the cohort has other no lesion of 1 sequence \(S00LCA"):
         folder.freeze({**document, **now}, changed)
-    (tmp_path / "sweep.json").write_text('{"schema_version": 1')
+    (tmp_path / "sweep.json").write_text('{"schema_version": 2')
     with pytest.raises(ValueError, match="is damaged"):
         folder.begun()
     (tmp_path / "sweep.json").write_text('{"schema_version": 7}')
     with pytest.raises(ValueError, match="has schema version 7"):
         folder.begun()
+
+
+NAME = "detector.optimiser.learning_rate"
+ALPHA = "detector.focal_alpha"
+
+
+def space_of(folder: Path, text: str) -> Space:
+    (folder / "rates.yaml").write_text(text)
+    return read_space(folder / "rates.yaml", TOY, "detector")
+
+
+def test_a_populations_default_space_is_narrowed_and_one_that_was_given_is_not(
+    tmp_path: Path,
+) -> None:
+    rate = f"{NAME}: {{low: 1.0e-5, high: 1.0e-1, log: true}}\n"
+    alpha = f"{ALPHA}: {{low: 0.1, high: 0.9}}\n"
+    both = space_of(tmp_path, rate + alpha)
+    assert [p.name for p in learning_rate_alone(both, "detector", given=False)] == [NAME]
+    with pytest.raises(ValueError, match=r"holds detector\.focal_alpha beside it"):
+        learning_rate_alone(both, "detector", given=True)
+    for text in (alpha, f"{NAME}: {{choices: [1.0e-3, 1.0e-2]}}\n"):
+        with pytest.raises(ValueError, match="has none"):
+            learning_rate_alone(space_of(tmp_path, text), "detector", given=False)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"intervals": 1}, {"share": 0.0}, {"share": 0.6}, {"factor": 1.0}]
+)
+def test_populations_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="; it must be "):
+        PopulationSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_rungs_of_a_population_are_equal_parts() -> None:
+    assert PopulationSettings(intervals=4).steps(90) == (22, 45, 68, 90)
+    assert PopulationSettings(intervals=5).steps(3) == (1, 2, 3)
+
+
+def test_halving_trains_a_quarter_of_the_steps() -> None:
+    # All to 10, a third to 30, a ninth to 90: 10 + 20 / 3 + 60 / 9 = 23.3 of 90.
+    assert halved((10, 30, 90), HalvingSettings()) == pytest.approx(23.333 / 90, abs=1e-4)
+    assert halved((90,), HalvingSettings(rungs=1)) == 1.0

@@ -7,15 +7,15 @@ import time
 
 import pytest
 
-from tune.search.progress import SweepProgress
-from tune.search.referee import Current, Standing
+from tune.search.board import Progress
+from tune.search.progress import Standing, SweepProgress
 from tune.trials import BY_BASE, BY_SEARCH, Trial
 
 
 def standing(*trials: Trial, running: dict[int, int], losses: tuple[str, ...] = ()) -> Standing:
     values = {"loss": 0.5, "frames_per_s": 20.0}
-    current = {number: Current(done, values if done else {}) for number, done in running.items()}
-    return Standing(trials, current, False, losses)
+    current = {number: Progress(done, values if done else {}) for number, done in running.items()}
+    return Standing(trials, current, losses)
 
 
 def test_news_are_told_once_and_the_rest_is_foretold(
@@ -40,7 +40,7 @@ def test_news_are_told_once_and_the_rest_is_foretold(
             "trial 001 lost its process, and goes on in another",
             "1 of 4 trials ended (1 finished, 0 stopped, 0 failed), best 0.400 by trial 000, "
             "trial 000 0.400, about 2 min 10 s left",
-            "  001  training  10/90  0.100  loss 0.500  20 frames/s  learning_rate 0.0001235",
+            "  001  training  10/90  1 x  0.100  loss 0.500  20 frames/s  learning_rate 0.0001235",
         ]
         progress.show(standing(base, other, running={1: 20}, losses=lost))
         assert capsys.readouterr().err == "", "no news, and it is too early to say it again"
