@@ -18,7 +18,7 @@ from angioray.study.view_task import ViewTask
 from angioray.training.frames import FrameStore, load_frames
 from angioray.training.loop import Progress, train
 from angioray.training.precision import able_here, dtype_here, precision_in_words
-from angioray.training.step import Alive, World, nobody_waits
+from angioray.training.step import Alive, Leaving, World, nobody_leaves, nobody_waits
 from preprocess.cohort import Cohort
 from preprocess.storage import StorageError
 
@@ -36,6 +36,7 @@ class Executor:
         world: World,
         say: Callable[[str], None] | None = None,
         alive: Alive = nobody_waits,
+        leaving: Leaving = nobody_leaves,
     ) -> None:
         """Get ready.
 
@@ -46,10 +47,12 @@ class Executor:
             say: is told, in words, what was decided.
             alive: is called again and again while no step is taken: frames are read, or a model is
                 judged.
+            leaving: whether this machine is about to be taken away: a run then writes a checkpoint.
         """
         self._study = study
         self._say = say
         self._alive = alive
+        self._leaving = leaving
         self._world = world
         self._index = CohortIndex.of(cohort, study.settings.view_classes)
         precision, device = study.settings.precision, world.device
@@ -112,6 +115,7 @@ class Executor:
             progress=progress,
             compiled=settings.compile,
             until=until,
+            leaving=self._leaving,
         )
         trained = time.perf_counter()
         judgement = job.judge(self._precision, self._alive)

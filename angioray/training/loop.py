@@ -21,7 +21,7 @@ from angioray.training.checkpoint import (
 )
 from angioray.training.frames import FrameKey
 from angioray.training.metrics_log import MetricsLog
-from angioray.training.step import TrainingStep, TrainingTask, World
+from angioray.training.step import Leaving, TrainingStep, TrainingTask, World, nobody_leaves
 from preprocess.storage import Storage
 
 CHECKPOINT = "checkpoint"
@@ -43,6 +43,7 @@ def train(
     progress: Progress,
     compiled: bool = False,
     until: int | None = None,
+    leaving: Leaving = nobody_leaves,
 ) -> float:
     """Train a job to its last step, from its checkpoint if there is one.
 
@@ -57,6 +58,7 @@ def train(
         progress: is told now and then.
         compiled: compile forward pass and losses as one graph; CUDA graphs on a GPU.
         until: stop after this step, with a checkpoint to go on from; at the last one if None.
+        leaving: when it turns true, a checkpoint is written soon, and training goes on.
 
     Returns:
         Seconds spent training, earlier attempts included up to the checkpoint that was kept.
@@ -69,6 +71,7 @@ def train(
     start, earlier_s = _restore(job, folder, stepper.optimiser)
     began = time.perf_counter() - earlier_s
     log = MetricsLog(folder, from_step=start) if world.leads else None
+    notice = _Notice(leaving, world)
     clock = _Clock(job.batches.batch_size, start)
     unread: list[dict[str, Tensor]] = []
     end = job.steps if until is None else min(until, job.steps)
@@ -76,7 +79,7 @@ def train(
         rate = _learning_rate(job, step)
         unread.append(stepper.take(step, rate))
         done = step + 1
-        saving = done % checkpoint_every == 0 or done == end
+        saving = notice.arrived(done) or done % checkpoint_every == 0 or done == end
         logging = done % LOG_EVERY == 0 or done == job.steps
         if saving or logging or (job.plateau is not None and job.plateau.judges(step)):
             _refuse_if_not_finite(stepper.first_bad, job, world, folder)
@@ -179,6 +182,27 @@ def _named(frames: Iterable[FrameKey]) -> str:
         f"{sequence_id} frame {', '.join(map(str, sorted(by_sequence[sequence_id])))}"
         for sequence_id in sorted(by_sequence)
     )
+
+
+class _Notice:
+    """Notices that a machine will be taken away, as all ranks agree on them."""
+
+    def __init__(self, leaving: Leaving, world: World) -> None:
+        self._leaving, self._world = leaving, world
+        self._stands = False
+
+    def arrived(self, done: int) -> bool:
+        """Whether one has arrived since the last call: true once for each notice."""
+        stands = self._leaving()
+        if self._world.size > 1:
+            if done % LOG_EVERY:  # then the host waits for the losses anyhow
+                return False
+            said = torch.tensor(float(stands), device=self._world.device)
+            torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
+            stands = bool(said)
+        arrived = stands and not self._stands
+        self._stands = stands
+        return arrived
 
 
 class _Clock:

@@ -46,6 +46,16 @@ def nobody_waits() -> None:
     """For where nobody asks whether this process is alive."""
 
 
+Leaving = Callable[[], bool]
+"""Whether the machine of this process is about to be taken away; asked after each step, so it
+answers at once. Where one rank's machine is, all ranks write a checkpoint."""
+
+
+def nobody_leaves() -> bool:
+    """For machines that nobody takes away."""
+    return False
+
+
 Targets = TypeVar("Targets")
 """What a task's losses compare its answers with."""
 

@@ -54,6 +54,29 @@ def test_a_stopped_run_ends_with_the_same_bits(
     assert steps == sorted(set(steps))
 
 
+@pytest.mark.parametrize("name", RUNS)
+def test_a_notice_brings_one_checkpoint_and_changes_no_bit(
+    toy_cohort: Cohort, finished: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    kept: list[int] = []
+
+    def leaving() -> bool:
+        """From step 5 on; notes of which step the last checkpoint is."""
+        state = tmp_path / name / "checkpoint" / "state.json"
+        kept.append(json.loads(state.read_text())["step"] if state.exists() else 0)
+        return len(kept) >= 5
+
+    run = execute(toy_cohort, tmp_path, name, leaving=leaving)
+    # Every fourth step as ever, and the fifth alone for the notice.
+    assert kept[:9] == [0, 0, 0, 0, 4, 5, 5, 5, 8]
+    expected, found = weights(finished[name]), weights(run)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+    assert (run / "predictions.json").read_bytes() == (
+        finished[name] / "predictions.json"
+    ).read_bytes()
+
+
 def test_a_run_folder_holds_exactly_what_the_design_says(finished: dict[str, Path]) -> None:
     run = finished[RUNS[1]]
     files = sorted(str(p.relative_to(run)) for p in run.rglob("*") if p.is_file())

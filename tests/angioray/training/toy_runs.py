@@ -9,7 +9,7 @@ import torch
 from angioray.study.executor import Executor
 from angioray.study.settings import StudySettings
 from angioray.study.study import Study
-from angioray.training.step import World
+from angioray.training.step import Leaving, World, nobody_leaves
 from preprocess.cohort import Cohort
 from tests.angioray.settings import TOY
 
@@ -22,7 +22,12 @@ class StoppedError(Exception):
 
 
 def execute(
-    cohort: Cohort, folder: Path, name: str, settings: StudySettings = TOY, stop_at: int = -1
+    cohort: Cohort,
+    folder: Path,
+    name: str,
+    settings: StudySettings = TOY,
+    stop_at: int = -1,
+    leaving: Leaving = nobody_leaves,
 ) -> Path:
     study = Study.plan(cohort, folder, settings)
     study.freeze(cohort)
@@ -31,5 +36,5 @@ def execute(
         if done == stop_at:
             raise StoppedError
 
-    Executor(study, cohort, CPU).execute(study.run(name), progress)
+    Executor(study, cohort, CPU, leaving=leaving).execute(study.run(name), progress)
     return folder / name
