@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import torch
-import torch.distributed
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from angioray.training.frame_placement import Share
 from angioray.training.frames import FrameKey
@@ -58,6 +58,8 @@ def nobody_leaves() -> bool:
 
 Targets = TypeVar("Targets")
 """What a task's losses compare its answers with."""
+Losses = Callable[[Tensor, Any], dict[str, Tensor]]
+"""A batch's images and targets through the model: named losses."""
 
 
 class StepFrames(Protocol):
@@ -120,7 +122,7 @@ class TrainingStep:
             job: what to train.
             world: this process's place.
             precision: of the forward pass.
-            compiled: make forward pass and losses one graph; a CUDA graph on a GPU.
+            compiled: make forward pass and losses one graph; a CUDA graph on one GPU.
 
         Raises:
             ValueError: the batch cannot be shared evenly by the ranks.
@@ -135,7 +137,9 @@ class TrainingStep:
         self.first_bad = torch.full((), math.inf, device=world.device)
         """The first step whose loss was no number on this rank; infinity if none was."""
         self._job, self._world, self._precision = job, world, precision
-        self._losses = _compiled(job, world) if compiled else job.losses
+        self._losses: Losses = _compiled(job, world) if compiled else job.losses
+        if world.size > 1:
+            self._losses = _AveragedOverRanks(job.model, self._losses)
 
     def take(self, step: int, learning_rate: float) -> dict[str, Tensor]:
         """Train on one batch.
@@ -160,7 +164,6 @@ class TrainingStep:
             total.detach().isfinite(), self.first_bad, self.first_bad.clamp(max=step)
         )
         total.backward()
-        _average_gradients(job.model, world)
         if job.optimiser.gradient_norm is not None:
             nn.utils.clip_grad_norm_(job.model.parameters(), job.optimiser.gradient_norm)
         self.optimiser.step()
@@ -168,12 +171,13 @@ class TrainingStep:
         return {"loss": total.detach(), **{name: v.detach() for name, v in losses.items()}}
 
 
-def _compiled(job: TrainingTask[Any], world: World) -> Callable[..., dict[str, Tensor]]:
-    """The job's losses as one graph; on a GPU replayed as a CUDA graph, free of launch costs.
+def _compiled(job: TrainingTask[Any], world: World) -> Losses:
+    """The job's losses as one graph; on one GPU replayed as a CUDA graph, free of launch costs.
 
-    Each training stage (other layers frozen) is compiled once.
+    Each training stage (other layers frozen) is compiled once. Several ranks do without CUDA
+    graphs: PyTorch has open reports of failures of CUDA graphs beside an exchange of gradients.
     """
-    mode = "reduce-overhead" if world.device.type == "cuda" else None
+    mode = "reduce-overhead" if world.device.type == "cuda" and world.size == 1 else None
     losses = torch.compile(job.losses, fullgraph=True, dynamic=False, mode=mode)
 
     def compiled(images: Tensor, targets: Any) -> dict[str, Tensor]:
@@ -184,13 +188,39 @@ def _compiled(job: TrainingTask[Any], world: World) -> Callable[..., dict[str, T
     return compiled
 
 
-def _average_gradients(model: nn.Module, world: World) -> None:
-    """Every rank's gradients become the mean over ranks, in one exchange."""
-    if world.size == 1:
-        return
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    torch.distributed.all_reduce(flat)
-    flat /= world.size
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
+class _AveragedOverRanks:
+    """Losses of this rank's share, whose gradients become the mean over all ranks.
+
+    DistributedDataParallel exchanges gradients while the backward pass computes the next ones.
+    """
+
+    def __init__(self, model: nn.Module, losses: Losses) -> None:
+        self._model, self._losses = model, losses
+        self._trained: list[bool] = []
+
+    def __call__(self, images: Tensor, targets: Any) -> dict[str, Tensor]:
+        trained = [parameter.requires_grad for parameter in self._model.parameters()]
+        if trained != self._trained:  # a new training stage: it knows only what it began with
+            self._trained = trained
+            # A parameter may take no part in a step, on one rank or on all. Looking for those also
+            # leaves the order of sums as it is, so that a resumed run has the same bits.
+            self._parallel = DistributedDataParallel(
+                _Losses(self._model, self._losses), find_unused_parameters=True
+            )
+        losses: dict[str, Tensor] = self._parallel(images, targets)
+        return losses
+
+
+class _Losses(nn.Module):
+    """Losses as a module: with the parameters that train, but without the model's buffers.
+
+    So each rank keeps the batch statistics of its own frames.
+    """
+
+    def __init__(self, model: nn.Module, losses: Losses) -> None:
+        super().__init__()
+        self.trained = nn.ParameterList(p for p in model.parameters() if p.requires_grad)
+        self._losses = losses
+
+    def forward(self, images: Tensor, targets: Any) -> dict[str, Tensor]:
+        return self._losses(images, targets)
