@@ -98,6 +98,8 @@ class PretrainingRun:
 
     def _train_on(self, ranks: int) -> None:
         meet_on_loopback()
+        # Each rank would warn that DistributedDataParallel looked for idle parameters in vain.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         with tempfile.TemporaryDirectory() as meeting:
             arguments = (ranks, f"file://{meeting}/ranks", self._location)
             try:

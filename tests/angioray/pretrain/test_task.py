@@ -156,11 +156,14 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_two_processes_pretrain_a_folder_that_says_how_good_it_is(tmp_path: Path) -> None:
+def test_two_processes_pretrain_a_folder_that_says_how_good_it_is(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     settings = StudySettings(detector=replace(StudySettings().detector, **vars(SMALL)))
     pretraining = PretrainingSettings(steps=1, batch_size=8)
     out = str(tmp_path / "pretrained")
     result = PretrainingRun(out, settings, pretraining).carry_out()
+    assert "Warning" not in capfd.readouterr().err
     assert result["held_out_frames"] == 8 * EXAMPLES
     assert 0 <= result["metrics"]["view_accuracy"] <= 1
     weights = f"{out}/weights.safetensors"
