@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 import ray.train.torch
+import torch
 import torch.distributed
 
 from angioray.cluster.nodes import share_here
@@ -23,9 +24,11 @@ from preprocess.cohort import Cohort
 
 def work(config: dict[str, Any]) -> None:
     """A lane's rank, from its start to the end of the queue."""
-    context = ray.train.get_context()
+    context, device = ray.train.get_context(), ray.train.torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # exchanges between ranks take the current one
     world = World(
-        ray.train.torch.get_device(),
+        device,
         context.get_world_rank(),
         context.get_world_size(),
         share_here(config["cpus"], config["gpus"]),

@@ -8,21 +8,18 @@ a lane pays them once. Ray is only the way to launch: a lane calls the same Exec
 from __future__ import annotations
 
 import os
-import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from angioray.cluster.plan import LaneGroup, Plan
+from angioray.cluster.plan import Plan
 from angioray.cluster.queue import RunQueue, Snapshot
 from angioray.study.study import Study
 from preprocess.console.progress import duration
-from preprocess.storage import Storage
+from preprocess.console.words import counted
 
-LANE_RESTARTS = 100
-"""Restarts of a lane, which may lose its node many times."""
 LANES_LEAVING_S = 10.0
 POLL_EVERY_S = 0.5
 
@@ -49,47 +46,95 @@ def run_lanes(
     """
     # Ray's default is 60 s, too short for a cluster that must rent its machines first.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
+    # Each report of a run waits for the next look at its lane, and so does the end of a lane.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    # Beside this process: anywhere else it could go down with a node that the study can spare.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor: Any = ray.remote(RunQueue)
-    queue = actor.options(num_cpus=0, scheduling_strategy=here).remote(plan.entries)
-    storage = study.folder / ".lanes"
+    from angioray.cluster.lane_control import LaneKeeper
+
+    # Beside this process: anywhere else they could go down with a node that the study can spare.
+    here = {
+        "num_cpus": 0,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        ),
+    }
+    actors: Any = ray.remote(RunQueue), ray.remote(LaneKeeper)
+    queue = actors[0].options(**here).remote(plan.entries)
     groups = [group for group in plan.groups for _ in range(group.lanes)]
+    keeper = actors[1].options(**here, max_concurrency=len(groups) + 1).remote(_train_variables())
+    storage = study.folder / ".lanes"
+    # A folder of its own: Ray Train would go on with what a killed command has left there.
+    lanes_storage = str(storage / uuid.uuid4().hex[:8])
     lanes = [
-        _Lane(number, study, group, queue, storage, digest) for number, group in enumerate(groups)
+        keeper.keep.remote(
+            {
+                "lane": number,
+                "wide": group.wide,
+                "cpus": group.cpus,
+                "gpus": group.gpus,
+                "runs": str(study.folder),
+                "cohort": study.cohort_folder,
+                "digest": digest,
+                "queue": queue,
+            },
+            name=f"{study.folder.name}-lane-{number}",
+            storage=lanes_storage,
+            ranks=group.ranks,
+            resources={"CPU": group.cpus} | ({"GPU": group.gpus} if group.gpus else {}),
+        )
+        for number, group in enumerate(groups)
     ]
-    for lane in lanes:
-        lane.start()
+    patience_s = 0.0  # after Ctrl-C above all
     try:
         snapshot = _follow(lanes, queue, show, stuck_after_s)
-    except BaseException:  # Ctrl-C above all
+        patience_s = LANES_LEAVING_S
+    finally:
         with suppress(ray.exceptions.RayError):  # Ray itself may be what failed
-            _end(lanes, queue, patience_s=0.0)
-        raise
-    _end(lanes, queue, patience_s=LANES_LEAVING_S)
+            # Lanes without work leave by themselves; not those that work, or never found room.
+            ray.wait(lanes, num_returns=len(lanes), timeout=patience_s)
+            ray.kill(keeper)
+    problems = [*snapshot.unfit.values(), *_problems(lanes)]
     storage.clear()
-    problems = [*snapshot.unfit.values(), *(lane.problem for lane in lanes if lane.problem)]
-    if snapshot.halted or (snapshot.waiting and problems):
+    if left := len(snapshot.waiting) + len(snapshot.running):
         raise ValueError(
-            f"{snapshot.halted or 'No lane is left: ' + str(problems[0])}. "
-            f"{len(snapshot.waiting)} runs were not begun; give the same command again to go on."
+            f"{snapshot.halted or 'No lane is left: ' + ' '.join(problems[:1])}. "
+            f"Still to do: {counted(left, 'run')}; give the same command again to go on."
         )
     return snapshot
 
 
+def _train_variables() -> dict[str, str]:
+    """What this process tells Ray Train; processes on a cluster do not inherit it."""
+    return {name: text for name, text in os.environ.items() if name.startswith("RAY_TRAIN_")}
+
+
+def _problems(lanes: list[Any]) -> Iterator[str]:
+    """Why lanes ended, those apart that ended as they should."""
+    import ray
+
+    for lane in lanes:
+        try:
+            problem = ray.get(lane)
+        except ray.exceptions.RayError as failure:
+            first_line = str(failure).partition("\n")[0]
+            problem = f"{type(failure).__name__}: {first_line}"
+        if problem:
+            yield problem
+
+
 def _follow(
-    lanes: list[_Lane], queue: Any, show: Callable[[Snapshot], None], stuck_after_s: float
+    lanes: list[Any], queue: Any, show: Callable[[Snapshot], None], stuck_after_s: float
 ) -> Snapshot:
     """Show how far the study is until there is nothing more to do; its last state."""
     import ray
 
     while True:
+        _, alive = ray.wait(lanes, num_returns=len(lanes), timeout=0)
         snapshot: Snapshot = ray.get(queue.snapshot.remote())
         show(snapshot)
-        if snapshot.over or not any(lane.is_alive() for lane in lanes):
+        if snapshot.over or not alive:
             return snapshot
         _end_stuck_runs(queue, snapshot, stuck_after_s)
         time.sleep(POLL_EVERY_S)
@@ -108,83 +153,3 @@ def _end_stuck_runs(queue: Any, snapshot: Snapshot, stuck_after_s: float) -> Non
         for worker in ray.get(queue.workers.remote(lane)):
             ray.kill(worker)
         ray.get(queue.lose.remote(lane, why))
-
-
-def _end(lanes: list[_Lane], queue: Any, *, patience_s: float) -> None:
-    """Lanes without work leave by themselves; those that work or never found room must be told to.
-
-    A thread that still waits for its lane when Ray shuts down takes the whole process with it.
-    """
-    import ray
-
-    deadline = time.monotonic() + patience_s
-    for lane in lanes:
-        lane.join(max(0.0, deadline - time.monotonic()))
-    left = [(number, lane) for number, lane in enumerate(lanes) if lane.is_alive()]
-    for number, _ in left:
-        if (controller := ray.get(queue.controller.remote(number))) is not None:
-            ray.kill(controller)
-    for _, lane in left:
-        lane.join(LANES_LEAVING_S)
-
-
-class _Lane(threading.Thread):
-    """Keeps one TorchTrainer alive until the queue has nothing more for it."""
-
-    def __init__(
-        self, number: int, study: Study, group: LaneGroup, queue: Any, storage: Storage, digest: str
-    ) -> None:
-        super().__init__(daemon=True)
-        self.problem: str | None = None
-        self._number, self._group, self._queue = number, group, queue
-        self._storage = storage
-        self._config = {
-            "lane": number,
-            "wide": group.wide,
-            "cpus": group.cpus,
-            "gpus": group.gpus,
-            "runs": str(study.folder),
-            "cohort": study.cohort_folder,
-            "digest": digest,
-            "queue": queue,
-        }
-
-    def run(self) -> None:
-        import ray
-
-        try:
-            self._trainer().fit()
-        except Exception as problem:  # noqa: BLE001 - one lane's end must not end the others
-            self.problem = f"{type(problem).__name__}: {problem}"
-            if ray.is_initialized():
-                ray.get(self._queue.lose.remote(self._number))
-
-    def _trainer(self) -> Any:
-        from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchTrainer
-
-        from angioray.cluster.lane_control import LaneControl, LaneWatch, work
-        from angioray.cluster.process_group import LaneTorchConfig
-
-        callbacks: Any = [kind(self._number, self._queue) for kind in (LaneWatch, LaneControl)]
-        resources = {"CPU": self._group.cpus}
-        if self._group.gpus:
-            resources["GPU"] = self._group.gpus
-        return TorchTrainer(
-            work,
-            train_loop_config=self._config,
-            torch_config=LaneTorchConfig(),
-            scaling_config=ScalingConfig(
-                num_workers=self._group.ranks,
-                use_gpu=bool(self._group.gpus),
-                resources_per_worker=resources,
-            ),
-            # Ray's annotations still describe the Train of before version 2.
-            run_config=RunConfig(  # type: ignore[call-arg]
-                name=f"lane-{self._number}-{uuid.uuid4().hex[:8]}",
-                storage_path=str(self._storage),
-                failure_config=FailureConfig(max_failures=LANE_RESTARTS),
-                callbacks=callbacks,
-                logging_config=LoggingConfig(log_level="ERROR"),
-            ),
-        )

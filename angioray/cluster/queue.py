@@ -108,7 +108,6 @@ class RunQueue:
         self._running: dict[int, Current] = {}
         self._held: dict[int, Hashable] = {}
         self._workers: dict[int, list[Any]] = {}
-        self._controllers: dict[int, Any] = {}
         self._attempts: dict[str, int] = {}
         self._furthest: dict[str, int] = {}
         self._finished: dict[str, dict[str, float | None]] = {}
@@ -124,14 +123,6 @@ class RunQueue:
     def workers(self, lane: int) -> list[Any]:
         """The ranks of a lane that have joined since it last died."""
         return self._workers.get(lane, [])
-
-    def control(self, lane: int, controller: Any) -> None:
-        """A lane's controller is there; it is kept, so that a lane without room can be ended."""
-        self._controllers[lane] = controller
-
-    def controller(self, lane: int) -> Any:
-        """The controller of a lane; None until it is there."""
-        return self._controllers.get(lane)
 
     def take(self, lane: int, *, wide: bool = False, node: str = "") -> str | None:
         """The lane's next run, or None when there is nothing left for it to do."""
