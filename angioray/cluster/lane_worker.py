@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from contextlib import ExitStack, suppress
@@ -11,6 +12,7 @@ import ray
 import ray.train.torch
 import torch
 import torch.distributed
+from ray.util.metrics import Gauge
 
 from angioray.cluster.nodes import share_here
 from angioray.cluster.queue import PROGRESS_EVERY_S
@@ -20,6 +22,16 @@ from angioray.study.run_folder import RunFolder
 from angioray.study.study import Study
 from angioray.training.step import World
 from preprocess.cohort import Cohort
+
+LOOK_EVERY = 10
+"""Steps between two questions whether the node is about to be taken away; each takes a moment."""
+GAUGES = {
+    "step": "Steps that a run has taken.",
+    "steps": "Steps of a whole run.",
+    "loss": "Loss of a run at its last logged step.",
+    "frames_per_second": "Frames that a run trains on, each second.",
+}
+"""What Ray offers Prometheus of each run, as ``ray_angioray_run_NAME``, until it is set no more."""
 
 
 def work(config: dict[str, Any]) -> None:
@@ -66,10 +78,17 @@ class _Worker:
     """One rank of a lane with what it needs for a run."""
 
     def __init__(self, study: Study, cohort: Cohort, queue: Any, lane: int, world: World) -> None:
-        self._executor = Executor(study, cohort, world, alive=self._alive)
+        self._executor = Executor(study, cohort, world, alive=self._alive, leaving=self._leaving)
         self._study, self._queue, self._lane, self._world = study, queue, lane, world
         self._run = ""
         self._told = 0.0
+        self._gauges = {
+            name: Gauge(f"angioray_run_{name}", says, ("study", "run", "lane"))
+            for name, says in GAUGES.items()
+        }
+        self._watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER") != "0"
+        self._steps_seen = 0
+        self._leaves = False
 
     def carry_out(self, run: Run) -> None:
         """Execute a run and tell the queue how it ended."""
@@ -87,6 +106,18 @@ class _Worker:
         else:
             if self._world.leads:
                 ray.get(self._queue.finish.remote(self._lane, run.name, metrics))
+            # Ray Train waits until it has heard this of all ranks, which end a run together.
+            ray.train.report({"run": run.name, **metrics})
+
+    def _leaving(self) -> bool:
+        """Whether Ray has been told that this node will be taken away.
+
+        Each rank must ask Ray Train equally often, and so by steps, which all take.
+        """
+        self._steps_seen += 1
+        if self._watched and not self._leaves and self._steps_seen % LOOK_EVERY == 0:
+            self._leaves = ray.train.get_preemption_info() is not None
+        return self._leaves
 
     def _alive(self) -> None:
         if self._world.leads and time.monotonic() - self._told > PROGRESS_EVERY_S:
@@ -99,8 +130,20 @@ class _Worker:
             if self._world.leads and (done == steps or now - self._told > PROGRESS_EVERY_S):
                 self._told = now
                 self._queue.progress.remote(self._lane, run.name, done, steps, values)
+                self._measure(run, done, steps, values)
 
         return progress
+
+    def _measure(self, run: Run, done: int, steps: int, values: dict[str, float]) -> None:
+        tags = {"study": self._study.folder.name, "run": run.name, "lane": str(self._lane)}
+        measured = {
+            "step": done,
+            "steps": steps,
+            "loss": values["loss"],
+            "frames_per_second": values["frames_per_s"],
+        }
+        for name, value in measured.items():
+            self._gauges[name].set(value, tags)
 
     def _fail(self, run: Run, folder: RunFolder, problem: Exception) -> None:
         reason = reason_of(problem)

@@ -40,7 +40,6 @@ def start_ray(address: str | None) -> dict[str, float]:
     # Read once when Ray is imported; set for the workers as well, which inherit them.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
     from ray._private import ray_constants
@@ -54,6 +53,9 @@ def start_ray(address: str | None) -> dict[str, float]:
     # Ray's name for listening on loopback alone, which on Linux it does not do by itself. Workers
     # read the variable; this process may have imported Ray before it was set.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0" if here else "1"
+    # Nobody takes this machine away, and here no dashboard shows what Ray Train does.
+    for feature in ("PREEMPTION_WATCHER", "STATE_TRACKING"):
+        os.environ.setdefault(f"RAY_TRAIN_ENABLE_{feature}", "0" if here else "1")
     ray_constants.ENABLE_RAY_CLUSTER = not here
     try:
         keep_token_private(create=here)
