@@ -73,7 +73,7 @@ def published(runs: int) -> list[Piece]:
 
 def simulate(pieces: Sequence[Piece], gpus: int, lane_start_s: float) -> float:
     """When the last run ends, in virtual seconds after the first lane has started."""
-    schedule = best_schedule(pieces, gpus, widest=PER_NODE, lane_start_s=lane_start_s)
+    schedule = best_schedule(pieces, _nodes(gpus), lane_start_s=lane_start_s)
     queue, seconds = _queue(pieces, schedule)
     narrow = min(gpus, len(schedule.narrow))
     free = gpus - narrow
@@ -93,6 +93,11 @@ def simulate(pieces: Sequence[Piece], gpus: int, lane_start_s: float) -> float:
         elif not wide:
             free += 1
     return end
+
+
+def _nodes(gpus: int) -> list[int]:
+    """The GPUs of each node."""
+    return [PER_NODE] * (gpus // PER_NODE) or [gpus]
 
 
 def _queue(pieces: Sequence[Piece], schedule: Schedule) -> tuple[RunQueue, dict[str, float]]:

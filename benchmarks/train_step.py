@@ -138,7 +138,7 @@ def published_study(detector: Row, early: Row, late: Row, devices: int) -> Row:
         pieces = [
             Piece(str(i), each, widest=devices if i < 40 else 1) for i, each in enumerate(seconds)
         ]
-        return best_schedule(pieces, devices, widest=devices).makespan_s / 3600
+        return best_schedule(pieces, [devices]).makespan_s / 3600
 
     row = Row(
         f"the published study's 50 runs on {devices} of these, trained"

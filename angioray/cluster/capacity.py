@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -24,20 +25,45 @@ DISK_SPARE = 1.1
 GIGA = 1e9
 
 
+def possible_nodes(nodes: Sequence[Node], settings: LaneSettings) -> list[Node]:
+    """The nodes that are up and those to come; with ``grow`` the user says how many these are."""
+    if settings.grow is None:
+        return list(nodes)
+
+    def size(node: Node) -> float:
+        return node.cpus if settings.gpus == 0 else node.gpus
+
+    up = [node for node in nodes if node.is_up]
+    largest = max(up, key=size, default=None)
+    if largest is None or not size(largest):  # nothing is known: as small as runs of this kind bear
+        ranks, gpus = settings.ranks or 1, 1.0 if settings.gpus is None else settings.gpus
+        processes = 1 // gpus if 0 < gpus < 1 else ranks
+        cpus, gpus = processes * settings.cpus, float(ranks * math.ceil(gpus))
+        largest = Node("", cpus, gpus, bfloat16=None)
+    missing = max(0.0, settings.grow - sum(map(size, up)))
+    return [*up, *[replace(largest, is_up=False)] * int(missing // size(largest))]
+
+
 def device_of(nodes: Sequence[Node], settings: LaneSettings) -> str:
     """The type of those that runs train on."""
-    some = settings.grow or any(node.gpus for node in nodes)
-    return "cuda" if some and settings.gpus != 0 else "cpu"
+    return "cuda" if settings.gpus != 0 and any(node.gpus for node in nodes) else "cpu"
 
 
 def arithmetic_of(
     precision: Precision, nodes: Sequence[Node], device: str
 ) -> tuple[torch.dtype, str]:
     """What forward passes compute in on every node, the costlier where they differ; in words."""
-    able = [device in node.bfloat16 for node in nodes if device == "cpu" or node.gpus]
-    on_all = {device} if all(able) else set()
+    sets = [node.bfloat16 for node in nodes if device == "cpu" or node.gpus]
+    able = {None if types is None else device in types for types in sets}
+    on_all = {device} if able == {True} else set()
     words = precision_in_words(precision, device, on_all)
-    if precision == "auto" and any(able) and not all(able):
+    if None in able and precision != "fp32":
+        words = (
+            "Forward passes in bfloat16 on nodes that compute in it and in float32 on others"
+            if precision == "auto"
+            else "Forward passes in bfloat16, as it is set"
+        ) + "; whether nodes to come compute in it is not known."
+    elif precision == "auto" and able == {True, False}:
         words = (
             "Forward passes in bfloat16 on the nodes that compute in it and in float32 on the "
             "others; for the same in all runs give `--precision fp32`."
@@ -47,15 +73,14 @@ def arithmetic_of(
 
 def lanes_that_fit(
     nodes: Sequence[Node], settings: LaneSettings, gpus: float, most_bytes: int, least_bytes: int
-) -> tuple[int, str]:
-    """How many lanes of one rank fit, and what limits them. Every process must fit into a node.
+) -> tuple[list[int], str]:
+    """How many lanes of one rank fit on each node, and what limits them.
 
-    A run takes ``most_bytes`` where its frames are at hand; it can do with ``least_bytes``, its
-    frames elsewhere (:mod:`angioray.training.frame_placement`).
+    All processes of a run must be on one node. It takes ``most_bytes`` where its frames are at
+    hand; it can do with ``least_bytes``, its frames elsewhere
+    (:mod:`angioray.training.frame_placement`).
     """
-    if settings.grow:
-        return (settings.lanes or 1) * (settings.ranks or 1), "as many as the cluster may grow to"
-    fit, limits = 0, set()
+    fit, limits = [], set()
     for node in nodes:
         counts = {"CPU cores": int(node.cpus // settings.cpus)}
         if gpus:
@@ -65,17 +90,25 @@ def lanes_that_fit(
         if node.memory and settings.lanes is None:
             alone = node.memory >= PROCESS_BYTES + (0 if gpus else least_bytes)
             counts["memory"] = max(node.memory // host, int(alone))
-        fit += min(counts.values())
+        fit.append(min(counts.values()))
         limits.add(min(counts, key=lambda name: counts[name]))
     ranks = settings.ranks or 1
-    if fit < ranks:
-        kinds = sorted({describe_node(node) for node in nodes})
-        has = "; ".join(kinds) or "no node that takes work"
+    if not nodes:
         raise ValueError(
-            f"The cluster has {has}, but one run needs {ranks} x ({gpus:g} GPUs, "
+            "No node of the cluster takes work, and nothing says that one will come. Start nodes, "
+            "or wait for them. If they come on demand, run this on the cluster's head, where "
+            "`ray up` says what may come; elsewhere, as on Kubernetes, give their GPUs, such as "
+            "`--lanes.grow 8`."
+        )
+    if max(fit) < ranks:
+        has = "; ".join(sorted({describe_node(node) for node in nodes}))
+        may = "has" if all(node.is_up for node in nodes) else "may come to have"
+        raise ValueError(
+            f"The cluster {may} {has}, but one run needs {ranks} x ({gpus:g} GPUs, "
             f"{settings.cpus:g} CPU cores, {(PROCESS_BYTES + least_bytes) / GIGA:.1f} GB of "
-            "memory), each within one node. Lower `--lanes.cpus`, `--lanes.gpus` or "
-            "`--lanes.ranks`, or the batch size, or start a larger cluster."
+            "memory) within one node. Lower `--lanes.cpus`, `--lanes.gpus` or `--lanes.ranks`, "
+            "or the batch size, or start a larger cluster; if larger nodes come on demand, "
+            "give their GPUs with `--lanes.grow`."
         )
     smallest = min((node.gpu_memory for node in nodes if node.gpu_memory), default=0)
     if gpus and smallest and least_bytes + DEVICE_BYTES > smallest * max(1.0, gpus):

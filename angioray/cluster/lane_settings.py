@@ -22,15 +22,14 @@ class LaneSettings(Settings):
     gpus: NotNegative | None = None
     """GPUs of a process where the cluster has any; a fraction shares one among runs. If null one,
     or a fraction where there are more runs than GPUs and each is too small to keep one busy."""
-    grow: bool = False
-    """The cluster grows on demand (autoscaling): do not refuse `lanes` that it cannot bear yet."""
+    grow: Count | None = None
+    """GPUs (CPU cores where `gpus` is 0) up to which the cluster grows on demand, in nodes like the
+    largest there. If null, what the file of `ray up` says; elsewhere, as on Kubernetes, give it."""
     stuck_after_s: Positive = 1800.0
     """A run that gets no further for so many seconds is taken from its lane and tried anew."""
 
     def conflicts(self) -> Iterator[str]:
         """What lanes cannot be given."""
-        if self.grow and self.lanes is None:
-            yield "grow is true; `lanes` must say with it how many there will be"
         if self.gpus is not None and self.gpus % 1:
             if self.gpus > 1:
                 yield f"gpus is {self.gpus:g}; above 1 it must be a whole number"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from angioray.study.study import Study
     from preprocess.storage import Location
 
+TO_COME = Path("~/ray_bootstrap_config.yaml")
+"""The file of `ray up` as Ray leaves it on the cluster's head: no number in it is left out."""
 MARK = ".seen"
 ANSWER_WITHIN_S = 120.0
 """For a node to start a process and look; it imports PyTorch meanwhile."""
@@ -33,7 +36,10 @@ class Node:
         gpus: GPUs that it offers.
         memory: bytes for processes; 0 where unknown.
         gpu_memory: bytes of its smallest GPU; 0 where there is none or it is unknown.
-        bfloat16: the types of its devices, ``cpu`` or ``cuda``, that compute in bfloat16.
+        bfloat16: the types of its devices, ``cpu`` or ``cuda``, that compute in bfloat16; None
+            where it is unknown.
+        kind: its type in the file of `ray up`; empty where it has none.
+        is_up: whether it is there; another comes when lanes ask for it.
     """
 
     name: str
@@ -41,7 +47,9 @@ class Node:
     gpus: float
     memory: int = 0
     gpu_memory: int = 0
-    bfloat16: frozenset[str] = frozenset()
+    bfloat16: frozenset[str] | None = frozenset()
+    kind: str = ""
+    is_up: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ def this_machine() -> list[Node]:
 
 
 def nodes_for(study: Study, digest: str, address: str | None, *, starting: bool) -> list[Node]:
-    """The cluster's nodes; this machine alone where no cluster is meant.
+    """The cluster's nodes, up and to come; this machine alone where no cluster is meant.
 
     Args:
         study: that they are to work on.
@@ -87,12 +95,13 @@ def nodes_for(study: Study, digest: str, address: str | None, *, starting: bool)
 
         start_ray(address)
     if cluster:
-        return cluster_nodes(study, digest)
+        up = cluster_nodes(study, digest)
+        return [*up, *nodes_to_come(up, _file_of_ray_up())]
     return this_machine()
 
 
 def cluster_nodes(study: Study, digest: str) -> list[Node]:
-    """The nodes of the cluster that this process has joined, each asked what it sees.
+    """The nodes that are up in the cluster that this process has joined, each asked what it sees.
 
     Args:
         study: whose cohort, weights and runs folder they must see.
@@ -122,10 +131,38 @@ def cluster_nodes(study: Study, digest: str) -> list[Node]:
             int(node["Resources"].get("memory", 0)),
             answers[_name(node)].gpu_memory,
             answers[_name(node)].bfloat16,
+            node["Labels"].get("ray.io/node-group", ""),
         )
         for node in able
         if _name(node) in answers
     ]
+
+
+def nodes_to_come(up: Sequence[Node], config: Mapping[str, Any] | None) -> list[Node]:
+    """The nodes that the cluster may still start when lanes ask for them, those with GPUs first.
+
+    Nodes of one kind are alike: of a kind of which one is up, all is known; of others what
+    ``config`` says of them.
+
+    Args:
+        up: the nodes that are there; the head is one of them if it bears runs.
+        config: the file of `ray up`, completed by Ray; None if there is none.
+    """
+    if config is None:
+        return []
+    known = {node.kind: node for node in up}
+    workers = Counter(node.kind for node in up)
+    workers[config["head_node_type"]] -= config["head_node_type"] in known
+    found = []
+    for kind, told in config["available_node_types"].items():
+        has = told["resources"]
+        cpus, gpus, memory = (has.get(name, 0) for name in ("CPU", "GPU", "memory"))
+        said = Node("", float(cpus), float(gpus), int(memory), bfloat16=None, kind=kind)
+        new = replace(known.get(kind, said), is_up=False)
+        if new.cpus or new.gpus:
+            found += [new] * (told["max_workers"] - workers[kind])
+    found.sort(key=lambda node: (-node.gpus, -node.cpus))
+    return found[: max(0, config["max_workers"] - workers.total())]
 
 
 def share_here(cpus: float, gpus: float) -> Share:
@@ -157,6 +194,20 @@ def problem_here(cohort: Location, digest: str) -> str:
     except (ValueError, OSError) as problem:
         return f"it does not see the cohort: {problem}"
     return "" if found == digest else f"another cohort lies in {cohort} there"
+
+
+def _file_of_ray_up() -> dict[str, Any] | None:
+    """What the cluster may become, if this is its head and it was made by `ray up`."""
+    import ray
+    import yaml
+
+    here = ray.get_runtime_context().get_node_id()
+    resources = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
+    path = TO_COME.expanduser()
+    if "node:__internal_head__" not in resources or not path.is_file():
+        return None
+    config: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    return config
 
 
 def _ask(nodes: Sequence[dict[str, Any]], study: Study, digest: str) -> dict[str, Answer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from angioray.cluster.capacity import (
     gpu_share,
     lanes_that_fit,
     most_ranks,
+    possible_nodes,
     refuse_without_room,
 )
 from angioray.cluster.flops import Rates, lane_rates, run_flop, run_steps
@@ -22,7 +24,7 @@ from angioray.cluster.footprint import Footprint
 from angioray.cluster.lane_settings import LaneSettings
 from angioray.cluster.nodes import Node
 from angioray.cluster.queue import QueuedRun
-from angioray.cluster.schedule import Piece, Schedule, best_schedule
+from angioray.cluster.schedule import Piece, Schedule, best_schedule, lanes_of
 from angioray.study.matrix import Run
 from angioray.study.selection import CohortIndex
 from angioray.study.study import Study
@@ -89,11 +91,12 @@ def make_plan(
         index: its cohort.
         todo: the runs that are to be done.
         settings: what one process needs.
-        nodes: what there is.
+        nodes: those that are up, and those that may come.
 
     Raises:
         ValueError: not even one lane fits, or the disk is too small; with numbers.
     """
+    nodes = possible_nodes(nodes, settings)
     device = device_of(nodes, settings)
     dtype, arithmetic = arithmetic_of(study.settings.precision, nodes, device)
     flop = {run.name: run_flop(study, index, run) for run in todo}
@@ -114,9 +117,8 @@ def make_plan(
     pieces = [
         Piece(run.name, flop[run.name] / rates.of(run), most_ranks(study, run)) for run in todo
     ]
-    lanes = min(slots, settings.lanes or slots)
-    schedule = _schedule(pieces, lanes, settings, gpus, nodes)
-    groups = _groups(schedule, lanes, settings, gpus)
+    schedule = _schedule(pieces, slots, settings, gpus)
+    groups = _groups(schedule, slots, settings, gpus)
     disk = disk_bytes([needs[run.frames_key] for run in todo], sum(group.lanes for group in groups))
     free = study.folder.free_bytes()
     if todo and free is not None and disk > free:
@@ -132,34 +134,31 @@ def make_plan(
 
 
 def _schedule(
-    pieces: Sequence[Piece],
-    lanes: int,
-    settings: LaneSettings,
-    gpus: float,
-    nodes: Sequence[Node],
+    pieces: Sequence[Piece], slots: Sequence[int], settings: LaneSettings, gpus: float
 ) -> Schedule:
-    if settings.ranks is None:
-        node_gpus = int(max((node.gpus for node in nodes), default=0))
-        may_widen = gpus == 1.0 and not settings.grow and settings.lanes is None
-        return best_schedule(pieces, lanes, widest=node_gpus if may_widen else 1)
-    plain = best_schedule(pieces, max(1, lanes // settings.ranks))
-    if settings.ranks == 1:
+    ranks = settings.ranks or 1
+    if settings.ranks is None and settings.lanes is None and gpus == 1.0:
+        return best_schedule(pieces, slots)
+    plain = best_schedule(pieces, [1] * _most_lanes(ranks, slots, settings))
+    if ranks == 1:
         return plain
-    return Schedule((), plain.narrow, settings.ranks, plain.makespan_s / settings.ranks)
+    return Schedule((), plain.narrow, ranks, plain.makespan_s / ranks)
 
 
 def _groups(
-    schedule: Schedule, slots: int, settings: LaneSettings, gpus: float
+    schedule: Schedule, slots: Sequence[int], settings: LaneSettings, gpus: float
 ) -> tuple[LaneGroup, ...]:
     groups = []
-    if schedule.narrow:
-        lanes = min(slots, len(schedule.narrow))
-        groups.append(LaneGroup(lanes, 1, settings.cpus, gpus))
-    if schedule.wide:
-        most = settings.lanes if settings.ranks and settings.lanes else slots // schedule.ranks
-        lanes = max(1, min(most, len(schedule.wide)))
-        groups.append(LaneGroup(lanes, schedule.ranks, settings.cpus, gpus, wide=True))
+    for wide, ranks, runs in ((False, 1, schedule.narrow), (True, schedule.ranks, schedule.wide)):
+        if runs:
+            lanes = min(_most_lanes(ranks, slots, settings), len(runs))
+            groups.append(LaneGroup(lanes, ranks, settings.cpus, gpus, wide))
     return tuple(groups)
+
+
+def _most_lanes(ranks: int, slots: Sequence[int], settings: LaneSettings) -> int:
+    fit = lanes_of(ranks, slots)
+    return min(fit, settings.lanes or fit)
 
 
 def _entries(
@@ -177,11 +176,12 @@ def _entries(
 def _notes(
     nodes: Sequence[Node], groups: Sequence[LaneGroup], runs: int, limit: str
 ) -> tuple[str, ...]:
-    kinds: dict[str, int] = {}
-    for node in nodes:
-        kinds[describe_node(node)] = kinds.get(describe_node(node), 0) + 1
-    found = "; ".join(f"{count} x {has}" if count > 1 else has for has, count in kinds.items())
-    notes = [f"Found {found or 'no node yet'}."]
+    up, to_come = ([node for node in nodes if node.is_up is there] for there in (True, False))
+    notes = [f"Found {_count_kinds(up) or 'no node that takes work'}."]
+    if to_come:
+        notes[0] = f"{notes[0][:-1]}; {_count_kinds(to_come)} may come on demand."
+    if not all(node.memory for node in to_come):
+        notes.append("The memory of nodes to come is not known and limits nothing.")
     for group in groups:
         share = f"{group.gpus:g} GPUs, {group.cpus:g} CPU cores"
         if group.wide and len(groups) > 1:
@@ -193,3 +193,8 @@ def _notes(
                 f"{group.lanes} of {runs} runs at once ({limit}), each {group.ranks} x ({share})."
             )
     return tuple(notes)
+
+
+def _count_kinds(nodes: Sequence[Node]) -> str:
+    kinds = Counter(map(describe_node, nodes))
+    return "; ".join(f"{count} x {has}" if count > 1 else has for has, count in kinds.items())

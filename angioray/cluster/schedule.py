@@ -45,7 +45,7 @@ class Schedule:
 
 
 def best_schedule(
-    pieces: Sequence[Piece], slots: int, *, widest: int = 1, lane_start_s: float = LANE_START_S
+    pieces: Sequence[Piece], slots: Sequence[int], *, lane_start_s: float = LANE_START_S
 ) -> Schedule:
     """The schedule with the least makespan among those tried.
 
@@ -55,24 +55,30 @@ def best_schedule(
 
     Args:
         pieces: the runs.
-        slots: how many runs of one rank go at once.
-        widest: the most slots that a run may get, such as the GPUs of a node.
+        slots: how many runs of one rank go at once on each node; a wide run stays on one node.
         lane_start_s: what going over from narrow to wide lanes costs.
     """
     ordered = sorted(pieces, key=lambda piece: (-piece.seconds, piece.name))
-    best = Schedule(_names(ordered), (), 1, makespan([p.seconds for p in ordered], slots))
+    total = sum(slots)
+    best = Schedule(_names(ordered), (), 1, makespan([p.seconds for p in ordered], total))
     for ranks in sorted(RANK_EFFICIENCY):
-        if not 1 < ranks <= min(widest, slots):
+        lanes = lanes_of(ranks, slots)
+        if ranks == 1 or not lanes:
             continue
         can = [piece for piece in ordered if piece.widest >= ranks]
-        for count in _tails(len(ordered), len(can), slots, ranks):
+        for count in _tails(len(ordered), len(can), total, lanes):
             wide = can[len(can) - count :]
             chosen = set(_names(wide))
             narrow = [piece for piece in ordered if piece.name not in chosen]
-            seconds = _makespan_of_both(narrow, wide, ranks, slots, lane_start_s)
+            seconds = _makespan_of_both(narrow, wide, ranks, total, lanes, lane_start_s)
             if seconds < best.makespan_s * 0.99:  # more ranks must be worth it
                 best = Schedule(_names(narrow), _names(wide), ranks, seconds)
     return best
+
+
+def lanes_of(ranks: int, slots: Sequence[int]) -> int:
+    """How many lanes of so many ranks there is room for, each on one node."""
+    return sum(node // ranks for node in slots)
 
 
 def makespan(seconds: Sequence[float], slots: int) -> float:
@@ -93,9 +99,9 @@ def on_ranks(seconds: float, ranks: int) -> float:
     return seconds / (ranks * RANK_EFFICIENCY[ranks])
 
 
-def _tails(runs: int, can: int, slots: int, ranks: int) -> list[int]:
+def _tails(runs: int, can: int, slots: int, lanes: int) -> list[int]:
     """How many of the last runs to widen: the odd ones of the last round, and full wide rounds."""
-    odd, lanes = runs % slots, slots // ranks
+    odd = runs % slots
     counts = {
         can,
         odd,
@@ -108,7 +114,12 @@ def _tails(runs: int, can: int, slots: int, ranks: int) -> list[int]:
 
 
 def _makespan_of_both(
-    narrow: Sequence[Piece], wide: Sequence[Piece], ranks: int, slots: int, lane_start_s: float
+    narrow: Sequence[Piece],
+    wide: Sequence[Piece],
+    ranks: int,
+    slots: int,
+    at_once: int,
+    lane_start_s: float,
 ) -> float:
     free_at = [0.0] * slots
     for piece in narrow:
@@ -117,7 +128,7 @@ def _makespan_of_both(
     free_at.sort()
     start = lane_start_s if narrow else 0.0
     lanes = [free_at[i + ranks - 1] + start for i in range(0, slots - ranks + 1, ranks)]
-    lanes = lanes[: len(wide)]
+    lanes = lanes[: min(at_once, len(wide))]
     heapq.heapify(lanes)
     for piece in wide:
         heapq.heapreplace(lanes, lanes[0] + on_ranks(piece.seconds, ranks))

@@ -67,6 +67,13 @@ def test_machines_in_the_cloud_come_on_demand_and_may_be_taken_back() -> None:
     assert head["resources"] == {"CPU": 0}
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_what_may_be_rented_stands_in_the_file_and_not_in_the_command(name: str) -> None:
+    said = (REPOSITORY / name).read_text()
+    assert "-m angioray.cv" in said
+    assert "--lanes." not in said
+
+
 def test_machines_in_the_cloud_have_the_least_rights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

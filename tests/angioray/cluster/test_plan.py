@@ -136,11 +136,107 @@ def test_frames_that_do_not_fit_leave_one_lane_and_refuse_nothing(
     assert group.lanes == 6  # a GPU for each run
 
 
-def test_lanes_that_a_cluster_may_grow_to_are_not_refused(toy_cohort: Cohort) -> None:
-    (group,) = planned(toy_cohort, [], lanes=4, grow=True).groups
-    assert (group.lanes, group.gpus) == (4, 1.0)
-    with pytest.raises(ValueError, match="grow is true; `lanes` must say"):
-        LaneSettings(grow=True)
+RENTED = Node("", cpus=16, gpus=1, bfloat16=None, kind="gpu", is_up=False)
+ONE_UP = Node("10.0.0.2", 16, 1, 10**11, 48 * 10**9, CUDA, kind="gpu")
+ALIKE = replace(ONE_UP, is_up=False)
+CORES = Node("", cpus=2, gpus=0, bfloat16=None, is_up=False)
+EIGHT = replace(RENTED, cpus=64, gpus=8)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "lanes"),
+    [
+        ([RENTED] * 8, 6),
+        ([RENTED] * 4, 4),
+        ([ONE_UP, *[ALIKE] * 7], 6),
+        ([ONE_UP, *[ALIKE] * 3, *[RENTED] * 4], 6),
+        ([ONE_UP] * 8, 6),
+        ([*LAPTOP, *[RENTED] * 2, *[CORES] * 9], 2),
+        ([CORES] * 2, 4),
+        ([replace(CORES, is_up=True), CORES, CORES], 6),
+    ],
+)
+def test_lanes_are_what_the_queue_can_use_and_the_cluster_may_become(
+    toy_cohort: Cohort, nodes: list[Node], lanes: int
+) -> None:
+    gpus = 1.0 if any(node.gpus for node in nodes) else 0.0
+    assert planned(toy_cohort, nodes).groups == (LaneGroup(lanes, 1, 1.0, gpus),)
+    assert planned(toy_cohort, nodes, lanes=2).at_once == 2
+
+
+def test_small_runs_share_the_gpus_of_nodes_to_come_if_they_are_known(toy_cohort: Cohort) -> None:
+    (group,) = planned(toy_cohort, [ONE_UP, ALIKE]).groups
+    assert (group.lanes, group.gpus) == (6, 1 / 3)
+    (group,) = planned(toy_cohort, [ONE_UP, RENTED]).groups
+    assert (group.lanes, group.gpus) == (2, 1.0)
+
+
+def test_runs_get_several_gpus_of_a_node_to_come_and_never_more_than_one_has(
+    toy_cohort: Cohort,
+) -> None:
+    def group(nodes: list[Node], **lanes: object) -> LaneGroup:
+        (found,) = planned(toy_cohort, nodes, FROZEN, only="detector-LCA", **lanes).groups
+        return found
+
+    assert group([EIGHT]) == LaneGroup(2, 4, 1.0, 1.0, wide=True)
+    assert group([EIGHT] * 2) == LaneGroup(2, 8, 1.0, 1.0, wide=True)
+    assert group(BIG, grow=16) == LaneGroup(2, 8, 1.0, 1.0, wide=True)
+    assert group([RENTED] * 8) == LaneGroup(2, 1, 1.0, 1.0)
+    four, six = replace(EIGHT, gpus=4), replace(EIGHT, gpus=6)
+    assert group([four, RENTED, RENTED], ranks=4) == LaneGroup(1, 4, 1.0, 1.0, wide=True)
+    assert group([six, six], ranks=4, lanes=4) == LaneGroup(2, 4, 1.0, 1.0, wide=True)
+    with pytest.raises(
+        ValueError, match=r"may come to have 1 GPUs.* 2 x \(1 GPUs.* within one node"
+    ):
+        group([RENTED] * 8, ranks=2)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "lanes", "group"),
+    [
+        ([], {"grow": 4}, (4, 1, 1.0)),
+        ([], {"grow": 64}, (6, 1, 1.0)),
+        ([], {"grow": 4, "ranks": 2}, (2, 2, 1.0)),
+        ([], {"grow": 3, "gpus": 0.5}, (6, 1, 0.5)),
+        ([], {"grow": 3, "gpus": 0.0}, (3, 1, 0.0)),
+        ([], {"grow": 9, "gpus": 0.0, "cpus": 4.0}, (2, 1, 0.0)),
+        (LAPTOP, {"grow": 4}, (4, 1, 1.0)),
+        (LAPTOP, {"grow": 16, "gpus": 0.0, "cpus": 4.0}, (4, 1, 0.0)),
+        ([RENTED] * 8, {"grow": 2}, (2, 1, 1.0)),
+        ([ONE_UP], {"grow": 3, "gpus": 1.0}, (3, 1, 1.0)),
+    ],
+)
+def test_the_user_says_what_the_cluster_may_grow_to(
+    toy_cohort: Cohort, nodes: list[Node], lanes: dict[str, Any], group: tuple[int, int, float]
+) -> None:
+    (found,) = planned(toy_cohort, nodes, **lanes).groups
+    assert (found.lanes, found.ranks, found.gpus) == group
+
+
+def test_without_nodes_it_says_how_to_tell_what_may_come(toy_cohort: Cohort) -> None:
+    with pytest.raises(ValueError, match=r"^No node of the cluster takes work.*`ray up`.*grow 8`"):
+        planned(toy_cohort, [])
+
+
+def test_what_is_not_known_of_nodes_to_come_is_said(toy_cohort: Cohort) -> None:
+    def notes(nodes: list[Node], precision: str = "auto") -> tuple[str, ...]:
+        return planned(toy_cohort, nodes, replace(TOY, precision=precision)).notes
+
+    found, memory, _, arithmetic = notes([RENTED] * 8)
+    assert found == ("Found no node that takes work; 8 x 1 GPUs, 16 CPU cores may come on demand.")
+    assert memory == "The memory of nodes to come is not known and limits nothing."
+    assert arithmetic.startswith("Forward passes in bfloat16 on nodes that compute in it")
+    unknown = "; whether nodes to come compute in it is not known."
+    assert arithmetic.endswith(unknown)
+    assert notes([RENTED], "bf16")[-1].endswith("in bfloat16, as it is set" + unknown)
+    assert notes([RENTED], "fp32")[-1] == "Forward passes in float32, as it is set."
+    assert notes([*BIG, RENTED])[-1].endswith(unknown)
+    found, *_, arithmetic = notes([ONE_UP, ALIKE])
+    assert found.endswith("; 1 GPUs of 48 GB, 16 CPU cores, 100 GB of memory may come on demand.")
+    assert "in bfloat16, which this" in arithmetic
+    one_gpu = replace(BIG[0], gpus=1.0, gpu_memory=0)
+    slow, fast = (planned(toy_cohort, nodes).makespan_s for nodes in ([RENTED], [one_gpu]))
+    assert slow > 2 * fast, "planned in float32, as long as it is not known"
 
 
 def test_arithmetic_is_what_the_devices_compute_in(toy_cohort: Cohort) -> None:
