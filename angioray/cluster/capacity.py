@@ -72,13 +72,19 @@ def arithmetic_of(
 
 
 def lanes_that_fit(
-    nodes: Sequence[Node], settings: LaneSettings, gpus: float, most_bytes: int, least_bytes: int
+    nodes: Sequence[Node],
+    settings: LaneSettings,
+    gpus: float,
+    most_bytes: int,
+    least_bytes: int,
+    frames_bytes: int,
 ) -> tuple[list[int], str]:
     """How many lanes of one rank fit on each node, and what limits them.
 
     All processes of a run must be on one node. It takes ``most_bytes`` where its frames are at
     hand; it can do with ``least_bytes``, its frames elsewhere
-    (:mod:`angioray.training.frame_placement`).
+    (:mod:`angioray.training.frame_placement`). The frames of all runs together take
+    ``frames_bytes``; the lanes of a node have one copy of those that they share.
     """
     fit, limits = [], set()
     for node in nodes:
@@ -89,7 +95,9 @@ def lanes_that_fit(
         host = PROCESS_BYTES + (0 if gpus else most_bytes)
         if node.memory and settings.lanes is None:
             alone = node.memory >= PROCESS_BYTES + (0 if gpus else least_bytes)
-            counts["memory"] = max(node.memory // host, int(alone))
+            once = 0 if gpus else frames_bytes
+            together = (node.memory - once) // (PROCESS_BYTES + (0 if gpus else least_bytes))
+            counts["memory"] = max(node.memory // host, together, int(alone))
         fit.append(min(counts.values()))
         limits.add(min(counts, key=lambda name: counts[name]))
     ranks = settings.ranks or 1

@@ -39,12 +39,6 @@ def work(config: dict[str, Any]) -> None:
     context, device = ray.train.get_context(), ray.train.torch.get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)  # exchanges between ranks take the current one
-    world = World(
-        device,
-        context.get_world_rank(),
-        context.get_world_size(),
-        share_here(config["cpus"], config["gpus"]),
-    )
     queue, lane = config["queue"], config["lane"]
     node = ray.util.get_node_ip_address()
     ray.get(queue.join.remote(lane, ray.get_runtime_context().current_actor))
@@ -61,6 +55,13 @@ def work(config: dict[str, Any]) -> None:
             )
         )
         return
+    frame_sets = len({run.frames_key for run in study.runs})
+    world = World(
+        device,
+        context.get_world_rank(),
+        context.get_world_size(),
+        share_here(config["cpus"], config["gpus"], frame_sets),
+    )
     worker = _Worker(study, cohort, queue, lane, world)
     while (name := _next_run(queue, lane, world, wide=config["wide"], node=node)) is not None:
         worker.carry_out(study.run(name))

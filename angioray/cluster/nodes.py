@@ -165,19 +165,22 @@ def nodes_to_come(up: Sequence[Node], config: Mapping[str, Any] | None) -> list[
     return found[: max(0, config["max_workers"] - workers.total())]
 
 
-def share_here(cpus: float, gpus: float) -> Share:
+def share_here(cpus: float, gpus: float, frame_sets: int | None = None) -> Share:
     """What is this process's of its node, if the node is filled with others of its size.
 
     Args:
         cpus: CPU cores that Ray has given it.
         gpus: GPUs likewise.
+        frame_sets: how many sets of frames these processes use at most, each of which the node has
+            once; None if each may use others.
     """
     import ray
 
     here = ray.get_runtime_context().get_node_id()
     has = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
     others = has.get("GPU", 1.0) / gpus if gpus else has.get("CPU", 1.0) / cpus
-    return Share(device=min(1.0, gpus) if gpus else 1.0, host=1 / max(1.0, others))
+    host = 1 / max(1.0, others)
+    return Share(min(1.0, gpus) if gpus else 1.0, host, 1 / frame_sets if frame_sets else host)
 
 
 def problem_here(cohort: Location, digest: str) -> str:

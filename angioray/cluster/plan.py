@@ -112,7 +112,8 @@ def make_plan(
         busy = max((busy_share(flop[name], steps[name], dtype) for name in flop), default=1.0)
         gpus = gpu_share(len(todo), busy, most, nodes, settings)
     gpus = gpus if device == "cuda" else 0.0
-    slots, limit = lanes_that_fit(nodes, settings, gpus, most, least)
+    frames = sum(need.frames for need in needs.values())
+    slots, limit = lanes_that_fit(nodes, settings, gpus, most, least, frames)
     rates = lane_rates(study, index, gpus_per_lane=gpus, cpus=settings.cpus, dtype=dtype)
     pieces = [
         Piece(run.name, flop[run.name] / rates.of(run), most_ranks(study, run)) for run in todo

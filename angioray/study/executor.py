@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable
 
 import torch
 
@@ -45,8 +45,8 @@ class Executor:
             cohort: what they learn from.
             world: where this process trains.
             say: is told, in words, what was decided.
-            alive: is called again and again while no step is taken: frames are read, or a model is
-                judged.
+            alive: is called again and again while no step is taken: frames are read here or by
+                another process, or a model is judged.
             leaving: whether this machine is about to be taken away: a run then writes a checkpoint.
         """
         self._study = study
@@ -131,11 +131,6 @@ class Executor:
         if self._world.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _alive_at_each(self, sequence_ids: Iterable[str], _: int) -> Iterator[str]:
-        for sequence_id in sequence_ids:
-            self._alive()
-            yield sequence_id
-
     def _frames(self, run: Run) -> FrameStore:
         """The frames of a run; the last run's where both share them."""
         if self._kept is None or self._kept[0] != run.frames_key:
@@ -147,7 +142,7 @@ class Executor:
                 size=run.size,
                 device=self._world.device,
                 share=self._world.share,
-                track=self._alive_at_each,
+                alive=self._alive,
             )
             self._kept = (run.frames_key, store)
             if self._say is not None:

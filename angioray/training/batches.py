@@ -62,6 +62,7 @@ class Batches:
         """
         mine = slice(rank, None, ranks)
         positions = self._positions(step)[mine]
+        self.store.read_ahead(step, lambda later: self.rows[self._positions(later)[mine]])
         tone, movement = draw_changes(self.augmentation, self.batch_size, seed=self.seed, step=step)
         if tone is not None:
             tone = Tone(tone.gain[mine], tone.shift[mine])

@@ -1,4 +1,4 @@
-"""The place of a run's frames: on the device, in host memory or on disk."""
+"""The place of a run's frames: on the device, in host memory, on disk, or in the cohort."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ DISK_SHARE = 0.8
 
 GIB = 2**30
 
+Place = Literal["device", "host", "disk", "cohort"]
+
 
 @dataclass(frozen=True)
 class Residence:
-    """Where frames are kept, and the reason in words."""
+    """Where frames are kept, and the reason in words.
 
-    place: Literal["device", "host", "disk"]
+    In ``cohort`` they are read while a run trains, through a cache of so many bytes.
+    """
+
+    place: Place
     reason: str
+    cache: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Share:
     """Of its GPU's memory."""
     host: float = 1.0
     """Of the machine's memory and disk."""
+    frames: float = 0.0
+    """Likewise, for frames that other processes use as well; ``host`` if that is more."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +59,6 @@ class Room:
     disk: int
 
 
-def choose_residence(shape: tuple[int, ...], device: torch.device, share: Share) -> Residence:
-    """Where frames of uint8[shape] are kept on this machine.
-
-    Args:
-        shape: of all frames together.
-        device: where batches are made of them.
-        share: the part of the machine that is the caller's.
-
-    Raises:
-        ValueError: they fit nowhere.
-    """
-    return decide(shape, room_for(device), share)
-
-
 def room_for(device: torch.device) -> Room:
     """What is free on this machine now."""
     on_device = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
@@ -72,37 +66,56 @@ def room_for(device: torch.device) -> Room:
 
 
 def decide(shape: tuple[int, ...], room: Room, share: Share) -> Residence:
-    """The fastest place that has room: device, then host memory, then a file on disk.
+    """The fastest place that has room: device, host memory, a file on disk, the cohort itself.
 
-    Raises:
-        ValueError: none has.
+    Args:
+        shape: of all frames together.
+        room: what is free on this machine.
+        share: the part of it that is the caller's.
     """
     needed = math.prod(shape)
-    need = f"{shape[0]} frames of {shape[-1]} x {shape[-2]} take {needed / GIB:.2f} GiB"
+    need = describe(shape)
     passed = []
     if room.device is not None:
         free = room.device * share.device * DEVICE_SHARE
         if needed <= free:
             return Residence("device", f"{need}: kept on the GPU, which has {_gib(free)} for them")
         passed.append(f"the GPU has {_gib(free)} for them")
-    free = room.host * share.host * HOST_SHARE
+    part = max(share.host, share.frames)
+    free = room.host * part * HOST_SHARE
     if needed <= free:
         place = f"kept in host memory, which has {_gib(free)} for them"
         return Residence("host", "; ".join([f"{need}: {place}", *passed]))
     passed.append(f"host memory has {_gib(free)} for them")
-    free = room.disk * share.host * DISK_SHARE
+    free = room.disk * part * DISK_SHARE
     if needed <= free:
         place = f"kept in a temporary file on disk, which has {_gib(free)} for them"
         return Residence("disk", "; ".join([f"{need}: {place}", *passed]))
-    raise ValueError(
-        f"{need}, and there is no place for them: {'; '.join(passed)}, and "
-        f"{tempfile.gettempdir()} has {_gib(free)}. Set TMPDIR to a folder on a larger disk, train "
-        "fewer runs at once (`--lanes.lanes`), or lower the size or the frames per sequence."
+    cache = int(room.host * share.host * HOST_SHARE)
+    return Residence(
+        "cohort",
+        f"{need}, and there is no place for all of them: {'; '.join(passed)}, and "
+        f"{tempfile.gettempdir()} has {_gib(free)}. They are read from the cohort while training, "
+        f"{_gib(cache)} of them kept at a time, which is slower. To keep them all, set TMPDIR to a "
+        "folder on a larger disk, train fewer runs at once (`--lanes.lanes`), or lower the size or "
+        "the frames per sequence.",
+        cache,
     )
 
 
+def describe(shape: tuple[int, ...]) -> str:
+    """The number, size and bytes of frames of uint8[shape], in words."""
+    return f"{shape[0]} frames of {shape[-1]} x {shape[-2]} take {math.prod(shape) / GIB:.2f} GiB"
+
+
 def allocate(shape: tuple[int, ...], device: torch.device, residence: Residence) -> Tensor:
-    """Room for uint8[shape] at that place."""
+    """Room for uint8[shape] at that place, for this process alone.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if residence.place == "cohort":
+        raise ValueError(residence.reason)
     if residence.place == "device":
         return torch.empty(shape, dtype=torch.uint8, device=device)
     if residence.place == "host":

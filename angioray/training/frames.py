@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +16,24 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from angioray.models.backbone import GREY_MEAN, GREY_STD
+from angioray.training import shared_memory
 from angioray.training.augmentation import Tone
-from angioray.training.frame_placement import Residence, Share, allocate, choose_residence
+from angioray.training.frame_placement import (
+    Place,
+    Residence,
+    Share,
+    allocate,
+    decide,
+    describe,
+    room_for,
+)
+from angioray.training.frame_stream import FrameStream
 
 if TYPE_CHECKING:
     from preprocess.cohort import Cohort
 
 FrameKey = tuple[str, int]
 """A sequence's id and a 0-based frame index."""
-
-TrackLoading = Callable[[Iterable[str], int], Iterable[str]]
 
 GAIN = 1 / (255 * GREY_STD)
 OFFSET = -GREY_MEAN / GREY_STD
@@ -77,6 +88,7 @@ class FrameStore:
             tone: a change of each one's grey levels, on the host.
             dtype: rounded to from float32; what the first layer would round them to anyway.
         """
+        gathered = self._gathered(rows)
         gain = torch.full((len(rows),), GAIN)
         offset = torch.full((len(rows),), OFFSET)
         if tone is not None:
@@ -84,7 +96,15 @@ class FrameStore:
             offset = offset * tone.gain + mean * (1 - tone.gain) + tone.shift
             gain = gain * tone.gain
         affine = sent(torch.stack([gain, offset]), self.device)
-        return _scaled(self._gathered(rows), affine[0], affine[1], dtype)
+        return _scaled(gathered, affine[0], affine[1], dtype)
+
+    def read_ahead(self, step: int, rows_of: Callable[[int], NDArray[np.int64]]) -> None:
+        """Be told which rows a step and the following ones need: of use to frames that are read.
+
+        Args:
+            step: the one that comes next.
+            rows_of: the rows of a step.
+        """
 
     def _gathered(self, rows: NDArray[np.int64]) -> Tensor:
         index = torch.from_numpy(rows)
@@ -95,6 +115,23 @@ class FrameStore:
         staged = torch.empty((len(rows), *self.pixels.shape[1:]), dtype=torch.uint8).pin_memory()
         torch.index_select(self.pixels, 0, index, out=staged)
         return staged.to(self.device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class StreamedFrames(FrameStore):
+    """Frames for which there is no place: ``pixels`` has none of them, they are read when needed.
+
+    Attributes:
+        stream: reads them, and ``means`` on the way.
+    """
+
+    stream: FrameStream
+
+    def read_ahead(self, step: int, rows_of: Callable[[int], NDArray[np.int64]]) -> None:
+        self.stream.read_ahead(step, rows_of)
+
+    def _gathered(self, rows: NDArray[np.int64]) -> Tensor:
+        return sent(self.stream.take(rows), self.device)
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
@@ -128,43 +165,154 @@ def load_frames(
     size: int,
     device: torch.device,
     share: Share | None = None,
-    track: TrackLoading | None = None,
+    alive: Callable[[], None] = lambda: None,
 ) -> FrameStore:
-    """Read frames from a cohort, each cine once and in order, to where they are kept.
+    """Frames of a cohort for batches: each cine is read once and in order, once on a machine.
+
+    Where there is no place for all of them, they are read while they are needed.
 
     Args:
         cohort: where the cines lie.
         keys: the frames wanted; duplicates are loaded once.
         size: side of the network's square input in pixels.
         device: where batches are made.
-        share: the part of this machine that is the caller's; all of it if None.
-        track: shows progress over the sequences, given them and their number.
+        share: the part of this machine that is the caller's, who has one copy of the frames with
+            other processes. Without it, all is the caller's, and so are the frames.
+        alive: is called again and again.
 
     Raises:
-        ValueError: the frames fit neither in memory nor on disk.
+        ValueError: a cine is damaged; or without a share, there is no place for the frames.
     """
-    wanted: dict[str, list[int]] = {}
-    for sequence_id, frame_index in sorted(set(keys)):
-        wanted.setdefault(sequence_id, []).append(frame_index)
-    shape = (sum(len(indices) for indices in wanted.values()), 1, size, size)
-    residence = choose_residence(shape, device, share or Share())
-    pixels = allocate(shape, device, residence)
-    means = torch.empty(shape[0])
-    rows: dict[FrameKey, int] = {}
-    scales: dict[str, tuple[float, float]] = {}
-    sequence_ids = list(wanted)
-    for i, sequence_id in enumerate(track(wanted, len(wanted)) if track else wanted):
-        if i % BROUGHT_AT_ONCE == 0:
-            cohort.bring(sequence_ids[i : i + BROUGHT_AT_ONCE])
-        indices = wanted[sequence_id]
-        cine = torch.from_numpy(cohort.cine_8bit(sequence_id)[indices])
-        scales[sequence_id] = (size / cine.shape[2], size / cine.shape[1])
-        part = slice(len(rows), len(rows) + len(indices))
-        frames = resize(cine[:, None], size)
-        means[part] = mean_grey(frames)
-        pixels[part] = frames.to(pixels.device)
-        rows.update({(sequence_id, t): part.start + i for i, t in enumerate(indices)})
-    return FrameStore(pixels, means, rows, scales, device, residence)
+    wanted = _Wanted(cohort, sorted(set(keys)), size)
+    room = room_for(device)
+    residence = decide(wanted.shape, room, share or Share())
+    shared = None
+    if share is not None:
+        place = residence.place
+        if place == "device" and share.host < 1:
+            # Others want them on their devices too: one reads them for all, if memory has room.
+            place = decide(wanted.shape, replace(room, device=None, disk=0), share).place
+        shared = _shared(wanted, place, alive)
+        if shared is None and residence.place == "cohort":
+            return wanted.streamed(device, residence)
+    if shared is None:
+        means = torch.empty(len(wanted.keys))
+        pixels = allocate(wanted.shape, device, residence)
+        wanted.read(means, pixels, alive)
+    else:
+        means, pixels = shared
+        if residence.place == "device":
+            pixels = pixels.to(device)
+        elif residence.place == "cohort":
+            residence = Residence("host", f"{describe(wanted.shape)}: another process has them")
+    return FrameStore(pixels, means, wanted.rows, wanted.scales, device, residence)
+
+
+def _shared(
+    wanted: _Wanted, place: Place, alive: Callable[[], None]
+) -> tuple[Tensor, Tensor] | None:
+    """Mean grey levels and frames that the processes of this machine hold once.
+
+    None if no process has them, and they are not to be kept in host memory or on disk.
+    """
+    count = len(wanted.keys)
+    length = 4 * count + math.prod(wanted.shape)
+
+    def parts(content: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        both = torch.from_numpy(content)
+        return both[: 4 * count].view(torch.float32), both[4 * count :].view(wanted.shape)
+
+    with shared_memory.turn(wanted.name, alive):
+        content = shared_memory.find(wanted.name, length)
+        if content is None and place in ("host", "disk"):
+            content = shared_memory.make(
+                wanted.name,
+                length,
+                lambda empty: wanted.read(*parts(empty), alive),
+                on_disk=place == "disk",
+            )
+    return None if content is None else parts(content)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Frames of a cohort at one size, in the order of their rows.
+
+    Attributes:
+        cohort: where the cines lie.
+        keys: the frames, sorted, so that those of a cine are together.
+        size: side of the network's square input in pixels.
+    """
+
+    cohort: Cohort
+    keys: Sequence[FrameKey]
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of all of them: [N, 1, S, S]."""
+        return len(self.keys), 1, self.size, self.size
+
+    @cached_property
+    def rows(self) -> dict[FrameKey, int]:
+        """The row of each frame."""
+        return {key: row for row, key in enumerate(self.keys)}
+
+    @cached_property
+    def by_cine(self) -> dict[str, list[int]]:
+        """The indices of the frames of each sequence."""
+        wanted: dict[str, list[int]] = {}
+        for sequence_id, frame_index in self.keys:
+            wanted.setdefault(sequence_id, []).append(frame_index)
+        return wanted
+
+    @property
+    def scales(self) -> dict[str, tuple[float, float]]:
+        """For each sequence, network pixels per stored pixel (x, y)."""
+        cines = ((name, self.cohort.sequences[name]) for name in self.by_cine)
+        return {name: (self.size / cine.width, self.size / cine.height) for name, cine in cines}
+
+    @property
+    def name(self) -> str:
+        """A digest of all that the pixels depend on."""
+        digest = hashlib.sha256(f"{torch.__version__} {self.size}".encode())
+        for sequence_id, indices in self.by_cine.items():
+            cine = self.cohort.sequences[sequence_id]
+            stored = (cine.frames_digest, cine.height, cine.width, cine.display, indices)
+            digest.update(repr(stored).encode())
+        return digest.hexdigest()[:32]
+
+    def read(self, means: Tensor, pixels: Tensor, alive: Callable[[], None]) -> None:
+        """Write all frames (uint8[N, 1, S, S]) and their mean grey levels (float32[N])."""
+        names, first = list(self.by_cine), 0
+        for i, (sequence_id, indices) in enumerate(self.by_cine.items()):
+            alive()
+            if i % BROUGHT_AT_ONCE == 0:
+                self.cohort.bring(names[i : i + BROUGHT_AT_ONCE])
+            cine = torch.from_numpy(self.cohort.cine_8bit(sequence_id)[indices])
+            frames = resize(cine[:, None], self.size)
+            part = slice(first, first + len(indices))
+            means[part] = mean_grey(frames)
+            pixels[part] = frames.to(pixels.device)
+            first = part.stop
+
+    def streamed(self, device: torch.device, residence: Residence) -> FrameStore:
+        """A store that reads frames when they are needed."""
+        means = torch.empty(len(self.keys))
+
+        def read(row: int) -> Tensor:
+            frame = torch.from_numpy(self.cohort.frame_8bit(*self.keys[row]))
+            resized = resize(frame[None, None], self.size)
+            means[row] = mean_grey(resized)[0]
+            return resized[0]
+
+        stream = FrameStream(
+            read,
+            room=residence.cache // self.size**2,
+            threads=torch.get_num_threads(),
+        )
+        nothing = torch.empty((0, *self.shape[1:]), dtype=torch.uint8)
+        return StreamedFrames(nothing, means, self.rows, self.scales, device, residence, stream)
 
 
 def mean_grey(frames: Tensor) -> Tensor:

@@ -5,10 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from preprocess.cohort.frames import SHARD, Frames, read_frames, write_frames
+import numpy as np
+
+from preprocess.cohort.frames import (
+    SHARD,
+    Frames,
+    frame_checksum,
+    open_frames,
+    read_frames,
+    write_frames,
+)
 from preprocess.cohort.records import Sequence
 from preprocess.storage.atomic import PARTIAL, sync_below, sync_folder, write_json
 from preprocess.storage.names import check_name
@@ -42,7 +53,7 @@ def store_cine(folder: Path, sequence: Sequence, frames: Frames) -> None:
     leave the journal's line without the frames.
     Many processes may do it at once, each with another cine.
     """
-    assert frames.shape == (sequence.length, sequence.height, sequence.width)
+    assert frames.shape == _shape(sequence)
     store = store_path(folder)
     store.mkdir(parents=True, exist_ok=True)
     if not (store / "zarr.json").exists():
@@ -92,10 +103,49 @@ def read_cine_frames(folder: Path, sequence: Sequence) -> Frames:
         ValueError: its frames are damaged, gone, or another cine's.
     """
     path = cine_path(folder, sequence.sequence_id)
-    try:
+    with _damage_named(path):
         # The digest is of pixels in order: the same ones in other rows and columns have it as well.
-        shape = (sequence.length, sequence.height, sequence.width)
-        return read_frames(path, shape, sequence.frames_digest)
+        return read_frames(path, _shape(sequence), sequence.frames_digest)
+
+
+class CineReader:
+    """A stored cine of which frames are read one at a time.
+
+    At first all are read, to compare their digest; later each with the checksum that it had then.
+    """
+
+    def __init__(self, folder: Path, sequence: Sequence) -> None:
+        """Read the cine once.
+
+        Raises:
+            ValueError: its frames are damaged, gone, or another cine's.
+        """
+        frames = read_cine_frames(folder, sequence)
+        self._checksums = [frame_checksum(frame) for frame in frames]
+        self._path = cine_path(folder, sequence.sequence_id)
+        self._array = open_frames(self._path, _shape(sequence))
+
+    def read(self, index: int) -> Frames:
+        """One frame as acquired (uint8 or uint16 [H, W]).
+
+        Raises:
+            ValueError: it is damaged, gone, or another one than it was.
+        """
+        with _damage_named(self._path):
+            frame: Frames = np.asarray(self._array[index])
+            if frame_checksum(frame) != self._checksums[index]:
+                raise ValueError("a frame is another one than it was")
+        return frame
+
+
+def _shape(sequence: Sequence) -> tuple[int, int, int]:
+    return sequence.length, sequence.height, sequence.width
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as problem:
         raise _damaged_cine(path, f"{SHARD} is not there") from problem
     except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as problem:

@@ -49,7 +49,9 @@ class Display:
 
     def apply(self, frames: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.uint8]:
         """Stored frames (uint8 or uint16, any shape) as 8-bit pictures of the same shape."""
-        lookup = self.lookup(2 ** (8 * frames.dtype.itemsize))
+        # Angiograms have 8 to 12 bits: a table of all 16 would take longer than one frame.
+        values = 256 if frames.dtype.itemsize == 1 else int(frames.max(initial=0)) + 1
+        lookup = self.lookup(values)
         identity = len(lookup) == 256 and bool((lookup == np.arange(256)).all())
         return frames.astype(np.uint8, copy=False) if identity else lookup[frames]
 

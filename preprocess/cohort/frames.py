@@ -71,13 +71,8 @@ def read_frames(path: Path, shape: tuple[int, int, int], digest: str) -> Frames:
             others, or so large that there is no memory for them.
         FileNotFoundError: there is no shard.
     """
-    import zarr
-
     try:
-        with _fast_codecs():
-            array = zarr.open_array(path, mode="r")
-        _check_layout(array, shape)
-        frames = np.asarray(array[:])
+        frames = np.asarray(open_frames(path, shape)[:])
     except MemoryError as problem:
         raise ValueError(f"there is no memory for frames of {shape}") from problem
     if frames_digest(frames) != digest:
@@ -88,13 +83,34 @@ def read_frames(path: Path, shape: tuple[int, int, int], digest: str) -> Frames:
     return frames
 
 
+def open_frames(path: Path, shape: tuple[int, int, int]) -> Any:
+    """The array of a cine for reading, without its frames.
+
+    Raises:
+        ValueError: it is not of ``shape``.
+        FileNotFoundError: there is none.
+    """
+    import zarr
+
+    with _fast_codecs():
+        array = zarr.open_array(path, mode="r")
+    _check_layout(array, shape)
+    return array
+
+
 def frames_digest(frames: Frames) -> str:
     """SHA-256 over the CRC-32C of every frame, both of little-endian pixels in C order."""
     digest = hashlib.sha256()
     for frame in frames:
-        pixels = np.ascontiguousarray(frame, frame.dtype.newbyteorder("<"))
-        digest.update(CRC32C.checksum(pixels.reshape(-1).view(np.uint8)).to_bytes(4, "little"))
+        digest.update(frame_checksum(frame))
     return digest.hexdigest()
+
+
+def frame_checksum(frame: Frames) -> bytes:
+    """CRC-32C of a frame's little-endian pixels in C order."""
+    pixels = np.ascontiguousarray(frame, frame.dtype.newbyteorder("<"))
+    checksum: int = CRC32C.checksum(pixels.reshape(-1).view(np.uint8))
+    return checksum.to_bytes(4, "little")
 
 
 def _check_layout(array: Any, shape: tuple[int, int, int]) -> None:

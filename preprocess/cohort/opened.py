@@ -21,7 +21,13 @@ from preprocess.cohort.annotations import (
     contradictions,
     first_image_ids,
 )
-from preprocess.cohort.cines import STORE, cine_is_stored, read_cine_frames, stored_sequence
+from preprocess.cohort.cines import (
+    STORE,
+    CineReader,
+    cine_is_stored,
+    read_cine_frames,
+    stored_sequence,
+)
 from preprocess.cohort.contents import Contents, contents_of, describe_changes, facts_of
 from preprocess.cohort.manifest import MANIFEST, read_manifest
 from preprocess.cohort.records import Box, Sequence, Verdict
@@ -61,6 +67,7 @@ class Cohort:
         self.sequences = sequences
         self.boxes = tuple(box for box in boxes if not box.ignored)
         self.ignored = tuple(box for box in boxes if box.ignored)
+        self._readers: dict[str, CineReader] = {}
 
     @classmethod
     def open(cls, location: Location) -> Cohort:
@@ -213,3 +220,19 @@ class Cohort:
     def cine_8bit(self, sequence_id: str) -> NDArray[np.uint8]:
         """All frames of a sequence as a reader sees them (uint8[T, H, W])."""
         return self.sequences[sequence_id].display.apply(self.cine(sequence_id))
+
+    def frame_8bit(self, sequence_id: str, frame_index: int) -> NDArray[np.uint8]:
+        """One frame of a sequence as a reader sees it (uint8[H, W]), read alone.
+
+        The first of a sequence reads all of them, to compare their digest. Of each sequence some
+        10 kB are kept in memory.
+
+        Raises:
+            ValueError: it is damaged or gone.
+        """
+        reader = self._readers.get(sequence_id)
+        if reader is None:
+            self.bring([sequence_id])
+            reader = CineReader(self.folder, self.sequences[sequence_id])
+            self._readers[sequence_id] = reader
+        return self.sequences[sequence_id].display.apply(reader.read(frame_index))

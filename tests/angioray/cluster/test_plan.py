@@ -239,6 +239,28 @@ def test_what_is_not_known_of_nodes_to_come_is_said(toy_cohort: Cohort) -> None:
     assert slow > 2 * fast, "planned in float32, as long as it is not known"
 
 
+def test_frames_that_lanes_share_are_counted_once(
+    toy_cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Footprint.of
+    monkeypatch.setattr(
+        plan_module.Footprint, "of", lambda *given: replace(counted(*given), frames=10**10)
+    )
+    # Three tasks of two folds, with 10 GB of frames each; every process takes some 2 GB more.
+    room = replace(LAPTOP[0], memory=44 * 10**9)
+    (group,) = planned(toy_cohort, [room]).groups
+    assert group.lanes == 6
+    (group,) = planned(toy_cohort, [replace(room, memory=33 * 10**9)]).groups
+    assert group.lanes == 2
+
+
+def test_lanes_that_a_cluster_may_grow_to_are_not_refused(toy_cohort: Cohort) -> None:
+    (group,) = planned(toy_cohort, [], lanes=4, grow=True).groups
+    assert (group.lanes, group.gpus) == (4, 1.0)
+    with pytest.raises(ValueError, match="grow is true; `lanes` must say"):
+        LaneSettings(grow=True)
+
+
 def test_arithmetic_is_what_the_devices_compute_in(toy_cohort: Cohort) -> None:
     def said(nodes: list[Node], precision: str = "auto", **lanes: object) -> str:
         settings = replace(TOY, precision=precision)

@@ -1,5 +1,6 @@
 """Signs of life of a process that takes no step: it reads frames, judges, or waits for a lock."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -12,23 +13,23 @@ from angioray.study.run_folder import RunFolder
 from angioray.study.selection import CohortIndex
 from angioray.study.study import Study
 from angioray.training.step import World
-from preprocess.cohort import Cohort
 from tests.angioray.settings import TOY
 from tests.angioray.training.toy_runs import RUNS
+from tests.toy_cohort import write_toy_cohort
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_reading_and_judging_give_signs_of_life(
-    toy_cohort: Cohort, tmp_path: Path, name: str
-) -> None:
-    study = Study.plan(toy_cohort, tmp_path, TOY)
+def test_reading_and_judging_give_signs_of_life(tmp_path: Path, name: str) -> None:
+    # Of a cohort that no other process has read, which would have it over with at once.
+    cohort = write_toy_cohort(tmp_path / "cohort", seed=os.getpid())
+    study = Study.plan(cohort, tmp_path / "runs", TOY)
     run = study.run(name)
     steps: list[int] = []
     signs: list[int] = []  # the steps that were told of before each
     world = World(torch.device("cpu"))
-    executor = Executor(study, toy_cohort, world, alive=lambda: signs.append(len(steps)))
+    executor = Executor(study, cohort, world, alive=lambda: signs.append(len(steps)))
     executor.execute(run, lambda done, *_: steps.append(done))
-    index = CohortIndex.of(toy_cohort, TOY.view_classes)
+    index = CohortIndex.of(cohort, TOY.view_classes)
     read = {sequence_id for sequence_id, _ in TASKS[run.task].frames(study, index, run)}
     before, after = signs.count(0), signs.count(len(steps))
     assert before == len(read), "one for each sequence that is read"

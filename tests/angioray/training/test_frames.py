@@ -1,5 +1,8 @@
 """Frames: as the cohort holds them, wherever they are kept, and normalised by definition."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from angioray.training.frame_placement import (
 from angioray.training.frames import load_frames, normalise
 from preprocess.cohort import Cohort
 from tests.angioray.frame_stores import CPU, store_of
+from tests.toy_cohort import write_toy_cohort
 
 FRAMES = (20_000, 1, 512, 512)  # 4.88 GiB
 
@@ -55,9 +59,22 @@ def test_processes_that_share_a_machine_share_its_memory() -> None:
     assert "the GPU has 4.8 GiB for them; host memory has 4.5 GiB for them" in chosen.reason
 
 
-def test_frames_that_fit_nowhere_are_refused_with_numbers() -> None:
-    with pytest.raises(ValueError, match=r"take 4\.88 GiB, and there is no place.*Set TMPDIR"):
-        decide(FRAMES, room(8, 8, 6), Share())
+def test_a_copy_for_several_processes_is_counted_once() -> None:
+    free = room(None, 20, 1000)
+    assert decide(FRAMES, free, Share(host=1 / 8)).place == "disk"
+    assert decide(FRAMES, free, Share(host=1 / 8, frames=1 / 2)).place == "host"
+    assert decide(FRAMES, free, Share(host=1 / 8, frames=1 / 3)).place == "disk"
+    alone = decide(FRAMES, room(None, 8, 6), Share(host=1 / 8, frames=1))
+    assert alone.place == "cohort" and alone.cache == GIB / 2, "what it reads is its own"
+
+
+def test_frames_that_fit_nowhere_stay_in_the_cohort_with_numbers() -> None:
+    chosen = decide(FRAMES, room(8, 8, 6), Share(host=0.5))
+    assert chosen.place == "cohort" and chosen.cache == 2 * GIB
+    assert "take 4.88 GiB, and there is no place for all of them: the GPU has 4.0" in chosen.reason
+    assert "2.0 GiB of them kept at a time" in chosen.reason and "set TMPDIR" in chosen.reason
+    with pytest.raises(ValueError, match="no place for all of them"):
+        allocate(FRAMES, CPU, chosen)
 
 
 def test_frames_on_disk_are_the_same_frames_and_leave_no_file(
@@ -108,3 +125,41 @@ def test_a_device_named_without_its_number_is_the_same_device() -> None:
     pixels = torch.randint(0, 256, (3, 1, 16, 16), dtype=torch.uint8)
     store = replace(store_of(pixels), device=torch.device("cpu", 0))
     assert torch.equal(store.images(np.array([2, 0])), normalise(pixels[[2, 0]]))
+
+
+HOLDER = """
+import sys
+import torch
+from angioray.training.frame_placement import Share
+from angioray.training.frames import load_frames
+from preprocess.cohort import Cohort
+
+cohort = Cohort.open(sys.argv[1])
+keys = [(sequence_id, t) for sequence_id in cohort.sequences for t in (1, 3)]
+store = load_frames(cohort, keys, size=48, device=torch.device("cpu"), share=Share())
+print("loaded", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_processes_of_a_machine_have_one_copy_of_the_frames(tmp_path: Path) -> None:
+    cohort = write_toy_cohort(tmp_path, patients=2, seed=os.getpid())
+    keys = [(sequence_id, t) for sequence_id in cohort.sequences for t in (1, 3)]
+    alone = load_frames(cohort, keys, size=48, device=CPU)
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"loaded\n"
+        for shard in (tmp_path / "frames.zarr").glob("*/c/0/0/0"):
+            shard.unlink()  # from now on only the other process has them
+        shared = load_frames(cohort, keys, size=48, device=CPU, share=Share())
+        crowded = load_frames(cohort, keys, size=48, device=CPU, share=Share(host=1e-9))
+        holder.kill()
+    for store in (shared, crowded):
+        assert torch.equal(store.pixels, alone.pixels) and torch.equal(store.means, alone.means)
+        assert store.rows == alone.rows and store.scales == alone.scales
+    assert crowded.residence.place == "host", "a copy that is there takes no more room"
+    for other in ({"keys": keys[1:], "size": 48}, {"keys": keys, "size": 64}):
+        with pytest.raises(ValueError, match="is not there"):
+            load_frames(cohort, **other, device=CPU, share=Share())  # type: ignore[arg-type]
+    again = load_frames(Cohort.open(tmp_path), keys, size=48, device=CPU, share=Share())
+    assert torch.equal(again.pixels, alone.pixels), "killed, it has left them to this process"

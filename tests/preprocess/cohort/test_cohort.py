@@ -300,6 +300,23 @@ def test_what_an_earlier_version_compared_is_still_compared(folder: Path) -> Non
     assert Cohort.open(folder).changes(digest, None) == "other annotations or pixels"
 
 
+def test_a_frame_read_alone_is_that_of_its_cine_or_refused(folder: Path) -> None:
+    cohort = Cohort.open(folder)
+    pictures = cohort.cine_8bit("S1")
+    for t in (5, 0, 3):
+        np.testing.assert_array_equal(cohort.frame_8bit("S1", t), pictures[t])
+    shard = folder / "frames.zarr" / "S1" / "c/0/0/0"
+    store_cine(folder, replace(SEQUENCE, sequence_id="S2"), noise(6, 20, bits=12, seed=1))
+    shard.write_bytes((folder / "frames.zarr" / "S2" / "c/0/0/0").read_bytes())
+    with pytest.raises(ValueError, match=r"S1 are damaged \(a frame is another one than it was"):
+        cohort.frame_8bit("S1", 4)
+    with pytest.raises(ValueError, match=r"S1 are damaged \(they are the frames of another cine"):
+        Cohort.open(folder).frame_8bit("S1", 4)
+    shard.unlink()
+    with pytest.raises(ValueError, match=r"S1 are damaged"):
+        cohort.frame_8bit("S1", 4)
+
+
 def test_the_frames_of_another_cine_are_refused(folder: Path) -> None:
     other = noise(6, 20, bits=12, seed=1)
     second = replace(SEQUENCE, sequence_id="S2", frames_digest=frames_digest(other))
