@@ -10,8 +10,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.console.cluster import TOKEN
 from preprocess.console.command_line import run as run_command
+from preprocess.console.ray_failures import TOKEN
 from preprocess.console.tables import cell
 
 PACKAGES = (

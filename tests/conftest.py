@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Ray reads it as it is imported, which some tests do before the product can say so.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
+# Clusters that tests start by themselves listen on loopback alone; the fixture `cluster` does not.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 # Ray's workers stand behind everything else on a machine, and so behind the tests beside them.
 os.environ.setdefault("RAY_worker_niceness", "0")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import ipaddress
 import logging
 import os
 import secrets
@@ -11,9 +12,16 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+from preprocess.console.ray_failures import (
+    TOKEN,
+    lasting_causes,
+    why_not_joined,
+    why_not_started,
+)
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -22,74 +30,101 @@ ANSWER_WITHIN_S = 10.0
 LOCAL_STARTS = 3
 """Ray gives a node 30 s to start, which a machine with other work may not keep; then again."""
 QUEUED_PER_CORE = 2
-TOKEN = Path("~/.ray/auth_token")
-"""Where Ray keeps the secret that lets a process join a cluster."""
 LONGEST_SESSION_FOLDER = 39
 """Characters of a folder under which Ray's sockets still have paths that systems accept: 103, less
 the 64 of ``/session_DATE_TIME_PROCESS/sockets/plasma_store``."""
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 ENDING_WITHIN_S = 10.0
+NOTED = 1 << 16
+"""Bytes of what Ray writes on standard error while it joins a cluster."""
 
 
 def start_ray(address: str | None) -> dict[str, float]:
     """Join the cluster at ``address`` or RAY_ADDRESS, or start one here; its resources.
 
+    Nothing may have imported Ray before in a process that starts a cluster.
+
     Raises:
-        ValueError: the cluster cannot be reached.
+        ValueError: the cluster cannot be reached or started; the message names the cause.
     """
+    # Only an address joins a cluster: one that happens to run here may be another study's.
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    here = where == "local"
     # Read once when Ray is imported; set for the workers as well, which inherit them.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-    from ray._private import ray_constants
-
-    if ray.is_initialized():  # one that this process has joined before
-        return dict(ray.cluster_resources())
-    # Only an address joins a cluster: one that happens to run here may be another study's.
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
-    _expect_an_answer(where)
-    here = where == "local"
-    # Ray's name for listening on loopback alone, which on Linux it does not do by itself. Workers
-    # read the variable; this process may have imported Ray before it was set.
+    # Ray's name for listening on loopback alone, which on Linux it does not do by itself.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0" if here else "1"
     # Nobody takes this machine away, and here no dashboard shows what Ray Train does.
     for feature in ("PREEMPTION_WATCHER", "STATE_TRACKING"):
         os.environ.setdefault(f"RAY_TRAIN_ENABLE_{feature}", "0" if here else "1")
-    ray_constants.ENABLE_RAY_CLUSTER = not here
-    try:
-        keep_token_private(create=here)
-        if here:
-            _start_here()
-        else:
-            ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as problem:  # Ray raises a bare one where a node starts slowly
-        raise _no_cluster(where, problem) from problem
+    import ray
+
+    if ray.is_initialized():  # one that this process has joined before
+        return dict(ray.cluster_resources())
+    if here:
+        _start_here()
+    else:
+        _join(where)
     return dict(ray.cluster_resources())
 
 
 def _start_here() -> None:
     """Start a cluster that no other machine can reach, nor another user without its secret."""
     import ray
+    from ray.util import get_node_ip_address
 
+    if not ipaddress.ip_address(get_node_ip_address()).is_loopback:
+        raise ValueError(
+            "Other machines could reach a Ray that is started here, for something has imported "
+            "it before. Start Python with RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0."
+        )
     meet_on_loopback()
-    folder = session_folder()
+    folder = _session_folder_path()
     for tries_left in reversed(range(LOCAL_STARTS)):
         try:
+            keep_token_private(create=True)
             ray.init(
                 address="local",
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                _temp_dir=str(folder),
+                _temp_dir=str(session_folder()),
             )
-        except Exception:
+        except Exception as problem:  # Ray raises a bare one where a node starts slowly
             ray.shutdown()
             _end_processes_of(folder)
-            if not tries_left:
-                raise
+            if not tries_left or any(lasting_causes(folder)):
+                raise ValueError(why_not_started(problem, folder)) from problem
         else:
             return
+
+
+def _join(address: str) -> None:
+    """Become a driver of the cluster at ``address``."""
+    import ray
+
+    with _standard_error_kept() as noted:
+        try:
+            _expect_ray(address)
+            keep_token_private(create=False)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as problem:
+            raise ValueError(why_not_joined(problem, address, noted())) from problem
+
+
+@contextmanager
+def _standard_error_kept() -> Iterator[Callable[[], str]]:
+    """Keep what Ray's C++ writes on standard error: the cause, but a line a second of it."""
+    with tempfile.TemporaryFile() as kept:
+        standard_error = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield lambda: os.pread(kept.fileno(), NOTED, 0).decode(errors="replace")
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
 
 
 def meet_on_loopback() -> None:
@@ -106,10 +141,7 @@ def session_folder() -> Path:
     Raises:
         OSError: it belongs to another user, or cannot be made.
     """
-    wanted = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).absolute()
-    name = f"angioray-{os.getuid()}"
-    too_long = len(os.fsencode(wanted / name / "ray")) > LONGEST_SESSION_FOLDER
-    private = (Path("/tmp") if too_long else wanted) / name
+    private = _session_folder_path().parent
     with suppress(FileExistsError):
         private.mkdir(mode=0o700, parents=True)
     found = private.lstat()  # not where a link leads that somebody else has put there
@@ -119,11 +151,19 @@ def session_folder() -> Path:
     return private / "ray"
 
 
+def _session_folder_path() -> Path:
+    wanted = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).absolute()
+    name = f"angioray-{os.getuid()}"
+    too_long = len(os.fsencode(wanted / name / "ray")) > LONGEST_SESSION_FOLDER
+    return (Path("/tmp") if too_long else wanted) / name / "ray"
+
+
 def keep_token_private(*, create: bool) -> None:
     """Nobody else may read the secret: Ray itself would write it readable for everyone."""
     path = TOKEN.expanduser()
-    given = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
-    if create and not given and not path.exists():
+    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if create and not given and not (path.exists() and path.stat().st_size):
+        path.unlink(missing_ok=True)  # an empty one, in whose place Ray would write its own
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # its mode is 0600
             file.write(secrets.token_hex(32))
@@ -208,25 +248,17 @@ def _call(function: Callable[[Task], Result], task: Task) -> Result:
     return function(task)
 
 
-def _expect_an_answer(where: str) -> None:
+def _expect_ray(address: str) -> None:
     """Ray itself tries for minutes before it says that there is no cluster."""
-    host, _, port = where.rpartition(":")
+    host, _, port = address.rpartition(":")
     if not port.isdigit() or "/" in host:
-        return  # auto, local, or a client address with a scheme
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWER_WITHIN_S).close()
-    except OSError as problem:
-        raise _no_cluster(where, problem) from problem
-
-
-def _no_cluster(where: str, problem: Exception) -> ValueError:
-    if where == "local":
-        return ValueError(
-            f"Ray could not be started on this machine ({problem}). If no cause is named, it may "
-            "be too busy, or short of memory or disk; then give the same command again."
-        )
-    return ValueError(
-        f"No Ray cluster answers at {where} ({problem}). Check the address, and that "
-        "RAY_AUTH_MODE and ~/.ray/auth_token are the cluster's; without an address the work is "
-        "done on this machine."
-    )
+        return  # auto, or a client address with a scheme
+    socket.create_connection((host.strip("[]"), int(port)), ANSWER_WITHIN_S).close()
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return  # it would want certificates first
+    grpc: Any = importlib.import_module("grpc")  # Ray brings it along; it has no types
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(ANSWER_WITHIN_S)
+        except grpc.FutureTimeoutError:
+            raise ValueError("what listens there is no Ray") from None
