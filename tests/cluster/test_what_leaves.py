@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import pathspec
 import pytest
 import yaml
 from ray.autoscaler._private.command_runner import SSHCommandRunner
@@ -84,12 +86,40 @@ def test_ray_up_copies_what_a_machine_needs_alone(
     there = synchronised(checkout, tmp_path, mounts, found["rsync_exclude"])
     assert not there & set(PRIVATE)
 
-    project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
-    needed = {"Makefile", "pyproject.toml", "requirements.lock"}
-    needed |= {project["readme"], *project["license-files"]}
+    assert there == needed_to_install(tracked) | {
+        "Makefile",
+        "configs/demo.yaml",
+        "configs/paper.yaml",
+    }
+
+
+def test_an_image_has_what_it_needs_alone(checkout: Path, tracked: set[str]) -> None:
+    """Docker reads `.dockerignore` from the root on, where git looks in every folder."""
+    lines = (checkout / ".dockerignore").read_text().splitlines()
+    from_root = [re.sub(r"^(!?)(?!#|\*\*)", r"\1/", line) for line in lines]
+    ignored = pathspec.GitIgnoreSpec.from_lines(from_root)
+    sent = {
+        path
+        for file in checkout.rglob("*")
+        if file.is_file() and not ignored.match_file(path := str(file.relative_to(checkout)))
+    }
+    assert not sent & set(PRIVATE)
+    assert {path for path in sent if not path.startswith(".git/")} == needed_to_install(tracked)
+    copied = [
+        source
+        for line in (checkout / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ")
+        for source in line.split()[1:-1]
+    ]
+    assert {path.partition("/")[0] for path in sent} == set(copied)
+
+
+def needed_to_install(tracked: set[str]) -> set[str]:
+    """The project's packages, and the files that an installation of them reads."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    needed = {"pyproject.toml", "requirements.lock", project["readme"], *project["license-files"]}
     packages = ("angioray/", "preprocess/", "tune/")
-    needed |= {path for path in tracked if path.startswith(packages)}
-    assert there == needed | {"configs/demo.yaml", "configs/paper.yaml"}
+    return needed | {path for path in tracked if path.startswith(packages)}
 
 
 def synchronised(
