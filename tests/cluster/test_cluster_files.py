@@ -109,7 +109,7 @@ def test_machines_in_the_cloud_have_the_least_rights(
 
 def test_the_roles_of_the_documentation_are_policies() -> None:
     """Every statement names its resources or a condition, but for what can only be looked up."""
-    text = (REPOSITORY / "docs" / "cluster.md").read_text("utf-8")
+    text = (REPOSITORY / "docs" / "clusters.md").read_text("utf-8")
     policies = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
     assert len(policies) == 2
     for statement in [each for policy in policies for each in policy["Statement"]]:
