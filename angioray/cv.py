@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from angioray import CONFIGS
 from angioray.cluster.lane_settings import LaneSettings
 from angioray.study.settings import StudySettings
@@ -23,6 +25,7 @@ def cv(
     all_folds: bool = False,
     plan: bool = False,
     status: bool = False,
+    track: Literal["mlflow", "wandb"] | None = None,
 ) -> None:
     """Cross-validate: train and judge every run of the study, all folds in parallel.
 
@@ -40,6 +43,8 @@ def cv(
         all_folds: run every fold; without it only fold 0 of everything, as a first look.
         plan: show runs, resources and expected time, and start nothing.
         status: show how far the study is, from its folder alone, and start nothing.
+        track: log every run in MLflow (MLFLOW_TRACKING_URI, or a file of this folder) or in Weights
+            & Biases, the study's runs as one group.
 
     Examples:
       python -m angioray.cv --all-folds
@@ -53,6 +58,7 @@ def cv(
     from angioray.cluster.nodes import nodes_for
     from angioray.cluster.plan import make_plan
     from angioray.cluster.progress import carry_out, print_plan
+    from angioray.cluster.tracking import tracked
     from angioray.study.run_folder import RunFolder, alone_in
     from angioray.study.selection import CohortIndex
     from angioray.study.study import Study
@@ -77,14 +83,19 @@ def cv(
         for note in missing:
             print(note)
         return
-    with alone_in(study.folder):
+    with alone_in(study.folder), tracked(track, study, wanted) as tell:
         study.freeze(opened)
         failed: dict[str, str] = {}
         if todo:
             nodes = nodes_for(study, opened.digest, address, starting=True)
             decided = make_plan(study, index, todo, lanes, nodes)
             failed = carry_out(
-                study, index, decided, opened.digest, stuck_after_s=lanes.stuck_after_s
+                study,
+                index,
+                decided,
+                opened.digest,
+                stuck_after_s=lanes.stuck_after_s,
+                track=tell,
             )
     done = len(wanted) - len(failed)
     print(f"{done} of {len(wanted)} runs are finished in {study.folder}.")

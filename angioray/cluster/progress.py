@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from angioray.cluster.capacity import GIGA
 from angioray.cluster.lanes import run_lanes
@@ -61,9 +62,15 @@ def print_plan(study: Study, index: CohortIndex, runs: list[Run], plan: Plan) ->
 
 
 def carry_out(
-    study: Study, index: CohortIndex, plan: Plan, digest: str, *, stuck_after_s: float
+    study: Study,
+    index: CohortIndex,
+    plan: Plan,
+    digest: str,
+    *,
+    stuck_after_s: float,
+    track: Callable[[Snapshot], None],
 ) -> dict[str, str]:
-    """Run what is to do, and show it; the reasons of the runs that failed.
+    """Run what is to do, show it and track it; the reasons of the runs that failed.
 
     Raises:
         ValueError: a run has no frame to train on, or runs are left that no lane could begin.
@@ -73,7 +80,12 @@ def carry_out(
     say(*describe_runs(study, index, runs), *describe_unused(study, index, runs), *plan.notes)
     with LiveTable(COLUMNS) as table:
         progress = StudyProgress(plan, table)
-        failed = run_lanes(study, plan, digest, progress.show, stuck_after_s=stuck_after_s).failed
+
+        def show(snapshot: Snapshot) -> None:
+            progress.show(snapshot)
+            track(snapshot)
+
+        failed = run_lanes(study, plan, digest, show, stuck_after_s=stuck_after_s).failed
     for name, reason in failed.items():
         folder = RunFolder.of(study.folder, study.run(name))
         if folder.failure() != reason:  # its workers died before they could write why
