@@ -216,9 +216,14 @@ def _tracked(study: Study, run: Run) -> Tracked:
         run.name,
         facts,
         flat({"run": asdict(run), **asdict(study.settings)}),
-        lambda: MetricsLog.lines(folder.files),
+        lambda: map(_of_training, MetricsLog.lines(folder.files)),
         lambda: folder.result()["metrics"],
     )
+
+
+def _of_training(line: Mapping[str, float]) -> dict[str, float]:
+    """A line of a run's history; a loss and a metric may have the same name."""
+    return {name if name == "step" else f"train/{name}": line[name] for name in line}
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

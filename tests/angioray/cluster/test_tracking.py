@@ -23,7 +23,7 @@ from preprocess.cohort import Cohort
 from tests.angioray.settings import TOY
 
 FIRST, SECOND = "detector-LCA-B-64-fold0", "detector-RCA-B-64-fold1"
-METRICS = {"recall@IoU0.20/score0.50/max1": 0.75, "AP@IoU0.50:0.95/max100": None}
+METRICS = {"recall@IoU0.20/score0.50/max1": 0.75, "AP@IoU0.50:0.95/max100": None, "loss": 0.5}
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def found(store: str) -> list[Any]:
     return sorted(client.search_runs(experiments), key=lambda run: run.info.run_name)
 
 
-def steps(store: str, run: Any, metric: str = "loss") -> list[int]:
+def steps(store: str, run: Any, metric: str = "train/loss") -> list[int]:
     from mlflow import MlflowClient
 
     history = MlflowClient(tracking_uri=store).get_metric_history(run.info.run_id, metric)
@@ -89,11 +89,12 @@ def test_a_run_is_logged_with_its_settings_history_and_metrics(study: Study, sto
         tell(snapshot(finished=[FIRST]))
     (run,) = found(store)
     assert run.info.run_name == FIRST and run.info.status == "FINISHED"
-    assert steps(store, run) == steps(store, run, "learning_rate") == [10, 20, 30]
+    assert steps(store, run) == steps(store, run, "train/learning_rate") == [10, 20, 30]
     assert run.data.metrics == {
-        "loss": pytest.approx(1 / 30),
-        "learning_rate": 0.01,
+        "train/loss": pytest.approx(1 / 30),
+        "train/learning_rate": 0.01,
         "recall_at_IoU0.20/score0.50/max1": 0.75,
+        "loss": 0.5,  # of the validation part; the view classifier's is called as in training
     }
     assert run.data.params["detector.optimiser.learning_rate"] == "0.01"
     assert run.data.params["folds"] == "2"
@@ -201,7 +202,7 @@ def test_wandb_gets_the_same_offline(
     parts = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
     assert len(parts) == 4 and len({part.name for part in parts}) == 2  # two runs, twice
     written = b"".join(part.read_bytes() for part in parts)
-    for name in (FIRST, SECOND, "recall@IoU0.20/score0.50/max1", "runs-", "learning_rate"):
+    for name in (FIRST, SECOND, "recall@IoU0.20/score0.50/max1", "runs-", "train/loss"):
         assert name.encode() in written
     for private in ("radiology-7", str(tmp_path), str(Path.home())):
         assert private.encode() not in written
