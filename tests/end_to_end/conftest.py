@@ -68,7 +68,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Road:
 @pytest.fixture(scope="session")
 def road(prepared: Road) -> Iterator[Road]:
     """And on to the report, by the commands."""
-    steps = {"cv": prepared.study(prepared.runs), "report": ("angioray.report", prepared.runs)}
+    study = prepared.study(prepared.runs, "--track", "mlflow")
+    steps = {"cv": study, "report": ("angioray.report", prepared.runs)}
     for name, arguments in steps.items():
         said = run(*arguments, cwd=prepared.folder)
         assert said.returncode == 0, said.stderr

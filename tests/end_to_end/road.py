@@ -39,6 +39,11 @@ class Road:
         """The study's runs, where it was carried out."""
         return self.folder / "runs"
 
+    @property
+    def tracked(self) -> Path:
+        """MLflow's database, which it makes where the study is started."""
+        return self.folder / "mlflow.db"
+
     def study(self, runs: Path, *options: object) -> tuple[object, ...]:
         """The arguments that begin or continue the study in another folder."""
         fixed = ("angioray.cv", self.cohort, "--config", self.settings, "--all-folds")

@@ -7,7 +7,11 @@ import re
 from itertools import chain
 
 import pytest
+from mlflow import MlflowClient
 
+from angioray.cluster.trackers import legal_name
+from angioray.training.metrics_log import MetricsLog
+from preprocess.storage import open_storage
 from tests.end_to_end.road import Road, files, identifiers
 
 RUNS = {
@@ -89,6 +93,22 @@ def test_the_report_covers_every_run(road: Road) -> None:
         assert result["metrics"]["accuracy"] == pytest.approx(accuracy)
 
 
+def test_mlflow_has_every_run(road: Road) -> None:
+    client = MlflowClient(tracking_uri=f"sqlite:///{road.tracked}")
+    (group,) = client.search_experiments(filter_string="name LIKE 'runs-%'")
+    runs = client.search_runs([group.experiment_id])
+    assert {run.info.run_name for run in runs} == RUNS
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in runs:
+        history = client.get_metric_history(run.info.run_id, "train/loss")
+        logged = MetricsLog.lines(open_storage(road.runs / run.info.run_name))
+        assert [point.step for point in history] == [line["step"] for line in logged]
+        result = json.loads((road.runs / run.info.run_name / "result.json").read_text())
+        metrics = {legal_name(name): value for name, value in result["metrics"].items()}
+        assert metrics.items() - run.data.metrics.items() <= {(name, None) for name in metrics}
+    assert f"mlflow ui --backend-store-uri 'sqlite:///{road.tracked}'" in road.said["cv"].stderr
+
+
 def test_what_is_private_is_for_its_owner_alone(road: Road) -> None:
     private = road.folder / "cohort.private.jsonl"
     assert private.stat().st_mode & 0o077 == 0
@@ -104,7 +124,7 @@ def test_nobody_is_named_in_any_byte(road: Road) -> None:
     one = files(road.archive / "labels" / "rois")[0]
     assert pattern.search(one.name.encode()), "the search finds what is there"
 
-    for path in chain(files(road.cohort), files(road.runs)):
+    for path in chain(files(road.cohort), files(road.runs), [road.tracked]):
         name = str(path.relative_to(road.folder)).encode()
         assert not pattern.search(name), name
         content = path.read_bytes()
