@@ -31,10 +31,14 @@ class Rule:
     Attributes:
         words: after "it must".
         fits: whether a value is so.
+        least: of a number, the smallest that fits, if one is.
+        most: the greatest, likewise.
     """
 
     words: str
     fits: Callable[[Any], bool]
+    least: float = -math.inf
+    most: float = math.inf
 
 
 def bounds(
@@ -62,15 +66,17 @@ def bounds(
             and (below is None or value < below)
         )
 
+    ends = (-math.inf if least is None else least, math.inf if most is None else most)
     if least is not None and most is not None:
-        return Rule(f"be from {least} to {most}", fits)
+        return Rule(f"be from {least} to {most}", fits, *ends)
     words = [
         f"{least} or more" if least is not None else "",
         f"above {above}" if above is not None else "",
         f"at most {most}" if most is not None else "",
         f"below {below}" if below is not None else "",
     ]
-    return Rule("be " + (" and ".join(filter(None, words)) or "a finite number"), fits)
+    said = " and ".join(filter(None, words)) or "a finite number"
+    return Rule(f"be {said}", fits, *ends)
 
 
 SOME = Rule("name at least one", bool)

@@ -44,11 +44,13 @@ def test_what_a_limit_allows(tmp_path: Path) -> None:
     cost = cost_of(tmp_path, 3.2)
     assert cost.allows({"view.sizes": "large", "view.frozen_epochs": 3})  # 4 x 0.75
     assert not cost.allows({"view.sizes": "large"})
+    assert cost_of(tmp_path, 4).allows({"view.sizes": "large"})
     assert cost_of(tmp_path).allows({"view.sizes": "huge"}), "without a limit"
 
 
 def test_what_a_limit_leaves_out_is_known_before_anything_runs(tmp_path: Path) -> None:
     assert cost_of(tmp_path).never_drawn() == []
+    assert cost_of(tmp_path, 6.75).never_drawn() == []
     assert cost_of(tmp_path, 3.2).never_drawn() == [
         "view.sizes huge is never tried: it costs 6.75 times the base or more, and the limit is "
         "3.2."

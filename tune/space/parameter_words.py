@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from preprocess.console.names import nearest
-from tune.space.parameters import Choices, Label, Parameter, Range
-from tune.space.space import at
+from tune.space.multiples import Multiples
+from tune.space.parameters import Choices, Label, Parameter, Range, read_number
+from tune.space.space import at, unknown_setting
 
 RANGE_KEYS = {"low", "high", "log", "step", "points"}
 BUDGET = [
@@ -41,23 +41,38 @@ def read_parameter(
     if not isinstance(words, dict):
         problem(f"{name}: found {words!r}, expected {{low: .., high: ..}} or {{choices: [..]}}")
         return None
-    rest = {key: value for key, value in words.items() if key != "when"}
-    domain: Range | Choices | None
-    if "choices" in rest:
-        domain = _choices(name, rest, problem)
-    else:
-        domain = _range(name, rest, at(base, name), problem)
     when = _conditions(words.get("when") or {})
     if when is None:
         problem(f"{name}: `when` is {words['when']!r}, expected {{other setting: its value}}")
+    domain = _domain(name, words, base, problem)
     return Parameter(name=name, domain=domain, when=when or {}) if domain else None
 
 
+def _domain(
+    name: str, words: dict[str, Any], base: dict[str, Any], problem: Callable[[str], None]
+) -> Range | Choices | None:
+    rest = {key: value for key, value in words.items() if key not in ("when", "of")}
+    what = ""
+    if "of" in words:
+        try:
+            multiples = Multiples.read(name, words["of"], base)
+            rest = multiples.in_numbers(rest)
+        except ValueError as wrong:
+            problem(f"{name}: {wrong}")
+            return None
+        what = f" (multiples of {multiples.of}, which is {multiples.unit:g})"
+
+    def say(sentence: str) -> None:
+        problem(sentence + what)
+
+    if "choices" in rest:
+        return _choices(name, rest, say)
+    return _range(name, rest, at(base, name), say)
+
+
 def _not_searchable(name: str, base: dict[str, Any], task: str) -> str:
-    known = _names(base)
-    if name not in known:
-        near = nearest(name, known, cutoff=0.4)
-        return "there is no such setting" + (f"; the nearest is {near}" if near else "")
+    if unknown := unknown_setting(name, base):
+        return unknown
     if not name.startswith(f"{task}."):
         return f"it changes nothing here: only settings under {task}. make a difference"
     if name in BUDGET:
@@ -67,25 +82,16 @@ def _not_searchable(name: str, base: dict[str, Any], task: str) -> str:
     return ""
 
 
-def _names(document: Mapping[str, Any], above: str = "") -> list[str]:
-    names = []
-    for key, value in document.items():
-        names.append(f"{above}{key}")
-        if isinstance(value, dict):
-            names += _names(value, f"{above}{key}.")
-    return names
-
-
 def _range(
     name: str, words: dict[str, Any], now: Any, problem: Callable[[str], None]
 ) -> Range | None:
     if unknown := words.keys() - RANGE_KEYS:
         problem(
             f"{name}: unknown {', '.join(sorted(map(str, unknown)))}; known are choices, "
-            f"when, {', '.join(sorted(RANGE_KEYS))}"
+            f"of, when, {', '.join(sorted(RANGE_KEYS))}"
         )
         return None
-    low, high, step = (_number(words.get(key)) for key in ("low", "high", "step"))
+    low, high, step = (read_number(words.get(key)) for key in ("low", "high", "step"))
     points, log = words.get("points"), words.get("log", False)
     if low is None or high is None:
         problem(
@@ -141,17 +147,8 @@ def _choices(name: str, words: dict[str, Any], problem: Callable[[str], None]) -
 
 def _plain_choice(choice: Label) -> Label:
     """A number that YAML takes for a word, such as 1e-3, is a number."""
-    return number if isinstance(choice, str) and (number := _number(choice)) is not None else choice
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if abs(number) < float("inf") else None
+    number = read_number(choice) if isinstance(choice, str) else None
+    return choice if number is None else number
 
 
 def _conditions(words: Any) -> dict[str, tuple[Label, ...]] | None:

@@ -123,3 +123,14 @@ class Parameter:
     def active(self, others: Params) -> bool:
         """Whether it matters beside these."""
         return all(name in others and others[name] in labels for name, labels in self.when.items())
+
+
+def read_number(value: Any) -> float | None:
+    """A finite number, also one that YAML takes for a word, such as 1e-3; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") else None

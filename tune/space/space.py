@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from angioray.study.settings import StudySettings, Task, settings_from_dict
+from preprocess.console.names import nearest
 from tune.space.parameters import Choices, Parameter, Params, Range
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Space:
         """
         document = plain(self.base)
         for parameter in self.parameters:
-            if parameter.name in params and params[parameter.name] != AS_CONFIGURED:
+            if parameter.name in params:
                 set_at(document, parameter.name, parameter.domain.value(params[parameter.name]))
         return settings_from_dict(document)
 
@@ -104,6 +105,14 @@ class Space:
         """The same with one more choice; the same as it is where nothing is chosen there."""
         return replace(self, parameters=tuple(_extended(p, name, label, value) for p in self))
 
+    def with_own_wholes(self) -> Space:
+        """The same, in which a base's own whole that no label stands for is a choice as well."""
+        space, document = self, plain(self.base)
+        for name, label in self.of_base().items():
+            if label == AS_CONFIGURED:
+                space = space.with_choice(name, label, at(document, name))
+        return space
+
     def __iter__(self) -> Iterator[Parameter]:
         return iter(self.parameters)
 
@@ -148,6 +157,24 @@ def at(document: Mapping[str, Any], name: str) -> Any:
     for key in name.split("."):
         value = value[key]
     return value
+
+
+def unknown_setting(name: str, document: Mapping[str, Any]) -> str:
+    """What to say of a dotted name that is not in the settings; empty if it is."""
+    known = _names(document)
+    if name in known:
+        return ""
+    near = nearest(name, known, cutoff=0.4)
+    return "there is no such setting" + (f"; the nearest is {near}" if near else "")
+
+
+def _names(document: Mapping[str, Any], above: str = "") -> list[str]:
+    names = []
+    for key, value in document.items():
+        names.append(f"{above}{key}")
+        if isinstance(value, dict):
+            names += _names(value, f"{above}{key}.")
+    return names
 
 
 def set_at(document: dict[str, Any], name: str, value: Any) -> None:

@@ -39,7 +39,7 @@ def read_space(path: Path, base: StudySettings, task: str) -> Space:
     problems += _overlaps(map(str, document))
     order = _order(parameters, {str(name) for name in document}, problems.append)
     if not problems:
-        space = Space(tuple(parameters[name] for name in order), base)
+        space = Space(tuple(parameters[name] for name in order), base).with_own_wholes()
         problems += refusals(space, space.settings, space.edges(), space.pairs())
         if not problems:
             return space

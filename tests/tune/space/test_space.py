@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from angioray import CONFIGS
 from angioray.models.settings import AnchorSettings
-from angioray.study.settings import StudySettings
+from angioray.study.settings import StudySettings, settings_from_dict
 from tests.angioray.settings import TOY
 from tune.space.space import AS_CONFIGURED, Space
 from tune.space.space_file import SPACES, read_space, refusals
@@ -52,8 +54,8 @@ detector.anchors.base_size_strides: {low: 2.0, high: 4.0}
         "detector.optimiser.learning_rate: low is 0, expected more than 0 for a log scale",
         "detector.optimiser.warmup_steps: the setting is a whole number, expected whole low, high "
         "and step",
-        "detector.optimiser.weight_decay: unknown steps; known are choices, when, high, log, low, "
-        "points, step",
+        "detector.optimiser.weight_decay: unknown steps; known are choices, of, when, high, log, "
+        "low, points, step",
         "detector.steps: it sets what a trial may cost, which is the same for all; set it in "
         "--config",
         "detector.judged_frames: it decides what trials are judged on, which is the same for all",
@@ -166,14 +168,14 @@ detector.anchors:
 """,
     )
     assert space.of_base() == {"detector.anchors": AS_CONFIGURED}
-    assert space.settings(space.of_base()) == TOY
+    assert space.holds(space.of_base()) and space.settings(space.of_base()) == TOY
     tall = AnchorSettings(ratios=(2.0, 4.0), scales=(0.5,), base_size_strides=3.0)
     expected = replace(TOY, detector=replace(TOY.detector, anchors=tall))
     assert space.settings({"detector.anchors": "tall"}) == expected
-    own = {"ratios": [1.0], "scales": [0.5], "base_size_strides": 3.0}
-    wider = space.with_choice("detector.anchors", "mine", own)
-    assert wider.of_base() == {"detector.anchors": "mine"} and wider.holds(wider.of_base())
-    assert list(wider.choices("detector.anchors")) == ["flat", "tall", "mine"]
+    wide = {"ratios": [0.2], "scales": [0.5], "base_size_strides": 3.0}
+    wider = space.with_choice("detector.anchors", "wide", wide)
+    assert list(wider.choices("detector.anchors")) == ["flat", "tall", AS_CONFIGURED, "wide"]
+    assert wider.settings({"detector.anchors": "wide"}).detector.anchors.ratios == (0.2,)
 
 
 def test_a_condition_decides_what_is_set(tmp_path: Path) -> None:
@@ -214,14 +216,34 @@ view.sizes: {choices: {small: [32], large: [64]}}
 
 
 @pytest.mark.parametrize("task", ["detector", "view"])
-def test_the_default_spaces_hold_the_papers_settings(task: str) -> None:
-    paper = StudySettings()
-    paper = replace(paper, view=replace(paper.view, sizes=(512,)))
-    space = read_space(SPACES / f"{task}.yaml", paper, task)
+@pytest.mark.parametrize("config", ["paper", "demo"])
+def test_the_default_spaces_hold_the_settings_as_they_are(task: str, config: str) -> None:
+    base = configured(config)
+    space = read_space(SPACES / f"{task}.yaml", base, task)
     assert space.holds(space.of_base())
-    assert space.settings(space.of_base()) == paper
+    assert space.settings(space.of_base()) == base
     assert not refusals(space, space.settings, space.edges(), space.pairs(), space.corners())
     assert all(parameter.domain.has_grid for parameter in space)
+
+
+def test_the_default_spaces_are_about_the_settings_as_they_are() -> None:
+    said = {
+        config: read_space(SPACES / "view.yaml", configured(config), "view").as_json()
+        for config in ("paper", "demo")
+    }
+    rate, sizes, frozen = "view.optimiser.learning_rate", "view.sizes", "view.frozen_epochs"
+    assert said["demo"][sizes] == {"choices": {"32": [32], "64": [64], "96": [96]}}
+    assert said["paper"][sizes] == {"choices": {"256": [256], "512": [512], "768": [768]}}
+    # A twentieth of 0.001 and of 0.00001 to twenty times as much; 0.67 of 3 and of 30 epochs.
+    assert (said["demo"][rate]["low"], said["demo"][rate]["high"]) == (5e-5, 0.02)
+    assert (said["paper"][rate]["low"], said["paper"][rate]["high"]) == (5e-7, 2e-4)
+    assert (said["demo"][frozen]["high"], said["paper"][frozen]["high"]) == (2, 20)
+
+
+def configured(name: str) -> StudySettings:
+    """The settings of a configuration, of which a search takes the classifier's first size."""
+    settings = settings_from_dict(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
+    return replace(settings, view=replace(settings.view, sizes=settings.view.sizes[:1]))
 
 
 def test_a_file_that_is_no_space_is_a_sentence(tmp_path: Path) -> None:
