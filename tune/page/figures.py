@@ -134,8 +134,14 @@ def rate_courses(sweep: Sweep) -> Figure:
 
 
 def costs(sweep: Sweep) -> Figure:
-    """Steps and seconds of every trial."""
-    full = sweep.rungs[-1]
+    """Operations, or steps where they were not counted, and seconds of every trial."""
+    full = 1.0 if sweep.costs else float(sweep.rungs[-1])
+    whole, unit, what = (
+        ("trial 0 to the end", "Trainings of trial 0", "operations, in whole trainings of trial 0")
+        if sweep.costs
+        else ("full budget", "Steps", "optimiser steps")
+    )
+    spent = {trial.number: full * sweep.trainings(trial) for trial in sweep.trials}
 
     def paint(canvas: Canvas) -> None:
         left, right = panels(canvas, 2, 2)
@@ -145,10 +151,10 @@ def costs(sweep: Sweep) -> Figure:
             numbers = [trial.number for trial in trials]
             style = {"width": 0.78, "lw": 0.8, **_BARS[state]}
             if trials:
-                left.bar(numbers, [trial.steps for trial in trials], label=state, **style)
+                left.bar(numbers, [spent[number] for number in numbers], label=state, **style)
                 right.bar(numbers, [t.seconds / (60 if slow else 1) for t in trials], **style)
-        left.axhline(full, color=BEST, ls="--", lw=1, label="full budget")
-        left.set(xlabel="Trial", ylabel="Steps", ylim=(0, 1.08 * full))
+        left.axhline(full, color=BEST, ls="--", lw=1, label=whole)
+        left.set(xlabel="Trial", ylabel=unit, ylim=(0, 1.08 * max(full, *spent.values())))
         right.set(xlabel="Trial", ylabel="Minutes" if slow else "Seconds", ylim=(0, None))
         for axes in (left, right):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -158,8 +164,8 @@ def costs(sweep: Sweep) -> Figure:
     return draw(
         paint,
         name="costs",
-        alt=f"Steps and time that each of {len(sweep.trials)} trials took.",
-        caption="What each trial cost: optimiser steps, and the time that training and judging "
+        alt=f"What each of {len(sweep.trials)} trials took: {what}, and time.",
+        caption=f"What each trial cost: {what}, and the time that training and judging "
         "took, interruptions left out.",
         width_in=9.4,
         height_in=2.9,

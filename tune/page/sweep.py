@@ -24,6 +24,8 @@ class Sweep:
     """``sweep.json``."""
     trials: tuple[Trial, ...]
     """By number."""
+    costs: Mapping[int, float]
+    """Of trials by number, in trials of the base; empty in older sweeps, which did not count it."""
 
     @classmethod
     def open(cls, location: Location) -> Sweep:
@@ -49,12 +51,14 @@ class Sweep:
         rows = _read(folder, TRIALS_FILE) or []
         try:
             trials = sorted((Trial.of_json(row) for row in rows), key=lambda trial: trial.number)
+            counted = all("cost" in row for row in rows)
+            costs = {row["number"]: float(row["cost"]) for row in rows if counted}
         except (KeyError, TypeError, ValueError) as problem:
             raise ValueError(
                 f"{table} is no longer what was written ({problem}). Continue the sweep with "
                 "--resume: it writes the table anew."
             ) from problem
-        return cls(folder=folder, document=document, trials=tuple(trials))
+        return cls(folder=folder, document=document, trials=tuple(trials), costs=costs)
 
     @property
     def is_detector(self) -> bool:
@@ -83,6 +87,11 @@ class Sweep:
     def rungs(self) -> Sequence[int]:
         """Steps at which trials are judged; the last is the full budget."""
         return [int(rung) for rung in self.document["rungs"]]
+
+    def trainings(self, *trials: Trial) -> float:
+        """The operations spent on trials, in whole trainings with the base's settings."""
+        spent = sum(trial.steps * self.costs.get(trial.number, 1.0) for trial in trials)
+        return spent / self.rungs[-1]
 
     @property
     def best(self) -> Trial | None:

@@ -16,6 +16,7 @@ from tune.trials import Trial
 def space_table(sweep: Sweep, parameters: Sequence[ShownParameter]) -> Table:
     """What every setting might be."""
     conditional = any(parameter.condition for parameter in parameters)
+    most = sweep.document.get("most_cost")
     return plain_table(
         "space",
         "What was searched",
@@ -30,7 +31,8 @@ def space_table(sweep: Sweep, parameters: Sequence[ShownParameter]) -> Table:
             for p in parameters
         ],
         note="Ranges include the values of trial 0. Everything else stayed as in the base "
-        "settings, which are at the end of this page.",
+        "settings, which are at the end of this page."
+        + (f" Nothing was tried that costs more than {shown(most)} times trial 0." if most else ""),
     )
 
 
@@ -67,6 +69,7 @@ def best_table(sweep: Sweep, best: Trial, parameters: Sequence[ShownParameter]) 
             (sweep.metric, *map(_score, trials)),
             *((p.setting, *(p.shown(trial) for trial in trials)) for p in parameters),
             ("Steps", *(f"{trial.steps:,}" for trial in trials)),
+            *([("Cost", *(shown(sweep.costs[t.number]) for t in trials))] if sweep.costs else []),
             ("Time", *(duration(trial.seconds) for trial in trials)),
         ],
         note=f"The same in both: {', '.join(same)}." if same and first is not best else "",
@@ -76,12 +79,14 @@ def best_table(sweep: Sweep, best: Trial, parameters: Sequence[ShownParameter]) 
 def cost_table(sweep: Sweep) -> Table:
     """Steps and time by how trials ended."""
     groups = [(state, sweep.of_state(state)) for state in STATES if sweep.of_state(state)]
+    counted = ["Operations"] if sweep.costs else []
     return plain_table(
         "cost",
         "Steps and time by how trials ended",
-        ("Trials", "Number", "Steps", "Of their full budget", "Time"),
+        ("Trials", "Number", "Steps", "Of their full budget", *counted, "Time"),
         [_cost(sweep, *group) for group in [*groups, ("all", sweep.trials)]],
-        note=f"The full budget of a trial is {sweep.rungs[-1]:,} steps.",
+        note=f"The full budget of a trial is {sweep.rungs[-1]:,} steps."
+        + (" Operations are in whole trainings of trial 0." if counted else ""),
     )
 
 
@@ -115,12 +120,15 @@ def anchor_table(sets: Sequence[Mapping[str, Any]]) -> Table:
 def trials_table(sweep: Sweep, parameters: Sequence[ShownParameter]) -> Table:
     """Every trial; its settings come last, for there may be more of them than a page is wide."""
     labels = (parameter.label for parameter in parameters)
+    cost, note = ["Cost"] if sweep.costs else [], ""
+    if cost:
+        note = " A cost is that of the whole trial in counted operations: trial 0 has 1."
     return Table(
         name="trials",
         caption="All trials: first those trained to the end, by score, then by steps",
-        columns=("Trial", "State", "Score", "Steps", "Time", "From", *labels),
+        columns=("Trial", "State", "Score", "Steps", *cost, "Time", "From", *labels),
         rows=tuple(_trial_row(t, sweep, parameters) for t in sorted(sweep.trials, key=_rank)),
-        note="Scores can be compared between trials of as many steps. Trial 0 is shaded.",
+        note="Scores can be compared between trials of as many steps. Trial 0 is shaded." + note,
     )
 
 
@@ -136,6 +144,7 @@ def _trial_row(trial: Trial, sweep: Sweep, parameters: Sequence[ShownParameter])
         "finished, best" if trial is sweep.best else trial.state,
         _score(trial),
         f"{trial.steps:,}",
+        *([shown(sweep.costs[trial.number])] if sweep.costs else []),
         duration(trial.seconds),
         trial.origin,
         *(parameter.shown(trial) for parameter in parameters),
@@ -147,7 +156,8 @@ def _cost(sweep: Sweep, name: str, trials: Sequence[Trial]) -> tuple[str, ...]:
     steps = sum(trial.steps for trial in trials)
     share = steps / (sweep.rungs[-1] * len(trials))
     seconds = sum(trial.seconds for trial in trials)
-    return name, str(len(trials)), f"{steps:,}", f"{100 * share:.0f} %", duration(seconds)
+    spent = [f"{sweep.trainings(*trials):.1f}"] if sweep.costs else []
+    return name, str(len(trials)), f"{steps:,}", f"{100 * share:.0f} %", *spent, duration(seconds)
 
 
 def _score(trial: Trial) -> str:

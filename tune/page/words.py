@@ -119,7 +119,9 @@ def _cost(sweep: Sweep) -> str:
     steps = sum(trial.steps for trial in sweep.trials)
     full = len(sweep.trials) * sweep.rungs[-1]
     seconds = sum(trial.seconds for trial in sweep.trials)
+    trainings = f"{sweep.trainings(*sweep.trials):.1f}"
+    spent = f", the operations of {trainings} trainings of trial 0" if sweep.costs else ""
     return (
         f"{counted(len(sweep.trials), 'trial')} took {steps:,} steps, {100 * steps / full:.0f} % "
-        f"of what training each to the end takes, and {duration(seconds)} of computing."
+        f"of what training each to the end takes{spent}, and {duration(seconds)} of computing."
     )

@@ -86,6 +86,34 @@ def test_costs_by_hand(tmp_path: Path) -> None:
     ]
 
 
+def test_operations_by_hand(tmp_path: Path) -> None:
+    four_trials(tmp_path)
+    assert "Operations" not in _html(tmp_path) and "trainings of trial 0" not in _html(tmp_path)
+    rows = json.loads((tmp_path / "trials.json").read_text())
+    for trial, cost in zip(rows, (1.0, 3.0, 0.5, 2.25), strict=True):
+        trial["cost"] = cost
+    sweep = Sweep.open(write_sweep(tmp_path, detector_document(4) | {"most_cost": 3}, rows))
+    # 900 steps; 300 of three times the cost; 900 of half the cost; none: over 900.
+    assert [r.cells for r in cost_table(sweep).rows] == [
+        ("finished", "2", "1,800", "100 %", "1.5", "30 s"),
+        ("stopped", "1", "300", "33 %", "1.0", "5 s"),
+        ("failed", "1", "0", "0 %", "0.0", "2 s"),
+        ("all", "4", "2,100", "58 %", "2.5", "37 s"),
+    ]
+    table = trials_table(sweep, parameters(sweep))
+    assert table.columns[3:6] == ("Steps", "Cost", "Time")
+    assert [r.cells[:1] + r.cells[4:5] for r in table.rows] == [
+        ("2", "0.5"),
+        ("0", "1"),
+        ("1", "3"),
+        ("3", "2.25"),
+    ]
+    page = unescape(_html(tmp_path))
+    assert "58 % of what training each to the end takes, the operations of 2.5 trainings" in page
+    assert "Nothing was tried that costs more than 3 times trial 0." in page
+    assert "What each trial cost: operations, in whole trainings of trial 0" in page
+
+
 def test_all_trials_are_listed_the_best_first(tmp_path: Path) -> None:
     sweep = four_trials(tmp_path)
     rows = trials_table(sweep, parameters(sweep)).rows
