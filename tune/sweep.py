@@ -38,6 +38,7 @@ def sweep(
     nested: bool = False,
     exact: bool = False,
     most_cost: Positive | None = None,
+    track: Literal["mlflow", "wandb"] | None = None,
     plan: bool = False,
     resume: bool = False,
 ) -> None:
@@ -71,6 +72,8 @@ def sweep(
         exact: a sweep that can be repeated: trials are drawn in batches of 8, on one GPU as on
             many, and none is stopped early, for both depend on which trial ends first.
         most_cost: do not try settings whose steps cost more than so many times the base's.
+        track: log every trial in MLflow (MLFLOW_TRACKING_URI, or a file of this folder) or in
+            Weights & Biases, as one group.
         plan: show trials, rungs, hours and GPUs, and start nothing.
         resume: go on with the sweep in that folder; finished trials stay.
 
@@ -115,6 +118,7 @@ def sweep(
         address=address,
         exact=exact,
         most_cost=most_cost,
+        track=track,
     )
     files = open_storage(absolute(out))
     folders = [files / f"fold{k}" for k in range(settings.folds)]

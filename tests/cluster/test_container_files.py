@@ -49,7 +49,7 @@ def test_the_workers_come_when_runs_wait_and_go(kubernetes: dict[str, Any]) -> N
     (workers,) = cluster["workerGroupSpecs"]
     assert cluster["enableInTreeAutoscaling"] is True
     assert workers["minReplicas"] == workers["replicas"] == 0 < workers["maxReplicas"]
-    assert "--lanes.grow true" in kubernetes["RayJob"]["spec"]["entrypoint"]
+    assert "--lanes.grow 8" in kubernetes["RayJob"]["spec"]["entrypoint"]
     assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
     assert kubernetes["RayJob"]["spec"]["shutdownAfterJobFinishes"] is True
 

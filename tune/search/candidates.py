@@ -68,7 +68,8 @@ class FirstTrials:
                 levels=detector.levels,
                 seed=objective.base.seed,
             )
-            space = _joined(space, detector.anchors, proposal)
+            if not proposal.is_base:
+                space = space.with_choice(ANCHORS, PROPOSED, _plain(proposal.anchors))
             named = {
                 label: space.settings({ANCHORS: label}).detector.anchors
                 for label in space.choices(ANCHORS)
@@ -98,15 +99,6 @@ class FirstTrials:
             return []
         proposal = [self.proposal.reason] if self.proposal else []
         return [*recall_table(self.anchor_sets), *proposal]
-
-
-def _joined(space: Space, base: AnchorSettings, proposal: Proposal) -> Space:
-    """The space with the base's own anchors and the proposed ones among its sets."""
-    if space.of_base().get(ANCHORS) == AS_CONFIGURED:
-        space = space.with_choice(ANCHORS, AS_CONFIGURED, _plain(base))
-    if not proposal.is_base:
-        space = space.with_choice(ANCHORS, PROPOSED, _plain(proposal.anchors))
-    return space
 
 
 def _plain(anchors: AnchorSettings) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class FoldSweep:
         Raises:
             ValueError: another sweep lies in its folder, or no trial fits the cluster.
         """
-        for line in self.first.in_words():
+        for line in (*self.first.in_words(), *self.cost.never_drawn()):
             say(line)
         if group is None and not self.folder.begun():
             group = self.group(say)  # nothing is written before it can start
@@ -169,6 +169,7 @@ class FoldSweep:
             self.order.samples,
             self.order.lanes,
             nodes,
+            self.order.most_cost,
         )
 
     @property

@@ -68,7 +68,8 @@ def run_search(
 
     from tune.search.board import Board
     from tune.search.callback import ProcessLostError, SweepCallback
-    from tune.search.trainable import TrialTrainable
+    from tune.search.tracking import tune_callbacks
+    from tune.search.trainable import STEPS, TrialTrainable
 
     running = [trial for trial in recorded.values() if trial.state == "running"]
     left = order.samples - len(recorded) + len(running)
@@ -97,7 +98,8 @@ def run_search(
             callbacks=[
                 SweepCallback(
                     board, recorded, inputs.rungs[-1], keep, checked=not inputs.population
-                )
+                ),
+                *tune_callbacks(order.track, folder.parent, step=STEPS),
             ],
             verbose=0,
         ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from angioray.cluster.lane_settings import LaneSettings
+from angioray.cluster.trackers import Track
 from angioray.study.settings import StudySettings, Task, Variant
 from preprocess.console.settings import Count, Positive, Seed, Settings
 from tune.search.settings import HalvingSettings, PopulationSettings, Search
@@ -31,6 +32,7 @@ class Order(Settings):
         address: of the cluster.
         exact: the same seed gives the same trials, on one GPU as on many.
         most_cost: the cost of the dearest trial that is tried, in trials of the base.
+        track: where each trial is logged as well.
     """
 
     settings: StudySettings
@@ -47,6 +49,7 @@ class Order(Settings):
     address: str | None = None
     exact: bool = False
     most_cost: Positive | None = None
+    track: Track | None = None
 
     def conflicts(self) -> Iterator[str]:
         """Several processes for a trial."""

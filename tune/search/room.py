@@ -45,6 +45,7 @@ def room(
     samples: int,
     lanes: LaneSettings,
     nodes: Sequence[Node],
+    most_cost: float | None = None,
 ) -> Room:
     """How many trials go at once, by the settings of the space that need most.
 
@@ -56,13 +57,15 @@ def room(
         samples: trials in all.
         lanes: what one may have.
         nodes: of the cluster.
+        most_cost: of the dearest trial that is tried, in trials of the base; None for no limit.
 
     Raises:
         ValueError: not even one trial fits; with numbers.
     """
     index = CohortIndex.of(cohort, objective.base.view_classes)
-    cost = TrialCost(space, objective)
-    unlike = {cost(params): space.settings(params) for params in space.edges()}
+    cost = TrialCost(space, objective, most_cost)
+    tried = [space.of_base(), *(params for params in space.edges() if cost.allows(params))]
+    unlike = {cost(params): space.settings(params) for params in tried}
 
     def need(settings: StudySettings) -> int:
         alone = objective.study(settings, folder, cohort.copy.location)

@@ -40,7 +40,7 @@ def tune_callbacks(
 class TrialTracking(tune.Callback):
     """Tells a tracker of trials and the numbers of their results.
 
-    It is restored with its sweep: ``setup`` opens the tracker, in whatever process then runs.
+    ``setup`` opens the tracker, in whatever process runs the sweep.
     """
 
     def __init__(self, track: Track, folder: Location, step: str) -> None:
@@ -82,7 +82,8 @@ class TrialTracking(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has ended, or was stopped by the scheduler."""
-        self._follow(trial, "finished")
+        failed = (trial.last_result or {}).get("reason")
+        self._follow(trial, "failed" if failed else "finished")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has failed for good."""

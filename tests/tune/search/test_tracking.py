@@ -13,8 +13,8 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining
 
-from angioray.cluster.trial_tracking import tune_callbacks
 from preprocess.console.cluster import start_ray
+from tune.search.tracking import tune_callbacks
 
 METRIC = "AP_at_IoU0.20"
 """As MLflow takes it."""
