@@ -254,13 +254,6 @@ def test_frames_that_lanes_share_are_counted_once(
     assert group.lanes == 2
 
 
-def test_lanes_that_a_cluster_may_grow_to_are_not_refused(toy_cohort: Cohort) -> None:
-    (group,) = planned(toy_cohort, [], lanes=4, grow=True).groups
-    assert (group.lanes, group.gpus) == (4, 1.0)
-    with pytest.raises(ValueError, match="grow is true; `lanes` must say"):
-        LaneSettings(grow=True)
-
-
 def test_arithmetic_is_what_the_devices_compute_in(toy_cohort: Cohort) -> None:
     def said(nodes: list[Node], precision: str = "auto", **lanes: object) -> str:
         settings = replace(TOY, precision=precision)
