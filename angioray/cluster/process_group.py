@@ -64,7 +64,7 @@ class _LaneBackend(Backend):
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
         """Called by the lane's controller when it ends its ranks; who has a run then loses it."""
         why = "its node is taken back"
-        ray.get(backend_config.queue.lose.remote(backend_config.lane, why))
+        ray.get(backend_config.queue.lose.remote(backend_config.lane, why, blamed=False))
 
 
 def open_store(size: int) -> tuple[str, int]:

@@ -136,8 +136,16 @@ class RunQueue:
         self._held[lane] = self._entries[name].frames
         return name
 
-    def lose(self, lane: int, why: str = "its worker died (out of memory?)") -> None:
-        """A lane died: its run goes to the front again, or is given up if it gets no further."""
+    def lose(
+        self, lane: int, why: str = "its worker died (out of memory?)", *, blamed: bool = True
+    ) -> None:
+        """A lane died: its run goes to the front again, or is given up if it gets no further.
+
+        Args:
+            lane: which.
+            why: in words.
+            blamed: whether the run may be the cause; it is not where a node is taken back.
+        """
         self._workers.pop(lane, None)
         self._held.pop(lane, None)  # its frames died with it
         current = self._running.pop(lane, None)
@@ -147,7 +155,7 @@ class RunQueue:
         self._losses.append(f"{name} lost its lane: {why}")
         if current.done > self._furthest.get(name, 0):
             self._furthest[name], self._attempts[name] = current.done, 0
-        self._attempts[name] = self._attempts.get(name, 0) + 1
+        self._attempts[name] = self._attempts.get(name, 0) + blamed
         if self._attempts[name] >= LOST_ATTEMPTS:
             self._failed[name] = f"given up after {LOST_ATTEMPTS} attempts: {why}; see Ray's logs"
         else:

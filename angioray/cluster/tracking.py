@@ -189,8 +189,13 @@ def tracked(
         return
     tracking = Tracking(track, study.folder)
 
+    ended: dict[str, Outcome] = {}
+
     def follow(name: str, outcome: Outcome | None = None) -> None:
-        tracking.follow(_tracked(study, study.run(name)), outcome)
+        if outcome is None or ended.get(name) != outcome:
+            tracking.follow(_tracked(study, study.run(name)), outcome)
+        if outcome is not None:
+            ended[name] = outcome
 
     def see(snapshot: Snapshot) -> None:
         for current in snapshot.running.values():

@@ -115,7 +115,10 @@ def allocate(shape: tuple[int, ...], device: torch.device, residence: Residence)
         ValueError: there is none.
     """
     if residence.place == "cohort":
-        raise ValueError(residence.reason)
+        nowhere = residence.reason.partition(". They are read")[0]
+        raise ValueError(
+            f"{nowhere}. Set TMPDIR to a folder on a larger disk, or give fewer cines."
+        )
     if residence.place == "device":
         return torch.empty(shape, dtype=torch.uint8, device=device)
     if residence.place == "host":

@@ -62,23 +62,21 @@ class FrameStream:
             reading = self._coming.popleft()[1]
         else:  # a model is judged
             numbers = rows.tolist()
-            reading = [self._kept.get(r) or self._threads.submit(self.read, r) for r in numbers]
+            reading = [self._sound(r) or self._threads.submit(self.read, r) for r in numbers]
         return torch.stack([each.result() for each in reading])
-
-    @property
-    def held(self) -> int:
-        """Frames in memory or on their way, now."""
-        return len(self._kept) + sum(
-            row not in self._kept for rows, _ in self._coming for row in rows.tolist()
-        )
 
     def _is_next(self, rows: Rows) -> bool:
         return bool(self._coming) and np.array_equal(self._coming[0][0], rows)
 
     def _reading(self, row: int) -> Future[Tensor]:
-        if row in self._kept:
-            return self._kept[row]
+        if (kept := self._sound(row)) is not None:
+            return kept
         reading = self._threads.submit(self.read, row)
-        if len(self._kept) < self._most_kept:
+        if row in self._kept or len(self._kept) < self._most_kept:
             self._kept[row] = reading
         return reading
+
+    def _sound(self, row: int) -> Future[Tensor] | None:
+        """A frame that is kept; what could not be read once is read again."""
+        kept = self._kept.get(row)
+        return None if kept is None or (kept.done() and kept.exception()) else kept

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -201,8 +203,8 @@ def load_frames(
         wanted.read(means, pixels, alive)
     else:
         means, pixels = shared
-        if residence.place == "device":
-            pixels = pixels.to(device)
+        if residence.place == "device":  # and let go of what the host has
+            pixels, means = pixels.to(device), means.clone()
         elif residence.place == "cohort":
             residence = Residence("host", f"{describe(wanted.shape)}: another process has them")
     return FrameStore(pixels, means, wanted.rows, wanted.scales, device, residence)
@@ -219,18 +221,20 @@ def _shared(
     length = 4 * count + math.prod(wanted.shape)
 
     def parts(content: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        both = torch.from_numpy(content)
+        with warnings.catch_warnings(action="ignore"):  # that nobody may write to them
+            both = torch.from_numpy(content)
         return both[: 4 * count].view(torch.float32), both[4 * count :].view(wanted.shape)
 
     with shared_memory.turn(wanted.name, alive):
         content = shared_memory.find(wanted.name, length)
         if content is None and place in ("host", "disk"):
-            content = shared_memory.make(
-                wanted.name,
-                length,
-                lambda empty: wanted.read(*parts(empty), alive),
-                on_disk=place == "disk",
-            )
+            with suppress(shared_memory.NoRoomError):  # then each process has its own
+                content = shared_memory.make(
+                    wanted.name,
+                    length,
+                    lambda empty: wanted.read(*parts(empty), alive),
+                    on_disk=place == "disk",
+                )
     return None if content is None else parts(content)
 
 

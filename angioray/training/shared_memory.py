@@ -7,6 +7,7 @@ the last process however that ends, and the size of ``/dev/shm``, small in conta
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -22,6 +23,10 @@ from numpy.typing import NDArray
 OWNER_ONLY = 0o600
 ASKED_AGAIN_S = 0.02
 """Between two questions whether another process has finished."""
+
+
+class NoRoomError(Exception):
+    """Nothing can be shared here: there is no room, or the system does not allow it."""
 
 
 @contextmanager
@@ -41,6 +46,10 @@ def turn(name: str, alive: Callable[[], None]) -> Iterator[None]:
     except OSError:  # another user has put something there
         yield
         return
+    if os.fstat(lock).st_uid != os.geteuid():  # who could keep it for ever
+        os.close(lock)
+        yield
+        return
     try:
         # A byte of one file for each name: nothing is left behind that has to be removed.
         while not _locked(lock, int(name[:15], 16)):
@@ -52,9 +61,9 @@ def turn(name: str, alive: Callable[[], None]) -> Iterator[None]:
 
 
 def find(name: str, length: int) -> NDArray[np.uint8] | None:
-    """The bytes of that name, if a process of this user holds them whole (uint8[length]).
+    """The bytes of that name, if a process of this user holds them whole.
 
-    What is written to them changes this process's view alone.
+    They are read-only (uint8[length]).
     """
     for link in _open_files():
         try:
@@ -82,24 +91,37 @@ def make(
         on_disk: in the folder for temporary files, rather than in memory.
 
     Raises:
-        OSError: there is no room for them.
+        NoRoomError: there is no room for them.
     """
+    try:
+        descriptor = _new_file(name, length, on_disk=on_disk)
+    except (OSError, AttributeError) as problem:  # some systems have no such files
+        raise NoRoomError(str(problem)) from problem
+    with os.fdopen(descriptor, "r+b") as file:
+        fill(np.memmap(file, np.uint8, "r+", shape=(length,)))
+        os.ftruncate(descriptor, length + 1)  # says that they are whole
+        return _view(file, length)
+
+
+def _new_file(name: str, length: int, *, on_disk: bool) -> int:
     if on_disk:
         descriptor, path = tempfile.mkstemp(prefix=_label(name))  # its owner's alone
         Path(path).unlink()
     else:
         descriptor = os.memfd_create(_label(name))
         os.fchmod(descriptor, OWNER_ONLY)
-    with os.fdopen(descriptor, "r+b") as file:
+    try:
         os.posix_fallocate(descriptor, 0, length)  # else a full disk would kill who writes
-        fill(np.memmap(file, np.uint8, "r+", shape=(length,)))
-        os.ftruncate(descriptor, length + 1)  # says that they are whole
-        return _view(file, length)
+    except (OSError, AttributeError):
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _open_files() -> Iterator[Path]:
     """Links to what the processes of this user have open."""
-    for process in Path("/proc").iterdir():
+    processes = Path("/proc")
+    for process in processes.iterdir() if processes.is_dir() else ():
         if process.name.isdigit():
             with suppress(OSError):  # it has ended, or is another user's
                 yield from list((process / "fd").iterdir())
@@ -110,13 +132,16 @@ def _label(name: str) -> str:
 
 
 def _view(file: IO[bytes], length: int) -> NDArray[np.uint8]:
-    """A view that has the file open as long as it lives, so that others find it."""
-    return np.memmap(file, np.uint8, "c", shape=(length,))
+    """A view that has the file open as long as it lives, so that others find it.
+
+    One that could be written would be charged to each process, and refused beyond the memory.
+    """
+    return np.memmap(file, np.uint8, "r", shape=(length,))
 
 
 def _locked(lock: int, byte: int) -> bool:
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-    except BlockingIOError:
-        return False
+    except OSError as problem:  # where a file system has no locks, nobody waits
+        return problem.errno not in (errno.EAGAIN, errno.EACCES)
     return True

@@ -33,7 +33,8 @@ class Board:
 
     It is also the gate of a sweep. Where a trial ends, Ray Tune gives its process to the oldest
     trial that waits, and ends the process that was being started for that one. Short trials would
-    so keep all but one process from ever starting. No process begins before all are set up.
+    so keep all but one process from ever starting. No process begins before all are set up; and no
+    more train at once than there are slots, though Ray may have started more.
     """
 
     def __init__(self, slots: int, stuck_after_s: float) -> None:
@@ -42,7 +43,9 @@ class Board:
         self._joined, self._first = 0, 0.0
         self._running: dict[int, Progress] = {}
         self._workers: dict[int, Any] = {}
-        self._attempts: Counter[tuple[int, int]] = Counter()
+        self._attempts: Counter[int] = Counter()
+        self._done: dict[int, int] = {}
+        self._furthest: dict[int, int] = {}
         self._halted = ""
 
     def join(self) -> None:
@@ -54,11 +57,20 @@ class Board:
         """Whether the processes may begin."""
         return self._joined >= self._slots or time.monotonic() - self._first > WAIT_FOR_SLOTS_S
 
-    def begin(self, number: int, rung: int, worker: Any) -> int:
-        """A trial sets out for a rung in a process; how many have begun that, this one included."""
-        self._attempts[number, rung] += 1
+    def begin(self, number: int, worker: Any) -> int:
+        """A trial sets out for its next rung in a process, if there is a slot.
+
+        Returns:
+            How many processes have set out without getting further, this one included; 0 where all
+            slots are taken.
+        """
+        if number not in self._running and len(self._running) >= self._slots > 0:
+            return 0
+        if self._done.get(number, 0) > self._furthest.get(number, 0):
+            self._furthest[number], self._attempts[number] = self._done[number], 0
+        self._attempts[number] += 1
         self._running[number], self._workers[number] = Progress(), worker
-        return self._attempts[number, rung]
+        return self._attempts[number]
 
     def alive(self, number: int) -> None:
         """A trial is at work, though it takes no step."""
@@ -68,10 +80,15 @@ class Board:
     def progress(self, number: int, done: int, values: dict[str, float]) -> None:
         """A trial has come so far."""
         if number in self._running:
-            self._running[number] = Progress(done, values)
+            self._running[number], self._done[number] = Progress(done, values), done
 
     def reach(self, number: int) -> None:
         """A trial was judged at its rung, or has failed."""
+        self._attempts[number] = 0
+        self.leave(number)
+
+    def leave(self, number: int) -> None:
+        """A trial no longer trains, wherever it is."""
         self._running.pop(number, None)
 
     def halt(self, reason: str) -> None:

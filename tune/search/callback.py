@@ -11,10 +11,11 @@ import ray
 from ray import tune
 
 from tune.search.progress import Standing
-from tune.search.trainable import SCORE, STEPS, trial_of
+from tune.search.trainable import trial_of
 from tune.trials import Trial
 
 EVERY_S = 0.5
+OF_THE_MACHINE = ("hostname", "node_ip", "pid")
 
 
 class ProcessLostError(Exception):
@@ -46,6 +47,7 @@ class SweepCallback(tune.Callback):
         self._keep, self._checked = keep, checked
         self._trials = {n: t for n, t in recorded.items() if t.state != "running"}
         self._losses: list[str] = []
+        self._problem: Exception | None = None
         self._last = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -61,8 +63,11 @@ class SweepCallback(tune.Callback):
         self._trials[number] = begun
         if number in self._recorded:
             recorded = self._recorded[number]
-            if self._checked:
-                recorded.refuse_other_settings(begun)
+            try:
+                if self._checked:
+                    recorded.refuse_other_settings(begun)
+            except ValueError as problem:
+                self._problem = problem
             begun.curve, begun.rates = list(recorded.curve), list(recorded.rates)
             begun.params, begun.seconds = recorded.params, recorded.seconds
 
@@ -73,9 +78,10 @@ class SweepCallback(tune.Callback):
         known = self._trials[int(str(trial))]
         known.reason, known.diverged = result["reason"], result["diverged"]
         known.seconds = result["seconds"]
+        known.curve = [(step, score) for step, score in json.loads(result["curve"])]
         known.rates = [(share, rate) for share, rate in json.loads(result["rates"])]
-        if not known.reason and known.score_at(result[STEPS]) is None:
-            known.curve.append((result[STEPS], result[SCORE]))
+        for name in OF_THE_MACHINE:  # Ray Tune's own files need not say where it ran
+            result.pop(name, None)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called when a trial has ended, or was stopped."""
@@ -86,19 +92,25 @@ class SweepCallback(tune.Callback):
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called when a trial's process was lost."""
         number = int(str(trial))
-        self._board.reach.remote(number)
+        self._board.leave.remote(number)
         self._losses.append(f"trial {number:03d} lost its process, and goes on in another")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called when Ray Tune gives a trial up: its process died between two trials.
 
-        Raises:
-            ProcessLostError: so that the sweep goes on with that trial too, from where it is.
+        Ray Tune wraps what is raised here, so it is raised at the end of the step.
         """
-        raise ProcessLostError(f"trial {int(str(trial)):03d} lost its process")
+        self._problem = ProcessLostError(f"trial {int(str(trial)):03d} lost its process")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Called many times a second."""
+        """Called many times a second.
+
+        Raises:
+            ProcessLostError: Ray Tune has given a trial up, with which the sweep can go on.
+            ValueError: no trial can go on.
+        """
+        if self._problem is not None:
+            raise self._problem
         if time.monotonic() - self._last < EVERY_S:
             return
         halted = self._show()

@@ -23,7 +23,7 @@ from tune.search.candidates import FirstTrials
 from tune.search.order import Order
 from tune.search.progress import Standing
 from tune.search.room import Room, room
-from tune.search.worker import TrialInputs, end_trial
+from tune.search.worker import TrialInputs, clear_snapshots, end_trial
 from tune.space.parameters import Range
 from tune.space.space import Space, at, learning_rate, plain, rate_changes
 from tune.space.space_file import SPACES, read_space, refusals
@@ -135,10 +135,20 @@ class FoldSweep:
 
             group = group or self.group(say)
             files = self.folder.files / TUNE_FOLDER
+            scores = -1
             while not run_search(
                 self.order, self.first, self.cost, inputs, recorded, group, files, keep
             ):
                 recorded = inputs.recorded(self.order.samples)
+                before, scores = scores, sum(len(each.curve) for each in recorded.values())
+                if scores == before:
+                    raise ValueError(
+                        "Processes die before any trial gets further (out of memory?); see Ray's "
+                        "logs. The same command with --resume goes on."
+                    )
+        if inputs.population:
+            for trial in trials:
+                clear_snapshots(inputs, trial.number)
         return list(trials)
 
     def group(self, say: Callable[[str], None] = lambda line: None) -> LaneGroup:

@@ -84,8 +84,11 @@ def run_search(
         trains or TrialTrainable, board=board, inputs=inputs, cpus=group.cpus, gpus=group.gpus
     )
     resources = {"cpu": group.cpus, **({"gpu": group.gpus} if group.gpus else {})}
-    makes = _population if inputs.population else _search
-    param_space, config = makes(order, first, cost, inputs, recorded, slots)
+    param_space: dict[str, Any] = {}
+    if inputs.population:
+        param_space, config = _population(order, first)
+    else:
+        config = _search(order, first, cost, inputs.rungs[-1], recorded, slots)
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         param_space=param_space,
@@ -108,6 +111,8 @@ def run_search(
         tuner.fit()
     except ProcessLostError:
         return False
+    finally:
+        ray.kill(board)
     return True
 
 
@@ -115,11 +120,11 @@ def _search(
     order: Order,
     first: FirstTrials,
     cost: TrialCost,
-    inputs: TrialInputs,
+    budget: int,
     recorded: Mapping[int, Trial],
     slots: int,
-) -> tuple[dict[str, Any], Any]:
-    """The `param_space` and the TuneConfig of a search of settings."""
+) -> Any:
+    """The TuneConfig of a search of settings."""
     from ray import tune
 
     from tune.search.schedulers import halving
@@ -133,30 +138,27 @@ def _search(
         samples=order.samples,
         seed=order.seed,
         slots=slots,
-        budget=inputs.rungs[-1],
+        budget=budget,
         recorded=recorded,
         exact=order.exact,
     )
-    ended = [trial for trial in recorded.values() if trial.state in ("finished", "stopped")]
-    return {}, tune.TuneConfig(
+    ended = [t for t in recorded.values() if t.state in ("finished", "stopped") or t.diverged]
+    return tune.TuneConfig(
         trial_name_creator=_name,
         trial_dirname_creator=_name,
         search_alg=searcher,
-        scheduler=None if order.exact else halving(order.halving, inputs.rungs[-1], ended),
+        scheduler=None if order.exact else halving(order.halving, budget, ended),
         num_samples=order.samples,
         reuse_actors=True,
     )
 
 
-def _population(
-    order: Order,
-    first: FirstTrials,
-    cost: TrialCost,
-    inputs: TrialInputs,
-    recorded: Mapping[int, Trial],
-    slots: int,
-) -> tuple[dict[str, Any], Any]:
-    """The same of a population, which has no searcher: Ray Tune's own scheduler refuses one."""
+def _population(order: Order, first: FirstTrials) -> tuple[dict[str, Any], Any]:
+    """The `param_space` and the TuneConfig of a population.
+
+    Ray Tune's scheduler of populations takes no searcher. All members are begun anew, and told what
+    they have.
+    """
     from ray import tune
     from ray.tune.search import BasicVariantGenerator
 
@@ -165,11 +167,14 @@ def _population(
 
     (rate,) = first.space
     assert isinstance(rate.domain, Range), "learning_rate_alone has seen to it"
+    base_rate = first.space.of_base()[rate.name]
     return member_space(first.space, samples=order.samples, seed=order.seed), tune.TuneConfig(
         trial_name_creator=_name,
         trial_dirname_creator=_name,
         search_alg=BasicVariantGenerator(),
-        scheduler=Population(order.population, rate.name, rate.domain, seed=order.seed),
+        scheduler=Population(
+            order.population, rate.name, rate.domain, base_rate=base_rate, seed=order.seed
+        ),
         reuse_actors=True,
     )
 

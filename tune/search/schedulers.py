@@ -18,7 +18,7 @@ from ray.tune.schedulers import (
 from tune.search.settings import HalvingSettings, PopulationSettings
 from tune.search.trainable import SCORE, STEPS, name_of
 from tune.space.parameters import Range
-from tune.trials import BASE, Trial
+from tune.trials import BASE, WORST, Trial
 
 BASE_NAME = name_of(BASE)
 
@@ -61,11 +61,15 @@ class Halving(ASHAScheduler):
         )
         self._budget = budget
         nobody: Any = None
+        rungs = settings.steps(budget)
         for trial in ended:
             known: Any = _Ended(f"ended-{trial.number}")
             self.on_trial_add(nobody, known)
             for step, score in trial.curve:
                 self.on_trial_result(nobody, known, {STEPS: step, SCORE: score})
+            if trial.diverged:
+                after = next(step for step in rungs if step > trial.steps)
+                self.on_trial_result(nobody, known, {STEPS: after, SCORE: WORST})
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Called with each score; says whether the trial goes on."""
@@ -89,7 +93,13 @@ class Population(PopulationBasedTraining):
     """
 
     def __init__(
-        self, settings: PopulationSettings, rate: str, domain: Range, *, seed: int
+        self,
+        settings: PopulationSettings,
+        rate: str,
+        domain: Range,
+        *,
+        base_rate: float,
+        seed: int,
     ) -> None:
         """Get ready.
 
@@ -97,6 +107,7 @@ class Population(PopulationBasedTraining):
             settings: how members take over.
             rate: the name of the learning rate, which is what changes.
             domain: its range.
+            base_rate: of trial 0, which keeps it: it takes over from nobody.
             seed: of the draws.
         """
         draw = tune.loguniform if domain.log else tune.uniform
@@ -111,7 +122,7 @@ class Population(PopulationBasedTraining):
             perturbation_factors=(settings.factor, 1 / settings.factor),
             synch=True,
         )
-        self._seed = seed
+        self._rate, self._base_rate, self._seed = rate, base_rate, seed
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Called with each score; the last one of an interval decides for all members."""
@@ -122,4 +133,7 @@ class Population(PopulationBasedTraining):
             action: str = super().on_trial_result(tune_controller, trial, result)
         finally:
             random.setstate(before)
+        for other in tune_controller.get_trials():
+            if str(other) == BASE_NAME and other.config[self._rate] != self._base_rate:
+                other.set_config({**other.config, self._rate: self._base_rate})
         return action

@@ -185,7 +185,8 @@ class SettingsSearch(OptunaSearch):
         if failed and not (result or {}).get("diverged"):
             super().on_trial_complete(asked, error=True)
         elif failed:
-            self._prune(trial_id, {SCORE: WORST, ITERATION: 0})
+            # TPE ranks what was pruned by its last score.
+            self._prune(trial_id, {SCORE: WORST, ITERATION: (result or {}).get(ITERATION, 0)})
         elif result is not None and result[STEPS] < self._budget:
             self._prune(trial_id, result)
         else:
@@ -223,7 +224,9 @@ class SettingsSearch(OptunaSearch):
             {SCORE: score, STEPS: step, ITERATION: rung + 1}
             for rung, (step, score) in enumerate(trial.curve)
         ]
-        for result in results[:-1]:
+        for result in results:
             self.on_trial_result(known, result)
         last = results[-1] if results else {}
+        if trial.diverged:
+            last = {ITERATION: len(results) + 1}
         self.on_trial_complete(known, {**last, "reason": trial.reason, "diverged": trial.diverged})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,11 @@ class TrialTrainable(tune.Trainable):
         torch.set_num_threads(max(1, int(cpus)))
         self._board, self._inputs = board, inputs
         self._waited, self._told = False, 0.0
-        device = torch.device("cuda" if gpus else "cpu")
-        world = World(device, share=share_here(cpus, gpus))
-        self._worker = TrialWorker(inputs, world, alive=self._alive)
         self.reset_config(config)
+        with self._halting():
+            device = torch.device("cuda" if gpus else "cpu")
+            world = World(device, share=share_here(cpus, gpus))
+            self._worker = TrialWorker(inputs, world, alive=self._alive)
         ray.get(board.join.remote())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -76,16 +78,15 @@ class TrialTrainable(tune.Trainable):
         """Train to the next rung, and judge."""
         self._wait_for_the_others()
         number, rung = self._trial.number, int(self.iteration)
-        attempt = ray.get(
-            self._board.begin.remote(number, rung, ray.get_runtime_context().current_actor)
-        )
+        this = ray.get_runtime_context().current_actor
+        while not (attempt := ray.get(self._board.begin.remote(number, this))):
+            time.sleep(ASK_EVERY_S)
         try:
-            trial = self._worker.advance(self._trial, rung, self._progress, attempt=attempt)
-        except OSError as problem:
-            if stops_all(problem):
-                ray.get(self._board.halt.remote(reason_of(problem)))
-            raise
-        ray.get(self._board.reach.remote(number))
+            with self._halting():
+                trial = self._worker.advance(self._trial, rung, self._progress, attempt=attempt)
+            ray.get(self._board.reach.remote(number))
+        finally:
+            self._board.leave.remote(number)
         step = self._inputs.rungs[rung]
         score = trial.score_at(step)
         # A member of a population that failed may take over from another, so it stays.
@@ -96,13 +97,15 @@ class TrialTrainable(tune.Trainable):
             "seconds": trial.seconds,
             "reason": trial.reason,
             "diverged": trial.diverged,
+            "curve": json.dumps(trial.curve),
             "rates": json.dumps(trial.rates),
             "done": failed or rung == len(self._inputs.rungs) - 1,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Keep the weights for others, and say where: Ray Tune pauses members of a population."""
-        kept = self._worker.keep_for_others(self._trial.number, int(self.iteration) - 1)
+        with self._halting():
+            kept = self._worker.keep_for_others(self._trial.number, int(self.iteration) - 1)
         Path(checkpoint_dir, TAKEOVER_FILE).write_text(json.dumps(vars(kept)))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
@@ -112,13 +115,27 @@ class TrialTrainable(tune.Trainable):
         kept = Takeover(document["number"], document["rung"], rates)
         if kept.number != self._trial.number:
             rate = self._trial.params[self._rate]
-            self._worker.take_over(self._trial.number, kept, rate)
+            with self._halting():
+                self._worker.take_over(self._trial.number, kept, rate)
 
     @property
     def _rate(self) -> str:
         """The name of the learning rate."""
         (task,) = self._inputs.objective.base.tasks
         return learning_rate(task)
+
+    @contextmanager
+    def _halting(self) -> Iterator[None]:
+        """What a trial itself did wrong is its reason; all else would stop every other trial too.
+
+        Ray Tune tries again what a network file system may have done once.
+        """
+        try:
+            yield
+        except Exception as problem:
+            if not isinstance(problem, OSError) or stops_all(problem):
+                ray.get(self._board.halt.remote(reason_of(problem)))
+            raise
 
     def _wait_for_the_others(self) -> None:
         while not self._waited:

@@ -81,8 +81,12 @@ def end_trial(inputs: TrialInputs, trial: Trial) -> None:
         _write(folder, replace(kept, state=trial.state, reason=trial.reason))
     if trial.state != "finished":
         folder.checkpoint.clear()
+
+
+def clear_snapshots(inputs: TrialInputs, number: int) -> None:
+    """Remove what a member has kept for others, once the whole population has ended."""
     for rung in range(len(inputs.rungs)):
-        _snapshot(folder, rung).clear()
+        _snapshot(inputs.folder(number), rung).clear()
 
 
 class TrialWorker:
@@ -180,7 +184,10 @@ class TrialWorker:
         with folder.locked(self._alive):
             kept = read_trial(folder)
             assert kept is not None, "it has been judged"
-            if kept.rates[: len(rates)] == rates:
+            # A member takes over before it goes on, so a later score, or a later change, says that
+            # it has done so; its rates may be those of yet another since.
+            has_gone_on = any(at > self._inputs.rungs[rung] for at, _ in kept.curve)
+            if has_gone_on or kept.rates[-1][0] >= self._share(rung):
                 return
             source = self._inputs.folder(parent.number)
             weights, step = _snapshot(source, rung), self._inputs.rungs[rung]
@@ -196,8 +203,9 @@ class TrialWorker:
                     "another `--out`."
                 )
             _copy_checkpoint(weights, folder.checkpoint)
-            if kept.score_at(step) is None:  # it failed on the way
-                kept.curve.append((step, WORST))
+            for missed in self._inputs.rungs[: rung + 1]:
+                if kept.score_at(missed) is None:  # it failed on the way
+                    kept.curve.append((missed, WORST))
             _write(folder, replace(kept, rates=rates, reason=None, diverged=False))
 
     def _share(self, rung: int) -> float:

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from angioray.training.shared_memory import find, make, turn
+from angioray.training import shared_memory
+from angioray.training.shared_memory import NoRoomError, find, make, turn
 
 LENGTH = 5000
 HOLDER = """
@@ -72,16 +73,15 @@ def test_processes_share_what_one_has_made_until_the_last_ends(how: str, tmp_pat
         here = find(name, LENGTH)
         assert here is not None and (here == 7).all() and len(here) == LENGTH
         assert find(name, LENGTH + 1) is None, "others of another length"
-        here[0] = 1
-        there = find(name, LENGTH)
-        assert there is not None and there[0] == 7, "nobody can spoil it for others"
+        with pytest.raises(ValueError, match="read-only"):
+            here[0] = 1  # nobody can spoil it for others
         opened = descriptors_of(name)
         assert opened and all(s.st_mode & 0o777 == 0o600 and s.st_nlink == 0 for s in opened)
         assert [path.name for path in tmp_path.iterdir()] == [f"angioray-{os.geteuid()}.lock"]
         holder.kill()
         holder.wait()
-    assert there[0] == 7 and find(name, LENGTH) is not None, "this process holds it still"
-    del here, there
+    assert here[0] == 7 and find(name, LENGTH) is not None, "this process holds it still"
+    del here
     assert find(name, LENGTH) is None
 
 
@@ -115,3 +115,31 @@ def test_something_else_in_place_of_the_lock_stops_nobody(tmp_path: Path) -> Non
     with turn(token_hex(16), pytest.fail):
         assert time.monotonic() - began < 1
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_view_costs_no_memory_of_its_own(tmp_path: Path) -> None:
+    length = 1 << 42  # far more than this machine has; nothing of it is written
+    with (tmp_path / "sparse").open("w+b") as file:
+        file.truncate(length)
+        assert shared_memory._view(file, length)[length - 1] == 0
+
+
+def test_where_nothing_can_be_shared_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(NoRoomError, match="gone"):
+        make(token_hex(16), LENGTH, lambda empty: None, on_disk=True)
+
+
+def test_a_lock_file_of_somebody_else_keeps_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    name = token_hex(16)
+    with turn(name, lambda: None):  # as if this one were another user's, who never lets go
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        (tmp_path / "angioray-12345.lock").hardlink_to(next(tmp_path.iterdir()))
+        asked = []
+        with turn(name, lambda: asked.append(1)):
+            assert not asked

@@ -31,12 +31,17 @@ def test_the_gate_opens_when_one_does_not_come(monkeypatch: pytest.MonkeyPatch) 
 
 def test_how_far_trials_are_and_how_often_they_set_out() -> None:
     board = Board(1, 60.0)
-    assert [board.begin(4, 0, None), board.begin(4, 0, None), board.begin(4, 1, None)] == [1, 2, 1]
+    assert [board.begin(4, None), board.begin(4, None)] == [1, 2]
+    assert board.begin(6, None) == 0, "the one slot is taken"
     board.progress(4, 20, {"loss": 0.5})
     board.progress(5, 20, {})  # told late by a process that was given up
     running, news, halted = board.look()
     assert {n: (p.done, p.values) for n, p in running.items()} == {4: (20, {"loss": 0.5})}
+    board.leave(4)  # its process was lost at step 20: it has got further
+    assert [board.begin(4, None), board.begin(4, None), board.begin(4, None)] == [1, 2, 3]
     board.reach(4)
+    assert board.begin(4, None) == 1
+    board.leave(4)
     board.halt("the disk is full")
     assert board.look() == ({}, [], "the disk is full") and news == [] and halted == ""
 
@@ -46,7 +51,7 @@ def test_a_silent_process_is_ended() -> None:
     try:
         actor: Any = ray.remote(num_cpus=0)(Board)
         board, silent = actor.remote(1, 0.2), actor.remote(1, 1.0)
-        ray.get([board.begin.remote(3, 0, silent), silent.join.remote()])
+        ray.get([board.begin.remote(3, silent), silent.join.remote()])
         time.sleep(0.3)
         running, news, _ = ray.get(board.look.remote())
         assert running == {} and news == ["trial 003 was stuck, without progress for 0 s"]

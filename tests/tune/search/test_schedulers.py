@@ -83,6 +83,10 @@ def test_trials_of_an_earlier_attempt_are_compared_with_as_well() -> None:
     scheduler = Halving(HalvingSettings(), 90, ended)
     later = begun(scheduler, 5)
     assert tell(scheduler, later, 10, 0.6) == "STOP"
+    lost = Trial(4, {}, "search", curve=[(10, 0.7)], reason="no number", diverged=True)
+    scheduler = Halving(HalvingSettings(reduction=2.0), 40, [lost])
+    good = begun(scheduler, 5)
+    assert tell(scheduler, good, 20, 0.1) == "CONTINUE", "better than one that diverged on the way"
 
 
 def test_one_rung_stops_nobody() -> None:

@@ -139,7 +139,7 @@ def test_optuna_is_told_how_each_trial_ended(space: Space) -> None:
         TrialState.FAIL,
     ]
     told = [trial.intermediate_values for trial in limited.searcher._study.trials]
-    assert told[:3] == [{1: 0.6, 2: 0.7}, {1: 0.6, 2: 0.8}, {0: 0.0}]
+    assert told[:3] == [{1: 0.6, 2: 0.7}, {1: 0.6, 2: 0.8}, {3: 0.0}]
 
 
 def test_what_was_begun_is_taken_up_and_nothing_is_drawn_twice(space: Space) -> None:

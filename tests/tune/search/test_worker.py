@@ -81,7 +81,8 @@ def test_who_has_failed_goes_on_with_the_weights_of_another(worker: TrialWorker)
     write(inputs, failed, step=5)
     assert worker.advance(member(1), 0, lambda *_: None).reason == failed.reason
     nothing = worker.keep_for_others(1, 0)
-    worker.take_over(1, worker.keep_for_others(2, 0), 0.04)
+    sound = worker.keep_for_others(2, 0)
+    worker.take_over(1, sound, 0.04)
     revived = read_trial(inputs.folder(1))
     assert revived is not None and revived.reason is None and revived.curve == [(10, 0.0)]
     assert worker.advance(member(1), 0, lambda *_: None).reason is None, "said again, it stays"
@@ -89,6 +90,38 @@ def test_who_has_failed_goes_on_with_the_weights_of_another(worker: TrialWorker)
     write(inputs, failed, step=5)
     worker.take_over(2, nothing, 0.04)
     assert inputs.folder(2).checkpoint.read(WEIGHTS) == b"of 2", "from it nobody takes over"
+
+
+def test_a_member_that_failed_twice_is_not_trained_backwards(worker: TrialWorker) -> None:
+    inputs = worker._inputs
+    failed = member(1)
+    failed.curve, failed.reason = [], "the loss is not finite"
+    write(inputs, failed, step=5)
+    later = member(2)
+    later.curve.append((20, 0.3))
+    write(inputs, later, step=20)
+    worker.take_over(1, worker.keep_for_others(2, 1), 0.04)
+    for rung in (0, 1):  # as a resumed population asks for
+        told = worker.advance(member(1), rung, lambda *_: None)
+        assert told.curve == [(10, 0.0), (20, 0.0)]
+
+
+def test_what_was_taken_over_long_ago_is_not_taken_over_again(worker: TrialWorker) -> None:
+    """A resumed population repeats every takeover, whatever its members have done since."""
+    inputs = worker._inputs
+    first = worker.keep_for_others(2, 0)
+    worker.take_over(1, first, 0.04)
+    heir = read_trial(inputs.folder(1))
+    assert heir is not None
+    heir.curve.append((20, 0.2))
+    heir.rates = [(0.0, 0.01), (0.5, 0.05)]  # of trial 0, from which it has taken over since
+    write(inputs, heir, step=20)
+    parent = member(2)
+    parent.rates = [(0.0, 0.01), (0.25, 0.02)]  # which the parent has too
+    for kept in (first, Takeover(2, 0, [(0.0, 0.01)])):
+        worker.take_over(1, kept, 0.04)
+    again = read_trial(inputs.folder(1))
+    assert again == heir and inputs.folder(1).checkpoint.read(WEIGHTS) == b"of 1"
 
 
 def test_weights_that_are_gone_are_missed(worker: TrialWorker) -> None:
