@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,9 +50,14 @@ class Head:
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+def head() -> Iterator[Head]:
     """Started as `cluster.yaml` starts it, from that file with machines of one core each."""
-    home = Path(tmp_path_factory.mktemp("h"))
+    # A test's own folder has a path that is too long for Ray's sockets.
+    with tempfile.TemporaryDirectory(prefix="h-", ignore_cleanup_errors=True) as folder:
+        yield from started(Path(folder))
+
+
+def started(home: Path) -> Iterator[Head]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"{ray.util.get_node_ip_address()}:{port}"

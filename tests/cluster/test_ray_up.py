@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 import yaml
 
 from tests.cluster.cluster_study import RUNS, ToyStudy
-from tests.end_to_end.command_processes import PATIENCE_S, REPOSITORY, run
+from tests.end_to_end.command_processes import PATIENCE_S, REPOSITORY, psutil, run
 from tests.end_to_end.run_folders import half_done, predictions
 
 pytestmark = pytest.mark.slow
@@ -69,6 +70,16 @@ class Lab:
         said = self.command(str(Path(sys.executable).with_name("ray")), *words)
         assert said.returncode == 0, f"{words}\n{said.stdout}\n{said.stderr}"
         return said.stdout
+
+    def is_at_work(self, n: int, runs: Path) -> bool:
+        """Whether a process of a host has a run's lock."""
+        host = psutil.Process(int((self.folder / f"n{n}.pid").read_text()))
+        for process in host.children(recursive=True):
+            with suppress(psutil.Error):
+                for file in map(Path, (each.path for each in process.open_files())):
+                    if file.name == ".lock" and file.parent.name in half_done(runs, least_steps=1):
+                        return True
+        return False
 
     def cluster_file(self) -> Path:
         """The project's file, with these hosts in it, and the environment linked, not installed."""
@@ -132,7 +143,7 @@ def test_a_study_survives_a_host_that_loses_its_power(lab: Lab, toy_study: ToySt
     job = f"cd ~/angioray && python -m angioray.cv {study} --address auto"
     submit = "ray job submit --address http://127.0.0.1:8265 --submission-id study --no-wait"
     lab.ray("exec", "--no-config-cache", file, f'{submit} -- bash -lc "{job}"')
-    wait_until(lambda: len(half_done(runs, least_steps=10)) >= 2)
+    wait_until(lambda: lab.is_at_work(COUNT, runs))
     lab.hosts("kill", COUNT)
     wait_until(lambda: ended(lab, file))
     assert "Job 'study' succeeded" in job_status(lab, file), job_logs(lab, file)
@@ -148,7 +159,7 @@ def wait_until(condition: object) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
-        time.sleep(1)
+        time.sleep(0.2)
 
 
 def answers(lab: Lab, n: int) -> bool:
