@@ -49,6 +49,7 @@ class Sleeper(TrialTrainable):
     def setup(self, config: dict[str, Any], *, board: Any, inputs: Any, **resources: Any) -> None:
         self._board, self._inputs, self._waited = board, inputs, False
         self.reset_config(config)
+        time.sleep(float(inputs.cohort))
         ray.get(board.join.remote())
 
     def step(self) -> dict[str, Any]:
@@ -66,6 +67,7 @@ class Sleeper(TrialTrainable):
             "seconds": 0.0,
             "reason": None,
             "diverged": False,
+            "curve": "[]",
             "rates": "[]",
             "done": rung == len(self._inputs.rungs) - 1,
         }
@@ -86,7 +88,9 @@ class Course:
     processes: int
 
 
-def course(*, slots: int, samples: int, rungs: int, step_s: float, gated: bool) -> Course:
+def course(
+    *, slots: int, samples: int, rungs: int, step_s: float, gated: bool, setup_s: float = 0.0
+) -> Course:
     """Carry out a sweep of sleeping trials of nine steps."""
     folder = Path(tempfile.mkdtemp(prefix="angioray-sweep-"))
     try:
@@ -100,7 +104,7 @@ def course(*, slots: int, samples: int, rungs: int, step_s: float, gated: bool) 
             order,
             FirstTrials(space, (Candidate(space.of_base(), BY_BASE),)),
             Free(space, objective),
-            TrialInputs(str(log), "", str(step_s), objective, space, halving.steps(9)),
+            TrialInputs(str(log), str(setup_s), str(step_s), objective, space, halving.steps(9)),
             {},
             LaneGroup(slots, 1, 1.0, 0.0),
             open_storage(folder / "tune"),
@@ -125,6 +129,10 @@ def main() -> None:
     cases: list[tuple[str, dict[str, Any]]] = [
         ("20 trials of 7 s, 2 slots", dict(slots=2, samples=20, rungs=1, step_s=7 / 9)),
         ("30 trials with ASHA, 5 slots", dict(slots=5, samples=30, rungs=3, step_s=0.7)),
+        (
+            "the same, 15 s more for the start of a process",
+            dict(slots=5, samples=30, rungs=3, step_s=0.7, setup_s=15.0),
+        ),
     ]
     rows = []
     for name, case in cases:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -144,9 +145,11 @@ def test_an_exact_sweep_is_the_same_on_one_process_as_on_two_with_a_kill_between
     toy_sweep: ToySweep, watch: Watch, tmp_path: Path
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    said = run(*toy_sweep.command(one, "--exact", "--lanes.lanes", 1), cwd=tmp_path)
+    few = ("--exact", "--samples", 3)
+    tracked = ("--lanes.lanes", 1, "--track", "mlflow")
+    said = run(*toy_sweep.command(one, *few, *tracked), cwd=tmp_path)
     assert said.returncode == 0, said.stderr
-    command = toy_sweep.command(two, "--exact")
+    command = toy_sweep.command(two, *few)
     with watch.running(tmp_path, *command) as first:
         first.wait_until(lambda: bool(ended(two)) and bool(half_done(two)))
         assert first.kill().code == -9
@@ -154,6 +157,11 @@ def test_an_exact_sweep_is_the_same_on_one_process_as_on_two_with_a_kill_between
         assert again.finish().code == 0, again.ended().err
     assert trials(one) == trials(two)
     assert {row["state"] for row in trials(one)} <= {"finished", "failed"}, "none was stopped"
+
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        ends = dict(database.execute("select name, status from runs").fetchall())
+    states = {"finished": "FINISHED", "failed": "FAILED"}
+    assert ends == {f"{row['number']:03d}": states[row["state"]] for row in trials(one)}
 
 
 def test_a_lost_node_costs_no_trial(
