@@ -32,8 +32,8 @@ class Board:
     """What the processes of one sweep tell each other and the command; new for each start.
 
     It is also the gate of a sweep. Where a trial ends, Ray Tune gives its process to the oldest
-    trial that waits, and ends the process that was being started for that one. Short trials would
-    so keep all but one process from ever starting. No process begins before all are set up; and no
+    trial that waits, and ends the process that was being started for that one. Short trials can
+    so keep slow starts from ever ending. No process begins before all are set up; and no
     more train at once than there are slots, though Ray may have started more.
     """
 
