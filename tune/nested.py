@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from angioray.cluster.nodes import beside_this_process
 from angioray.cluster.plan import LaneGroup
 from angioray.evaluation.detection import aggregate
 from angioray.study.run_folder import RunFolder
@@ -76,13 +77,11 @@ def search_folds(sweeps: Sequence[FoldSweep], cohort: str) -> list[list[Trial]]:
     say(*sweeps[0].first.in_words())
     group = sweeps[0].group(say)
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     at_once = min(len(sweeps), group.lanes)
     own = replace(group, lanes=group.lanes // at_once)
     say(f"{at_once} of {len(sweeps)} sweeps at once, each with {counted(own.lanes, 'trial')}.")
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    task: Any = ray.remote(num_cpus=0, max_retries=0)(_search)
+    task: Any = ray.remote(max_retries=0, **beside_this_process())(_search)
     todo = list(range(len(sweeps)))
     running: dict[Any, int] = {}
     found: dict[int, list[Trial]] = {}
@@ -91,7 +90,7 @@ def search_folds(sweeps: Sequence[FoldSweep], cohort: str) -> list[list[Trial]]:
         while todo or running:
             while todo and len(running) < at_once:
                 k = todo.pop(0)
-                running[task.options(scheduling_strategy=here).remote(sweeps[k], own)] = k
+                running[task.remote(sweeps[k], own)] = k
             done, _ = ray.wait(list(running), timeout=LOOK_EVERY_S)
             news = []
             for each in done:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from angioray.cluster.nodes import beside_this_process
 from angioray.cluster.plan import Plan
 from angioray.cluster.queue import RunQueue, Snapshot
 from angioray.study.study import Study
@@ -49,17 +50,10 @@ def run_lanes(
     # Each report of a run waits for the next look at its lane, and so does the end of a lane.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from angioray.cluster.lane_control import LaneKeeper
 
-    # Beside this process: anywhere else they could go down with a node that the study can spare.
-    here = {
-        "num_cpus": 0,
-        "scheduling_strategy": NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=False
-        ),
-    }
+    here = beside_this_process()
     actors: Any = ray.remote(RunQueue), ray.remote(LaneKeeper)
     queue = actors[0].options(**here).remote(plan.entries)
     groups = [group for group in plan.groups for _ in range(group.lanes)]

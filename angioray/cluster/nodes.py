@@ -165,6 +165,19 @@ def nodes_to_come(up: Sequence[Node], config: Mapping[str, Any] | None) -> list[
     return found[: max(0, config["max_workers"] - workers.total())]
 
 
+def beside_this_process() -> dict[str, Any]:
+    """Options of a task or an actor of Ray that takes no core and stays on this process's node.
+
+    Anywhere else it could go down with a node that the work can spare.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = ray.get_runtime_context().get_node_id()
+    strategy = NodeAffinitySchedulingStrategy(here, soft=False)
+    return {"num_cpus": 0, "scheduling_strategy": strategy}
+
+
 def share_here(cpus: float, gpus: float, frame_sets: int | None = None) -> Share:
     """What is this process's of its node, if the node is filled with others of its size.
 

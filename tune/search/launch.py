@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from angioray.cluster.nodes import beside_this_process
 from angioray.cluster.plan import LaneGroup
 from preprocess.storage import Storage
 from tune.cost import TrialCost
@@ -25,7 +26,6 @@ SETTINGS_OF_RAY_TUNE = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command, not one trial after the other
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the command tells of a lost process in one sentence
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "TUNE_RESULT_DELIM": "/",
 }
 
 
@@ -64,7 +64,6 @@ def run_search(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     import ray
     from ray import tune
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from tune.search.board import Board
     from tune.search.callback import ProcessLostError, SweepCallback
@@ -74,10 +73,8 @@ def run_search(
     running = [trial for trial in recorded.values() if trial.state == "running"]
     left = order.samples - len(recorded) + len(running)
     slots = max(1, min(group.lanes, left))
-    # Beside this process: anywhere else it could go down with a node that the sweep can spare.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(Board)
-    board = actor.options(num_cpus=0, scheduling_strategy=here).remote(
+    board = actor.options(**beside_this_process()).remote(
         slots if gated else 0, order.lanes.stuck_after_s
     )
     trainable = tune.with_parameters(
