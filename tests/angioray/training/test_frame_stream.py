@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ import pytest
 import torch
 
 from angioray.study.executor import Executor
-from angioray.study.settings import StudySettings
 from angioray.study.study import Study
 from angioray.training.frame_placement import Share
 from angioray.training.frame_stream import FrameStream, Rows
@@ -27,7 +25,6 @@ from tests.angioray.frame_stores import CPU
 from tests.angioray.settings import TOY
 from tests.angioray.training.test_resume import EndedError, ending_at, outcome
 from tests.angioray.training.toy_runs import RUNS
-from tests.toy_cohort import write_toy_cohort
 
 FRAMES, BATCH = 200, 8
 NO_ROOM = Share(host=1e-8)
@@ -128,11 +125,9 @@ def test_streamed_frames_are_the_resident_ones(toy_cohort: Cohort, size: int) ->
     assert torch.equal(streamed.means, resident.means)
 
 
-def execute(
-    cohort: Cohort, folder: Path, name: str, share: Share, settings: StudySettings = TOY
-) -> Path:
+def execute(cohort: Cohort, folder: Path, name: str, share: Share) -> Path:
     torch.set_num_threads(1)
-    study = Study.plan(cohort, folder, settings)
+    study = Study.plan(cohort, folder, TOY)
     study.freeze(cohort)
     world = World(torch.device("cpu"), share=share)
     Executor(study, cohort, world).execute(study.run(name), lambda *_: None)
@@ -192,38 +187,3 @@ def test_frames_are_read_within_a_limit_that_they_all_exceed(toy_cohort: Cohort)
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split("\n")[:2] == [digest_of(toy_cohort, 1024, None), "no memory"]
-
-
-PEAKS = """
-import sys
-from pathlib import Path
-from preprocess.cohort import Cohort
-from angioray.training.frame_placement import Share
-from tests.angioray.training import test_frame_stream as here
-
-cohort = Cohort.open(sys.argv[1])
-for folder, share in (("streamed", here.NO_ROOM), ("resident", Share())):
-    here.execute(cohort, Path(sys.argv[2]) / folder, here.LARGE_RUN, share, here.LARGE)
-    # Of this program alone: the peak of getrusage is that of whoever started it, if larger.
-    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-    print(peak.split()[1])
-"""
-LARGE = replace(TOY, tasks=("detector",), detector=replace(TOY.detector, size=256, steps=3))
-LARGE_RUN = "detector-RCA-B-256-fold0"
-
-
-@pytest.mark.slow
-def test_a_run_takes_less_memory_than_its_frames_and_ends_with_the_same_bits(
-    tmp_path: Path,
-) -> None:
-    """750 frames of 256 x 256 are 48 000 KiB; the run that streams them comes first."""
-    write_toy_cohort(tmp_path / "cohort", patients=150, views=("RCA",))
-    command = [sys.executable, "-c", PEAKS, str(tmp_path / "cohort"), str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    streamed, resident = map(int, ended.stdout.split())
-    assert streamed < resident - 30_000
-    weights, predictions = outcome(tmp_path / "resident" / LARGE_RUN)
-    found, found_predictions = outcome(tmp_path / "streamed" / LARGE_RUN)
-    assert found_predictions == predictions
-    assert all(torch.equal(weights[key], found[key]) for key in weights)
