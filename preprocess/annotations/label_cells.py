@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from preprocess.annotations.cells import DATE, ERROR, UNCALCULATED, describe_cell
 from preprocess.annotations.label_headings import KEYS, plain
-from preprocess.annotations.labels import Exclusion, Label
+from preprocess.annotations.labels import Label
+from preprocess.cohort.records import Exclusion
 from preprocess.console.names import nearest
 
 # As Excel saves them in English, German, French, Spanish, Italian, Portuguese and Dutch.

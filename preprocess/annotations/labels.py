@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 
 from preprocess.annotations.names import spellings
+from preprocess.cohort.records import Exclusion
 
 BOUNDS = ("introducing_start", "optimal_start", "vanishing_start")
-
-
-class Exclusion(StrEnum):
-    """Why a cine is kept out although it is whole (paper, section 2)."""
-
-    IMPLANT = "implant"
-    PACEMAKER = "pacemaker"
-    IFR_WIRE = "ifr_wire"
-    OTHER = "other"
 
 
 @dataclass(frozen=True, kw_only=True)

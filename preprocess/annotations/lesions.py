@@ -10,6 +10,7 @@ from pathlib import Path
 from preprocess.annotations.region_matching import PlacedBox, place_key
 from preprocess.annotations.regions import BoxXyxy
 from preprocess.cohort import NO_LESION, Box, BoxSource, Cohort
+from preprocess.cohort.reviews import read_reviews
 
 SAME_LESION_IOU = 0.2
 """A box that was drawn anew and overlaps the earlier one by this is of the same lesion (it is what
@@ -31,8 +32,9 @@ class Lesions:
         if (cohort / "annotations.json").is_file():
             for box in Cohort.open(cohort).boxes:
                 self._earlier[box.sequence_id].append(box)
-        numbers = (box.instance_id for boxes in self._earlier.values() for box in boxes)
-        self._next = max(numbers, default=0) + 1
+        reviewed = [review.state.boxes for review in read_reviews(cohort).values()]
+        known = (box.instance_id for boxes in (*self._earlier.values(), *reviewed) for box in boxes)
+        self._next = max(known, default=0) + 1
         self.tracks_dropped = 0
 
     def merged(self, sequence_id: str, placed: Iterable[PlacedBox]) -> list[Box]:

@@ -38,6 +38,15 @@ class Verdict(StrEnum):
     LOST = "lost"
 
 
+class Exclusion(StrEnum):
+    """Why a cine is kept out although it is whole (paper, section 2)."""
+
+    IMPLANT = "implant"
+    PACEMAKER = "pacemaker"
+    IFR_WIRE = "ifr_wire"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sequence:
     """One cine, as its array's attributes hold it. Angles are DICOM's (0018,1510) and (0018,1511).
@@ -186,4 +195,4 @@ def _fits(value: Any, hint: Any) -> bool:
         return hint is bool
     if hint in (int, float):
         return isinstance(value, (int, float) if hint is float else int) and abs(value) < BOUND
-    return isinstance(value, hint)
+    return isinstance(value, get_origin(hint) or hint)

@@ -17,6 +17,7 @@ from preprocess.cohort import (
     write_manifest,
 )
 from preprocess.cohort.pictures import picture_remarks
+from preprocess.cohort.reviews import read_reviews, with_reviews
 from preprocess.console.progress import track
 from preprocess.console.settings import CountOrZero, Settings
 from preprocess.contrast.proposals import proposal_remarks, propose_missing
@@ -32,6 +33,10 @@ from preprocess.views import view_counts, view_remarks
 UNLABELLED = (
     "without --labels no cine has a view, an iFR value or a reason to be left out; "
     "`python -m preprocess sheet {src} --out sequences.csv` writes the sheet to fill in"
+)
+REVIEWED = (
+    "what a reader decided about {n} sequences in the browser stays (review.jsonl), "
+    "whatever labels and regions say"
 )
 
 
@@ -147,9 +152,15 @@ def ingest_archive(
         result.sequences = propose_missing(
             out, result.sequences, boxed, processes=settings.processes
         )
+        result.sequences, result.boxes, result.manifest = with_reviews(
+            out, result.sequences, result.boxes, result.manifest
+        )
         result.remarks += proposal_remarks(result.sequences)
         result.remarks += picture_remarks(result.sequences)
+        if reviewed := len(read_reviews(out)):
+            result.remarks.append(REVIEWED.format(n=reviewed))
         write_annotations(out, result.sequences, result.boxes)
+        write_manifest(out, result.manifest)
         return result
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,22 @@ class Journal:
         line = json.dumps(entry).encode() + b"\n"
         if os.write(self._descriptor, line) != len(line):
             raise OSError(28, os.strerror(28), str(self.path))
+
+
+def source_files(cohort: Path) -> dict[str, str]:
+    """The source file of each sequence, for whoever may read the cohort's private journal.
+
+    Paths are relative to the archive. Nothing where there is no journal, or it is not the caller's
+    to read.
+    """
+    try:
+        lines = journal_path(cohort).read_bytes().splitlines()
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        with suppress(ValueError, AttributeError):  # a line that was cut short
+            entry = json.loads(line)
+            if entry.get("sequence_id"):
+                found[entry["sequence_id"]] = entry["path"]
+    return found

@@ -12,6 +12,7 @@ from typing import Literal
 import cv2
 
 from preprocess.cohort import Box, BoxSource, Cohort, Phase, Sequence, Verdict, write_annotations
+from preprocess.cohort.reviews import looked_at, read_reviews
 from preprocess.console.progress import track
 from preprocess.console.settings import CountOrZero, Proportion, Settings
 from preprocess.console.workers import map_unordered
@@ -92,6 +93,8 @@ def propagate(cohort: Path, settings: PropagateSettings) -> None:
     results = map_unordered(work, tasks, processes=settings.processes, died=_nothing)
     for tracked in track(results, total=len(tasks), label="sequences"):
         boxes += tracked
+    accepted = {name for name, review in read_reviews(cohort).items() if review.accepted}
+    boxes = [looked_at(box) if box.sequence_id in accepted else box for box in boxes]
     write_annotations(cohort, opened.sequences.values(), [*boxes, *opened.ignored])
     _print_outcome(opened, boxes, len(tasks), cohort)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from preprocess.annotations.label_sheet import read_labels
-from preprocess.annotations.labels import Exclusion
+from preprocess.cohort.records import Exclusion
 
 HEADER = (
     "file,sop_instance_uid,view,reference_frame,introducing_start,optimal_start,vanishing_start,"
