@@ -96,6 +96,7 @@ COMMANDS = {
     "sheet": "preprocess.ingest.sheet:sheet",
     "ingest": "preprocess.ingest.command:ingest",
     "propagate": "preprocess.tracking.propagate:propagate",
+    "review": "preprocess.review.command:review",
     "summary": "preprocess.summary.command:summary",
     "import": "preprocess.__main__:import_set",
 }

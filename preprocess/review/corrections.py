@@ -1,0 +1,321 @@
+"""The decisions of one reader: checked, tracked again, and written down one at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from preprocess.cohort import (
+    Box,
+    BoxSource,
+    Cohort,
+    Phase,
+    Sequence,
+    Verdict,
+    read_manifest,
+    stored_sequence,
+    update_attributes,
+    write_annotations,
+    write_manifest,
+)
+from preprocess.cohort.frames import Frames
+from preprocess.cohort.reviews import (
+    Review,
+    ReviewJournal,
+    State,
+    looked_at,
+    reviewed_rows,
+    reviewed_sequence,
+)
+from preprocess.tracking.live import LiveTracking
+
+CINES_HELD = 4
+"""Cines that stay in memory with what tracks their lesions: the one at hand and its neighbours."""
+LONGEST_NAME = 60
+"""Letters in the name of a view or of a lesion."""
+LEAST_SIDE = 1.0
+"""Of a box, in pixels; thinner ones are clicks."""
+
+
+class ConflictError(Exception):
+    """Somebody else decided about the sequence meanwhile; ``review`` is what they decided."""
+
+    def __init__(self, review: Review) -> None:
+        super().__init__(review.sequence_id)
+        self.review = review
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cine:
+    stored: Frames
+    tracking: LiveTracking
+
+
+class Corrections:
+    """What one reader decides about the sequences of a cohort.
+
+    A decision is on the disk before it is confirmed: first in the journal, then in the cohort. If
+    the process ends between the two, the next one completes the cohort from the journal. The
+    decisions of a second reader stay in that reader's journal alone.
+
+    Attributes:
+        cohort: as it was opened.
+        reader: whose boxes are kept apart; None where the cohort itself is corrected.
+        by: who decides.
+        sequences: every sequence that can be looked at, those included that a review excluded.
+    """
+
+    def __init__(self, folder: Path, *, reader: str | None, by: str) -> None:
+        """Open a cohort, and the journal of its corrections or of a reader.
+
+        Raises:
+            ValueError: it is no cohort, or is open in another review.
+        """
+        self.cohort = Cohort.open(folder)
+        self.reader = reader
+        self.by = by
+        self._changing = threading.Lock()
+        self._reading = threading.Lock()
+        self._cines: OrderedDict[str, _Cine] = OrderedDict()
+        self._journal = ReviewJournal(folder, reader)
+        self._rows = read_manifest(folder)
+        boxes = frozenset((*self.cohort.boxes, *self.cohort.ignored))
+        self._content = (self.cohort.sequences, boxes)
+        self.sequences = dict(self.cohort.sequences)
+        for name, review in self._journal.latest.items():
+            if review.state.exclude and name not in self.sequences:
+                self.sequences[name] = stored_sequence(folder, name)
+        self._reviews = self._resumed()
+        self._write(self.sequences)
+
+    @property
+    def path(self) -> Path:
+        """The journal."""
+        return self._journal.path
+
+    def close(self) -> None:
+        """Let other processes open the journal."""
+        self._journal.close()
+
+    def review(self, sequence_id: str) -> Review:
+        """The last decision about a sequence; revision 0 before the first.
+
+        Raises:
+            KeyError: there is no such sequence.
+        """
+        return self._reviews[sequence_id]
+
+    def frames(self, sequence_id: str) -> Frames:
+        """The frames of a cine as acquired (uint8 or uint16 [T, H, W]).
+
+        Raises:
+            KeyError: there is no such sequence.
+            ValueError: they are damaged.
+        """
+        return self._cine(sequence_id).stored
+
+    def decide(self, sequence_id: str, revision: int, *, accepted: bool, state: State) -> Review:
+        """Write down a decision, and give it back with its lesions tracked.
+
+        Args:
+            sequence_id: of the cine.
+            revision: of the decision that it was made on.
+            accepted: whether the reader has looked at the whole cine.
+            state: with the key boxes; tracked boxes in it are not read. A lesion with a number
+                below 0 is new.
+
+        Raises:
+            KeyError: there is no such sequence.
+            ConflictError: there is a later decision.
+            ValueError: the state contradicts itself or the cine.
+        """
+        with self._changing:
+            known = self._reviews[sequence_id]
+            if known.revision != revision:
+                raise ConflictError(known)
+            sequence = self.sequences[sequence_id]
+            if problem := next(problems(state, sequence), None):
+                raise ValueError(problem)
+            numbers = self._numbers(state)
+            placed = self._placed(state, numbers, known)
+            boxes = self._with_tracks(state, placed, known)
+            names = {numbers.get(lesion, lesion): n for lesion, n in state.lesion_names.items()}
+            drawn = {box.instance_id for box in placed}
+            decided = replace(
+                state,
+                boxes=tuple(map(looked_at, boxes)) if accepted else boxes,
+                lesion_names={lesion: name for lesion, name in names.items() if lesion in drawn},
+            )
+            review = replace(
+                known,
+                revision=revision + 1,
+                by=self.by,
+                at=datetime.now(UTC).isoformat(timespec="seconds"),
+                accepted=accepted,
+                state=decided,
+            )
+            self._journal.append(review)
+            self._reviews[sequence_id] = review
+            self._write([sequence_id])
+            return review
+
+    def _resumed(self) -> dict[str, Review]:
+        """Where every sequence is, as the cohort and the journal have it."""
+        boxes: dict[str, list[Box]] = defaultdict(list)
+        for box in (*self.cohort.boxes, *self.cohort.ignored):
+            boxes[box.sequence_id].append(box)
+        reviews = {}
+        for name, sequence in self.sequences.items():
+            current = State.of(sequence, boxes[name])
+            if self.reader is not None:  # who reads for the second time sees nothing of the first
+                current = replace(current, boxes=(), no_lesion=False)
+            begun = Review(
+                sequence_id=name,
+                revision=0,
+                by="",
+                at="",
+                accepted=False,
+                state=current,
+                before=current,
+            )
+            known = self._journal.latest.get(name)
+            reviews[name] = known.on(current) if known else begun
+        return reviews
+
+    def _numbers(self, state: State) -> dict[int, int]:
+        """The numbers of lesions that are new, by the numbers below 0 that they have yet."""
+        known = (
+            box.instance_id
+            for review in self._reviews.values()
+            for box in (*review.state.boxes, *review.before.boxes)
+        )
+        first = max(known, default=0) + 1
+        new = sorted({box.instance_id for box in state.boxes if box.instance_id < 0}, reverse=True)
+        return {lesion: first + i for i, lesion in enumerate(new)}
+
+    def _placed(self, state: State, numbers: Mapping[int, int], known: Review) -> list[Box]:
+        """The key boxes of a state, within the frame, with who placed each of them."""
+        sequence = self.sequences[known.sequence_id]
+        source = BoxSource.CORRECTED if known.before.key_boxes else BoxSource.REFERENCE
+        earlier = {_place(box): box for box in (*known.before.key_boxes, *known.state.key_boxes)}
+        placed = []
+        for box in state.key_boxes:
+            drawn = replace(
+                box,
+                box_xyxy=_within(box, sequence),
+                instance_id=numbers.get(box.instance_id, box.instance_id),
+                source=source,
+                confidence=1.0,
+                verdict=Verdict.GOOD,
+            )
+            placed.append(earlier.get(_place(drawn), drawn))
+        return placed
+
+    def _with_tracks(self, state: State, placed: list[Box], known: Review) -> tuple[Box, ...]:
+        """Every box: tracked ones stay where neither their key boxes nor the interval changed."""
+        sequence = self.sequences[known.sequence_id]
+        now, before = (_bounded(sequence, of) for of in (state, known.state))
+        same_interval = now.frames_in(Phase.OPTIMAL) == before.frames_in(Phase.OPTIMAL)
+        keys, earlier = _by_lesion(placed), _by_lesion(known.state.key_boxes)
+        same = {n for n, boxes in keys.items() if same_interval and earlier.get(n) == boxes}
+        boxes = [box for box in placed if box.instance_id in same]
+        boxes += [
+            box
+            for box in known.state.boxes
+            if box.ignored or (box.source is BoxSource.TRACKED and box.instance_id in same)
+        ]
+        if changed := [box for box in placed if box.instance_id not in same]:
+            boxes += self._cine(sequence.sequence_id).tracking.boxes(now, changed)
+        return tuple(sorted(boxes, key=lambda box: (box.frame_index, box.instance_id)))
+
+    def _cine(self, sequence_id: str) -> _Cine:
+        with self._reading:
+            cine = self._cines.pop(sequence_id, None)
+            if cine is None:
+                sequence = self.sequences[sequence_id]
+                stored = Cohort(self.cohort.folder, self.sequences, ()).cine(sequence_id)
+                cine = _Cine(stored=stored, tracking=LiveTracking(sequence.display.apply(stored)))
+            self._cines[sequence_id] = cine
+            while len(self._cines) > CINES_HELD:
+                self._cines.popitem(last=False)
+        return cine
+
+    def _write(self, changed: Iterable[str]) -> None:
+        """Bring the cohort's files to what was decided; what is so already is not written."""
+        if self.reader is not None:
+            return
+        folder = self.cohort.folder
+        reviews = {name: self._reviews[name] for name in changed if self._reviews[name].revision}
+        for name, review in reviews.items():
+            decided = reviewed_sequence(self.sequences[name], review)
+            if decided != self.sequences[name]:
+                update_attributes(folder, decided)
+                self.sequences[name] = decided
+        included = {n: s for n, s in self.sequences.items() if not self._reviews[n].state.exclude}
+        boxes = [box for name in included for box in self._reviews[name].state.boxes]
+        rows = reviewed_rows(self._rows, reviews)
+        content = (included, frozenset(boxes))
+        if content != self._content:
+            write_annotations(folder, included.values(), boxes)
+            self._content = content
+        if rows != self._rows:
+            write_manifest(folder, rows)
+            self._rows = rows
+
+
+def problems(state: State, sequence: Sequence) -> Iterator[str]:
+    """Why a state cannot be that of a sequence, in sentences for the reader."""
+    bounds = (state.introducing_start, state.optimal_start, state.vanishing_start)
+    known = [bound for bound in bounds if bound is not None]
+    if known and len(known) < len(bounds):
+        yield "The phases need all three bounds, or none."
+    elif [0, *known, sequence.length] != sorted([0, *known, sequence.length]):
+        yield (
+            "The phases must follow each other within the cine: introducing, optimal, vanishing. "
+            f"Found frames {', '.join(map(str, known))} of {sequence.length}."
+        )
+    if state.reference_frame is not None and not 0 <= state.reference_frame < sequence.length:
+        yield f"There is no frame {state.reference_frame}; the cine has {sequence.length}."
+    if state.no_lesion and state.key_boxes:
+        yield "A sequence without a lesion has no boxes. Delete its boxes first."
+    for name in (state.view, *state.lesion_names.values()):
+        if name is not None and not 0 < len(name.strip()) <= LONGEST_NAME:
+            yield f"A name has 1 to {LONGEST_NAME} letters."
+    places = [(box.instance_id, box.frame_index) for box in state.key_boxes]
+    if len(set(places)) < len(places):
+        yield "A lesion has one box in a frame. Give the other box a lesion of its own."
+    for box in state.key_boxes:
+        x1, y1, x2, y2 = _within(box, sequence)
+        if not 0 <= box.frame_index < sequence.length:
+            yield f"There is no frame {box.frame_index}; the cine has {sequence.length}."
+        if x2 - x1 < LEAST_SIDE or y2 - y1 < LEAST_SIDE:
+            yield "A box is at least one pixel wide and high, within the frame."
+
+
+def _within(box: Box, sequence: Sequence) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = box.box_xyxy
+    return max(x1, 0.0), max(y1, 0.0), min(x2, sequence.width), min(y2, sequence.height)
+
+
+def _place(box: Box) -> tuple[object, ...]:
+    return box.instance_id, box.frame_index, box.box_xyxy
+
+
+def _by_lesion(boxes: Iterable[Box]) -> Mapping[int, set[Box]]:
+    found: dict[int, set[Box]] = defaultdict(set)
+    for box in boxes:
+        found[box.instance_id].add(box)
+    return found
+
+
+def _bounded(sequence: Sequence, state: State) -> Sequence:
+    return replace(
+        sequence,
+        introducing_start=state.introducing_start,
+        optimal_start=state.optimal_start,
+        vanishing_start=state.vanishing_start,
+    )
