@@ -74,6 +74,7 @@ def review(
                     f"port {settings.port} cannot be used ({problem.strerror}). Give another "
                     "--port, or leave it out."
                 ) from None
+            listening.listen()  # who follows the address at once waits, and is not refused
             port = listening.getsockname()[1]
             entrance = Entrance(lambda: print(f"For another browser: {address()}", flush=True))
 

@@ -182,8 +182,9 @@ class Corrections:
                 state=current,
                 before=current,
             )
-            known = self._journal.latest.get(name)
-            reviews[name] = known.on(current) if known else begun
+            known = self._journal.latest.get(name, begun)
+            # Of an excluded sequence the journal alone has the boxes.
+            reviews[name] = known.on(current) if name in self.cohort.sequences else known
         return reviews
 
     def _numbers(self, state: State) -> dict[int, int]:
