@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from preprocess.cohort.records import NO_LESION, Box, BoxSource, Sequence, Verdict, check_types
+from preprocess.cohort.records import (
+    NO_LESION,
+    Bounds,
+    Box,
+    BoxSource,
+    Sequence,
+    Verdict,
+    check_types,
+    phase_within,
+)
 from preprocess.storage.atomic import write_text
 
 ANNOTATIONS = "annotations.json"
@@ -25,7 +35,7 @@ def write_annotations(folder: Path, sequences: Iterable[Sequence], boxes: Iterab
     boxes = sorted(boxes, key=lambda b: (b.sequence_id, b.frame_index, b.instance_id))
     if problems := contradictions(by_id, boxes):
         raise ValueError("The annotations cannot be written:\n  " + "\n  ".join(problems[:20]))
-    write_text(folder / ANNOTATIONS, _one_record_a_line(_coco(by_id, boxes)))
+    write_text(folder / ANNOTATIONS, _document(by_id, boxes))
 
 
 def boxes_from_coco(document: Mapping[str, Any]) -> tuple[Box, ...]:
@@ -59,10 +69,9 @@ def contradictions(sequences: Mapping[str, Sequence], boxes: Iterable[Box]) -> l
     """Every way in which the boxes and bounds do not fit the sequences, in words."""
     problems = []
     for s in sequences.values():
-        bounds = (s.introducing_start, s.optimal_start, s.vanishing_start)
-        known = [bound for bound in bounds if bound is not None]
+        known = [bound for bound in s.bounds if bound is not None]
         if known and (len(known) < 3 or [0, *known, s.length] != sorted([0, *known, s.length])):
-            problems.append(f"{s.sequence_id}: phase bounds {bounds} of {s.length} frames")
+            problems.append(f"{s.sequence_id}: phase bounds {s.bounds} of {s.length} frames")
         if s.reference_frame is not None and not 0 <= s.reference_frame < s.length:
             problems.append(f"{s.sequence_id}: reference frame {s.reference_frame} of {s.length}")
     for box in boxes:
@@ -92,72 +101,96 @@ def first_image_ids(sequences: Iterable[Sequence]) -> dict[str, int]:
     return first
 
 
-def _one_record_a_line(document: Mapping[str, Any]) -> str:
-    """JSON that a person can page through; indented, it would take the encoder four times as long.
+_plain = json.JSONEncoder(allow_nan=False).encode
+
+
+def _document(sequences: Mapping[str, Sequence], boxes: Iterable[Box]) -> str:
+    """JSON that a person can page through: a record a line.
 
     Raises:
         ValueError: a number is not finite.
     """
-    plain = json.JSONEncoder(allow_nan=False).encode
-    parts = [
-        f"{plain(key)}: [\n" + ",\n".join(map(plain, value)) + "\n]"
-        if isinstance(value, list)
-        else f"{plain(key)}: {plain(value)}"
-        for key, value in document.items()
-    ]
-    return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def _coco(sequences: Mapping[str, Sequence], boxes: Iterable[Box]) -> dict[str, Any]:
     first = first_image_ids(sequences.values())
     video_id = {sequence_id: i for i, sequence_id in enumerate(sequences, start=1)}
+    info = {
+        "schema_version": SCHEMA_VERSION,
+        "description": "Coronary angiography cohort written by angioray",
+    }
+    videos = (_video(s, video_id[s.sequence_id]) for s in sequences.values())
+    # Most records are images; a review writes the same ones again after each correction.
+    images = (
+        _image_lines(name, video_id[name], first[name], s.width, s.height, s.length, s.bounds)
+        for name, s in sequences.items()
+    )
+    annotations = (
+        _annotation(i, box, first[box.sequence_id], video_id[box.sequence_id])
+        for i, box in enumerate(boxes, start=1)
+    )
+    parts = {
+        "info": _plain(info),
+        "licenses": "[\n\n]",
+        "categories": _list([_plain(CATEGORY)]),
+        "videos": _list(map(_plain, videos)),
+        "images": _list(images),
+        "annotations": _list(map(_plain, annotations)),
+    }
+    return "{\n" + ",\n".join(f'"{key}": {part}' for key, part in parts.items()) + "\n}\n"
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "[\n" + ",\n".join(lines) + "\n]"
+
+
+def _video(sequence: Sequence, number: int) -> dict[str, Any]:
     return {
-        "info": {
-            "schema_version": SCHEMA_VERSION,
-            "description": "Coronary angiography cohort written by angioray",
-        },
-        "licenses": [],
-        "categories": [CATEGORY],
-        "videos": [
+        "id": number,
+        "sequence_id": sequence.sequence_id,
+        "patient_id": sequence.patient_id,
+        "view": sequence.view,
+        "width": sequence.width,
+        "height": sequence.height,
+        "length": sequence.length,
+    }
+
+
+@lru_cache(maxsize=10_000)
+def _image_lines(
+    sequence_id: str,
+    video: int,
+    first: int,
+    width: int,
+    height: int,
+    length: int,
+    bounds: Bounds,
+) -> str:
+    return ",\n".join(
+        _plain(
             {
-                "id": video_id[s.sequence_id],
-                "sequence_id": s.sequence_id,
-                "patient_id": s.patient_id,
-                "view": s.view,
-                "width": s.width,
-                "height": s.height,
-                "length": s.length,
-            }
-            for s in sequences.values()
-        ],
-        "images": [
-            {
-                "id": first[s.sequence_id] + t,
-                "video_id": video_id[s.sequence_id],
+                "id": first + t,
+                "video_id": video,
                 "frame_index": t,
-                "phase": s.phase(t),
-                "width": s.width,
-                "height": s.height,
-                "file_name": f"{s.sequence_id}/{t:06d}.png",
+                "phase": phase_within(bounds, t),
+                "width": width,
+                "height": height,
+                "file_name": f"{sequence_id}/{t:06d}.png",
             }
-            for s in sequences.values()
-            for t in range(s.length)
-        ],
-        "annotations": [
-            {
-                "id": i,
-                "image_id": first[box.sequence_id] + box.frame_index,
-                "video_id": video_id[box.sequence_id],
-                "category_id": CATEGORY["id"],
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1),
-                "iscrowd": int(box.ignored),
-                "instance_id": None if box.ignored else box.instance_id,
-                "source": box.source,
-                "confidence": box.confidence,
-                "verdict": box.verdict,
-            }
-            for i, box in enumerate(boxes, start=1)
-            for x1, y1, x2, y2 in [box.box_xyxy]
-        ],
+        )
+        for t in range(length)
+    )
+
+
+def _annotation(number: int, box: Box, first: int, video: int) -> dict[str, Any]:
+    x1, y1, x2, y2 = box.box_xyxy
+    return {
+        "id": number,
+        "image_id": first + box.frame_index,
+        "video_id": video,
+        "category_id": CATEGORY["id"],
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": (x2 - x1) * (y2 - y1),
+        "iscrowd": int(box.ignored),
+        "instance_id": None if box.ignored else box.instance_id,
+        "source": box.source,
+        "confidence": box.confidence,
+        "verdict": box.verdict,
     }

@@ -38,6 +38,9 @@ class Verdict(StrEnum):
     LOST = "lost"
 
 
+Bounds = tuple[int | None, int | None, int | None]
+
+
 class Exclusion(StrEnum):
     """Why a cine is kept out although it is whole (paper, section 2)."""
 
@@ -96,11 +99,12 @@ class Sequence:
 
     def phase(self, frame_index: int) -> Phase | None:
         """The interval that a frame lies in, or None where the bounds are unknown."""
-        bounds = (self.introducing_start, self.optimal_start, self.vanishing_start)
-        if any(bound is None for bound in bounds):
-            return None
-        passed = sum(frame_index >= bound for bound in bounds if bound is not None)
-        return list(Phase)[passed]
+        return phase_within(self.bounds, frame_index)
+
+    @property
+    def bounds(self) -> Bounds:
+        """The first frames of the introducing, optimal and vanishing intervals."""
+        return self.introducing_start, self.optimal_start, self.vanishing_start
 
     def frames_in(self, phase: Phase) -> range:
         """The 0-based frame indices of one interval; empty where the bounds are unknown."""
@@ -131,6 +135,13 @@ class Sequence:
             if isinstance(value, str) and CONTROL.search(value):
                 raise ValueError(f"{name} holds a control character: {ascii(value)[:80]}")
         return sequence
+
+
+def phase_within(bounds: Bounds, frame_index: int) -> Phase | None:
+    """The interval that a frame lies in, or None where a bound is unknown."""
+    if None in bounds:
+        return None
+    return list(Phase)[sum(frame_index >= bound for bound in bounds if bound is not None)]
 
 
 NO_LESION = 0

@@ -83,12 +83,11 @@ class Corrections:
         self._cines: OrderedDict[str, _Cine] = OrderedDict()
         self._journal = ReviewJournal(folder, reader)
         self._rows = read_manifest(folder)
-        boxes = frozenset((*self.cohort.boxes, *self.cohort.ignored))
-        self._content = (self.cohort.sequences, boxes)
         self.sequences = dict(self.cohort.sequences)
         for name, review in self._journal.latest.items():
             if review.state.exclude and name not in self.sequences:
                 self.sequences[name] = stored_sequence(folder, name)
+        self._stored: dict[str, State | None] = {}
         self._reviews = self._resumed()
         self._write(self.sequences)
 
@@ -171,6 +170,7 @@ class Corrections:
         reviews = {}
         for name, sequence in self.sequences.items():
             current = State.of(sequence, boxes[name])
+            self._stored[name] = current if name in self.cohort.sequences else None
             if self.reader is not None:  # who reads for the second time sees nothing of the first
                 current = replace(current, boxes=(), no_lesion=False)
             begun = Review(
@@ -256,16 +256,21 @@ class Corrections:
             if decided != self.sequences[name]:
                 update_attributes(folder, decided)
                 self.sequences[name] = decided
-        included = {n: s for n, s in self.sequences.items() if not self._reviews[n].state.exclude}
-        boxes = [box for name in included for box in self._reviews[name].state.boxes]
-        rows = reviewed_rows(self._rows, reviews)
-        content = (included, frozenset(boxes))
-        if content != self._content:
+        wanted = {name: _in_cohort(review) for name, review in reviews.items()}
+        if any(self._stored.get(name) != state for name, state in wanted.items()):
+            self._stored |= wanted
+            included = {n: s for n, s in self.sequences.items() if self._stored[n]}
+            boxes = (box for name in included for box in self._reviews[name].state.boxes)
             write_annotations(folder, included.values(), boxes)
-            self._content = content
+        rows = reviewed_rows(self._rows, reviews)
         if rows != self._rows:
             write_manifest(folder, rows)
             self._rows = rows
+
+
+def _in_cohort(review: Review) -> State | None:
+    """What ``annotations.json`` has of a sequence; nothing of an excluded one."""
+    return None if review.state.exclude else replace(review.state, lesion_names={})
 
 
 def problems(state: State, sequence: Sequence) -> Iterator[str]:
