@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,12 @@ from preprocess.cohort import (
     read_manifest,
     write_annotations,
 )
+from preprocess.cohort.records import Exclusion
 from preprocess.dicom import pseudonyms
 from preprocess.dicom.reader import TECHNICAL
 from preprocess.ingest.command import IngestSettings, ingest
 from preprocess.ingest.journal import Journal, Record
+from preprocess.review.corrections import Corrections
 from preprocess.summary.command import SummarySettings, summary
 from preprocess.tracking.propagate import PropagateSettings, propagate
 from tests.killing import kill_when
@@ -168,6 +171,33 @@ def test_corrected_labels_are_taken_up_without_decoding(
     (sequence,) = cohort.sequences.values()
     assert (sequence.view, sequence.reference_frame, sequence.ifr) == ("LCA", 2, (0.9,))
     assert reasons(cohort.folder) == ["excluded: pacemaker"]
+
+
+def test_what_a_reader_decided_in_the_browser_stays(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.add("a.dcm", "RCA,1,0,1,3,0.8,,", boxes={1: [BOX]})
+    archive.add("b.dcm", "RCA,1,0,1,3,,,", boxes={1: [BOX]})
+    out = run(archive)
+    first, second = Cohort.open(out).sequences
+    corrections = Corrections(out, reader=None, by="A")
+    state = corrections.review(first).state
+    moved = replace(state.boxes[0], box_xyxy=(1.25, 2.5, 17.75, 20.0))
+    decided = replace(state, view="LCA", boxes=(moved,))
+    corrections.decide(first, 0, accepted=True, state=decided)
+    excluded = replace(corrections.review(second).state, exclude=Exclusion.OTHER)
+    corrections.decide(second, 0, accepted=True, state=excluded)
+    corrections.close()
+    names = ("annotations.json", "manifest.csv", f"frames.zarr/{first}/zarr.json")
+    before = [(out / name).read_bytes() for name in names]
+    monkeypatch.setattr("preprocess.ingest.intake.ingest_file", never)
+    run(archive)
+    assert [(out / name).read_bytes() for name in names] == before
+    # Labels that the reader left alone are taken up, the others are not.
+    archive.rows[0] = "a.dcm,RCA distal,2,0,1,3,0.7,,"
+    run(archive)
+    sequence = Cohort.open(out).sequences[first]
+    assert (sequence.view, sequence.reference_frame, sequence.ifr) == ("LCA", 2, (0.7,))
 
 
 def test_a_file_that_gets_its_row_later_is_read_then(archive: Archive) -> None:
