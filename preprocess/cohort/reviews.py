@@ -100,10 +100,11 @@ class Review:
             if decided != earlier:
                 kept, before = replace(kept, **decided), replace(before, **earlier)
         if self.state.key_boxes != self.before.key_boxes:
-            ignored = [box for box in current.boxes if box.ignored]
-            lesions = [box for box in self.state.boxes if not box.ignored]
-            kept = replace(kept, boxes=(*lesions, *ignored))
             before = replace(before, boxes=self.before.boxes)
+            if current.key_boxes != self.state.key_boxes:  # else they may have been tracked anew
+                ignored = [box for box in current.boxes if box.ignored]
+                lesions = [box for box in self.state.boxes if not box.ignored]
+                kept = replace(kept, boxes=(*lesions, *ignored))
         if self.accepted:
             kept = replace(kept, boxes=tuple(map(looked_at, kept.boxes)))
         kept = replace(kept, lesion_names=self.state.lesion_names)

@@ -61,9 +61,16 @@ def review(
     """
     if reader is not None:
         check_name(reader, "a reader")
+        if runs is not None:
+            raise ValueError(
+                "--runs would tell the second reader where the first one's boxes are doubted. "
+                "Leave it out with --reader."
+            )
     corrections = Corrections(cohort, reader=reader, by=reader or settings.by)
     try:
-        contents = Contents(corrections, doubts(corrections.cohort, runs))
+        # A second reader must not learn from doubts what the first one drew.
+        found = doubts(corrections.cohort, runs) if reader is None else {}
+        contents = Contents(corrections, found)
         contents.warm_up()
         with socket.socket() as listening:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

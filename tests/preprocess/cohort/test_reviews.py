@@ -115,6 +115,8 @@ def test_what_was_decided_stays_and_the_rest_follows_new_labels() -> None:
     assert on.before == replace(BEFORE, reference_frame=6, no_lesion=True)
     # Accepted: the doubtful box is good now.
     assert on.state.boxes == (BOX, replace(TRACKED, verdict=Verdict.GOOD))
+    tracked_anew = replace(TRACKED, box_xyxy=(0.0, 0.0, 9.0, 9.0), verdict=Verdict.GOOD)
+    assert review.on(replace(BEFORE, boxes=(BOX, tracked_anew))).state.boxes == (BOX, tracked_anew)
     untouched = decision(boxes=BEFORE.boxes).on(replace(BEFORE, boxes=(BOX,)))
     assert untouched.state.boxes == untouched.before.boxes == (BOX,)
 
