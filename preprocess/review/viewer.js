@@ -305,7 +305,7 @@ export class Viewer {
     root.addEventListener("wheel", (event) => this._onWheel(event), { passive: false });
     root.addEventListener("pointerdown", (event) => this._onDown(event));
     root.addEventListener("pointermove", (event) => this._onMove(event));
-    root.addEventListener("pointerup", () => this._onUp());
+    root.addEventListener("pointerup", (event) => this._onUp(event));
     root.addEventListener("pointercancel", () => this.cancel());
   }
 
@@ -346,7 +346,7 @@ export class Viewer {
   _beginWindow(event, rest) {
     if (event.timeStamp - this._lastRight < DOUBLE_CLICK_MS) this.resetWindow();
     else this._drag = { kind: "window", ...rest };
-    this._lastRight = event.timeStamp;
+    this._lastRight = -Infinity;
   }
 
   /** @param {Omit<Drag, "kind">} rest */
@@ -426,11 +426,15 @@ export class Viewer {
     return [x1, y1, x2, y2];
   }
 
-  _onUp() {
+  /** @param {PointerEvent} event */
+  _onUp(event) {
     const drag = this._drag;
     this._drag = null;
     if (!drag) return;
-    if (drag.kind === "draw") {
+    if (drag.kind === "window") {
+      const click = drag.before.lower === this.lower && drag.before.upper === this.upper;
+      if (click) this._lastRight = event.timeStamp;
+    } else if (drag.kind === "draw") {
       const [x1, y1, x2, y2] = drag.corners.length ? drag.corners : [0, 0, 0, 0];
       const drawn = Math.min(x2 - x1, y2 - y1) >= LEAST_BOX && (x2 - x1) * this._scale > CLICK;
       if (drawn) this._listener.onDraw(drag.corners);

@@ -1,0 +1,545 @@
+"""The page of a review as a person uses it: by mouse and keys, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from preprocess.cohort import (
+    Box,
+    BoxSource,
+    Cohort,
+    Sequence,
+    frames_digest,
+    store_cine,
+    write_annotations,
+)
+from preprocess.cohort.display import Display
+from preprocess.cohort.reviews import read_reviews
+from tests.browser import CHROMIUM, PATIENCE_S, Browser, needs_browser
+from tests.preprocess.review.reviewing import Review, reviewed
+from tests.toy_cohort import write_toy_cohort
+
+pytestmark = [pytest.mark.slow, needs_browser]
+
+NAME, HEALTHY = "S00RCA", "S01RCA"
+MODIFIERS = {"Alt": 1, "Ctrl": 2, "Shift": 8}
+CODES = {
+    **{"Enter": 13, "Escape": 27, "Space": 32, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36},
+    **{"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Delete": 46},
+    **{"Backspace": 8, "Tab": 9},
+}
+BUTTONS = {"none": 0, "left": 1, "right": 2, "middle": 4}
+WHOLE = "window.review?.id && review.loaded === review.length"
+Point = tuple[float, float]
+
+
+class Reader(Browser):
+    """A person at the page; places are pixels of the picture."""
+
+    def __init__(self) -> None:
+        assert CHROMIUM is not None
+        super().__init__(CHROMIUM, width=1280, height=720)
+
+    def visit(self, address: str) -> None:
+        self._loaded = False
+        self._ask("Page.navigate", url=address)
+        while not self._loaded:
+            self._receive()
+        self.wait(WHOLE)
+
+    def wait(self, condition: str) -> None:
+        """Until an expression is true on the page."""
+        begun = time.monotonic()
+        while not self.evaluate(condition):
+            assert time.monotonic() - begun < PATIENCE_S, f"{condition}\n{self.complaints}"
+
+    def text(self, selector: str) -> str:
+        found = self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")
+        return str(found)
+
+    def shown(self, selector: str) -> bool:
+        return bool(
+            self.evaluate(f"document.querySelector({json.dumps(selector)}).checkVisibility()")
+        )
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """As it is shown, once it is saved."""
+        self.wait("review.saved")
+        state: dict[str, Any] = self.evaluate("review.state")
+        return state
+
+    def boxes(self, frame: int) -> list[dict[str, Any]]:
+        return [box for box in self.state["boxes"] if box["frame"] == frame]
+
+    def keys(self, *names: str) -> None:
+        """Keys such as a, Ctrl+z or Shift+Delete, one after the other."""
+        for name in names:
+            *held, key = name.split("+") if name != "+" else ("+",)
+            modifiers = sum(MODIFIERS[each] for each in held)
+            text = {"Enter": "\r", "Space": " "}.get(key, key if len(key) == 1 else "")
+            key = (
+                " " if key == "Space" else key.upper() if "Shift" in held and len(key) == 1 else key
+            )
+            code = CODES.get(name.rpartition("+")[2] or name, ord(key[0].upper()))
+            for kind in ("keyDown", "keyUp"):
+                self._ask(
+                    "Input.dispatchKeyEvent",
+                    type=kind,
+                    key=key,
+                    windowsVirtualKeyCode=code,
+                    modifiers=modifiers,
+                    **({"text": text} if text and kind == "keyDown" and not modifiers & 3 else {}),
+                )
+
+    def drag(
+        self, begin: Point, end: Point, button: str = "left", *, on: str = "review.at"
+    ) -> None:
+        """Press at one place, let go at another; ``on`` says where a place is in the window."""
+        (x1, y1), (x2, y2) = (self._place(point, on) for point in (begin, end))
+        held = {"button": button, "buttons": BUTTONS[button], "clickCount": 1}
+        self._mouse("mouseMoved", x1, y1)
+        self._mouse("mousePressed", x1, y1, **held)
+        self._mouse("mouseMoved", (x1 + x2) / 2, (y1 + y2) / 2, **held)
+        self._mouse("mouseMoved", x2, y2, **held)
+        self._mouse("mouseReleased", x2, y2, button=button, clickCount=1)
+
+    def click(self, selector: str) -> None:
+        at = f"(x, y) => {{ const b = document.querySelector({json.dumps(selector)})" + (
+            ".getBoundingClientRect(); return {x: b.x + b.width / 2, y: b.y + b.height / 2}; }"
+        )
+        self.drag((0, 0), (0, 0), on=at)
+
+    def turn(self, notches: int, *, ctrl: bool = False) -> None:
+        """The wheel, over the middle of the picture."""
+        x, y = self._place((32, 32), "review.at")
+        for _ in range(abs(notches)):
+            way = 100 * (1 if notches > 0 else -1)
+            self._mouse("mouseWheel", x, y, deltaX=0, deltaY=way, modifiers=2 if ctrl else 0)
+
+    def grey(self, x: int, y: int) -> int:
+        """The level of the canvas at a pixel of the picture."""
+        level: int = self.evaluate(
+            "new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+            ".then(() => { const canvas = document.querySelector('#viewer canvas');"
+            "const corner = canvas.getBoundingClientRect();"
+            f"const at = review.at({x}, {y});"
+            "const [x, y] = [at.x - corner.x, at.y - corner.y];"
+            "return canvas.getContext('2d').getImageData(x, y, 1, 1).data[0]; })"
+        )
+        return level
+
+    def _place(self, point: Point, on: str) -> Point:
+        at = self.evaluate(f"({on})({point[0]}, {point[1]})")
+        return at["x"], at["y"]
+
+    def _mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
+        self._ask("Input.dispatchMouseEvent", **{"type": kind, "x": x, "y": y, **more})
+
+    @property
+    def problems(self) -> list[str]:
+        """What the page complained of; it may ask its own server."""
+        return [each for each in self.complaints if "asked for http://127.0.0.1:" not in each]
+
+
+@contextmanager
+def at_the_page(folder: Path, *arguments: str, name: str = NAME) -> Iterator[tuple[Reader, Review]]:
+    with reviewed(folder, *arguments) as review, Reader() as reader:
+        reader.visit(f"{review.address}#{name}")
+        yield reader, review
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_toy_cohort(tmp_path / "cohort", patients=1).folder
+
+
+@pytest.fixture
+def page(folder: Path) -> Iterator[Reader]:
+    """The page at a sequence with one lesion: 8 frames of 64 x 64, tracked from 2 to 6."""
+    with at_the_page(folder) as (reader, _):
+        yield reader
+        assert reader.problems == []
+
+
+def stored(folder: Path, name: str = NAME) -> list[Box]:
+    return [box for box in Cohort.open(folder).boxes if box.sequence_id == name]
+
+
+def middle(box: Box) -> Point:
+    x1, y1, x2, y2 = box.box_xyxy
+    return (x1 + x2) / 2, (y1 + y2) / 2
+
+
+def moved(point: Point, by: Point) -> Point:
+    return point[0] + by[0], point[1] + by[1]
+
+
+def unlabelled(folder: Path, *, frames: np.ndarray[Any, Any], display: Display) -> Path:
+    """A cohort of one cine of which nothing is known but its pixels."""
+    sequence = Sequence(
+        sequence_id="S1",
+        patient_id="P1",
+        view=None,
+        length=len(frames),
+        height=frames.shape[1],
+        width=frames.shape[2],
+        bits_stored=8 * frames.dtype.itemsize,
+        display=display,
+        frames_digest=frames_digest(frames),
+    )
+    store_cine(folder, sequence, frames)
+    write_annotations(folder, [sequence], [])
+    return folder
+
+
+def test_a_cine_is_shown_plays_and_is_scrubbed(page: Reader) -> None:
+    assert page.evaluate("[review.id, review.frame]") == [NAME, 4]
+    assert "RCA" in page.text("#what") and page.text("#where") == "frame 4 (0–7)\noptimal"
+    assert page.grey(32, 60) == 90  # the upright bar
+    page.keys("Home")
+    page.turn(2)
+    page.keys("ArrowRight", "ArrowLeft", "ArrowLeft")
+    assert page.evaluate("review.frame") == 1
+    page.keys("End", "Space")
+    page.wait("review.playing && review.frame === 3")  # from the last frame to the first again
+    page.keys("Space")
+    assert page.evaluate("[review.playing, review.dropped]") == [False, 0]
+
+
+def test_the_list_says_what_each_sequence_is_and_what_is_left(page: Reader, folder: Path) -> None:
+    rows = page.evaluate("[...document.querySelectorAll('nav li')].map(row => row.innerText)")
+    assert len(rows) == 6 and page.text("#done") == "0 of 6 done"
+    (row,) = (row for row in rows if NAME in row)
+    assert "RCA" in row and "1 lesion" in row and "open" in row
+    page.keys("Enter")
+    page.wait(f"review.id !== '{NAME}' && review.saved && {WHOLE}")
+    assert page.text("#done") == "1 of 6 done" and read_reviews(folder)[NAME].accepted
+    page.click("nav [value=open]")
+    shown = "document.querySelectorAll('nav li:not([hidden])').length"
+    assert page.evaluate(shown) == 5
+    page.keys("Enter")
+    page.wait("document.getElementById('done').innerText === '2 of 6 done'")
+
+
+def test_the_next_cine_is_there_when_one_is_accepted(page: Reader) -> None:
+    for number in range(1, 6):
+        page.wait(WHOLE)
+        page.keys("Enter")
+        page.wait(f"document.getElementById('done').innerText === '{number} of 6 done'")
+    page.wait(f"review.acceptToDrawn > 0 && {WHOLE}")
+    page.keys("Enter")
+    page.wait("document.getElementById('done').innerText === '6 of 6 done'")
+    assert page.text("#said").endswith("Every sequence is done.")
+
+
+def test_a_drawn_box_is_a_new_lesion_that_is_tracked_and_named(page: Reader, folder: Path) -> None:
+    (known,) = {box.instance_id for box in stored(folder)}
+    page.keys("n")  # whatever lies under it
+    page.drag((3, 5), (15, 21))
+    lesion = page.evaluate("(review.saved, review.chosen)")
+    (drawn,) = (box for box in page.boxes(4) if box["lesion"] != known)
+    assert drawn["box"] == [3, 5, 15, 21] and drawn["lesion"] > known
+    page.evaluate("document.querySelector('#lesions li:last-child input').focus()")
+    page.keys(*"ostium", "Enter")
+    assert page.state["lesion_names"] == {str(drawn["lesion"]): "ostium"}
+    found = [box for box in stored(folder) if box.instance_id == drawn["lesion"]]
+    assert [box.frame_index for box in found] == [2, 3, 4, 5, 6]
+    assert [box.source for box in found if box.frame_index != 4] == [BoxSource.TRACKED] * 4
+    assert lesion in (drawn["lesion"], -1)
+    # The name had the focus; keys mean the picture again.
+    page.keys("Shift+Delete")
+    assert {box["lesion"] for box in page.state["boxes"]} == {known}
+
+
+def test_a_tracked_box_that_is_moved_becomes_a_key_box_and_back(page: Reader, folder: Path) -> None:
+    before = stored(folder)
+    tracked = next(box for box in before if box.frame_index == 5)
+    page.keys("ArrowRight")
+    page.drag(middle(tracked), moved(middle(tracked), (3, -2)))
+    (box,) = page.boxes(5)
+    x1, y1, x2, y2 = tracked.box_xyxy
+    assert (box["box"], box["source"]) == ([x1 + 3, y1 - 2, x2 + 3, y2 - 2], "corrected")
+    assert stored(folder) != before
+    page.keys("Ctrl+z")
+    assert page.boxes(5)[0]["source"] == "tracked" and stored(folder) == before
+    page.keys("Ctrl+y")
+    assert page.boxes(5) == [box]
+    page.keys("Ctrl+z", "Ctrl+Shift+z", "Delete")  # without its key box, it is tracked
+    assert page.boxes(5)[0]["source"] == "tracked" and stored(folder) == before
+
+
+def test_a_box_is_sized_by_its_corner_and_by_keys(page: Reader, folder: Path) -> None:
+    box = next(box for box in stored(folder) if box.frame_index == 4)
+    x1, y1, x2, y2 = box.box_xyxy
+    page.keys("b")
+    page.drag((x2, y2), (x2 - 4, y2 - 3))
+    page.keys("Alt+ArrowLeft", "Alt+ArrowUp", "Alt+ArrowUp", "Shift+Alt+ArrowRight")
+    assert page.boxes(4)[0]["box"] == [x1 - 1, y1 - 2, x2 - 4, y2 - 5]
+    page.keys("Ctrl+z", "Ctrl+z")  # keys that follow each other are one step
+    assert page.boxes(4)[0]["box"] == [x1, y1, x2, y2]
+
+
+def test_boxes_are_accepted_frame_by_frame_or_all(page: Reader, folder: Path) -> None:
+    page.keys("ArrowRight", "a")
+    assert page.boxes(5)[0]["source"] == "corrected"
+    assert {box.frame_index for box in stored(folder) if box.source is not BoxSource.TRACKED} == {
+        4,
+        5,
+    }
+    page.keys("Enter")
+    page.wait(f"review.id !== '{NAME}' && review.saved")
+    assert read_reviews(folder)[NAME].accepted
+    page.keys("Backspace")
+    page.wait(f"review.id === '{NAME}'")
+    page.keys("Ctrl+z")
+    page.wait("review.saved")
+    assert not read_reviews(folder)[NAME].accepted
+    page.keys("Enter")
+    page.wait(f"review.id !== '{NAME}' && review.saved")
+    page.keys("PageUp", "2")  # what is changed is open again
+    page.wait("review.saved")
+    assert not read_reviews(folder)[NAME].accepted
+
+
+def test_labels_are_set_by_keys_and_by_mouse(page: Reader, folder: Path) -> None:
+    page.keys("3", "Home", "i", "ArrowRight", "ArrowRight", "ArrowRight", "o", "r", "End", "v")
+    state = page.state
+    assert (state["view"], state["reference_frame"]) == ("LCx/LAD", 3)
+    bounds = ["introducing_start", "optimal_start", "vanishing_start"]
+    assert [state[bound] for bound in bounds] == [0, 3, 7]
+    # A bound that is dragged takes along the one that it meets.
+    page.drag((3, 0), (7.9, 0), on=BOUND)
+    assert [page.state[bound] for bound in bounds] == [0, 8, 8]
+    page.keys("Ctrl+z")
+    assert [page.state[bound] for bound in bounds] == [0, 3, 7]
+    page.click("[data-do=never]")
+    sequence = Cohort.open(folder).sequences[NAME]
+    page.wait("review.saved")
+    sequence = Cohort.open(folder).sequences[NAME]
+    assert (sequence.view, sequence.optimal_start, sequence.vanishing_start) == ("LCx/LAD", 3, 8)
+    page.keys("Shift+v")
+    assert [page.state[bound] for bound in bounds] == [None] * 3
+    page.keys("e")
+    assert "remove its lesions first" in page.text("#banner") and not page.state["no_lesion"]
+    page.keys("b", "Shift+Delete", "e")
+    assert page.state["no_lesion"] and not page.shown("#banner")
+    page.keys("x", "ArrowDown", "Escape")
+    page.wait("review.saved")
+    assert read_reviews(folder)[NAME].state.exclude == "implant"
+    assert "excluded" in page.text("nav [aria-current]")
+
+
+BOUND = """(frame) => {
+  const place = document.querySelector('#timeline canvas').getBoundingClientRect();
+  return {x: place.x + 104 + frame / 8 * (place.width - 118), y: place.y + 27};
+}"""
+"""Where a bound is on the timeline of a cine of 8 frames."""
+
+
+def test_a_cine_without_any_label_is_labelled(tmp_path: Path) -> None:
+    frames = np.full((6, 40, 50), 100, np.uint8)
+    folder = unlabelled(tmp_path / "c", frames=frames, display=Display(lower=0, upper=200))
+    with at_the_page(folder, name="S1") as (page, _):
+        hints = page.text("#missing")
+        for missing in ("No view", "No phases", "No boxes", "No reference frame"):
+            assert missing in hints
+        assert page.grey(25, 20) == 128  # 127.5, rounded to even
+        page.keys("ArrowRight", "i", "ArrowRight", "o")
+        assert "vanishing (v) missing" in page.text("#missing")
+        assert not page.evaluate("review.saved")
+        page.keys("Enter")
+        assert "Some phases are still missing" in page.text("#banner")
+        page.keys("End", "v", "1", "ArrowLeft", "r", "n", "n")
+        assert page.state["vanishing_start"] == 5 and page.text("#missing") == ""
+        page.wait("review.saved")
+    sequence = Cohort.open(folder).sequences["S1"]
+    assert (sequence.view, sequence.reference_frame, sequence.introducing_start) == ("RCA", 4, 1)
+    (key,) = (box for box in stored(folder, "S1") if box.source is not BoxSource.TRACKED)
+    assert (key.box_xyxy, key.source) == ((20.0, 15.0, 30.0, 25.0), BoxSource.REFERENCE)
+
+
+@pytest.mark.parametrize(
+    "display",
+    [
+        Display(lower=0, upper=255),
+        Display(lower=100, upper=3000, inverted=True),
+        Display(lower=-20, upper=30, modality_lut=(0, 5, 10, 20, 30, -20, 7)),
+        Display(lower=40, upper=40),
+    ],
+)
+def test_grey_levels_are_those_that_networks_learn_from(page: Reader, display: Display) -> None:
+    for values in (256, 65536):
+        shown = page.evaluate(
+            "import('/cine.js').then(({lookupTable}) => "
+            f"Array.from(lookupTable({json.dumps(asdict(display))}, {values})))"
+        )
+        assert shown == display.lookup(values).tolist()
+
+
+def test_window_and_zoom_change_what_is_seen_and_nothing_else(tmp_path: Path) -> None:
+    frames = np.full((3, 64, 64), 1000, np.uint16)
+    folder = unlabelled(tmp_path / "c", frames=frames, display=Display(lower=0, upper=2000))
+    with at_the_page(folder, name="S1") as (page, _):
+        assert page.grey(32, 32) == 128
+        page.drag((20, 20), (32, 20), "right")  # wider, the level stays
+        assert page.grey(32, 32) == 128
+        page.drag((20, 20), (20, 10), "right")  # a lower level is brighter
+        assert page.grey(32, 32) > 140
+        for _ in range(2):
+            page.drag((20, 20), (20, 20), "right")
+        assert page.grey(32, 32) == 128
+        page.drag((20, 20), (20, 30), "right")
+        assert page.grey(32, 32) < 120
+        page.keys("w")
+        assert page.grey(32, 32) == 128 and page.text("#window") == "W 2000  L 1000"
+        before = page.evaluate("review.at(32, 32).x - review.at(31, 32).x")
+        page.turn(-4, ctrl=True)
+        page.drag((32, 32), (30, 30), "middle")
+        assert page.evaluate("review.at(32, 32).x - review.at(31, 32).x") > 1.5 * before
+        assert page.evaluate("review.frame") == 0 and page.text("#zoom").startswith("×")
+        page.keys("0")
+        assert page.evaluate("review.at(32, 32).x - review.at(31, 32).x") == before
+        assert page.evaluate("review.saved") and read_reviews(folder) == {}
+
+
+def test_of_two_pages_the_second_is_told_and_may_repeat(folder: Path) -> None:
+    with at_the_page(folder) as (page, review):
+        review.cookie = ""
+        with Reader() as other:
+            other.visit(f"{another(review)}#{NAME}")
+            other.keys("3")
+            assert other.state["view"] == "LCx/LAD"
+            page.keys("4")
+            page.wait("!document.getElementById('banner').hidden")
+            assert "changed in another page" in page.text("#banner")
+            assert page.state["view"] == "LCx/LAD"
+            page.keys("Ctrl+y")
+            assert page.state["view"] == "LAD/LCx" and not page.shown("#banner")
+            other.keys("PageDown", "PageUp")  # it looks again
+            other.wait(f"review.id === '{NAME}' && review.state.view === 'LAD/LCx'")
+    assert Cohort.open(folder).sequences[NAME].view == "LAD/LCx"
+
+
+def another(review: Review) -> str:
+    """The address for another browser, as the terminal says it once the first was used."""
+    assert review.process.stdout is not None
+    while "For another browser: " not in (line := review.process.stdout.readline()):
+        assert line
+    return line.removeprefix("For another browser: ").strip()
+
+
+def test_what_the_server_refuses_is_said_and_taken_back(page: Reader) -> None:
+    page.keys("2")
+    page.wait("review.saved")
+    page.evaluate(
+        "const view = document.getElementById('view');"
+        "view.value = 'x'.repeat(61); view.dispatchEvent(new Event('change'))"
+    )
+    page.wait("!document.getElementById('banner').hidden")
+    assert "1 to 60 letters" in page.text("#banner")
+    assert page.state["view"] == "LCA"
+    page.keys("Ctrl+z")
+    assert page.state["view"] == "RCA"
+    page.complaints = [each for each in page.complaints if "422" not in each]
+
+
+def test_a_server_that_ended_loses_nothing(folder: Path) -> None:
+    with ExitStack() as ends:
+        page, review = ends.enter_context(at_the_page(folder))
+        page.keys("3")
+        page.wait("review.saved")
+        review.process.kill()
+        review.process.wait()
+        page.keys("b", "Alt+ArrowRight", "Enter")  # the next cine is here already
+        page.wait(f"review.id !== '{NAME}'")
+        page.keys("4")
+        page.wait("!document.getElementById('offline').hidden")
+        assert page.text("#saved") == "not saved yet" and not page.evaluate("review.saved")
+        leaving = "(() => { const event = new Event('beforeunload', {cancelable: true});"
+        assert page.evaluate(f"{leaving} return !dispatchEvent(event); }})()")
+        with reviewed(folder, "--port", str(review.port)) as again:
+            page.wait("document.getElementById('offline').innerText.includes('newest address')")
+            page.evaluate(f"fetch({json.dumps(again.address)}).then(() => true)")  # in another tab
+            name = page.evaluate("review.id")
+            assert page.state["view"] == "LAD/LCx" and not page.shown("#offline")
+            page.wait(WHOLE)
+    reviews = read_reviews(folder)
+    assert reviews[NAME].accepted and reviews[NAME].state.view == "LCx/LAD"
+    (key,) = reviews[NAME].state.key_boxes
+    assert key.source is BoxSource.CORRECTED
+    assert reviews[name].state.view == "LAD/LCx"
+
+
+def test_a_reload_shows_what_was_saved(page: Reader, folder: Path) -> None:
+    page.keys("n")
+    page.drag((3, 5), (15, 21))
+    page.keys("ArrowLeft", "a", "4")
+    before = page.state
+    page.evaluate("location.reload()")
+    page.wait(f"window.review?.id === '{NAME}' && {WHOLE} && !review.chosen")
+    assert page.state == before
+    assert page.evaluate("document.activeElement.id") == "viewer"
+    page.keys("Ctrl+z")
+    assert page.text("#said").startswith("There is nothing to undo") and page.state == before
+
+
+def test_a_second_reader_is_told_whose_reading_it_is(folder: Path) -> None:
+    boxes = stored(folder)
+    with at_the_page(folder, "--reader", "B", name=HEALTHY) as (page, _):
+        assert page.text("#reading").startswith("Reading of B")
+        page.drag((10, 10), (30, 30))
+        page.keys("Enter")
+        page.wait("review.saved")
+        assert "saved" in page.text("#done") or page.text("#done") == "1 of 6 done"
+    assert read_reviews(folder, "B")[HEALTHY].accepted
+    assert len(read_reviews(folder, "B")[HEALTHY].state.key_boxes) == 1
+    assert stored(folder) == boxes and stored(folder, HEALTHY) == []
+
+
+def test_everything_can_be_done_without_a_mouse(page: Reader) -> None:
+    page.keys("?")
+    assert page.evaluate("document.getElementById('keys').open")
+    assert "previous" in page.text("#keys") and page.evaluate("review.frame") == 4
+    page.keys("a", "ArrowRight", "Escape")  # keys of the dialog are its own
+    assert page.evaluate("review.frame") == 4 and page.state["boxes"]
+    names = set()
+    for _ in range(40):
+        page.keys("Tab")
+        names.add(page.evaluate("document.activeElement.id || document.activeElement.dataset.do"))
+    assert {"help", "play", "hide", "view", "reference", "healthy", "exclude", "accept"} <= names
+    page.keys("k", "d", "h")
+    assert page.evaluate("document.getElementById('hide').checked")
+    assert page.text("#said") == "There is no doubt about this sequence."
+
+
+def test_areas_to_ignore_are_shown_and_stay(folder: Path) -> None:
+    cohort = Cohort.open(folder)
+    area = replace(stored(folder)[0], instance_id=0, ignored=True, frame_index=4)
+    write_annotations(folder, cohort.sequences.values(), [*cohort.boxes, area])
+    with at_the_page(folder) as (page, _):
+        assert len(page.evaluate("[...document.querySelectorAll('#lesions li')]")) == 1
+        page.keys("b", "Shift+Delete")
+        page.wait("review.saved")
+        assert page.state["boxes"] == []
+    assert Cohort.open(folder).ignored == (area,)
+
+
+def test_a_page_is_whole_at_its_smallest_size(page: Reader) -> None:
+    assert page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+    ) == [1280, 720]
+    inside = "[...document.querySelectorAll('header button, .transport button, .actions button')]"
+    assert page.evaluate(
+        f"{inside}.every(b => (r => r.left >= 0 && r.right <= 1280 && r.bottom <= 720)"
+        "(b.getBoundingClientRect()))"
+    )
