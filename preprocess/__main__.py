@@ -99,6 +99,8 @@ COMMANDS = {
     "review": "preprocess.review.command:review",
     "summary": "preprocess.summary.command:summary",
     "import": "preprocess.__main__:import_set",
+    # Readers are judged by the metrics that models are judged by, which preprocess cannot import.
+    "agreement": "angioray.agreement:agreement",
 }
 
 

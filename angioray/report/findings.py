@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from angioray.evaluation.agreement import Agreement, agreements
 from angioray.evaluation.bootstrap import Interval
 from angioray.report.comparisons import Comparison, compare_sizes, compare_variants
 from angioray.report.estimates import Estimate, detector_intervals, estimates, view_intervals
@@ -12,6 +13,7 @@ from angioray.report.operating_points import chosen_estimates
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.two_steps import TwoStepResult, two_step_results
 from angioray.study.frame_index import FrameIndex
+from angioray.study.readings import readings
 from preprocess.cohort import Cohort
 from preprocess.console.progress import track
 
@@ -27,6 +29,10 @@ class Findings:
     scored: tuple[tuple[Group, dict[str, Estimate]], ...]
     comparisons: tuple[Comparison, ...]
     two_steps: tuple[TwoStepResult, ...]
+    readers: tuple[Agreement, ...]
+    """How well the cohort's readers agree; empty without two who read the same sequences."""
+    readers_problem: str
+    """What is wrong where that is not known; empty if nothing is."""
 
     @classmethod
     def of(cls, study: ReportedStudy, cohort: Cohort | None) -> Findings:
@@ -47,6 +53,7 @@ class Findings:
                 intervals = detector_intervals(found)
                 chosen = chosen_estimates(found)
             scored.append((group, estimates(group, intervals) | chosen))
+        readers, problem = _readers(study, cohort)
         return cls(
             study=study,
             cohort=cohort,
@@ -55,4 +62,19 @@ class Findings:
             scored=tuple(scored),
             comparisons=(*compare_sizes(views), *compare_variants(detectors)),
             two_steps=tuple(two_step_results(study, views, detectors)),
+            readers=readers,
+            readers_problem=problem,
+        )
+
+
+def _readers(study: ReportedStudy, cohort: Cohort | None) -> tuple[tuple[Agreement, ...], str]:
+    """How well readers agree, and why that is not known: no report fails for a reader's journal."""
+    if cohort is None:
+        return (), ""
+    try:
+        return tuple(agreements(readings(cohort, study.view_class))), ""
+    except (ValueError, OSError):  # what they say holds paths, and a report is shared
+        return (), (
+            "What the readers of the cohort drew cannot be read, so that their agreement is not "
+            "shown here; `python -m preprocess agreement COHORT` says why."
         )

@@ -8,6 +8,7 @@ import numpy as np
 
 from angioray.evaluation.calibration import Reliability
 from angioray.evaluation.matching import FloatArray
+from angioray.report.agreement import agreement_tables, each_pair_once
 from angioray.report.balance import balance_table, patients_are_unknown, shared_patients
 from angioray.report.box_figure import anchor_sides, box_sizes
 from angioray.report.comparisons import comparison_tables
@@ -81,7 +82,9 @@ def detection_section(findings: Findings) -> Section | None:
     table = detector_table(findings.scored)
     if table is None:
         return None
-    blocks: list[Block] = [table]
+    blocks: list[Block] = [table, *agreement_tables(each_pair_once(findings.readers))]
+    if findings.readers_problem:
+        blocks.append(Text(findings.readers_problem))
     blocks += comparison_tables(c for c in findings.comparisons if c.task == "detector")
     blocks += _some(chosen_table(findings.scored))
     views = dict.fromkeys(evidence.group.view for evidence in findings.detectors)

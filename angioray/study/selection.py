@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from angioray.study.splits import Member
-from angioray.training.frames import FrameKey
 from preprocess.cohort import Cohort, Phase, Sequence, Verdict
 from preprocess.views import example_mapping
+
+if TYPE_CHECKING:  # it needs PyTorch, which a comparison of readers does not wait for
+    from angioray.training.frames import FrameKey
 
 ALL_VIEWS = "all"
 """The detector view of a cohort whose boxes carry no view."""

@@ -50,6 +50,7 @@ def stopped(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (["propagate", "nowhere"], "nowhere is no cohort"),
         (["propagate", "nowhere", "--good", "0.1"], "at most good"),
         (["summary", "nowhere"], "nowhere is no cohort"),
+        (["agreement", "nowhere"], "nowhere is no cohort"),
         (["import", "arcad", ".", "--out", "c"], "arcade"),
         (["import", "arcade", "nowhere", "--out", "c"], "nowhere does not exist"),
     ],
@@ -66,7 +67,7 @@ def test_mistakes_end_in_a_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["phantom", "sheet", "ingest", "propagate", "summary", "import"])
+@pytest.mark.parametrize("name", commands.COMMANDS)
 def test_help_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         call(name, "--help")

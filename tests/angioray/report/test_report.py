@@ -194,6 +194,12 @@ def _boxes_of_fold(runs: Path, view: str, fold: int) -> int:
     )
 
 
+def test_a_cohort_without_readers_shows_no_agreement(reported: Path) -> None:
+    assert read(reported)["agreement"] == []
+    assert "readers agree" not in html_of(reported)
+    assert not (reported / "report" / "reader_agreement.csv").exists()
+
+
 def test_a_score_is_chosen_beside_the_fixed_one(reported: Path) -> None:
     document = read(reported)
     score = entry(document, "score-chosen@IoU0.20", view="RCA", variant="B")
