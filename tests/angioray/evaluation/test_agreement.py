@@ -108,6 +108,15 @@ def test_each_view_by_itself_as_the_first_reader_names_it() -> None:
     assert between("two", "one", "RCA").sequences == 2  # the second names it for s1 and s5 alone
 
 
+def test_mean_iou_takes_each_box_with_the_lesion_that_it_found() -> None:
+    """In whatever order the boxes are listed; a box on nothing enters precision alone."""
+    one = {"s1": reading("p1", None, A, B)}
+    two = {"s1": reading("p1", None, B, (80.0, 0.0, 90.0, 10.0), NEAR_A)}
+    pair = next(agreements({"one": one, "two": two}))
+    assert pair.metrics[MEAN_IOU].value == pytest.approx((1 + 80 / 120) / 2)
+    assert pair.metrics[PRECISION].value == pytest.approx(2 / 3)
+
+
 def test_intervals_hold_the_values_repeat_and_draw_patients() -> None:
     found, again = between("one", "two", "all"), between("one", "two", "all")
     for name, agreed in found.metrics.items():
