@@ -18,6 +18,7 @@ from preprocess.review.server import Entrance, review_app
 from preprocess.storage.names import check_name
 
 HOST = "127.0.0.1"
+COHORT = "cohort"
 GRACE_S = 5
 """For requests that are under way when the page is ended."""
 
@@ -61,6 +62,11 @@ def review(
     """
     if reader is not None:
         check_name(reader, "a reader")
+        if reader == COHORT:
+            raise ValueError(
+                f"{COHORT!r} is what `preprocess agreement` calls who drew the cohort's own boxes. "
+                "Give the reader another name, such as B."
+            )
         if runs is not None:
             raise ValueError(
                 "--runs would tell the second reader where the first one's boxes are doubted. "

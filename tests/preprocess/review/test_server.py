@@ -171,3 +171,18 @@ def test_a_cohort_is_corrected_in_one_process_and_read_beside_it(
         second.enter()
         assert second.sequence(NAME)["state"]["boxes"] == []
         assert second.ask("/api/cohort").json["reader"] == "B"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--reader", "cohort"], "Give the reader another name"),
+        (["--reader", "../B"], "slash"),
+        (["--reader", "B", "--runs", "runs"], "Leave it out with --reader"),
+    ],
+)
+def test_a_review_that_cannot_be_says_why(
+    tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    with pytest.raises(AssertionError, match=sentence), reviewed(tmp_path, *arguments):
+        pass
