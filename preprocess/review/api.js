@@ -66,7 +66,6 @@
  * @property {string[]} views
  * @property {string[]} exclusions
  * @property {string} notice
- * @property {boolean} has_files
  * @property {Entry[]} sequences the most doubtful first
  */
 
@@ -87,6 +86,9 @@ export class Conflict extends Error {
     this.sequence = sequence;
   }
 }
+
+/** Until it is worth to ask again. */
+export const aWhile = () => new Promise((resolve) => setTimeout(resolve, 1500));
 
 /** @returns {Promise<Cohort>} */
 export async function getCohort() {

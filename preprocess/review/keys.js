@@ -8,9 +8,17 @@
 const MOUSE = [
   ["left drag", "draw a box; move or resize one"],
   ["wheel", "frame"],
-  ["right drag", "window (across) and level (down); twice = reset"],
+  ["right drag", "window (across) and level (down); a double click resets them"],
   ["Ctrl wheel", "zoom"],
   ["middle or Shift drag", "move the picture"],
+];
+const SIGNS = [
+  ["thick box, ◆", "key box: a reader's"],
+  ["thin, green", "tracked between key boxes"],
+  ["dashed ?, yellow", "tracked: look at it"],
+  ["dotted, red", "lost by tracking, not trained on"],
+  ["R", "reference frame"],
+  ["▲", "doubt about a frame"],
 ];
 
 /** Every key, with what it does to the page. @param {Review} page @returns {Key[]} */
@@ -61,7 +69,7 @@ export function keysOf(page) {
     key("Labels", "Shift+I Shift+O Shift+V", "clear the phases", () => page.clearBounds(), "Shift I, O or V"),
     key("Labels", "E", "no lesion", () => page.setHealthy(!page.state.no_lesion)),
     key("Labels", "X", "exclude: then choose", () => page.panel.focusExclusion()),
-    key("Picture", "+", "larger", () => page.viewer.zoomBy(1.25)),
+    key("Picture", "+ =", "larger", () => page.viewer.zoomBy(1.25), "+"),
     key("Picture", "-", "smaller", () => page.viewer.zoomBy(0.8)),
     key("Picture", "0", "whole picture", () => page.viewer.fit()),
     key("Picture", "W", "the cine's own window", () => page.viewer.resetWindow()),
@@ -106,6 +114,7 @@ export function describe(columns, keys) {
   for (const { group, shown, words } of keys) {
     groups.set(group, [...(groups.get(group) ?? []), [shown, words]]);
   }
+  groups.set("Signs", SIGNS);
   columns.replaceChildren(
     ...[...groups].map(([group, lines]) => {
       const section = document.createElement("section");

@@ -1,6 +1,6 @@
 /** The sequences that the page holds: the present one, its neighbours, and what is not saved yet. */
 
-import { Unreachable, getSequence } from "./api.js";
+import { Unreachable, aWhile, getSequence } from "./api.js";
 import { Cine } from "./cine.js";
 import { Record } from "./record.js";
 
@@ -8,8 +8,6 @@ import { Record } from "./record.js";
  * @typedef {import("./api.js").Entry} Entry
  * @typedef {{record: Record, cine: Cine, whole: Promise<void>}} Held
  */
-
-const AGAIN_AFTER_MS = 1500;
 
 export class Library {
   /**
@@ -68,9 +66,10 @@ export class Library {
     return loading;
   }
 
-  /** Ask whether somebody else has changed a sequence. @param {Record} record @returns {Promise<boolean>} */
+  /** Show what somebody else has changed in a sequence meanwhile. @param {Record} record */
   async refresh(record) {
-    return record.refresh(await this._persist(record.id, () => getSequence(record.id)));
+    const sequence = await this._persist(record.id, () => getSequence(record.id)).catch(() => null);
+    if (sequence) record.refresh(sequence);
   }
 
   /** @param {Entry} entry @returns {Promise<Held>} */
@@ -101,7 +100,7 @@ export class Library {
       } catch (problem) {
         if (!(problem instanceof Unreachable) || !this._wanted.has(id)) throw problem;
         this._listener.onServer(problem.message);
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS));
+        await aWhile();
       }
     }
   }

@@ -97,7 +97,8 @@ export class SequenceList {
       span("name", `${entry.id} · ${entry.patient}`),
       ...(entry.file ? [span("file", entry.file)] : []),
     );
-    button.title = entry.doubts.map((doubt) => doubt.words).join("\n");
+    const file = entry.file ? [`Source file (private): ${entry.file}`] : [];
+    button.title = [...entry.doubts.map((doubt) => doubt.words), ...file].join("\n");
   }
 }
 

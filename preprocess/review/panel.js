@@ -79,16 +79,14 @@ export class Panel {
 
   /** @param {Record} record @param {number | null} chosen lesion */
   update(record, chosen) {
-    const { state, saved } = record;
+    const { state, proposed } = record;
     const known = this._views.includes(state.view ?? "");
     this._radios.forEach((radio) => (radio.checked = radio.value === state.view));
     write(this._view, known ? "" : (state.view ?? ""));
-    const reference = saved.proposed.reference && saved.original.reference_frame === state.reference_frame;
-    element("reference").textContent = this._frame(state.reference_frame, reference);
+    element("reference").textContent = this._frame(state.reference_frame, proposed.reference);
     const bounds = record.draft ?? boundsOf(state);
-    const proposed = saved.proposed.phases && String(bounds) === String(boundsOf(saved.original));
     ["introducing", "optimal", "vanishing"].forEach((name, which) => {
-      element(name).textContent = this._frame(bounds[which], proposed);
+      element(name).textContent = this._frame(bounds[which], proposed.phases);
     });
     this._healthy.checked = state.no_lesion;
     this._exclude.value = state.exclude ?? "";
@@ -173,13 +171,13 @@ export class Panel {
 }
 
 /** What a sequence still lacks, and how it is said. @param {Record} record */
-function missing({ state, draft, saved }) {
+function missing({ state, draft, proposed }) {
   if (state.exclude) return [];
   const bounds = draft ?? boundsOf(state);
   const names = ["introducing (i)", "optimal (o)", "vanishing (v)"].filter((_, which) => bounds[which] === null);
   const lacks = [];
   if (!state.view) lacks.push("No view yet: press 1, 2, … or type its name.");
-  if (names.length === 3 && !saved.proposed.phases) lacks.push("No phases yet: press i, o and v where each interval begins.");
+  if (names.length === 3 && !proposed.phases) lacks.push("No phases yet: press i, o and v where each interval begins.");
   else if (names.length && names.length < 3) lacks.push(`Saved when all three phases are known: ${names.join(" and ")} missing.`);
   if (!state.boxes.length && !state.no_lesion) lacks.push("No boxes yet: drag over each stenosis, or press e if it is healthy.");
   if (state.reference_frame === null && !state.no_lesion) lacks.push("No reference frame yet: press r where lesions are seen best.");

@@ -1,7 +1,7 @@
 /** One sequence while it is corrected: what is shown, what is saved, and the way back. */
 
-import { Conflict, Refused, Unreachable, putSequence } from "./api.js";
-import { isKey, renumbered, saysTheSame, withBounds } from "./state.js";
+import { Conflict, Refused, Unreachable, aWhile, putSequence } from "./api.js";
+import { boundsOf, isKey, isTheSame, renumbered, saysTheSame, withBounds } from "./state.js";
 
 /**
  * @typedef {import("./api.js").Sequence} Sequence @typedef {import("./api.js").State} State
@@ -10,7 +10,6 @@ import { isKey, renumbered, saysTheSame, withBounds } from "./state.js";
  * @typedef {{kind: "changed" | "saved" | "conflict" | "refused" | "lost", words: string}} News
  */
 
-const AGAIN_AFTER_MS = 1500;
 const ONE_STEP_MS = 1000;
 
 export class Record {
@@ -50,6 +49,15 @@ export class Record {
     return !saysTheSame(this.state, this.saved.original);
   }
 
+  /** What no reader has said yet, because it was proposed from the pixels. */
+  get proposed() {
+    const { proposed, original } = this.saved;
+    return {
+      phases: proposed.phases && !this.draft && String(boundsOf(this.state)) === String(boundsOf(original)),
+      reference: proposed.reference && this.state.reference_frame === original.reference_frame,
+    };
+  }
+
   get canUndo() {
     return this._past.length > 0;
   }
@@ -71,6 +79,7 @@ export class Record {
    *   quickly are undone together
    */
   change(state, { accepted = false, step = "" } = {}) {
+    if (!accepted && isTheSame(state, this.state)) return;
     const now = performance.now();
     const goesOn = step && step === this._lastStep.name && now - this._lastStep.at < ONE_STEP_MS;
     if (!goesOn) this._past.push(this._snapshot());
@@ -89,10 +98,10 @@ export class Record {
 
   /** What the server has now; whatever is not saved here is kept instead. @param {Sequence} sequence */
   refresh(sequence) {
-    if (this.status !== "saved" || sequence.revision <= this.saved.revision) return false;
+    if (this.status !== "saved" || sequence.revision <= this.saved.revision) return;
     this._show(sequence);
     this._forget();
-    return true;
+    this._tell(this, { kind: "saved", words: "" });
   }
 
   /** @param {Snapshot[]} from @param {Snapshot[]} to */
@@ -146,7 +155,7 @@ export class Record {
       this.status = "lost";
       this._changedSince = true;
       this._tell(this, { kind: "lost", words: problem.message });
-      setTimeout(() => void this._save(), AGAIN_AFTER_MS);
+      void aWhile().then(() => this._save());
       return false;
     }
     if (problem instanceof Conflict) {

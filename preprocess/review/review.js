@@ -1,6 +1,6 @@
 /** The page: one sequence of the cohort after the other, looked at and corrected. */
 
-import { Unreachable, getCohort } from "./api.js";
+import { Unreachable, aWhile, getCohort } from "./api.js";
 import { describe, keysOf, listen } from "./keys.js";
 import { Library } from "./library.js";
 import { SequenceList } from "./list.js";
@@ -18,7 +18,6 @@ import { Viewer } from "./viewer.js";
  */
 
 const AHEAD = 2;
-const AGAIN_AFTER_MS = 1500;
 
 /** @param {string} id @returns {HTMLElement} */
 const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
@@ -100,11 +99,12 @@ export class Review {
     this.say("");
     history.replaceState(null, "", `#${entry.id}`);
     let held = this.library.held(entry.id);
-    if (held) void this.library.refresh(held.record).then((changed) => changed && this._showState(), () => {});
+    if (held) void this.library.refresh(held.record);
     else held = await this._load(entry);
     if (!held || this.entry !== entry) return;
     const { record, cine } = held;
     Object.assign(this, { record, cine, chosen: null, dragged: null });
+    one("aside").inert = false;
     held.whole.catch((problem) => this.cine === cine && this._wait(problem.message));
     this.doubt = entry.doubts.findIndex((doubt) => doubt.frame !== null);
     this.panel.markDoubt(this.doubt);
@@ -121,6 +121,7 @@ export class Review {
   /** @param {Entry} entry */
   async _load(entry) {
     Object.assign(this, { record: null, cine: null });
+    one("aside").inert = true;
     this.viewer.clear();
     this._wait("Reading …");
     try {
@@ -367,10 +368,10 @@ export class Review {
   accept() {
     if (!this.record) return;
     if (this.record.draft) return this._warn("Some phases are still missing: set all three, or clear them.");
-    this._accepted = performance.now();
-    if (!this.record.accepted) this.record.change(this.state, { accepted: true });
     const { id } = this.record;
     const [next] = this.list.nextOpen();
+    if (next) this._accepted = performance.now();
+    if (!this.record.accepted) this.record.change(this.state, { accepted: true });
     if (next) void this.open(next);
     this.say(`${id} is accepted.${next ? "" : " Every sequence is done."}`);
   }
@@ -412,9 +413,8 @@ export class Review {
     const ignored = record.saved.ignored.filter((area) => area.frame === frame).map((area) => area.box);
     this.viewer.draw({ cine, frame, boxes, ignored, chosen });
     const { length, doubts } = entry;
-    const proposed = record.saved.proposed.phases && states.saysTheSame(record.state, record.saved.original);
-    const { loaded } = cine;
-    this.timeline.draw({ state: record.state, bounds, proposed, doubts, length, loaded, frame, chosen });
+    const { state, proposed } = record;
+    this.timeline.draw({ state, bounds, proposed: proposed.phases, doubts, length, loaded: cine.loaded, frame, chosen });
     const phase = states.phaseOf(bounds, frame);
     element("where").textContent = `frame ${frame} (0–${length - 1})${phase === null ? "" : `\n${states.PHASES[phase]}`}`;
     element("play").textContent = this.player.playing ? "Stop" : "Play";
@@ -529,7 +529,7 @@ export class Review {
     this.list.update(entry);
     if (kind === "conflict") this._warn(`${words} Redo (Ctrl+Y) brings your state back.`, record);
     if (kind === "refused") this._warn(words, record);
-    if (kind === "changed") this.closeBanner();
+    if (kind === "changed" && record === this.record) this.closeBanner();
     if (kind === "lost") this._unreachable = words;
     if (kind === "saved") this._unreachable = "";
     if (record === this.record) {
@@ -613,20 +613,19 @@ async function cohort() {
       element("waiting").hidden = false;
       element("waiting").textContent = /** @type {Error} */ (problem).message;
       if (!(problem instanceof Unreachable)) throw problem;
-      await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS));
+      await aWhile();
     }
   }
 }
 
 /** @param {Cohort} cohort */
-function head({ name, reader, notice, has_files: hasFiles }) {
+function head({ name, reader, notice }) {
   document.title = `Review of ${name}`;
   element("cohort").textContent = name;
   element("notice").textContent = notice;
   element("notice").hidden = !notice;
   element("reading").hidden = !reader;
   element("reading").textContent = `Reading of ${reader}, kept apart from the cohort's own labels`;
-  document.body.classList.toggle("files", hasFiles);
 }
 
 async function start() {

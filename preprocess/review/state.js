@@ -129,6 +129,10 @@ export function phaseOf(bounds, frame) {
 /** Whether both say the same of a sequence, but for the names of its lesions. @param {State} one @param {State} other */
 export const saysTheSame = (one, other) => said(one) === said(other);
 
+/** Whether both are the same but for tracked boxes, names included. @param {State} one @param {State} other */
+export const isTheSame = (one, other) =>
+  saysTheSame(one, other) && JSON.stringify(one.lesion_names) === JSON.stringify(other.lesion_names);
+
 /** @param {State} state */
 function said(state) {
   const boxes = state.boxes.filter(isKey).map((box) => [box.frame, box.lesion, ...box.box]);
