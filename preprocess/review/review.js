@@ -291,7 +291,7 @@ export class Review {
   }
 
   acceptFrame() {
-    const state = states.withFrameAccepted(this.state, this.frame, this.chosen);
+    const state = states.withFrameAccepted(this.state, this.frame);
     if (state === this.state) return this.say("No tracked box in this frame: nothing to accept.");
     this.record?.change(state);
     this.say(`The boxes of frame ${this.frame} are accepted.`);

@@ -71,14 +71,10 @@ export function withName(state, lesion, name) {
   return { ...state, lesion_names: name ? { ...names, [lesion]: name } : names };
 }
 
-/**
- * Every tracked box of a frame as a reader's. A lost one stays lost, unless it is the chosen one.
- *
- * @param {State} state @param {number} frame @param {number | null} chosen @returns {State}
- */
-export function withFrameAccepted(state, frame, chosen) {
+/** Every tracked box of a frame as a reader's, lost ones too. @param {State} state @param {number} frame @returns {State} */
+export function withFrameAccepted(state, frame) {
   return boxesIn(state, frame)
-    .filter((box) => !isKey(box) && (box.verdict !== "lost" || box.lesion === chosen))
+    .filter((box) => !isKey(box))
     .reduce((changed, box) => withBox(changed, frame, box.lesion, box.box), state);
 }
 

@@ -18,6 +18,7 @@ from preprocess.cohort import (
     BoxSource,
     Cohort,
     Sequence,
+    Verdict,
     frames_digest,
     store_cine,
     write_annotations,
@@ -309,6 +310,20 @@ def test_boxes_are_accepted_frame_by_frame_or_all(page: Reader, folder: Path) ->
     page.keys("PageUp", "2")  # what is changed is open again
     page.wait("review.saved")
     assert not read_reviews(folder)[NAME].accepted
+
+
+def test_a_lost_box_that_is_right_is_accepted_with_its_frame(folder: Path) -> None:
+    cohort = Cohort.open(folder)
+    boxes = [
+        replace(box, verdict=Verdict.LOST) if box.frame_index == 5 else box for box in cohort.boxes
+    ]
+    write_annotations(folder, cohort.sequences.values(), boxes)
+    (lost,) = (box for box in stored(folder) if box.frame_index == 5)
+    with at_the_page(folder) as (page, _):
+        page.keys("ArrowRight", "a")
+        page.wait("review.saved")
+    (found,) = (box for box in stored(folder) if box.frame_index == 5)
+    assert found == replace(lost, verdict=Verdict.GOOD, source=BoxSource.CORRECTED)
 
 
 def test_what_changes_nothing_is_not_saved(page: Reader, folder: Path) -> None:
