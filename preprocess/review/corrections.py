@@ -31,7 +31,8 @@ from preprocess.cohort.reviews import (
     reviewed_rows,
     reviewed_sequence,
 )
-from preprocess.tracking.live import LiveTracking
+from preprocess.console.workers import available_cores
+from preprocess.tracking.propagate import LiveTracking
 
 CINES_HELD = 4
 """Cines that stay in memory with what tracks their lesions: the one at hand and its neighbours."""
@@ -239,7 +240,9 @@ class Corrections:
             if cine is None:
                 sequence = self.sequences[sequence_id]
                 stored = Cohort(self.cohort.folder, self.sequences, ()).cine(sequence_id)
-                cine = _Cine(stored=stored, tracking=LiveTracking(sequence.display.apply(stored)))
+                frames = sequence.display.apply(stored)
+                tracking = LiveTracking(frames, threads=available_cores())
+                cine = _Cine(stored=stored, tracking=tracking)
             self._cines[sequence_id] = cine
             while len(self._cines) > CINES_HELD:
                 self._cines.popitem(last=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,11 @@ from numpy.typing import NDArray
 BoxXyxy = tuple[float, float, float, float]
 Point = tuple[float, float]
 """x and y in frame pixels."""
+KEPT_SPANS = 256
+"""What was found in so many spans is kept."""
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,18 +35,6 @@ class TrackedBox:
     frame_index: int
     box_xyxy: BoxXyxy
     confidence: float
-
-
-class Tracker(Protocol):
-    """Follows lesions through the frames that it was made with (uint8[T, H, W])."""
-
-    def track(self, keys: Sequence[KeyBox], wanted: range) -> list[TrackedBox]:
-        """One box for each frame of ``wanted`` that has no key box, inside the frame.
-
-        Args:
-            keys: the boxes of one lesion, in the order of their frames, at least one.
-            wanted: frame indices, rising by one.
-        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +73,51 @@ def spans(keys: Sequence[KeyBox], wanted: range) -> list[Span]:
         if frames and frames.start < wanted.stop and frames.stop > wanted.start:
             found.append(Span(before=before, frames=frames, after=after))
     return found
+
+
+class Tracker(ABC):
+    """Follows lesions through the frames of a cine, and keeps what it found.
+
+    After a change of one key box it follows the lesion through the spans beside that box alone.
+    Call it from one thread at a time.
+
+    Args:
+        frames: uint8[T, H, W] as a reader sees them.
+        threads: so many of its own work at the same time; they change no box.
+    """
+
+    def __init__(self, frames: NDArray[np.uint8], threads: int = 1):
+        self._frames = frames
+        self._threads = threads
+        self._found: dict[Span, list[TrackedBox]] = {}
+
+    def track(self, keys: Sequence[KeyBox], wanted: range) -> list[TrackedBox]:
+        """One box for each frame of ``wanted`` that has no key box, inside the frame.
+
+        Args:
+            keys: the boxes of one lesion, in the order of their frames, at least one.
+            wanted: frame indices, rising by one.
+        """
+        return [
+            box
+            for span in spans(keys, wanted)
+            for box in recalled(self._found, span, self._through, KEPT_SPANS)
+            if box.frame_index in wanted
+        ]
+
+    @abstractmethod
+    def _through(self, span: Span) -> list[TrackedBox]:
+        """One box for each frame of a span, in their order."""
+
+
+def recalled(
+    memory: dict[Question, Answer], key: Question, find: Callable[[Question], Answer], most: int
+) -> Answer:
+    """``memory[key]``, found where it is missing; of more than ``most``, the oldest are dropped."""
+    memory[key] = memory.pop(key) if key in memory else find(key)
+    while len(memory) > most:
+        del memory[next(iter(memory))]
+    return memory[key]
 
 
 def centre(box_xyxy: BoxXyxy) -> Point:

@@ -7,7 +7,8 @@ how it moved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -18,10 +19,10 @@ from preprocess.tracking.boxes import (
     KeyBox,
     Span,
     TrackedBox,
+    Tracker,
     area,
     centre,
     clipped,
-    spans,
 )
 
 CONTEXT = 0.5
@@ -32,29 +33,19 @@ FREE_STEP = 1.0
 SEED = 0
 
 
-class CsrtTracker:
-    """Plain CSR-DCF, anew from every key box to half-way to the next."""
+class CsrtTracker(Tracker):
+    """Plain CSR-DCF, anew from every key box to half-way to the next.
 
-    def __init__(self, frames: NDArray[np.uint8]):
-        """``frames`` is uint8[T, H, W] as a reader sees them."""
-        self._frames = frames
+    Confidence is the product of the patch's likeness to the key box (normalised correlation,
+    negative counts as 0), the plausibility of the step from the frame before, and the share
+    of the box in the frame; it is 0 where the tracker itself gave up.
+    """
 
-    def track(self, keys: Sequence[KeyBox], wanted: range) -> list[TrackedBox]:
-        """See :class:`preprocess.tracking.boxes.Tracker`.
-
-        Confidence is the product of the patch's likeness to the key box (normalised correlation,
-        negative counts as 0), the plausibility of the step from the frame before, and the share
-        of the box in the frame; it is 0 where the tracker itself gave up.
-        """
-        found = [
-            box
-            for span in spans(keys, wanted)
-            for key, way in _ways(span)
-            for box in self._follow(key, way)
-        ]
-        return sorted(
-            (box for box in found if box.frame_index in wanted), key=lambda box: box.frame_index
-        )
+    def _through(self, span: Span) -> list[TrackedBox]:
+        with ThreadPoolExecutor(self._threads) as pool:
+            ways = pool.map(lambda way: list(self._follow(*way)), _ways(span))
+            found = [box for way in ways for box in way]
+        return sorted(found, key=lambda box: box.frame_index)
 
     def _follow(self, key: KeyBox, way: range) -> Iterator[TrackedBox]:
         frames = self._frames

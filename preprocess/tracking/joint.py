@@ -8,8 +8,9 @@ frame itself. A second path, in pictures half as fine and with a wider window, c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial, reduce
 
 import cv2
 import numpy as np
@@ -22,11 +23,12 @@ from preprocess.tracking.boxes import (
     Point,
     Span,
     TrackedBox,
+    Tracker,
     box_around,
     centre,
     clipped,
     overlap,
-    spans,
+    recalled,
 )
 from preprocess.tracking.pictures import Picture, Pictures
 from preprocess.tracking.template import Template
@@ -66,73 +68,50 @@ class _Position:
 
 FIRST = _Resolution(pixels=256, window=0.7)
 SECOND_OPINION = _Resolution(pixels=128, window=1.1)
+RESOLUTIONS = (FIRST, SECOND_OPINION)
 REFINEMENT_WINDOW = 0.5
 REFINEMENT_REACH = 1 / 128
 """Of the frame's longer side."""
 REFINEMENT_COST = 0.03
 """Likeness that a shift by the whole reach costs."""
+KEPT_APPEARANCES = 4
+"""Key boxes whose likeness maps are kept, at most 20 MB each in a cine of 60 frames."""
 
 
-class JointTracker:
-    """The default tracker."""
+class JointTracker(Tracker):
+    """The default tracker.
 
-    def __init__(self, frames: NDArray[np.uint8]):
-        """``frames`` is uint8[T, H, W] as a reader sees them."""
-        self._frames = frames
+    Confidence is the geometric mean of three numbers from 0 to 1: likeness to the key box,
+    the lead of this path over every other one, and overlap with the second opinion's box.
+    """
+
+    def __init__(self, frames: NDArray[np.uint8], threads: int = 1):
+        super().__init__(frames, threads)
         self._side = max(frames.shape[1:])
         self._pictures = Pictures(frames)
-
-    def track(self, keys: Sequence[KeyBox], wanted: range) -> list[TrackedBox]:
-        """See :class:`preprocess.tracking.boxes.Tracker`.
-
-        Confidence is the geometric mean of three numbers from 0 to 1: likeness to the key box,
-        the lead of this path over every other one, and overlap with the second opinion's box.
-        """
-        found = [box for span in spans(keys, wanted) for box in self._through(span)]
-        return [box for box in found if box.frame_index in wanted]
+        self._appearances: dict[KeyBox, _Appearance] = {}
 
     def _through(self, span: Span) -> list[TrackedBox]:
-        finest = [
-            Template(
-                self._pictures.as_acquired(key.frame_index), key.box_xyxy, window=REFINEMENT_WINDOW
-            )
+        keys = [
+            recalled(self._appearances, key, self._appearance, KEPT_APPEARANCES)
             for key in span.keys
         ]
-        tracked = []
-        for index, first, second in zip(
-            span.frames,
-            self._path(span, FIRST, finest),
-            self._path(span, SECOND_OPINION, finest),
-            strict=True,
-        ):
-            box, other = (box_around(p.middle, *span.size(index)) for p in (first, second))
-            inside = clipped(box, self._frames)
-            assert inside is not None, "a path stays in the frame"
-            tracked.append(
-                TrackedBox(
-                    frame_index=index,
-                    box_xyxy=inside,
-                    confidence=_confidence(first.likeness, first.lead, overlap(box, other)),
-                )
-            )
-        return tracked
+        with ThreadPoolExecutor(self._threads) as pool:
+            maps = [
+                list(pool.map(partial(_likeness, keys, resolution=resolution), span.frames))
+                for resolution in RESOLUTIONS
+            ]
+            paths = pool.map(partial(self._path, span), RESOLUTIONS, maps)
+            return list(pool.map(partial(self._box, span, keys), span.frames, *paths))
+
+    def _appearance(self, key: KeyBox) -> _Appearance:
+        return _Appearance(self._pictures, key, self._side)
 
     def _path(
-        self, span: Span, resolution: _Resolution, finest: list[Template]
-    ) -> Iterator[_Position]:
-        """The lesion in each frame of a span: along the best path, refined in the frame itself."""
+        self, span: Span, resolution: _Resolution, likeness: list[Picture]
+    ) -> list[_Position]:
+        """The lesion in each frame of a span, along the best path."""
         scale = resolution.pixels / self._side
-
-        def picture(index: int) -> Picture:
-            return self._pictures.local_contrast(index, resolution.pixels)
-
-        templates = [
-            Template(
-                picture(key.frame_index), _scaled(key.box_xyxy, scale), window=resolution.window
-            )
-            for key in span.keys
-        ]
-        likeness = [_likeness(templates, picture(index)) for index in span.frames]
         shape = likeness[0].shape
         through = path.best_through(
             likeness,
@@ -141,45 +120,89 @@ class JointTracker:
             step_cost=STEP_COST * (12 / resolution.pixels) ** 2,
             longest_step=round(LONGEST_STEP * resolution.pixels),
         )
+        found = []
         for index, alike, scores in zip(span.frames, likeness, through, strict=True):
             row, column = path.highest(scores)
             width, height = (max(int(NEARBY * side * scale), 2) for side in span.size(index))
-            middle = self._refined(
-                index,
-                ((column + 0.5) / scale - 0.5, (row + 0.5) / scale - 0.5),
-                finest,
-                centre(span.keys[0].box_xyxy),
+            found.append(
+                _Position(
+                    middle=((column + 0.5) / scale - 0.5, (row + 0.5) / scale - 0.5),
+                    likeness=float(alike[row, column]),
+                    lead=path.lead(scores, rows=height, columns=width),
+                )
             )
-            yield _Position(
-                middle=middle,
-                likeness=float(alike[row, column]),
-                lead=path.lead(scores, rows=height, columns=width),
-            )
+        return found
 
-    def _refined(
-        self, index: int, middle: Point, templates: list[Template], anchor: Point
-    ) -> Point:
-        """The best place near ``middle`` in the frame itself.
+    def _box(
+        self,
+        span: Span,
+        keys: list[_Appearance],
+        index: int,
+        first: _Position,
+        second: _Position,
+    ) -> TrackedBox:
+        """The box in one frame, refined in the frame itself."""
+        # Whole pixels away from the key box: what does not move stays where it was drawn.
+        x, y = centre(span.keys[0].box_xyxy)
+        starts = [(x + round(p.middle[0] - x), y + round(p.middle[1] - y)) for p in (first, second)]
+        refined = {start: self._refined(index, start, keys) for start in set(starts)}
+        box, other = (box_around(refined[start], *span.size(index)) for start in starts)
+        inside = clipped(box, self._frames)
+        assert inside is not None, "a path stays in the frame"
+        return TrackedBox(
+            frame_index=index,
+            box_xyxy=inside,
+            confidence=_confidence(first.likeness, first.lead, overlap(box, other)),
+        )
 
-        It is whole pixels away from the anchor: what does not move stays where it was drawn.
-        """
-        x, y = (a + round(m - a) for m, a in zip(middle, anchor, strict=True))
+    def _refined(self, index: int, start: Point, keys: list[_Appearance]) -> Point:
+        """The best place near ``start`` in the frame itself, whole pixels away from it."""
+        x, y = start
         reach = max(round(REFINEMENT_REACH * self._side), 1)
         away = np.arange(-reach, reach + 1, dtype=np.float32) / reach
         cost = np.float32(REFINEMENT_COST) * (away[:, None] ** 2 + away[None, :] ** 2)
-        likeness = None
-        for template in templates:
+        frame = self._pictures.as_acquired(index)
+        likeness = []
+        for template in (key.finest for key in keys):
             columns, rows = (2 * (side + reach) + 1 for side in template.reach)
-            near = cv2.getRectSubPix(self._pictures.as_acquired(index), (columns, rows), (x, y))
-            found = template.likeness_within(np.asarray(near, np.float32))
-            likeness = found if likeness is None else np.maximum(likeness, found)
-        assert likeness is not None
-        row, column = path.highest(likeness - cost)
+            near = cv2.getRectSubPix(frame, (columns, rows), start)
+            likeness.append(template.likeness_within(np.asarray(near, np.float32)))
+        row, column = path.highest(reduce(np.maximum, likeness) - cost)
         height, width = self._frames.shape[1:]
         return (
             min(max(x + column - reach, 1.0), width - 1.0),
             min(max(y + row - reach, 1.0), height - 1.0),
         )
+
+
+class _Appearance:
+    """What a key box looks like, and how much each place of each frame looks like it.
+
+    ``finest`` is its template in the frame as acquired.
+    """
+
+    def __init__(self, pictures: Pictures, key: KeyBox, side: int):
+        self._pictures = pictures
+        self._templates = {
+            resolution: Template(
+                pictures.local_contrast(key.frame_index, resolution.pixels),
+                _scaled(key.box_xyxy, resolution.pixels / side),
+                window=resolution.window,
+            )
+            for resolution in RESOLUTIONS
+        }
+        self._likeness: dict[tuple[int, _Resolution], Picture] = {}
+        self.finest = Template(
+            pictures.as_acquired(key.frame_index), key.box_xyxy, window=REFINEMENT_WINDOW
+        )
+
+    def likeness(self, index: int, resolution: _Resolution) -> Picture:
+        """Of a frame at a resolution (float32[h, w]), kept for the next correction nearby."""
+        asked = (index, resolution)
+        if asked not in self._likeness:
+            picture = self._pictures.local_contrast(index, resolution.pixels)
+            self._likeness[asked] = self._templates[resolution].likeness(picture)
+        return self._likeness[asked]
 
 
 def _confidence(likeness: float, lead: float, agreement: float) -> float:
@@ -202,8 +225,5 @@ def _place(key: KeyBox | None, scale: float, shape: tuple[int, ...]) -> path.Pla
     return min(max(round(y), 0), shape[0] - 1), min(max(round(x), 0), shape[1] - 1)
 
 
-def _likeness(templates: list[Template], picture: Picture) -> Picture:
-    likeness = templates[0].likeness(picture)
-    for template in templates[1:]:
-        likeness = np.maximum(likeness, template.likeness(picture))
-    return likeness
+def _likeness(keys: list[_Appearance], index: int, resolution: _Resolution) -> Picture:
+    return reduce(np.maximum, (key.likeness(index, resolution) for key in keys))

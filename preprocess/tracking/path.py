@@ -82,14 +82,18 @@ def _clamped(place: Place | None, shape: tuple[int, ...]) -> Map:
 
 def _after_step(scores: Map, step_cost: float, longest_step: int) -> Map:
     for axis in (0, 1):
-        best, reach = scores, 1
+        best, reached, reach = scores, scores, 1
         while reach <= longest_step:
-            size = (2 * reach + 1, 1) if axis == 0 else (1, 2 * reach + 1)
-            reached = cv2.dilate(
-                scores,
-                np.ones(size, np.uint8),
-                borderType=cv2.BORDER_CONSTANT,
-                borderValue=float(IMPOSSIBLE),
+            # A maximum filter on top of the one before reaches as far as one wide filter.
+            width = 2 * max(reach // 2, 1) + 1
+            reached = np.asarray(
+                cv2.dilate(
+                    reached,
+                    np.ones((width, 1) if axis == 0 else (1, width), np.uint8),
+                    borderType=cv2.BORDER_CONSTANT,
+                    borderValue=float(IMPOSSIBLE),
+                ),
+                np.float32,
             )
             best = np.maximum(best, reached - np.float32(step_cost * reach * reach))
             reach *= 2

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from preprocess.cohort import Box, BoxSource, Cohort, Phase, Sequence, Verdict, write_annotations
 from preprocess.cohort.reviews import looked_at, read_reviews
@@ -44,6 +47,60 @@ class PropagateSettings(Settings):
         if confidence >= self.good:
             return Verdict.GOOD
         return Verdict.CHECK if confidence >= self.lost else Verdict.LOST
+
+
+class LiveTracking:
+    """The lesions of one cine, tracked again whenever a key box or the interval changes.
+
+    What a change leaves as it was is kept for the next call: the frames as they are compared, the
+    boxes of spans between the same key boxes, and how alike each frame is to the latest key boxes.
+    So a first call, in the background, makes the first correction quick as well.
+
+    Args:
+        frames: uint8[T, H, W] as a reader sees them.
+        threads: so many of its own work at the same time; they change no box.
+    """
+
+    def __init__(
+        self,
+        frames: NDArray[np.uint8],
+        settings: PropagateSettings | None = None,
+        *,
+        threads: int = 1,
+    ):
+        self._settings = settings or PropagateSettings()
+        self._tracker = TRACKERS[self._settings.method](frames, threads)
+        self._tracking = threading.Lock()
+
+    def boxes(self, sequence: Sequence, placed: Iterable[Box]) -> list[Box]:
+        """The placed boxes, and a tracked one in each other frame of the optimal interval.
+
+        Args:
+            sequence: of these frames; its phase bounds may be others than in the call before.
+            placed: the boxes that readers placed, of any lesions and in any order.
+        """
+        lesions: dict[int, list[Box]] = defaultdict(list)
+        for box in sorted(placed, key=lambda box: box.frame_index):
+            lesions[box.instance_id].append(box)
+        with self._tracking:
+            tracked = [
+                Box(
+                    sequence_id=sequence.sequence_id,
+                    frame_index=found.frame_index,
+                    box_xyxy=found.box_xyxy,
+                    instance_id=lesion,
+                    source=BoxSource.TRACKED,
+                    confidence=round(found.confidence, 4),
+                    verdict=self._settings.verdict(found.confidence),
+                )
+                for lesion, boxes in lesions.items()
+                for found in self._tracker.track(_keys(boxes), sequence.frames_in(Phase.OPTIMAL))
+            ]
+        return [*(box for boxes in lesions.values() for box in boxes), *tracked]
+
+
+def _keys(boxes: list[Box]) -> list[KeyBox]:
+    return [KeyBox(frame_index=box.frame_index, box_xyxy=box.box_xyxy) for box in boxes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +144,17 @@ def propagate(cohort: Path, settings: PropagateSettings) -> None:
             f"no sequence in {cohort} has both boxes and an optimal interval. Give ingest the "
             "regions (--rois); where it found no contrast, give the phase bounds in sequences.csv."
         )
-    tasks = [task for task in known if len(task.sequence.frames_in(Phase.OPTIMAL)) > 1]
-    boxes = [box for found in placed.values() for box in found]
+    tasks = [
+        task
+        for task in known
+        if any(set(task.sequence.frames_in(Phase.OPTIMAL)) - {b.frame_index} for b in task.boxes)
+    ]
+    followed = {task.sequence.sequence_id for task in tasks}
+    boxes = [box for name, found in placed.items() if name not in followed for box in found]
     work = partial(_track_sequence, folder=cohort, settings=settings)
     results = map_unordered(work, tasks, processes=settings.processes, died=_nothing)
-    for tracked in track(results, total=len(tasks), label="sequences"):
-        boxes += tracked
+    for found in track(results, total=len(tasks), label="sequences"):
+        boxes += found
     accepted = {name for name, review in read_reviews(cohort).items() if review.accepted}
     boxes = [looked_at(box) if box.sequence_id in accepted else box for box in boxes]
     write_annotations(cohort, opened.sequences.values(), [*boxes, *opened.ignored])
@@ -100,35 +162,11 @@ def propagate(cohort: Path, settings: PropagateSettings) -> None:
 
 
 def _track_sequence(task: _Task, *, folder: Path, settings: PropagateSettings) -> list[Box]:
-    """Every box of one sequence, in a worker."""
+    """The boxes of one sequence, in a worker."""
     cv2.setNumThreads(1)
     stored = Cohort(folder, {task.sequence.sequence_id: task.sequence}, ())
     frames = stored.cine_8bit(task.sequence.sequence_id)
-    lesions: dict[int, list[Box]] = defaultdict(list)
-    for box in task.boxes:
-        lesions[box.instance_id].append(box)
-    tracker = TRACKERS[settings.method](frames)
-    optimal = task.sequence.frames_in(Phase.OPTIMAL)
-    return [
-        Box(
-            sequence_id=task.sequence.sequence_id,
-            frame_index=found.frame_index,
-            box_xyxy=found.box_xyxy,
-            instance_id=instance_id,
-            source=BoxSource.TRACKED,
-            confidence=round(found.confidence, 4),
-            verdict=settings.verdict(found.confidence),
-        )
-        for instance_id, boxes in lesions.items()
-        for found in tracker.track(_keys(boxes), optimal)
-    ]
-
-
-def _keys(boxes: list[Box]) -> list[KeyBox]:
-    return [
-        KeyBox(frame_index=box.frame_index, box_xyxy=box.box_xyxy)
-        for box in sorted(boxes, key=lambda box: box.frame_index)
-    ]
+    return LiveTracking(frames, settings).boxes(task.sequence, task.boxes)
 
 
 def _nothing(task: _Task) -> list[Box]:

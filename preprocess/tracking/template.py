@@ -8,6 +8,8 @@ and stretched a little, as the beating heart does to the artery; the highest lik
 
 from __future__ import annotations
 
+from functools import reduce
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -53,23 +55,32 @@ class Template:
     def likeness(self, picture: Picture) -> Picture:
         """-1 to 1 for the window around every pixel of ``picture`` (float32[H, W])."""
         columns, rows = self.reach
-        padded = cv2.copyMakeBorder(picture, rows, rows, columns, columns, cv2.BORDER_REPLICATE)
-        return self.likeness_within(np.asarray(padded, np.float32))
+        wide = _padded(picture, 0, columns)
+        # The filters continue the picture up and down themselves: a quarter less work.
+        return self._compared(_padded(wide, rows, 0), self._contrast(wide))
 
     def likeness_within(self, picture: Picture) -> Picture:
         """As :meth:`likeness`, only where the whole window lies in ``picture``."""
-        columns, rows = self.reach
-        inner = np.s_[rows : picture.shape[0] - rows, columns : picture.shape[1] - columns]
-        mean = cv2.sepFilter2D(picture, cv2.CV_32F, self._row, self._column)
-        square = cv2.sepFilter2D(picture * picture, cv2.CV_32F, self._row, self._column)
-        contrast = np.sqrt(np.maximum(square - mean * mean, FLAT**2))[inner]
-        drawn, *changed = (
-            cv2.matchTemplate(picture, form, cv2.TM_CCORR) / contrast for form in self._forms
-        )
-        best = drawn
-        for other in changed:
-            best = np.maximum(best, other - np.float32(CHANGE_COST))
-        return np.asarray(best, np.float32)
+        rows = self.reach[1]
+        return self._compared(picture, self._contrast(picture)[rows : len(picture) - rows])
+
+    def _contrast(self, picture: Picture) -> Picture:
+        """Under the window around each pixel, without the columns that the window leaves."""
+
+        def mean(of: Picture) -> Picture:
+            found = cv2.sepFilter2D(
+                of, cv2.CV_32F, self._row, self._column, borderType=cv2.BORDER_REPLICATE
+            )
+            columns = self.reach[0]
+            return np.asarray(found[:, columns : picture.shape[1] - columns], np.float32)
+
+        variance = mean(picture * picture) - mean(picture) ** 2
+        return np.asarray(np.sqrt(np.maximum(variance, FLAT**2)), np.float32)
+
+    def _compared(self, picture: Picture, contrast: Picture) -> Picture:
+        drawn, *changed = (cv2.matchTemplate(picture, f, cv2.TM_CCORR) for f in self._forms)
+        best = reduce(np.maximum, changed) / contrast - np.float32(CHANGE_COST)
+        return np.asarray(np.maximum(drawn / contrast, best), np.float32)
 
     def _weighted(
         self, picture: Picture, middle: tuple[float, float], form: NDArray[np.float64]
@@ -87,6 +98,11 @@ class Template:
         cut = cut - (self._weights * cut).sum()
         contrast = np.sqrt(max(float((self._weights * cut * cut).sum()), FLAT**2))
         return np.asarray(self._weights * cut / contrast, np.float32)
+
+
+def _padded(picture: Picture, rows: int, columns: int) -> Picture:
+    padded = cv2.copyMakeBorder(picture, rows, rows, columns, columns, cv2.BORDER_REPLICATE)
+    return np.asarray(padded, np.float32)
 
 
 def _gaussian(sigma: float) -> NDArray[np.float64]:

@@ -14,14 +14,16 @@ from preprocess.cohort import (
     Box,
     BoxSource,
     Cohort,
+    Phase,
     Sequence,
     Verdict,
     frames_digest,
     store_cine,
+    update_attributes,
     write_annotations,
 )
 from preprocess.cohort.display import Display
-from preprocess.tracking.propagate import PropagateSettings, propagate
+from preprocess.tracking.propagate import LiveTracking, PropagateSettings, propagate
 
 LENGTH, SIZE, REFERENCE = 16, 160, 8
 HERE = PropagateSettings(processes=1)
@@ -207,6 +209,35 @@ def test_corrected_boxes_stay_and_tracking_follows_them(tmp_path: Path) -> None:
     assert by_frame[12].source is BoxSource.CORRECTED
     assert iou(by_frame[13].box_xyxy, shifted(truth(13), 6)) > 0.8
     assert iou(by_frame[9].box_xyxy, truth(9)) > 0.8
+
+
+def test_corrections_tracked_at_once_are_what_propagate_would_write(tmp_path: Path) -> None:
+    cohort = blob_cohort(tmp_path, {"S1": blob_cine()})
+    tracking = LiveTracking(cohort.cine_8bit("S1"), HERE, threads=2)
+    (reference,), (sequence,) = cohort.boxes, cohort.sequences.values()
+    corrected = replace(
+        reference,
+        frame_index=12,
+        box_xyxy=shifted(truth(12), 6),
+        source=BoxSource.CORRECTED,
+    )
+    other = replace(reference, box_xyxy=shifted(truth(REFERENCE), 9), instance_id=2)
+    alone = replace(sequence, optimal_start=6, vanishing_start=7)
+    for now, placed in (
+        (sequence, [reference]),
+        (sequence, [reference, other, corrected]),
+        (alone, [reference, corrected]),
+        (sequence, [reference]),
+    ):
+        update_attributes(tmp_path, now)
+        write_annotations(tmp_path, [now], placed)
+        propagate(tmp_path, HERE)
+        written = (tmp_path / "annotations.json").read_bytes()
+        boxes = tracking.boxes(now, placed)
+        write_annotations(tmp_path, [now], boxes)
+        assert (tmp_path / "annotations.json").read_bytes() == written
+        of_first = {box.frame_index for box in boxes if box.instance_id == 1}
+        assert of_first == {*now.frames_in(Phase.OPTIMAL), *(b.frame_index for b in placed)}
 
 
 def test_verdicts() -> None:

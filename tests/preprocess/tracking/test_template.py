@@ -27,7 +27,7 @@ def weighted_correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> f
 def test_likeness_is_the_weighted_correlation_at_every_place() -> None:
     seen, other = picture(), picture(1)
     template = Template(seen, BOX, window=WINDOW)
-    template._forms = template._forms[:1]  # as it was drawn only
+    template._forms = 2 * template._forms[:1]  # as it was drawn only
     found = template.likeness(other)
     columns, rows = template.reach
     assert (columns, rows) == (np.ceil(REACH * 5.0), np.ceil(REACH * 4.0))
@@ -42,6 +42,16 @@ def test_likeness_is_the_weighted_correlation_at_every_place() -> None:
     for row, column in ((20, 20), (28, 25), (40, 50), (11, 58)):
         expected = weighted_correlation(drawn, around(other, row, column), weights)
         assert found[row, column] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(("width", "height"), [(72, 64), (71, 61), (33, 40)])
+def test_likeness_is_that_within_a_padded_picture_bit_for_bit(width: int, height: int) -> None:
+    template = Template(picture(), BOX, window=0.9)
+    columns, rows = template.reach
+    seen = picture(1)[:height, :width]
+    padded = cv2.copyMakeBorder(seen, rows, rows, columns, columns, cv2.BORDER_REPLICATE)
+    within = template.likeness_within(np.asarray(padded, np.float32))
+    assert np.array_equal(template.likeness(seen), within)
 
 
 def test_brightness_and_contrast_do_not_matter() -> None:

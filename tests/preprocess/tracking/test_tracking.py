@@ -13,7 +13,7 @@ import pytest
 
 from preprocess.cohort import Cohort, Verdict
 from preprocess.importers.danilov import import_danilov
-from preprocess.tracking.boxes import KeyBox, centre, clipped, overlap, spans
+from preprocess.tracking.boxes import KeyBox, centre, clipped, overlap, recalled, spans
 from preprocess.tracking.methods import TRACKERS
 from preprocess.tracking.propagate import PropagateSettings
 
@@ -72,6 +72,49 @@ def test_between_two_key_boxes_the_path_comes_home_and_the_size_follows() -> Non
     widths = [f.box_xyxy[2] - f.box_xyxy[0] for f in found]
     assert widths == pytest.approx([30 + 10 * share / 8 for share in range(1, 8)])
     assert all(centre(f.box_xyxy) == pytest.approx((75, 62), abs=1) for f in found)
+
+
+@pytest.mark.parametrize("method", TRACKERS)
+def test_what_is_kept_and_how_many_threads_work_change_no_box(method: str) -> None:
+    frames = textured(9)
+    for index in range(9):
+        frames[index] = np.roll(frames[index], 3 * index, axis=0)
+    first, moved = (KeyBox(frame_index=4, box_xyxy=(60.0 + x, 50, 90.0 + x, 74)) for x in (0, 5))
+    last = KeyBox(frame_index=7, box_xyxy=(58.5, 60, 88.5, 84))
+    kept = TRACKERS[method](frames, threads=2)
+    for keys, wanted in (
+        ([first], range(9)),
+        ([first, last], range(9)),
+        ([moved, last], range(9)),
+        ([moved, last], range(2, 6)),
+        ([first], range(9)),
+    ):
+        assert kept.track(keys, wanted) == TRACKERS[method](frames).track(keys, wanted)
+
+
+@pytest.mark.parametrize("method", TRACKERS)
+def test_a_changed_key_box_leaves_the_spans_beyond_its_neighbours_as_they_were(
+    method: str,
+) -> None:
+    tracker = TRACKERS[method](textured(9))
+    keys = [KeyBox(frame_index=index, box_xyxy=BOX) for index in (2, 5, 7)]
+    before = {id(box) for box in tracker.track(keys, range(9))}
+    keys[2] = KeyBox(frame_index=7, box_xyxy=(62.0, 50.0, 92.0, 74.0))
+    after = tracker.track(keys, range(9))
+    assert [box.frame_index for box in after if id(box) in before] == [0, 1, 3, 4]
+
+
+def test_of_many_answers_the_oldest_are_forgotten() -> None:
+    asked: list[str] = []
+
+    def find(word: str) -> str:
+        asked.append(word)
+        return word.upper()
+
+    memory: dict[str, str] = {}
+    assert [recalled(memory, word, find, 2) for word in "abacab"] == list("ABACAB")
+    assert asked == ["a", "b", "c", "b"]
+    assert len(memory) == 2
 
 
 def test_spans_lie_between_key_boxes() -> None:
