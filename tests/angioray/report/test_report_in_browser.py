@@ -86,9 +86,9 @@ def test_no_width_needs_scrolling_sideways(page: Path, width: int) -> None:
 
 def test_the_keyboard_reaches_the_content_and_every_wide_table(opened: Browser, page: Path) -> None:
     opened.open(page)
-    opened.press("Tab")
+    opened.keys("Tab")
     assert opened.evaluate("document.activeElement.className") == "skip"
-    opened.press("Enter")
+    opened.keys("Enter")
     assert opened.evaluate("location.hash") == "#content"
     assert opened.evaluate(
         "[...document.querySelectorAll('.scroll, pre')].every(e => e.tabIndex === 0)"

@@ -83,8 +83,8 @@ def test_the_keyboard_reaches_the_content_and_the_wide_tables(
     seen: Browser, pages: dict[str, Path]
 ) -> None:
     seen.open(pages["detector"])
-    seen.press("Tab")
-    seen.press("Enter")
+    seen.keys("Tab")
+    seen.keys("Enter")
     assert seen.evaluate("location.hash") == "#content"
     assert seen.evaluate(
         "[...document.querySelectorAll('.scroll, pre')].every(e => e.tabIndex === 0)"
