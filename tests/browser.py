@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -57,6 +58,22 @@ needs_browser = pytest.mark.skipif(
     CHROMIUM is None,
     reason="there is no Chromium on this machine; on Debian: apt-get install chromium",
 )
+
+
+def axe_violations(tab: Tab) -> list[str]:
+    """What axe-core finds on a page that hinders people with a disability: rule, place, advice.
+
+    The test is skipped where the package that carries axe-core is missing.
+    """
+    package = find_spec("axe_playwright_python")
+    if package is None or package.origin is None:
+        pytest.skip("axe-core is not on this machine: pip install axe-playwright-python")
+    tab.evaluate(Path(package.origin).with_name("axe.min.js").read_text() + "; 0")
+    found: list[str] = tab.evaluate(
+        "axe.run().then(found => found.violations.flatMap(rule => rule.nodes.map(node => "
+        "`${rule.id} (${rule.impact}): ${node.target.join(' ')}: ${node.failureSummary}`)))"
+    )
+    return found
 
 
 class Tab:

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from tests.browser import CHROMIUM, Browser, needs_browser
+from tests.browser import CHROMIUM, Browser, axe_violations, needs_browser
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
@@ -129,3 +129,10 @@ def test_the_window_is_photographed_at_its_size(browser: Browser, tmp_path: Path
     browser.screenshot(tmp_path / "page.png")
     sizes = [cv2.imread(str(tmp_path / name)).shape[:2] for name in ("window.png", "page.png")]
     assert sizes == [(200, 320), (2000, 320)]
+
+
+def test_axe_names_the_field_without_a_label(browser: Browser, address: str) -> None:
+    browser.open(address)
+    found = axe_violations(browser)
+    assert any(line.startswith("label (critical): input:") for line in found), found
+    assert not any("button" in line for line in found)
