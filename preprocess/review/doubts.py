@@ -1,17 +1,55 @@
-"""Doubts about the labels of a cohort, so that the most doubtful cines are looked at first."""
+"""Which cines a person should look at first, and why: every doubt about the labels of a cohort."""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from statistics import fmean
 
-from preprocess.cohort import Cohort
+from preprocess.cohort import Box, BoxSource, Cohort, Verdict
+from preprocess.review.predictions import FoundBox, FrameKey, Predictions, read_predictions
+from preprocess.storage import Location
 from preprocess.summary.findings import findings
+from preprocess.tracking.boxes import BoxXyxy, area, centre, overlap
+
+OF_FINDINGS = {
+    **dict.fromkeys(("text", "healthy", "no_box", "reference", "view"), 0.9),
+    **dict.fromkeys(("angles", "unlabelled", "intervals", "one_grey"), 0.5),
+    **dict.fromkeys(("display", "cleared", "anchors"), 0.1),
+}
+"""Weights of the summary's findings: what contradicts itself or may name a patient, what is likely
+wrong, what is merely unusual. Lost boxes are in :data:`OF_TRACKING`."""
+OF_TRACKING = {Verdict.LOST: 0.3, Verdict.CHECK: 0.1}
+"""Weights of a lesion of which all tracked boxes are so. They are low: a box that is hard to track
+was as often drawn rightly as any other (benchmarks/label_doctor.py)."""
+WRONG_BOXES, MISSED_LESIONS, WRONG_VIEWS = 0.02, 0.01, 0.05
+"""Shares of labels that are assumed to be wrong (:func:`_weights`); tuned by that benchmark."""
+ON_THE_LESION, FITTING = 0.2, 0.5
+"""IoU from which a box is on a reader's (as the paper counts), and from which it fits it."""
+LEAST_WEIGHT = 0.05
+"""A weaker doubt is not worth a line."""
+EVEN = 0.5
+"""Probability from which a classifier names another view, rather than being unsure."""
+CANDIDATES = 5
+"""A detector's best boxes of a frame, as the paper takes; lower ones do not count as found."""
+OTHER_SIZE = 1.5
+"""Ratio of two areas from which it is the size that differs, more than the place."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Doubt:
-    """One reason to look at a sequence; ``weight`` runs from 0 to 1."""
+    """Something about one cine that a person should look at.
+
+    Attributes:
+        kind: a finding's of the summary; or ``tracking``, ``undrawn``, ``not_found``,
+            ``misplaced``, ``other_view``.
+        words: what is doubted and why, with numbers.
+        weight: how likely the label is wrong, from 0 to 1. It orders; it is no measured rate.
+        frame_index: where to look; None for the whole cine.
+    """
 
     kind: str
     words: str
@@ -19,11 +57,210 @@ class Doubt:
     frame_index: int | None = None
 
 
-def doubts(cohort: Cohort, runs: Path | None) -> dict[str, list[Doubt]]:
-    """Every sequence with a doubt, the most doubtful first."""
-    found: dict[str, list[Doubt]] = {}
+def doubts(cohort: Cohort, runs: Location | None) -> dict[str, list[Doubt]]:
+    """Every sequence that something is doubted about, most doubtful first; its gravest doubt first.
+
+    The weights of a sequence's doubts are taken together as if they were independent.
+
+    Args:
+        cohort: the cohort as it is now, corrections included.
+        runs: of a study of it, whose out-of-fold predictions are asked; None for no study.
+
+    Raises:
+        ValueError: ``runs`` holds no study of this cohort's cines, or a damaged one.
+    """
+    found: dict[str, list[Doubt]] = defaultdict(list)
+    for sequence_id, doubt in _all_doubts(cohort, runs):
+        if doubt.weight >= LEAST_WEIGHT:
+            found[sequence_id].append(doubt)
+    trusted = {name: math.prod(1 - doubt.weight for doubt in of) for name, of in found.items()}
+    return {
+        name: sorted(found[name], key=lambda doubt: -doubt.weight)
+        for name in sorted(trusted, key=lambda name: (trusted[name], name))
+    }
+
+
+def _all_doubts(cohort: Cohort, runs: Location | None) -> Iterator[tuple[str, Doubt]]:
+    yield from _of_tracking(cohort)
     for finding in findings(cohort):
-        for name, words in finding.sequences.items():
-            doubt = Doubt(kind=finding.kind, words=f"{finding.title}: {words}", weight=0.5)
-            found.setdefault(name, []).append(doubt)
-    return found
+        if weight := OF_FINDINGS.get(finding.kind):
+            for sequence_id, words in finding.sequences.items():
+                said = f"{finding.title}: {words}"
+                yield sequence_id, Doubt(kind=finding.kind, words=said, weight=weight)
+    if runs is not None:
+        predictions = read_predictions(cohort, runs)
+        yield from _of_boxes(cohort, predictions)
+        yield from _of_views(cohort, predictions)
+
+
+def _of_tracking(cohort: Cohort) -> Iterator[tuple[str, Doubt]]:
+    """Lesions that tracking lost, or that it is not sure of."""
+    tracked: dict[tuple[str, int], list[Box]] = defaultdict(list)
+    for box in cohort.boxes:
+        if box.source is BoxSource.TRACKED:
+            tracked[box.sequence_id, box.instance_id].append(box)
+    for (sequence_id, _), boxes in tracked.items():
+        counts = {verdict: sum(box.verdict is verdict for box in boxes) for verdict in OF_TRACKING}
+        worst = min(boxes, key=lambda box: box.confidence)
+        said = " and ".join(
+            f"{count} {'lost' if verdict is Verdict.LOST else 'to be checked'}"
+            for verdict, count in counts.items()
+            if count
+        )
+        words = (
+            f"of {len(boxes)} tracked boxes of a lesion, {said}; the least sure one, in frame "
+            f"{worst.frame_index}, has confidence {worst.confidence:.2f}"
+        )
+        weight = sum(OF_TRACKING[verdict] * count for verdict, count in counts.items()) / len(boxes)
+        doubt = Doubt(kind="tracking", words=words, weight=weight, frame_index=worst.frame_index)
+        yield sequence_id, doubt
+
+
+def _of_boxes(cohort: Cohort, predictions: Predictions) -> Iterator[tuple[str, Doubt]]:
+    """Readers' boxes that detectors do not confirm, and lesions that detectors alone see."""
+    drawn: dict[FrameKey, list[BoxXyxy]] = defaultdict(list)
+    for placed in (*cohort.boxes, *cohort.ignored):
+        drawn[placed.sequence_id, placed.frame_index].append(placed.box_xyxy)
+    frames = _compared_frames(cohort, predictions, drawn)
+    readers = [(key, b.box_xyxy) for key in frames for b in cohort.boxes_by_frame.get(key, [])]
+    doubted = [1 - _support(box, predictions.boxes[key]) for key, box in readers]
+    weights = _weights(doubted, len(readers), WRONG_BOXES)
+    for (key, box), weight in zip(readers, weights, strict=True):
+        kind, words = _unconfirmed(box, predictions.boxes[key])
+        words = f"in frame {key[1]}, {words}"
+        yield key[0], Doubt(kind=kind, words=words, weight=weight, frame_index=key[1])
+    elsewhere = {key: _elsewhere(predictions.boxes[key], drawn[key]) for key in frames}
+    undrawn = [(key, *found) for key, found in elsewhere.items() if found]
+    weights = _weights([support for _, support, _ in undrawn], len(frames), MISSED_LESIONS)
+    for (key, support, box), weight in zip(undrawn, weights, strict=True):
+        words = (
+            f"in frame {key[1]}, {_subject(predictions.boxes[key], 'find')} a lesion at "
+            f"{_place(box)} with score {support:.2f}; no reader drew one there"
+        )
+        yield key[0], Doubt(kind="undrawn", words=words, weight=weight, frame_index=key[1])
+
+
+def _of_views(cohort: Cohort, predictions: Predictions) -> Iterator[tuple[str, Doubt]]:
+    """Sequences to which view classifiers give another view."""
+    others: list[tuple[float, str, str]] = []
+    for sequence_id, classifiers in predictions.views.items():
+        view = cohort.sequences[sequence_id].view
+        given = predictions.view_class.get(view, view) if view else None
+        other_classes = sorted({name for found in classifiers for name in found} - {given})
+        if given and other_classes:
+            mean = {n: fmean(found.get(n, 0.0) for found in classifiers) for n in other_classes}
+            other = max(other_classes, key=lambda name: mean[name])
+            others.append((mean[other], sequence_id, other))
+    weights = _weights([probability for probability, *_ in others], len(others), WRONG_VIEWS)
+    for (probability, sequence_id, other), weight in zip(others, weights, strict=True):
+        if probability < EVEN:
+            continue
+        view, classifiers = cohort.sequences[sequence_id].view, predictions.views[sequence_id]
+        words = (
+            f"labelled {view}, but {_subject(classifiers, 'name', 'classifier')} it {other} with "
+            f"probability {probability:.2f}"
+        )
+        yield sequence_id, Doubt(kind="other_view", words=words, weight=weight)
+
+
+def _compared_frames(
+    cohort: Cohort, predictions: Predictions, drawn: Mapping[FrameKey, object]
+) -> list[FrameKey]:
+    """One frame of each sequence: its reference frame, or else the first that was judged.
+
+    One without boxes tells nothing where the sequence has boxes in other frames.
+    """
+    judged: dict[str, list[int]] = defaultdict(list)
+    for sequence_id, frame_index in predictions.boxes:
+        judged[sequence_id].append(frame_index)
+    boxed = {sequence_id for sequence_id, _ in drawn}
+    chosen = []
+    for sequence_id, frames in judged.items():
+        reference = cohort.sequences[sequence_id].reference_frame
+        key = (sequence_id, reference if reference in frames else min(frames))
+        if key in drawn or sequence_id not in boxed:
+            chosen.append(key)
+    return chosen
+
+
+def _support(box: BoxXyxy, detectors: Sequence[Sequence[FoundBox]]) -> float:
+    """Score times overlap (IoU) of the box by which each detector confirms this one best, averaged.
+
+    Neither alone tells right boxes from wrong ones as well (benchmarks/label_doctor.py).
+    """
+    return fmean(_best_match(box, boxes)[0] for boxes in detectors)
+
+
+def _best_match(box: BoxXyxy, boxes: Sequence[FoundBox]) -> tuple[float, FoundBox | None]:
+    """The highest product of score and overlap with a box, and whose it is."""
+    best, match = 0.0, None
+    for found in boxes:
+        if found.score <= best:
+            break  # those that follow have lower scores still
+        if (product := found.score * overlap(found.box_xyxy, box)) > best:
+            best, match = product, found
+    return best, match
+
+
+def _elsewhere(
+    detectors: Sequence[Sequence[FoundBox]], drawn: Sequence[BoxXyxy]
+) -> tuple[float, BoxXyxy] | None:
+    """The box best supported by the detectors where nobody drew one, and its support."""
+    candidates = [
+        found.box_xyxy
+        for boxes in detectors
+        for found in boxes[:CANDIDATES]
+        if all(overlap(found.box_xyxy, box) < ON_THE_LESION for box in drawn)
+    ]
+    return max(((_support(box, detectors), box) for box in candidates), default=None)
+
+
+def _weights(doubted: Sequence[float], total: int, wrong: float) -> list[float]:
+    """The weight of each label's doubt among all of its kind.
+
+    Scores of detectors and classifiers say little by themselves, so each label is compared with all
+    the others. If a share ``wrong`` of them is wrong, and those are the most doubted ones, then at
+    most ``wrong / (wrong + share)`` of the labels that are doubted as much as this one are wrong;
+    ``share`` of all are.
+
+    Args:
+        doubted: how much each label is, in any unit.
+        total: of labels; those that are left out are doubted less.
+        wrong: share of labels that is assumed to be wrong.
+    """
+    ordered = sorted(doubted)
+    return [
+        wrong / (wrong + (len(ordered) - bisect_left(ordered, value)) / total) for value in doubted
+    ]
+
+
+def _unconfirmed(reader: BoxXyxy, detectors: Sequence[Sequence[FoundBox]]) -> tuple[str, str]:
+    """The kind of doubt about a reader's box, and what is said of it."""
+    place, subject = _place(reader), _subject(detectors, "find")
+    _, best = max((_best_match(reader, boxes) for boxes in detectors), key=lambda match: match[0])
+    iou = overlap(best.box_xyxy, reader) if best else 0.0
+    if best is None or iou < ON_THE_LESION:
+        return "not_found", f"{subject} nothing where a reader drew the box at {place}"
+    if iou >= FITTING:
+        words = f"{subject} the box at {place} with a score of {best.score:.2f} only"
+        return "not_found", words
+    larger = area(best.box_xyxy) / area(reader)
+    if max(larger, 1 / larger) >= OTHER_SIZE:
+        width, height = (best.box_xyxy[i + 2] - best.box_xyxy[i] for i in (0, 1))
+        differs = f"one of {width:.0f} x {height:.0f} px"
+    else:
+        differs = f"one that is {math.dist(centre(best.box_xyxy), centre(reader)):.0f} px away"
+    words = (
+        f"instead of the box at {place}, {subject} {differs} (score {best.score:.2f}, overlap as "
+        f"IoU {iou:.2f})"
+    )
+    return "misplaced", words
+
+
+def _subject(who: Sequence[object], verb: str, name: str = "detector") -> str:
+    return f"the {name} {verb}s" if len(who) == 1 else f"{len(who)} {name}s {verb}"
+
+
+def _place(box: BoxXyxy) -> str:
+    x1, y1, x2, y2 = box
+    return f"x {x1:.0f} to {x2:.0f}, y {y1:.0f} to {y2:.0f}"

@@ -1,0 +1,361 @@
+"""Doubts about labels, on a toy cohort and on run folders whose predictions are written by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preprocess.cohort import BoxSource, Cohort, Verdict, update_attributes, write_annotations
+from preprocess.review.doubts import Doubt, doubts
+from preprocess.tracking.boxes import BoxXyxy
+from tests.toy_cohort import write_toy_cohort
+
+REFERENCE = 4
+Found = dict[str, list[tuple[BoxXyxy, float]]]
+"""Boxes and scores by sequence."""
+FAR_AWAY = {True: (0.0, 48.0, 14.0, 62.0), False: (0.0, 0.0, 14.0, 14.0)}
+"""A place that no lesion of the toy is on, by whether the lesion is in the upper half."""
+
+
+class Study:
+    """A runs folder that is written run by run, in the files that angioray writes."""
+
+    def __init__(self, folder: Path, cohort: Cohort) -> None:
+        self.folder, self._cohort, self._runs = folder, cohort, list[dict[str, Any]]()
+        folder.mkdir()
+
+    def add_detector(self, found: Found, *, variant: str = "B", finished: bool = True) -> Path:
+        """A fold whose detector was judged on these sequences."""
+        rows = [
+            {"image_id": self._image(s), "category_id": 1, "bbox": _xywh(box), "score": score}
+            for s, boxes in found.items()
+            for box, score in boxes
+        ]
+        return self._add("detector", variant, 64, list(found), rows, finished)
+
+    def add_classifier(self, rca: dict[str, float], *, size: int = 64) -> Path:
+        """A fold whose classifier gave these probabilities of RCA."""
+        rows = [
+            {"image_id": self._image(s), "probabilities": {"LCA": 1 - p, "RCA": p}}
+            for s, p in rca.items()
+        ]
+        return self._add("view", "", size, list(rca), rows, True)
+
+    def _add(
+        self, task: str, variant: str, size: int, judged: list[str], rows: list[Any], done: bool
+    ) -> Path:
+        name = f"{task}-{variant or size}-fold0"
+        run = {"task": task, "view": "", "variant": variant, "size": size, "fold": 0, "seed": 0}
+        self._runs.append({**run, "name": name})
+        folder = self.folder / name
+        folder.mkdir()
+        images = [self._image(s) for s in judged]
+        (folder / "predictions.json").write_text(json.dumps(rows))
+        (folder / "evaluated_images.json").write_text(json.dumps(images))
+        if done:
+            (folder / "result.json").write_text(json.dumps({"schema_version": 1, **run}))
+        document = {
+            "schema_version": 1,
+            "cohort": {"digest": self._cohort.digest, "contents": self._cohort.contents},
+            "view_classes": {"RCA": "RCA", "LCA": "LCA"},
+            "runs": self._runs,
+        }
+        (self.folder / "study.json").write_text(json.dumps(document))
+        return folder
+
+    def _image(self, sequence_id: str) -> int:
+        return self._cohort.image_id(sequence_id, REFERENCE)
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Cohort:
+    """20 sequences with a box each, S00RCA to S09LCA, and 4 healthy ones."""
+    return write_toy_cohort(tmp_path / "cohort")
+
+
+@pytest.fixture
+def study(tmp_path: Path, cohort: Cohort) -> Study:
+    """A study of it, still without runs."""
+    return Study(tmp_path / "runs", cohort)
+
+
+def test_a_clean_cohort_and_a_study_that_agrees_give_no_doubt(cohort: Cohort, study: Study) -> None:
+    study.add_detector(agreeing(cohort))
+    study.add_classifier({s: float(s.endswith("RCA")) for s in boxed(cohort)})
+    assert doubts(cohort, None) == doubts(cohort, study.folder) == {}
+
+
+def test_a_box_that_no_detector_finds(cohort: Cohort, study: Study) -> None:
+    study.add_detector(agreeing(cohort) | {"S03RCA": []})
+    assert doubts(cohort, study.folder) == {
+        "S03RCA": [
+            Doubt(
+                kind="not_found",
+                words="in frame 4, the detector finds nothing where a reader drew the box at "
+                + place(box_of(cohort, "S03RCA")),
+                weight=0.02 / (0.02 + 1 / 20),
+                frame_index=4,
+            )
+        ]
+    }
+
+
+def test_a_box_that_is_found_with_a_low_score_only(cohort: Cohort, study: Study) -> None:
+    box = box_of(cohort, "S03RCA")
+    study.add_detector(agreeing(cohort) | {"S03RCA": [(box, 0.12)]})
+    [doubt] = doubts(cohort, study.folder)["S03RCA"]
+    assert doubt.kind == "not_found"
+    assert doubt.words == (
+        f"in frame 4, the detector finds the box at {place(box)} with a score of 0.12 only"
+    )
+
+
+def test_a_lesion_that_no_reader_drew(cohort: Cohort, study: Study) -> None:
+    found = agreeing(cohort)
+    elsewhere = far_from(box_of(cohort, "S05LCA"))
+    found["S05LCA"].append((elsewhere, 0.93))
+    found["S06LCA"].append((far_from(box_of(cohort, "S06LCA")), 0.4))
+    study.add_detector(found)
+    said = doubts(cohort, study.folder)
+    assert said["S05LCA"] == [
+        Doubt(
+            kind="undrawn",
+            words=f"in frame 4, the detector finds a lesion at {place(elsewhere)} with score 0.93; "
+            "no reader drew one there",
+            weight=0.01 / (0.01 + 1 / 20),
+            frame_index=4,
+        )
+    ]
+    assert said["S06LCA"][0].weight == 0.01 / (0.01 + 2 / 20)  # two are found as surely
+
+
+@pytest.mark.parametrize(
+    ("moved", "words"),
+    [
+        ((5, 0, 5, 0), "one that is 5 px away (score 0.90, overlap as IoU 0.47)"),
+        ((0, 0, -6, -2), "one of 8 x 12 px (score 0.90, overlap as IoU 0.49)"),
+    ],
+)
+def test_a_box_that_the_detector_draws_otherwise(
+    cohort: Cohort, study: Study, moved: tuple[int, ...], words: str
+) -> None:
+    box = box_of(cohort, "S01LCA")
+    x1, y1, x2, y2 = (side + by for side, by in zip(box, moved, strict=True))
+    study.add_detector(agreeing(cohort) | {"S01LCA": [((x1, y1, x2, y2), 0.9)]})
+    [doubt] = doubts(cohort, study.folder)["S01LCA"]
+    assert doubt.kind == "misplaced"
+    assert doubt.words == (
+        f"in frame 4, instead of the box at {place(box)}, the detector finds {words}"
+    )
+    assert doubt.weight == 0.02 / (0.02 + 1 / 20)
+
+
+def test_a_view_that_the_classifiers_name_otherwise_on_average(
+    cohort: Cohort, study: Study
+) -> None:
+    right = {s: float(s.endswith("RCA")) for s in boxed(cohort)}
+    study.add_classifier(right | {"S02RCA": 0.1, "S04LCA": 0.9}, size=64)
+    study.add_classifier(right | {"S02RCA": 0.3, "S04LCA": 0.0}, size=96)
+    assert doubts(cohort, study.folder) == {
+        "S02RCA": [
+            Doubt(
+                kind="other_view",
+                words="labelled RCA, but 2 classifiers name it LCA with probability 0.80",
+                weight=0.05 / (0.05 + 1 / 20),
+            )
+        ]
+    }
+
+
+def test_the_detectors_of_all_variants_are_asked(cohort: Cohort, study: Study) -> None:
+    """One of two finds it: it is as doubtful as a box that both find with half the score."""
+    box = box_of(cohort, "S01RCA")
+    found = agreeing(cohort)
+    study.add_detector(found | {"S00RCA": [], "S01RCA": [(box, 0.45)]}, variant="B")
+    study.add_detector(found | {"S01RCA": [(box, 0.45)]}, variant="BG")
+    said = doubts(cohort, study.folder)
+    assert {s: [d.weight for d in of] for s, of in said.items()} == {
+        "S00RCA": [0.02 / (0.02 + 2 / 20)],
+        "S01RCA": [0.02 / (0.02 + 2 / 20)],
+    }
+    assert said["S01RCA"][0].words.startswith("in frame 4, 2 detectors find the box")
+
+
+def test_the_most_doubtful_sequence_is_first_and_its_gravest_doubt(
+    cohort: Cohort, study: Study
+) -> None:
+    """Two lesser doubts (0.33 and 0.29, together 0.52) count for more than one of 0.50."""
+    study.add_detector(agreeing(cohort) | {"S07RCA": []})
+    right = {s: float(s.endswith("RCA")) for s in boxed(cohort)}
+    study.add_classifier(right | {"S07RCA": 0.4, "S00RCA": 0.1})
+    said = doubts(cohort, study.folder)
+    assert list(said) == ["S07RCA", "S00RCA"]
+    assert [doubt.kind for doubt in said["S07RCA"]] == ["other_view", "not_found"]
+
+
+def test_tracking_and_the_summary_speak_without_a_study(cohort: Cohort) -> None:
+    verdicts = {2: Verdict.LOST, 3: Verdict.CHECK}
+    boxes = [
+        replace(box, verdict=verdicts[box.frame_index], confidence=box.frame_index / 10)
+        if box.sequence_id == "S00LCA" and box.frame_index in verdicts
+        else box
+        for box in cohort.boxes
+        if box.sequence_id != "S09RCA"
+    ]
+    write_annotations(cohort.folder, cohort.sequences.values(), boxes)
+    said = doubts(Cohort.open(cohort.folder), None)
+    assert list(said) == ["S09RCA", "S00LCA"]
+    assert said["S00LCA"] == [
+        Doubt(
+            kind="tracking",
+            words="of 4 tracked boxes of a lesion, 1 lost and 1 to be checked; the least sure one, "
+            "in frame 2, has confidence 0.20",
+            weight=(0.3 + 0.1) / 4,
+            frame_index=2,
+        )
+    ]
+    kinds = {doubt.kind: doubt.words for doubt in said["S09RCA"]}
+    assert kinds["no_box"] == (
+        "No box, though not labelled as healthy: draw its boxes, or label it as no_lesion"
+    )
+
+
+def test_a_corrected_label_is_doubted_no_longer(cohort: Cohort, study: Study) -> None:
+    found = agreeing(cohort)
+    moved: BoxXyxy = far_from(box_of(cohort, "S03RCA"))
+    study.add_detector(found | {"S03RCA": [(moved, 0.9)]})
+    right = {s: float(s.endswith("RCA")) for s in boxed(cohort)}
+    study.add_classifier(right | {"S08LCA": 0.9})
+    assert {d.kind for of in doubts(cohort, study.folder).values() for d in of} == {
+        "not_found",
+        "undrawn",
+        "other_view",
+    }
+    boxes = [
+        replace(box, box_xyxy=moved, source=BoxSource.CORRECTED)
+        if (box.sequence_id, box.frame_index) == ("S03RCA", REFERENCE)
+        else box
+        for box in cohort.boxes
+    ]
+    write_annotations(cohort.folder, cohort.sequences.values(), boxes)
+    update_attributes(cohort.folder, replace(cohort.sequences["S08LCA"], view="RCA"))
+    assert doubts(Cohort.open(cohort.folder), study.folder) == {}
+
+
+def test_an_area_to_ignore_holds_no_undrawn_lesion(cohort: Cohort, study: Study) -> None:
+    [box] = [b for b in cohort.boxes if (b.sequence_id, b.frame_index) == ("S05LCA", REFERENCE)]
+    area = replace(box, box_xyxy=far_from(box.box_xyxy), instance_id=0, ignored=True)
+    write_annotations(cohort.folder, cohort.sequences.values(), [*cohort.boxes, area])
+    found = agreeing(cohort)
+    found["S05LCA"].append((area.box_xyxy, 0.93))
+    study.add_detector(found)
+    assert doubts(Cohort.open(cohort.folder), study.folder) == {}
+
+
+def test_an_unfinished_run_is_passed_over(cohort: Cohort, study: Study) -> None:
+    study.add_detector(agreeing(cohort) | {"S03RCA": []}, finished=False)
+    assert doubts(cohort, study.folder) == {}
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_study_of_other_cines_is_refused(
+    tmp_path: Path, cohort: Cohort, study: Study, gone: bool
+) -> None:
+    study.add_detector(agreeing(cohort))
+    if gone:  # the ids of all frames behind it move up
+        rest = [s for name, s in cohort.sequences.items() if name != "S00LCA"]
+        boxes = [box for box in cohort.boxes if box.sequence_id != "S00LCA"]
+        write_annotations(cohort.folder, rest, boxes)
+        other = Cohort.open(cohort.folder)
+    else:
+        other = write_toy_cohort(tmp_path / "other", seed=1)
+    what = r"1 sequence \(S00LCA\) gone" if gone else "other boxes, pixels"
+    with pytest.raises(ValueError, match=rf"cannot be laid on this cohort, which has {what}"):
+        doubts(other, study.folder)
+
+
+def test_a_study_that_did_not_note_its_cohort_is_refused_once_a_label_changed(
+    cohort: Cohort, study: Study
+) -> None:
+    study.add_detector(agreeing(cohort))
+    kept = json.loads((study.folder / "study.json").read_text())
+    del kept["cohort"]["contents"]
+    (study.folder / "study.json").write_text(json.dumps(kept))
+    assert doubts(cohort, study.folder) == {}
+    update_attributes(cohort.folder, replace(cohort.sequences["S08LCA"], view="RCA"))
+    with pytest.raises(ValueError, match="has other annotations or pixels since it began"):
+        doubts(Cohort.open(cohort.folder), study.folder)
+
+
+def test_a_folder_without_a_study_is_refused(cohort: Cohort, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere is no runs folder: it has no study\.json"):
+        doubts(cohort, tmp_path / "nowhere")
+
+
+def _no_row(rows: Any) -> Any:
+    return {"rows": rows}
+
+
+def _unknown_image(rows: Any) -> Any:
+    return [{**rows[0], "image_id": 10**6}]
+
+
+def _no_number(rows: Any) -> Any:
+    return [{**rows[0], "score": float("nan")}]
+
+
+@pytest.mark.parametrize("damage", [_no_row, _unknown_image, _no_number])
+def test_damaged_predictions_are_named(
+    cohort: Cohort, study: Study, damage: Callable[[Any], Any]
+) -> None:
+    file = study.add_detector(agreeing(cohort)) / "predictions.json"
+    file.write_text(json.dumps(damage(json.loads(file.read_text()))))
+    with pytest.raises(ValueError, match=r"fold0/predictions\.json is not what was written"):
+        doubts(cohort, study.folder)
+
+
+def test_a_file_cut_short_and_one_that_is_gone_are_named(cohort: Cohort, study: Study) -> None:
+    run = study.add_detector(agreeing(cohort))
+    (run / "predictions.json").write_text("[{")
+    with pytest.raises(ValueError, match=r"fold0/predictions\.json is damaged"):
+        doubts(cohort, study.folder)
+    (run / "evaluated_images.json").unlink()
+    with pytest.raises(ValueError, match=r"evaluated_images\.json is not what was written"):
+        doubts(cohort, study.folder)
+
+
+def boxed(cohort: Cohort) -> list[str]:
+    """The sequences with a box."""
+    return [name for name, sequence in cohort.sequences.items() if not sequence.no_lesion]
+
+
+def box_of(cohort: Cohort, sequence_id: str) -> BoxXyxy:
+    """The reader's box of a sequence."""
+    [box] = cohort.boxes_by_frame[sequence_id, REFERENCE]
+    return box.box_xyxy
+
+
+def agreeing(cohort: Cohort) -> Found:
+    """A detector that finds every box where the reader drew it, with a score of 0.9."""
+    return {name: [(box_of(cohort, name), 0.9)] for name in boxed(cohort)}
+
+
+def far_from(box: BoxXyxy) -> BoxXyxy:
+    """A box of the same size that does not touch it."""
+    return FAR_AWAY[box[1] < 24]
+
+
+def place(box: BoxXyxy) -> str:
+    """Where a box is, in words."""
+    x1, y1, x2, y2 = box
+    return f"x {x1:.0f} to {x2:.0f}, y {y1:.0f} to {y2:.0f}"
+
+
+def _xywh(box: BoxXyxy) -> list[float]:
+    x1, y1, x2, y2 = box
+    return [x1, y1, x2 - x1, y2 - y1]
