@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from preprocess.cohort import Cohort
+from preprocess.cohort import Cohort, Sequence, cine_is_stored, stored_sequence
+from preprocess.cohort.annotations import first_image_ids
+from preprocess.cohort.contents import contents_of, facts_of
 from preprocess.storage import Location, Storage, open_storage
 from preprocess.tracking.boxes import BoxXyxy
 
 STUDY_FILE = "study.json"
-IMAGES = ("sequence_id", "length", "height", "width", "frames_digest")
-"""Attributes that say which picture an image id is; a review changes none of them."""
+PICTURES = ("length", "height", "width", "frames_digest")
+"""Attributes of a sequence that say which pictures it has; a review changes none of them."""
 
 FrameKey = tuple[str, int]
 """sequence_id and 0-based index of a frame."""
@@ -49,11 +51,11 @@ def read_predictions(cohort: Cohort, runs: Location) -> Predictions:
     """What the finished runs of a study predicted on a cohort, whose labels may have changed since.
 
     Args:
-        cohort: with the sequences and pixels that the study was made with.
+        cohort: may have new sequences as well, and lack those that a review excluded.
         runs: the study's runs folder.
 
     Raises:
-        ValueError: there is no study, it is of other sequences or pixels, or a file is damaged.
+        ValueError: there is no study, it is of other cines, or a file is damaged.
     """
     folder = open_storage(runs)
     if not folder.exists(STUDY_FILE):
@@ -62,10 +64,12 @@ def read_predictions(cohort: Cohort, runs: Location) -> Predictions:
             "folder that `python -m angioray.cv` wrote its runs to."
         )
     with _reading(folder, STUDY_FILE) as study:
-        changed = _other_images(cohort, study["cohort"])
+        kept = study["cohort"]
+        changed = cohort.changes(kept["digest"], kept.get("contents"))
+        sequences = _sequences_of(kept, cohort) if changed else cohort.sequences
         found = Predictions(view_class=dict(study["view_classes"]))
         listed = [(folder / run["name"], run["task"]) for run in study["runs"]]
-    if changed:
+    if not sequences:
         raise ValueError(
             f"The study in {folder} cannot be laid on this cohort, which has {changed} since it "
             "began; labels alone may change. Give the runs of a study of this cohort, or run the "
@@ -73,8 +77,8 @@ def read_predictions(cohort: Cohort, runs: Location) -> Predictions:
         )
     frames = {
         first + t: (sequence_id, t)
-        for sequence_id, first in cohort.first_image_id.items()
-        for t in range(cohort.sequences[sequence_id].length)
+        for sequence_id, first in first_image_ids(sequences.values()).items()
+        for t in range(sequences[sequence_id].length)
     }
     for files, task in listed:
         if not files.exists("result.json"):  # unfinished: it is written last
@@ -86,14 +90,16 @@ def read_predictions(cohort: Cohort, runs: Location) -> Predictions:
             if task == "view":
                 for (sequence_id, _), row in rows:
                     probabilities = {name: _number(p) for name, p in row["probabilities"].items()}
-                    found.views.setdefault(sequence_id, []).append(probabilities)
+                    if sequence_id in cohort.sequences:
+                        found.views.setdefault(sequence_id, []).append(probabilities)
                 continue
             boxes: dict[FrameKey, list[FoundBox]] = {key: [] for key in judged}
             for key, row in rows:
                 boxes[key].append(_found_box(row))
         for key, of_frame in boxes.items():
-            best_first = sorted(of_frame, key=lambda box: -box.score)
-            found.boxes.setdefault(key, []).append(best_first)
+            if key[0] in cohort.sequences:
+                best_first = sorted(of_frame, key=lambda box: -box.score)
+                found.boxes.setdefault(key, []).append(best_first)
     return found
 
 
@@ -108,20 +114,25 @@ def _number(value: Any) -> float:
     return number
 
 
-def _other_images(cohort: Cohort, kept: Mapping[str, Any]) -> str:
-    """What of a study's cohort makes its image ids mean other pictures here, in words; or nothing.
+def _sequences_of(study: Mapping[str, Any], cohort: Cohort) -> dict[str, Sequence]:
+    """The sequences of a study's cohort, in whose order and lengths its image ids are counted.
 
-    An id is counted through the sequences in their order and with their lengths.
+    Others may be new since then, and some may have been excluded, of which the cines are kept. None
+    at all where a cine is gone or has other pixels, so that an id may mean another picture.
     """
-    if kept["digest"] == cohort.digest:
-        return ""
-    if "contents" not in kept:  # begun by a version that did not note the parts
-        return "other annotations or pixels"
-    old, new = kept["contents"], cohort.contents
-    same = list(old["sequences"]) == list(new["sequences"]) and all(
-        old["attributes"][name] == new["attributes"][name] for name in IMAGES
-    )
-    return "" if same else cohort.changes(kept["digest"], old)
+    if "contents" not in study:  # begun by a version that did not note the parts
+        return {}
+    sequences = {}
+    for name in study["contents"]["sequences"]:
+        if name in cohort.sequences:
+            sequences[name] = cohort.sequences[name]
+        elif cine_is_stored(cohort.folder, name):
+            sequences[name] = stored_sequence(cohort.folder, name)
+        else:
+            return {}
+    _, contents = contents_of(sequences, facts_of(sequences, (), ()))
+    old, new = study["contents"]["attributes"], contents["attributes"]
+    return sequences if all(old[name] == new[name] for name in PICTURES) else {}
 
 
 @contextmanager

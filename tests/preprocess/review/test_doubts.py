@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from preprocess.cohort import BoxSource, Cohort, Verdict, update_attributes, write_annotations
+from preprocess.cohort import (
+    BoxSource,
+    Cohort,
+    Verdict,
+    store_cine,
+    update_attributes,
+    write_annotations,
+)
 from preprocess.review.doubts import Doubt, doubts
 from preprocess.tracking.boxes import BoxXyxy
 from tests.toy_cohort import write_toy_cohort
@@ -262,21 +270,31 @@ def test_an_unfinished_run_is_passed_over(cohort: Cohort, study: Study) -> None:
     assert doubts(cohort, study.folder) == {}
 
 
-@pytest.mark.parametrize("gone", [True, False])
-def test_a_study_of_other_cines_is_refused(
-    tmp_path: Path, cohort: Cohort, study: Study, gone: bool
+def test_a_study_fits_a_cohort_that_has_lost_one_cine_to_a_review_and_got_another(
+    cohort: Cohort, study: Study
 ) -> None:
+    """Image ids are counted through the cines of the study, of which an excluded one is stored."""
+    study.add_detector(agreeing(cohort) | {"S03RCA": []})
+    newer = replace(cohort.sequences["S00RCA"], sequence_id="S00AAA")
+    store_cine(cohort.folder, newer, cohort.cine("S00RCA"))
+    kept = [newer, *(s for name, s in cohort.sequences.items() if name != "S00LCA")]
+    boxes = [box for box in cohort.boxes if box.sequence_id != "S00LCA"]
+    boxes += [replace(b, sequence_id="S00AAA") for b in boxes if b.sequence_id == "S00RCA"]
+    write_annotations(cohort.folder, kept, boxes)
+    said = doubts(Cohort.open(cohort.folder), study.folder)
+    assert {name: [doubt.kind for doubt in of] for name, of in said.items()} == {
+        "S03RCA": ["not_found"]
+    }
+
+
+def test_a_study_of_other_cines_is_refused(tmp_path: Path, cohort: Cohort, study: Study) -> None:
     study.add_detector(agreeing(cohort))
-    if gone:  # the ids of all frames behind it move up
-        rest = [s for name, s in cohort.sequences.items() if name != "S00LCA"]
-        boxes = [box for box in cohort.boxes if box.sequence_id != "S00LCA"]
-        write_annotations(cohort.folder, rest, boxes)
-        other = Cohort.open(cohort.folder)
-    else:
-        other = write_toy_cohort(tmp_path / "other", seed=1)
-    what = r"1 sequence \(S00LCA\) gone" if gone else "other boxes, pixels"
-    with pytest.raises(ValueError, match=rf"cannot be laid on this cohort, which has {what}"):
+    other = write_toy_cohort(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match="cannot be laid on this cohort, which has other boxes, p"):
         doubts(other, study.folder)
+    fewer = write_toy_cohort(tmp_path / "fewer", patients=9)
+    with pytest.raises(ValueError, match=r"which has 2 sequences \(S11LCA, S11RCA\) gone"):
+        doubts(fewer, study.folder)
 
 
 def test_a_study_that_did_not_note_its_cohort_is_refused_once_a_label_changed(
@@ -284,10 +302,13 @@ def test_a_study_that_did_not_note_its_cohort_is_refused_once_a_label_changed(
 ) -> None:
     study.add_detector(agreeing(cohort))
     kept = json.loads((study.folder / "study.json").read_text())
-    del kept["cohort"]["contents"]
+    earlier = hashlib.sha256((cohort.folder / "annotations.json").read_bytes())
+    for sequence in cohort.sequences.values():
+        earlier.update(sequence.frames_digest.encode())
+    kept["cohort"] = {"digest": earlier.hexdigest()}
     (study.folder / "study.json").write_text(json.dumps(kept))
     assert doubts(cohort, study.folder) == {}
-    update_attributes(cohort.folder, replace(cohort.sequences["S08LCA"], view="RCA"))
+    write_annotations(cohort.folder, cohort.sequences.values(), cohort.boxes[1:])
     with pytest.raises(ValueError, match="has other annotations or pixels since it began"):
         doubts(Cohort.open(cohort.folder), study.folder)
 
