@@ -44,7 +44,7 @@ class Row:
             "name": self.name,
             "ours": round(self.ours, 3),
             "peer": None if self.peer is None else round(self.peer, 3),
-            "ratio": None if self.peer is None else round(self.ours / self.peer, 2),
+            "ratio": round(self.ours / self.peer, 2) if self.peer else None,
             "unit": self.unit,
             "higher_is_better": self.higher_is_better,
             "spread": self.spread,
@@ -133,5 +133,7 @@ def show(row: Row) -> None:
     """Print a row."""
     text = f"{row.name:<72} {row.ours:10.2f} {row.unit}"
     if row.peer is not None:
-        text += f"   peer {row.peer:10.2f}   {row.ours / row.peer:6.2f} times"
+        text += f"   peer {row.peer:10.2f}"
+    if row.peer:
+        text += f"   {row.ours / row.peer:6.2f} times"
     print(text, flush=True)

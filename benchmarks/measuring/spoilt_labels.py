@@ -11,7 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess.cohort import Box, BoxSource, Cohort, Phase, update_attributes, write_annotations
+from preprocess.cohort import (
+    Box,
+    BoxSource,
+    Cohort,
+    Phase,
+    Sequence,
+    update_attributes,
+    write_annotations,
+)
 from preprocess.tracking.boxes import BoxXyxy, KeyBox, overlap
 from preprocess.tracking.methods import TRACKERS
 from preprocess.tracking.propagate import PropagateSettings
@@ -32,7 +40,7 @@ def spoil_cohort(clean: Path, out: Path, share: float, seed: int) -> dict[str, s
     Args:
         clean: a cohort whose labels are right.
         out: the folder to write; frames are linked, not copied.
-        share: of the sequences that have a reader's box, to be spoilt once each.
+        share: of the sequences, to be spoilt once each; those without a box stay as they are.
         seed: of what is spoilt and how.
 
     Returns:
@@ -47,16 +55,17 @@ def spoil_cohort(clean: Path, out: Path, share: float, seed: int) -> dict[str, s
             lesions.setdefault(box.sequence_id, {}).setdefault(box.instance_id, []).append(box)
     placed = [box for of in lesions.values() for found in of.values() for box in found]
     spoilt: dict[str, str] = {}
-    sequences, kinds = dict(cohort.sequences), cycle([*OF_BOXES, "wrong view"])
+    sequences, kinds = dict(cohort.sequences), cycle(KINDS)
     for kind in (next(kinds) for _ in range(round(share * len(cohort.sequences)))):
         for name in random.permutation([name for name in lesions if name not in spoilt]).tolist():
-            if kind == "wrong view":
+            if kind == WRONG_VIEW:
                 view = OTHER_VIEW[VIEW_CLASSES[str(sequences[name].view)]]
                 sequences[name] = replace(sequences[name], view=view)
                 update_attributes(out, sequences[name])
-            elif (changed := OF_BOXES[kind](lesions[name], random, placed)) is None:
-                continue
             else:
+                changed = OF_BOXES[kind](lesions[name], random, placed)
+                if changed is None or not _inside(changed, sequences[name]):
+                    continue
                 lesions[name] = changed
             spoilt[name] = kind
             break
@@ -84,8 +93,7 @@ def _shifted(lesions: Lesions, random: np.random.Generator, _: list[Box]) -> Les
         x1, y1, x2, y2 = box.box_xyxy
         x, y = far * (x2 - x1) * np.cos(angle), far * (y2 - y1) * np.sin(angle)
         moved.append(replace(box, box_xyxy=(x1 + x, y1 + y, x2 + x, y2 + y)))
-    inside = all(min(box.box_xyxy) >= 0 and max(box.box_xyxy) <= SIDE for box in moved)
-    return {**lesions, chosen: moved} if inside else None
+    return {**lesions, chosen: moved}
 
 
 def _spurious(lesions: Lesions, random: np.random.Generator, placed: list[Box]) -> Lesions | None:
@@ -98,13 +106,21 @@ def _spurious(lesions: Lesions, random: np.random.Generator, placed: list[Box]) 
     return {**lesions, number: [replace(boxes[0], box_xyxy=place, instance_id=number)]}
 
 
-SIDE = 512
-"""Of the frames of phantoms, in pixels."""
 OF_BOXES: Mapping[str, Spoil] = {
     "missing box": _missing,
     "shifted box": _shifted,
     "spurious box": _spurious,
 }
+WRONG_VIEW = "wrong view"
+KINDS = (*OF_BOXES, WRONG_VIEW)
+
+
+def _inside(lesions: Lesions, sequence: Sequence) -> bool:
+    corners = [box.box_xyxy for boxes in lesions.values() for box in boxes]
+    return all(
+        min(x1, y1) >= 0 and x2 <= sequence.width and y2 <= sequence.height
+        for x1, y1, x2, y2 in corners
+    )
 
 
 def _tracked(cohort: Cohort, name: str, lesions: Lesions) -> list[Box]:

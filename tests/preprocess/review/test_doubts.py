@@ -104,7 +104,7 @@ def test_a_box_that_no_detector_finds(cohort: Cohort, study: Study) -> None:
         "S03RCA": [
             Doubt(
                 kind="not_found",
-                words="in frame 4, the detector finds nothing where a reader drew the box at "
+                words="in frame 4, the detector finds nothing like the box that a reader drew at "
                 + place(box_of(cohort, "S03RCA")),
                 weight=0.02 / (0.02 + 1 / 20),
                 frame_index=4,
@@ -135,11 +135,11 @@ def test_a_lesion_that_no_reader_drew(cohort: Cohort, study: Study) -> None:
             kind="undrawn",
             words=f"in frame 4, the detector finds a lesion at {place(elsewhere)} with score 0.93; "
             "no reader drew one there",
-            weight=0.01 / (0.01 + 1 / 20),
+            weight=0.02 / (0.02 + 1 / 20),
             frame_index=4,
         )
     ]
-    assert said["S06LCA"][0].weight == 0.01 / (0.01 + 2 / 20)  # two are found as surely
+    assert said["S06LCA"][0].weight == 0.02 / (0.02 + 2 / 20)  # two are found as surely
 
 
 @pytest.mark.parametrize(
