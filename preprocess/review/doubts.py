@@ -19,9 +19,10 @@ OF_FINDINGS = {
     **dict.fromkeys(("text", "healthy", "no_box", "reference", "view"), 0.9),
     **dict.fromkeys(("angles", "unlabelled", "intervals", "one_grey"), 0.5),
     **dict.fromkeys(("display", "cleared", "anchors"), 0.1),
+    "lost": 0.0,
 }
 """Weights of the summary's findings: what contradicts itself or may name a patient, what is likely
-wrong, what is merely unusual. Lost boxes are in :data:`OF_TRACKING`."""
+wrong, what is merely unusual. Lost boxes count lesion by lesion, by :data:`OF_TRACKING`."""
 OF_TRACKING = {Verdict.LOST: 0.3, Verdict.CHECK: 0.1}
 """Weights of a lesion of which all tracked boxes are so. They are low: a box that is hard to track
 was as often drawn rightly as any other (benchmarks/label_doctor.py)."""
@@ -83,10 +84,9 @@ def doubts(cohort: Cohort, runs: Location | None) -> dict[str, list[Doubt]]:
 def _all_doubts(cohort: Cohort, runs: Location | None) -> Iterator[tuple[str, Doubt]]:
     yield from _of_tracking(cohort)
     for finding in findings(cohort):
-        if weight := OF_FINDINGS.get(finding.kind):
-            for sequence_id, words in finding.sequences.items():
-                said = f"{finding.title}: {words}"
-                yield sequence_id, Doubt(kind=finding.kind, words=said, weight=weight)
+        for sequence_id, words in finding.sequences.items():
+            said, weight = f"{finding.title}: {words}", OF_FINDINGS[finding.kind]
+            yield sequence_id, Doubt(kind=finding.kind, words=said, weight=weight)
     if runs is not None:
         predictions = read_predictions(cohort, runs)
         yield from _of_boxes(cohort, predictions)
@@ -220,9 +220,8 @@ def _weights(doubted: Sequence[float], total: int, wrong: float) -> list[float]:
     """The weight of each label's doubt among all of its kind.
 
     Scores of detectors and classifiers say little by themselves, so each label is compared with all
-    the others. If a share ``wrong`` of them is wrong, and those are the most doubted ones, then at
-    most ``wrong / (wrong + share)`` of the labels that are doubted as much as this one are wrong;
-    ``share`` of all are.
+    the others. Where a share of all is doubted as much as this one or more, the odds that it is
+    wrong are set to ``wrong : share``: the most doubted stand out, the many in the middle do not.
 
     Args:
         doubted: how much each label is, in any unit.

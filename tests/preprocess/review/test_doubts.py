@@ -19,7 +19,8 @@ from preprocess.cohort import (
     update_attributes,
     write_annotations,
 )
-from preprocess.review.doubts import Doubt, doubts
+from preprocess.review.doubts import OF_FINDINGS, Doubt, doubts
+from preprocess.summary.findings import CHECKS
 from preprocess.tracking.boxes import BoxXyxy
 from tests.toy_cohort import write_toy_cohort
 
@@ -231,6 +232,10 @@ def test_tracking_and_the_summary_speak_without_a_study(cohort: Cohort) -> None:
     assert kinds["no_box"] == (
         "No box, though not labelled as healthy: draw its boxes, or label it as no_lesion"
     )
+
+
+def test_every_finding_of_the_summary_has_a_weight() -> None:
+    assert set(OF_FINDINGS) == {"angles", *CHECKS}
 
 
 def test_a_corrected_label_is_doubted_no_longer(cohort: Cohort, study: Study) -> None:
