@@ -99,6 +99,8 @@ COMMANDS = {
     "review": "preprocess.review.command:review",
     "summary": "preprocess.summary.command:summary",
     "import": "preprocess.__main__:import_set",
+    "export": "preprocess.exporters.command:export",
+    "correct": "preprocess.exporters.correct:correct",
     # Readers are judged by the metrics that models are judged by, which preprocess cannot import.
     "agreement": "angioray.agreement:agreement",
 }

@@ -2,19 +2,22 @@
 
 A frame is an entry of ``images``: ``video_id`` with ``frame_index`` (or ``frame_id``) where there
 are ``videos``, else ``file_name``. An annotation may say ``source`` (reference, tracked or
-corrected), ``instance_id`` or ``track_id``, the lesion through time, and ``rotation``, degrees
-about the box's centre; all of them also under ``attributes``, where CVAT writes them. Of entries
-that share an id nobody knows which one is meant, so regions that need one of them are left out.
+corrected; a tracked one its ``confidence`` and ``verdict``), ``instance_id`` or ``track_id``, the
+lesion through time, and ``rotation``, degrees about the box's centre; all of them also under
+``attributes``, where CVAT writes them. Of entries that share an id nobody knows which one is meant,
+so regions that need one of them are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from preprocess.annotations import values
 from preprocess.annotations.categories import knows_lesions, plain_name
+from preprocess.annotations.marks import with_marks
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import (
     BoxXyxy,
@@ -27,7 +30,6 @@ from preprocess.annotations.regions import (
 )
 from preprocess.annotations.source_lines import JsonObject, parse_json
 from preprocess.annotations.values import EntryError
-from preprocess.cohort import BoxSource
 
 ENTRY_DEPTH = 3
 """Containers from the document down to an annotation."""
@@ -135,6 +137,18 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
                 yield unusable(problem, name, entry.region)
 
 
+def shown(content: bytes, name: str) -> Iterator[tuple[Place, ...]]:
+    """Every picture that is listed, in each of its readings; none where no class is a lesion.
+
+    Raises:
+        ValueError: it is not well-formed, or no COCO document.
+    """
+    document = read_document(content)
+    for image in document.images if document.knows_lesions is not False else []:
+        with suppress(EntryError):
+            yield _places(image, document, name)
+
+
 def read_document(content: bytes) -> Document:
     """A COCO document; of the parts that it does not have there is nothing in it.
 
@@ -170,20 +184,20 @@ def entries(document: Document, file: str) -> Iterator[CocoEntry | Mismatch]:
             image = document.image(item.get("image_id"))
             said = _said(item)
             box, inverted, rotation = _box(item, said)
+            region = replace(
+                at,
+                box_xyxy=box,
+                inverted=inverted,
+                rotation_deg=rotation,
+                category=document.category(item.get("category_id")),
+                file_knows_lesions=document.knows_lesions,
+                lesion=_lesion(said, file),
+                picture_size=_picture_size(image, document),
+                ignored=values.is_ignored(said),
+            )
             yield CocoEntry(
                 image=image,
-                region=replace(
-                    at,
-                    box_xyxy=box,
-                    inverted=inverted,
-                    rotation_deg=rotation,
-                    category=document.category(item.get("category_id")),
-                    file_knows_lesions=document.knows_lesions,
-                    lesion=_lesion(said, file),
-                    source=_source(said),
-                    picture_size=_picture_size(image, document),
-                    ignored=values.is_ignored(said),
-                ),
+                region=with_marks(region, said, _marked_frame(image, said)),
                 is_interpolated=said.get("keyframe") is not None
                 and not values.flag(said["keyframe"], "keyframe"),
             )
@@ -207,6 +221,10 @@ def frame_number(image: Mapping[str, Any]) -> int | None:
     if len(numbers) > 1:
         raise EntryError(Kind.NO_FRAME_NUMBER, "frame_index and frame_id are not the same")
     return numbers.pop() if numbers else None
+
+
+def _marked_frame(image: Mapping[str, Any], said: Mapping[str, Any]) -> int | None:
+    return frame_number(image) if said.get("exported") else None
 
 
 def _by_id(
@@ -280,7 +298,7 @@ def _lesion(said: Mapping[str, Any], file: str) -> str:
 
     An ``instance_id`` is the cohort's own number of it; a ``track_id`` holds within its file.
     """
-    if said.get("instance_id") is not None:
+    if said.get("instance_id") not in (None, ""):
         return values.identifier(said["instance_id"], "instance_id")
     if said.get("track_id") is not None:
         return f"{file} {values.identifier(said['track_id'], 'track_id')}"
@@ -302,8 +320,3 @@ def _places(image: Mapping[str, Any], document: Document, name: str) -> tuple[Pl
             return pictured
         names = [place.name for place in pictured]
     return tuple(Place(known, frame_index) for known in dict.fromkeys(names))
-
-
-def _source(said: Mapping[str, Any]) -> BoxSource | None:
-    source = said.get("source")
-    return BoxSource(source) if source in list(BoxSource) else None

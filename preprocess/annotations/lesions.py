@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from preprocess.annotations.region_matching import PlacedBox, place_key
-from preprocess.annotations.regions import BoxXyxy
+from preprocess.annotations.region_matching import PlacedBox
+from preprocess.annotations.regions import BoxXyxy, same_place
 from preprocess.cohort import NO_LESION, Box, BoxSource, Cohort
 from preprocess.cohort.reviews import read_reviews
 
+MOST_DIGITS = 9
+"""Of a lesion's number in a file; longer ones are ids of another kind."""
 SAME_LESION_IOU = 0.2
 """A box that was drawn anew and overlaps the earlier one by this is of the same lesion (it is what
 the paper counts as found)."""
@@ -29,12 +32,17 @@ class Lesions:
 
     def __init__(self, cohort: Path):
         self._earlier: dict[str, list[Box]] = defaultdict(list)
+        self._areas: dict[str, list[Box]] = defaultdict(list)
         if (cohort / "annotations.json").is_file():
-            for box in Cohort.open(cohort).boxes:
+            opened = Cohort.open(cohort)
+            for box in opened.boxes:
                 self._earlier[box.sequence_id].append(box)
+            for box in opened.ignored:
+                self._areas[box.sequence_id].append(box)
         reviewed = [review.state.boxes for review in read_reviews(cohort).values()]
         known = (box.instance_id for boxes in (*self._earlier.values(), *reviewed) for box in boxes)
-        self._next = max(known, default=0) + 1
+        self._taken = {NO_LESION, *known}
+        self._next = max(self._taken) + 1
         self.tracks_dropped = 0
 
     def merged(self, sequence_id: str, placed: Iterable[PlacedBox]) -> list[Box]:
@@ -47,22 +55,11 @@ class Lesions:
         none of the boxes that they were tracked from has changed.
         """
         placed = list(placed)
-        ignored = [
-            Box(
-                sequence_id=sequence_id,
-                frame_index=one.frame_index,
-                box_xyxy=one.box_xyxy,
-                instance_id=NO_LESION,
-                source=one.source,
-                ignored=True,
-            )
-            for one in placed
-            if one.ignored
-        ]
+        ignored = [_area_to_ignore(sequence_id, one) for one in placed if one.ignored]
         earlier = self._earlier.get(sequence_id, [])
         by_readers = [box for box in earlier if box.source is not BoxSource.TRACKED]
         lesions = [one for one in placed if not one.ignored]
-        now = self._numbered(sequence_id, lesions, by_readers)
+        now = [box for _, box, _ in self._numbered(sequence_id, lesions, by_readers)]
         corrections = {
             (box.instance_id, box.frame_index): box
             for box in [*by_readers, *now]
@@ -73,34 +70,91 @@ class Lesions:
         found += corrections.values()
         return found + self._tracks(earlier, found) + ignored
 
+    def corrected(
+        self, sequence_id: str, placed: Iterable[PlacedBox], is_shown: Callable[[int], bool]
+    ) -> list[Box]:
+        """All boxes of a sequence whose boxes were corrected in another tool.
+
+        A box that is where it was is kept, with all that is known of it, unless its file calls it
+        corrected. A box of a known lesion that has moved is a correction. A new lesion is taken as
+        it is, with its tracked boxes. A reader's box on a frame that is shown is gone where it is
+        not drawn; tracked boxes stay while the reader's boxes of their lesion do.
+
+        Args:
+            sequence_id: whose boxes they are.
+            placed: what is drawn now, tracked boxes too.
+            is_shown: whether a file shows this frame, so that what is not drawn there is gone.
+        """
+        placed = list(placed)
+        earlier = self._earlier.get(sequence_id, [])
+        numbers = {box.instance_id for box in earlier}
+        places = {(box.instance_id, box.frame_index) for box in earlier}
+        found = []
+        lesions = [one for one in placed if not one.ignored]
+        for one, box, known in self._numbered(sequence_id, lesions, earlier):
+            if box.instance_id not in numbers:
+                found.append(box)
+            elif known and known.instance_id == box.instance_id:
+                if one.source_is_said and box.source is BoxSource.CORRECTED is not known.source:
+                    found.append(box)
+                elif known.source is not BoxSource.TRACKED:
+                    found.append(known)
+            elif box.source is not BoxSource.TRACKED:
+                moved = (box.instance_id, box.frame_index) in places
+                found.append(replace(box, source=BoxSource.CORRECTED) if moved else box)
+        drawn = {(box.instance_id, box.frame_index) for box in found}
+        found += [
+            box
+            for box in earlier
+            if box.source is not BoxSource.TRACKED
+            and not is_shown(box.frame_index)
+            and (box.instance_id, box.frame_index) not in drawn
+        ]
+        areas = self._areas.get(sequence_id, [])
+        ignored = [_area_to_ignore(sequence_id, one) for one in placed if one.ignored]
+        at = _by_frame(areas)
+        ignored = [_known_box(area, at[area.frame_index]) or area for area in ignored]
+        ignored += [a for a in areas if not is_shown(a.frame_index) and a not in ignored]
+        return found + self._tracks(earlier, found) + ignored
+
     def _numbered(
         self, sequence_id: str, placed: Iterable[PlacedBox], earlier: Sequence[Box]
-    ) -> list[Box]:
+    ) -> list[tuple[PlacedBox, Box, Box | None]]:
+        """Each box with the number of its lesion, and with the one that was at its place."""
         lesions: dict[str | int, list[PlacedBox]] = defaultdict(list)
-        for position, box in enumerate(placed):
-            lesions[box.lesion or position].append(box)
-        same_place = {place_key(box.frame_index, box.box_xyxy): box for box in earlier}
+        for position, one in enumerate(placed):
+            lesions[one.lesion or position].append(one)
+        at = _by_frame(earlier)
         numbers: dict[str | int, int] = {}
         boxes = []
         for lesion, found in lesions.items():
-            number = _known_number(lesion, found, earlier, numbers) or self._new_number()
+            number = _known_number(lesion, found, earlier, numbers) or self._new_number(lesion)
             numbers[lesion] = number
             for one in found:
-                known = same_place.get(place_key(one.frame_index, one.box_xyxy))
-                boxes.append(
-                    Box(
-                        sequence_id=sequence_id,
-                        frame_index=one.frame_index,
-                        box_xyxy=known.box_xyxy if known else one.box_xyxy,
-                        instance_id=number,
-                        source=one.source,
-                    )
+                box = Box(
+                    sequence_id=sequence_id,
+                    frame_index=one.frame_index,
+                    box_xyxy=one.box_xyxy,
+                    instance_id=number,
+                    source=one.source,
+                    confidence=one.confidence,
+                    verdict=one.verdict,
                 )
+                known = _known_box(box, at[box.frame_index])
+                box = replace(box, box_xyxy=known.box_xyxy) if known else box
+                boxes.append((one, box, known))
         return boxes
 
-    def _new_number(self) -> int:
-        self._next += 1
-        return self._next - 1
+    def _new_number(self, lesion: str | int) -> int:
+        """The number that its file gives it, if that is free, else the next one."""
+        is_number = isinstance(lesion, str) and lesion.isdecimal() and len(lesion) <= MOST_DIGITS
+        number = int(lesion) if is_number else NO_LESION
+        if number in self._taken:
+            while self._next in self._taken:
+                self._next += 1
+            number = self._next
+        self._taken.add(number)
+        return number
 
     def _tracks(self, earlier: list[Box], now: list[Box]) -> list[Box]:
         tracked = [box for box in earlier if box.source is BoxSource.TRACKED]
@@ -108,6 +162,31 @@ class Lesions:
         kept = [box for box in tracked if before[box.instance_id] == after[box.instance_id]]
         self.tracks_dropped += len(kept) < len(tracked)
         return kept
+
+
+def _area_to_ignore(sequence_id: str, placed: PlacedBox) -> Box:
+    return Box(
+        sequence_id=sequence_id,
+        frame_index=placed.frame_index,
+        box_xyxy=placed.box_xyxy,
+        instance_id=NO_LESION,
+        source=placed.source,
+        ignored=True,
+    )
+
+
+def _by_frame(boxes: Iterable[Box]) -> Mapping[int, list[Box]]:
+    found: dict[int, list[Box]] = defaultdict(list)
+    for box in boxes:
+        found[box.frame_index].append(box)
+    return found
+
+
+def _known_box(box: Box, earlier: Iterable[Box]) -> Box | None:
+    """The earlier box of its frame at its place, of its own lesion where there are several."""
+    there = [known for known in earlier if same_place(known.box_xyxy, box.box_xyxy)]
+    own = (known for known in there if known.instance_id == box.instance_id)
+    return next(own, there[0] if there else None)
 
 
 def follow(frames: Sequence[Sequence[BoxXyxy]]) -> list[list[int]]:
@@ -162,13 +241,18 @@ def _known_number(
     """
     alike = {number for other, number in numbers.items() if type(other) is type(lesion)}
     free = [box for box in earlier if box.instance_id not in alike]
-    places = {place_key(box.frame_index, box.box_xyxy) for box in found}
-    for box in free:
-        if place_key(box.frame_index, box.box_xyxy) in places:
-            return box.instance_id
-    for box in free:
-        if lesion == str(box.instance_id):
-            return box.instance_id
+    at: dict[int, list[BoxXyxy]] = defaultdict(list)
+    for one in found:
+        at[one.frame_index].append(one.box_xyxy)
+    there = [
+        box.instance_id
+        for box in free
+        if any(same_place(box.box_xyxy, corners) for corners in at[box.frame_index])
+    ]
+    named = [box.instance_id for box in free if lesion == str(box.instance_id)]
+    # Two lesions may have a box at one place: that of its name is meant.
+    for number in [*(n for n in there if n in named), *there, *named]:
+        return number
     near = [
         (overlap(box.box_xyxy, one.box_xyxy), -box.instance_id)
         for box in free
@@ -184,7 +268,7 @@ def _anchors(boxes: Iterable[Box]) -> dict[int, set[tuple[float, ...]]]:
     found: dict[int, set[tuple[float, ...]]] = defaultdict(set)
     for box in boxes:
         if box.source is not BoxSource.TRACKED:
-            found[box.instance_id].add(place_key(box.frame_index, box.box_xyxy))
+            found[box.instance_id].add((box.frame_index, *box.box_xyxy))
     return found
 
 

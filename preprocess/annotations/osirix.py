@@ -54,6 +54,11 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
             yield _of_roi(image, roi, f"image {image.get('ImageIndex')}, ROI {number}", name)
 
 
+def shown(content: bytes, name: str) -> Iterator[tuple[Place, ...]]:
+    """Nothing: an export lists the frames that bear a ROI alone."""
+    return iter(())
+
+
 def _of_roi(image: JsonObject, roi: Any, entry: str, name: str) -> Region | Mismatch:
     line = roi.line if isinstance(roi, JsonObject) else image.line
     try:

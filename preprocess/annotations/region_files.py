@@ -12,7 +12,7 @@ from typing import Protocol
 
 from preprocess.annotations import coco, cvat, osirix, voc
 from preprocess.annotations.mismatches import Kind, Mismatch
-from preprocess.annotations.regions import Region, without_ending
+from preprocess.annotations.regions import Place, Region, without_ending
 
 
 class Format(Protocol):
@@ -21,6 +21,10 @@ class Format(Protocol):
     def recognises(self, content: bytes) -> bool: ...
 
     def parse(self, content: bytes, name: str) -> Iterator[Region | Mismatch]: ...
+
+    def shown(self, content: bytes, name: str) -> Iterator[tuple[Place, ...]]:
+        """The frames that a file shows (None = all of a cine): what is not drawn there is not
+        there."""
 
 
 FORMATS: dict[str, Format] = {
@@ -77,15 +81,33 @@ def read_regions(path: Path, folder: Path | None = None) -> list[Region | Mismat
 
 def regions_in(content: bytes, path: Path, folder: Path | None = None) -> list[Region | Mismatch]:
     """The regions of an annotation file whose content is read already: see ``read_regions``."""
+    module = _format(content, path)
+    try:
+        found = list(module.parse(content, _name(path, folder)))
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}.") from problem
+    return [replace(item, file=str(path)) for item in found]
+
+
+def read_shown(path: Path, folder: Path | None = None) -> list[tuple[Place, ...]]:
+    """The frames that a file shows, each in all of its readings: see ``Format.shown``.
+
+    Raises:
+        ValueError, OSError: as ``read_regions`` does.
+    """
+    content = read_content(path)
+    return list(_format(content, path).shown(content, _name(path, folder)))
+
+
+def _format(content: bytes, path: Path) -> Format:
     for module in FORMATS.values():
         if module.recognises(content):
-            name = without_ending(path.relative_to(folder or path.parent).as_posix())
-            try:
-                found = list(module.parse(content, name))
-            except ValueError as problem:
-                raise ValueError(f"{path}: {problem}.") from problem
-            return [replace(item, file=str(path)) for item in found]
+            return module
     raise ValueError(f"{path} is none of the formats that are read: {', '.join(FORMATS)}.")
+
+
+def _name(path: Path, folder: Path | None) -> str:
+    return without_ending(path.relative_to(folder or path.parent).as_posix())
 
 
 def read_all_regions(files: Sequence[Path], folder: Path) -> tuple[list[Region], list[Mismatch]]:

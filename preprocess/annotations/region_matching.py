@@ -12,7 +12,7 @@ from preprocess.annotations.cines import CineNames
 from preprocess.annotations.labels import Label
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import BoxXyxy, Region
-from preprocess.cohort import BoxSource, Sequence
+from preprocess.cohort import BoxSource, Sequence, Verdict
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -33,8 +33,12 @@ class PlacedBox:
     frame_index: int
     box_xyxy: BoxXyxy
     source: BoxSource
+    source_is_said: bool = False
+    """Whether the file says the source, or it was concluded from the frame."""
     lesion: str = ""
     ignored: bool = False
+    confidence: float = 1.0
+    verdict: Verdict = Verdict.GOOD
 
 
 class Regions:
@@ -49,8 +53,10 @@ class Regions:
         regions: Iterable[Region],
         mismatches: Iterable[Mismatch] = (),
         other_frames: bool = False,
+        tracked_too: bool = False,
     ):
         self.mismatches = list(mismatches)
+        self._tracked_too = tracked_too
         self._tracked: set[int] = set()
         self._off_reference: set[int] = set()
         self._offsets: dict[int, int] = {}
@@ -88,7 +94,7 @@ class Regions:
             if reference is not None and frame_index is not None and not region.ignored:
                 self._offsets[id(region)] = frame_index - reference
             followed = region.lesion or region.source is BoxSource.CORRECTED
-            if region.source is BoxSource.TRACKED:
+            if region.source is BoxSource.TRACKED and not self._tracked_too:
                 self._tracked.add(id(region))
             elif reference in (None, at) or followed or region.ignored or self._other_frames:
                 kept.append((region, at))
@@ -140,7 +146,7 @@ class Regions:
         self, drawn: Iterable[tuple[Region, int | None]], sequence: Sequence
     ) -> list[PlacedBox]:
         """The regions as boxes inside the frames of their sequence, each once."""
-        found: dict[tuple[float, ...], PlacedBox] = {}
+        found: dict[tuple[object, ...], PlacedBox] = {}
         also_called: dict[str, str] = {}
         for region, frame_index in drawn:
             at = 0 if frame_index is None and sequence.length == 1 else frame_index
@@ -151,16 +157,22 @@ class Regions:
                 frame_index=at,
                 box_xyxy=box,
                 source=_source(region, at, sequence.reference_frame),
+                source_is_said=region.source is not None,
                 lesion=also_called.get(region.lesion, region.lesion),
                 ignored=region.ignored,
+                confidence=region.confidence,
+                verdict=region.verdict,
             )
             if region.ignored:
                 self._report(region, Kind.IGNORED, f"frame {at}")
-            known = found.setdefault((region.ignored, *place_key(at, box)), placed)
+            key: tuple[object, ...] = (region.ignored, *place_key(at, box))
+            if key in found and _are_two_lesions(found[key].lesion, placed.lesion):
+                key = (*key, placed.lesion)
+            known = found.setdefault(key, placed)
             if known is not placed:
                 self._report(region, Kind.TWICE, f"frame {at}")
                 if not known.lesion:  # the one that knows its lesion says more
-                    found[region.ignored, *place_key(at, box)] = placed
+                    found[key] = placed
                 elif placed.lesion:
                     also_called[placed.lesion] = known.lesion
         return [
@@ -275,8 +287,13 @@ def with_reference(sequence: Sequence, drawn: Iterable[tuple[Region, int | None]
     return sequence
 
 
+def _are_two_lesions(name: str, other: str) -> bool:
+    """Whether both names are numbers of the cohort, and not the same."""
+    return name != other and name.isdigit() and other.isdigit()
+
+
 def _source(region: Region, at: int, reference_frame: int | None) -> BoxSource:
-    if region.source is BoxSource.CORRECTED:
-        return BoxSource.CORRECTED
+    if region.source is not None:
+        return region.source
     followed = bool(region.lesion) and reference_frame not in (None, at)
     return BoxSource.CORRECTED if followed else BoxSource.REFERENCE

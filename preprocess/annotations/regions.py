@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from preprocess.annotations.mismatches import Kind
 from preprocess.annotations.names import comparable_name
 from preprocess.annotations.values import FARTHEST, EntryError
-from preprocess.cohort import BoxSource
+from preprocess.cohort import BoxSource, Verdict
 
 BoxXyxy = tuple[float, float, float, float]
 
@@ -20,6 +20,8 @@ BEFORE_NUMBER = SEPARATORS + "/\\"
 FRAME = "frame"
 MOST_DIGITS = 9
 """Of a frame's number; longer ones are dates or ids."""
+ROUNDING_PX = 0.011
+"""How far a corner moves where a tool rounds x, y, width and height to two decimals."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,14 @@ class Region:
     category: str = ""
     """The class, in the formats that have such."""
     lesion: str = ""
-    """What the file calls the lesion through time: regions of one name are one lesion."""
+    """What the file calls the lesion through time: regions of one name are one lesion. A number
+    alone is the cohort's own ``instance_id``."""
     source: BoxSource | None = None
     """Who placed it, where the file says so."""
+    confidence: float = 1.0
+    """Of a tracked box, where the file says so."""
+    verdict: Verdict = Verdict.GOOD
+    """Likewise."""
     inverted: bool = False
     """Whether the corners came in the wrong order and were exchanged."""
     entry: str = ""
@@ -101,6 +108,11 @@ class Region:
         """Whether it is less than a pixel wide or high, wherever it lies."""
         x1, y1, x2, y2 = self.box_xyxy
         return x2 - x1 < 1 or y2 - y1 < 1
+
+
+def same_place(a: BoxXyxy, b: BoxXyxy) -> bool:
+    """Whether two boxes of one frame differ by no more than the rounding of a tool."""
+    return all(abs(one - other) <= ROUNDING_PX for one, other in zip(a, b, strict=True))
 
 
 def from_corners(xs: Sequence[float], ys: Sequence[float]) -> tuple[BoxXyxy, bool]:

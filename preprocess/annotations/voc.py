@@ -72,6 +72,15 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
             yield Mismatch(file=name, line=found.line, kind=kind, said=said, entry=entry)
 
 
+def shown(content: bytes, name: str) -> Iterator[tuple[Place, ...]]:
+    """The one picture, in each of its readings.
+
+    Raises:
+        ValueError: it is not well-formed.
+    """
+    yield file_places(parse_xml(content).text_of("filename"), name)
+
+
 def file_places(file_name: str, name: str) -> tuple[Place, ...]:
     """What a VOC file describes: its ``<filename>``, or, where that says nothing, its own name.
 

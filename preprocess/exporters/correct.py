@@ -1,0 +1,200 @@
+"""``python -m preprocess correct``: what was drawn in another tool, back into the cohort."""
+
+from __future__ import annotations
+
+import getpass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from preprocess.annotations.cines import CineNames
+from preprocess.annotations.lesions import Lesions
+from preprocess.annotations.mismatches import Kind, Mismatch, write_mismatches
+from preprocess.annotations.region_files import read_all_regions, read_shown, region_files
+from preprocess.annotations.region_matching import Regions
+from preprocess.cohort import (
+    Box,
+    BoxSource,
+    Cohort,
+    read_manifest,
+    write_annotations,
+    write_manifest,
+)
+from preprocess.cohort.reviews import Review, ReviewJournal, State, reviewed_rows
+
+USED_ALL_THE_SAME = {
+    *(Kind.SCALED, Kind.ROTATED, Kind.IGNORED, Kind.TWICE, Kind.CLIPPED, Kind.INVERTED),
+    Kind.ASSUMED_LESION,
+}
+"""What is told of a region that is taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What the files show: whole cines, and frames by cine. What is not drawn there is gone."""
+
+    cines: frozenset[str]
+    frames: Mapping[str, frozenset[int]]
+
+    def has(self, sequence_id: str, frame_index: int) -> bool:
+        """Whether this frame is shown."""
+        return sequence_id in self.cines or frame_index in self.frames.get(sequence_id, ())
+
+
+def correct(cohort: Path, regions: Path) -> None:
+    """Take boxes that were corrected in another tool back into a cohort.
+
+    The archive is not needed. A box that is where it was stays as it is, to the last bit, and
+    tools may round corners to two decimals. A reader's box that was moved becomes a correction,
+    one that was deleted is gone, and a new track is a new lesion. Tracked boxes stay where no
+    reader's box of their lesion has changed. The changes are kept in the cohort's journal of
+    reviews, so a later ingest keeps them.
+
+    Args:
+        cohort: the cohort folder.
+        regions: a file, or a folder of files, of CVAT for video, COCO, Pascal VOC or OsiriX, that
+            call the cines by the cohort's names of sequences.
+
+    Raises:
+        ValueError: it is no cohort, no file can be read, or none names a sequence of the cohort.
+
+    Examples:
+        python -m preprocess correct cohort cohort-cvat
+        python -m preprocess correct cohort annotations.json
+    """
+    opened = Cohort.open(cohort)
+    files = region_files(regions)
+    found, unread = read_all_regions(files, regions)
+    drawn = Regions(found, unread, other_frames=True, tracked_too=True)
+    drawn.match((name, [name]) for name in opened.sequences)
+    shown = _shown(files, regions, unread, opened.sequences)
+    lesions = Lesions(cohort)
+    before: dict[str, list[Box]] = defaultdict(list)
+    for box in (*opened.boxes, *opened.ignored):
+        before[box.sequence_id].append(box)
+    after = {
+        name: _corrected(opened, name, drawn, shown, lesions, before[name])
+        for name in opened.sequences
+    }
+    told = write_mismatches(cohort.with_name(f"{cohort.name}.correct"), drawn.mismatches)
+    named = shown.cines | shown.frames.keys()
+    if not named and not any(drawn.drawn(name, None) for name in opened.sequences):
+        raise ValueError(
+            "\n  ".join([f"{regions} was read, and nothing in it names a sequence of {cohort}:"])
+            + "".join(f"\n  {text}" for text in told)
+            + "\nName the CVAT task, or the folder of its file, as the sequence."
+        )
+    changed = [name for name in after if set(after[name]) != set(before[name])]
+    if changed:
+        _write(opened, {name: after[name] for name in changed}, before)
+    for text in told:
+        print(f"Note: {text}.")
+    _print_outcome(cohort, before, after, changed, lesions.tracks_dropped)
+
+
+def _shown(
+    files: Iterable[Path], folder: Path, unread: Iterable[Mismatch], sequences: Iterable[str]
+) -> Shown:
+    """What the files show; one of which anything could not be read shows nothing for sure."""
+    names = CineNames()
+    for name in sequences:
+        names.add(name, [name])
+    doubtful = {mismatch.file for mismatch in unread}
+    cines, frames = set(), defaultdict[str, set[int]](set)
+    for path in files:
+        if str(path) in doubtful:
+            continue
+        for places in read_shown(path, folder if folder.is_dir() else None):
+            place = names.meant(places)
+            if isinstance(place, Kind):
+                continue
+            if place.frame_index is None:
+                cines.add(place.name)
+            else:
+                frames[place.name].add(place.frame_index)
+    return Shown(
+        cines=frozenset(cines), frames={name: frozenset(found) for name, found in frames.items()}
+    )
+
+
+def _corrected(
+    cohort: Cohort,
+    name: str,
+    drawn: Regions,
+    shown: Shown,
+    lesions: Lesions,
+    before: list[Box],
+) -> list[Box]:
+    """The boxes of one sequence as they are now."""
+    sequence = cohort.sequences[name]
+    regions = drawn.drawn(name, None)
+    if not regions and name not in shown.cines and name not in shown.frames:
+        return before
+    known = len(drawn.mismatches)
+    placed = drawn.placed(regions, sequence)
+    if sequence.no_lesion and any(not one.ignored for one in placed):
+        said = "labelled no_lesion, but boxes are drawn on it"
+        drawn.mismatches += [
+            Mismatch(file=region.file, line=region.line, kind=Kind.NO_LESION, said=said)
+            for region, _ in regions[:1]
+        ]
+        return before
+    # Where a region could not be placed, nobody knows which box it was.
+    sure = all(each.kind in USED_ALL_THE_SAME for each in drawn.mismatches[known:])
+    return lesions.corrected(name, placed, lambda frame: sure and shown.has(name, frame))
+
+
+def _write(
+    cohort: Cohort, changed: Mapping[str, list[Box]], before: Mapping[str, list[Box]]
+) -> None:
+    """Keep the changes in the journal, then in the cohort: a later ingest knows them by it."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    reviews = {}
+    with ReviewJournal(cohort.folder) as journal:
+        for name, boxes in changed.items():
+            known = journal.latest.get(name)
+            earlier = State.of(cohort.sequences[name], before[name])
+            reviews[name] = Review(
+                sequence_id=name,
+                revision=known.revision + 1 if known else 1,
+                by=getpass.getuser(),
+                at=now,
+                accepted=known.accepted if known else False,
+                state=replace(known.state if known else earlier, boxes=tuple(boxes)),
+                before=known.before if known else earlier,
+            )
+            journal.append(reviews[name])
+        boxes = [box for name in cohort.sequences for box in changed.get(name, before[name])]
+        write_annotations(cohort.folder, cohort.sequences.values(), boxes)
+        if rows := read_manifest(cohort.folder):
+            write_manifest(cohort.folder, reviewed_rows(rows, reviews))
+
+
+def _print_outcome(
+    cohort: Path,
+    before: Mapping[str, list[Box]],
+    after: Mapping[str, list[Box]],
+    changed: list[str],
+    dropped: int,
+) -> None:
+    if not changed:
+        print(f"{cohort} has these boxes already; nothing is changed.")
+        return
+    old, new = (
+        {box for name in changed for box in boxes[name] if box.source is not BoxSource.TRACKED}
+        for boxes in (before, after)
+    )
+    places = [
+        {(b.sequence_id, b.frame_index, b.instance_id) for b in boxes} for boxes in (old, new)
+    ]
+    moved = len(places[0] & places[1]) - len(old & new)
+    print(
+        f"Changed {len(changed)} sequences: {moved} boxes moved, {len(places[1] - places[0])} new, "
+        f"{len(places[0] - places[1])} gone."
+    )
+    print(f"Wrote {cohort} (annotations.json, review.jsonl).")
+    if dropped:
+        print(f"The tracked boxes of {dropped} sequences were dropped: their key boxes changed.")
+    print(f"Next: python -m preprocess propagate {cohort}")
