@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -23,12 +22,22 @@ from preprocess.cohort import (
     write_manifest,
 )
 from preprocess.cohort.reviews import Review, ReviewJournal, State, reviewed_rows
+from preprocess.console.settings import Settings
 
 USED_ALL_THE_SAME = {
     *(Kind.SCALED, Kind.ROTATED, Kind.IGNORED, Kind.TWICE, Kind.CLIPPED, Kind.INVERTED),
     Kind.ASSUMED_LESION,
 }
 """What is told of a region that is taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectSettings(Settings):
+    """Who corrects."""
+
+    by: str = "reviewer"
+    """Who drew, as review.jsonl has it: a letter or a number, for the cohort holds no names of
+    persons."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +52,7 @@ class Shown:
         return sequence_id in self.cines or frame_index in self.frames.get(sequence_id, ())
 
 
-def correct(cohort: Path, regions: Path) -> None:
+def correct(cohort: Path, regions: Path, settings: CorrectSettings) -> None:
     """Take boxes that were corrected in another tool back into a cohort.
 
     The archive is not needed. A box that is where it was stays as it is, to the last bit, and
@@ -81,14 +90,14 @@ def correct(cohort: Path, regions: Path) -> None:
     told = write_mismatches(cohort.with_name(f"{cohort.name}.correct"), drawn.mismatches)
     named = shown.cines | shown.frames.keys()
     if not named and not any(drawn.drawn(name, None) for name in opened.sequences):
+        nothing = f"{regions} was read, and nothing in it names a sequence of {cohort}:"
         raise ValueError(
-            "\n  ".join([f"{regions} was read, and nothing in it names a sequence of {cohort}:"])
-            + "".join(f"\n  {text}" for text in told)
+            "\n  ".join([nothing, *told])
             + "\nName the CVAT task, or the folder of its file, as the sequence."
         )
     changed = [name for name in after if set(after[name]) != set(before[name])]
     if changed:
-        _write(opened, {name: after[name] for name in changed}, before)
+        _write(opened, {name: after[name] for name in changed}, before, settings.by)
     for text in told:
         print(f"Note: {text}.")
     _print_outcome(cohort, before, after, changed, lesions.tracks_dropped)
@@ -147,7 +156,7 @@ def _corrected(
 
 
 def _write(
-    cohort: Cohort, changed: Mapping[str, list[Box]], before: Mapping[str, list[Box]]
+    cohort: Cohort, changed: Mapping[str, list[Box]], before: Mapping[str, list[Box]], by: str
 ) -> None:
     """Keep the changes in the journal, then in the cohort: a later ingest knows them by it."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -159,7 +168,7 @@ def _write(
             reviews[name] = Review(
                 sequence_id=name,
                 revision=known.revision + 1 if known else 1,
-                by=getpass.getuser(),
+                by=by,
                 at=now,
                 accepted=known.accepted if known else False,
                 state=replace(known.state if known else earlier, boxes=tuple(boxes)),

@@ -18,7 +18,8 @@ from preprocess.cohort import Box, BoxSource, Cohort, Verdict, read_manifest, wr
 from preprocess.cohort.reviews import read_reviews
 from preprocess.exporters import cvat
 from preprocess.exporters.command import ExportSettings, export
-from preprocess.exporters.correct import correct
+from preprocess.exporters.correct import CorrectSettings
+from preprocess.exporters.correct import correct as correct_by
 from preprocess.ingest.command import IngestSettings, ingest
 from preprocess.tracking.propagate import PropagateSettings, propagate
 from tests.preprocess.drawn_cohort import sequence, write_drawn
@@ -39,6 +40,10 @@ FORMATS = ("cvat", "coco")
 @pytest.fixture
 def cohort(tmp_path: Path) -> Cohort:
     return write_awkward_cohort(tmp_path / "cohort")
+
+
+def correct(cohort: Path, regions: Path) -> None:
+    correct_by(cohort, regions, CorrectSettings(by="B"))
 
 
 def annotations(cohort: Cohort) -> bytes:
@@ -402,6 +407,7 @@ def test_a_later_ingest_keeps_what_was_corrected(archive: Archive) -> None:
     assert [row.reference_boxes for row in read_manifest(cohort.folder)] == [1]
     review = read_reviews(cohort.folder)[name]
     assert review.state.boxes == (kept,) and len(review.before.boxes) == 2
+    assert (review.by, review.revision, review.accepted) == ("B", 1, False)
     assert run(archive, "first", archive.rois).boxes == (kept,)
 
 

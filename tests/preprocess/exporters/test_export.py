@@ -20,7 +20,7 @@ from preprocess.__main__ import main
 from preprocess.cohort import Box, Cohort, write_annotations
 from preprocess.exporters import video
 from preprocess.exporters.command import ExportSettings, export
-from preprocess.exporters.correct import correct
+from preprocess.exporters.correct import CorrectSettings, correct
 from preprocess.ingest.command import IngestSettings, ingest
 from tests.browser import CHROMIUM, Browser, needs_browser
 from tests.preprocess.drawn_cohort import sequence
@@ -278,10 +278,10 @@ def test_real_cines_go_out_and_their_boxes_come_back(tmp_path: Path) -> None:
     before = (cohort.folder / "annotations.json").read_bytes()
     export(cohort.folder, to="cvat", out=tmp_path / "there", settings=ALONE)
     assert np.array_equal(pictures(tmp_path / "there" / name / "images"), cohort.cine_8bit(name))
-    correct(cohort.folder, tmp_path / "there")
+    correct(cohort.folder, tmp_path / "there", CorrectSettings())
     assert (cohort.folder / "annotations.json").read_bytes() == before
     write_annotations(cohort.folder, cohort.sequences.values(), [])
-    correct(cohort.folder, tmp_path / "there")
+    correct(cohort.folder, tmp_path / "there", CorrectSettings())
     assert (cohort.folder / "annotations.json").read_bytes() == before
     begun = cohort.cine_8bit(name)[:5]
     video.write_cine(tmp_path, cine, begun, [])
