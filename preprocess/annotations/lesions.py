@@ -28,6 +28,7 @@ class Lesions:
 
     Attributes:
         tracks_dropped: sequences that lost tracked boxes, for the boxes they came from changed.
+        tracks_left_out: tracked boxes of files that are elsewhere than the cohort's own.
     """
 
     def __init__(self, cohort: Path):
@@ -44,6 +45,7 @@ class Lesions:
         self._taken = {NO_LESION, *known}
         self._next = max(self._taken) + 1
         self.tracks_dropped = 0
+        self.tracks_left_out = 0
 
     def merged(self, sequence_id: str, placed: Iterable[PlacedBox]) -> list[Box]:
         """All boxes of a sequence: those of readers, and earlier ones that still hold.
@@ -99,7 +101,9 @@ class Lesions:
                     found.append(box)
                 elif known.source is not BoxSource.TRACKED:
                     found.append(known)
-            elif box.source is not BoxSource.TRACKED:
+            elif box.source is BoxSource.TRACKED:
+                self.tracks_left_out += 1
+            else:
                 moved = (box.instance_id, box.frame_index) in places
                 found.append(replace(box, source=BoxSource.CORRECTED) if moved else box)
         drawn = {(box.instance_id, box.frame_index) for box in found}

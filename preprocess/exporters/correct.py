@@ -24,6 +24,10 @@ from preprocess.cohort import (
 from preprocess.cohort.reviews import Review, ReviewJournal, State, reviewed_rows
 from preprocess.console.settings import Settings
 
+TRACKS_LEFT_OUT = (
+    "{n} tracked boxes are elsewhere than those of the cohort and are left out; mark the ones that "
+    'you moved as "source": "corrected"'
+)
 USED_ALL_THE_SAME = {
     *(Kind.SCALED, Kind.ROTATED, Kind.IGNORED, Kind.TWICE, Kind.CLIPPED, Kind.INVERTED),
     Kind.ASSUMED_LESION,
@@ -98,6 +102,8 @@ def correct(cohort: Path, regions: Path, settings: CorrectSettings) -> None:
     changed = [name for name in after if set(after[name]) != set(before[name])]
     if changed:
         _write(opened, {name: after[name] for name in changed}, before, settings.by)
+    if lesions.tracks_left_out:
+        told.append(TRACKS_LEFT_OUT.format(n=lesions.tracks_left_out))
     for text in told:
         print(f"Note: {text}.")
     _print_outcome(cohort, before, after, changed, lesions.tracks_dropped)

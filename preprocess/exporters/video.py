@@ -44,7 +44,7 @@ def write_cine(folder: Path, sequence: Cine, pictures: Pictures, boxes: Sequence
     writer.release()
     # The writer says nothing of a codec that it does not have, nor of a full disk.
     written = cv2.VideoCapture(str(path))
-    frames = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
+    frames = max(0, int(written.get(cv2.CAP_PROP_FRAME_COUNT)))
     written.release()
     if frames != len(pictures):
         raise ValueError(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -221,6 +224,21 @@ def test_a_tracked_box_may_be_called_corrected_where_it_is(cohort: Cohort) -> No
     assert gone == {BOXES[3], BOXES[4]}
 
 
+def test_a_tracked_box_that_was_moved_and_not_marked_is_told(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file from before the last `propagate` looks the same: nobody can tell."""
+    document = json.loads(annotations(cohort))
+    (row,) = [a for a in document["annotations"] if a["confidence"] == 0.4321]
+    row["bbox"] = [1.0, 1.0, 9.0, 9.0]
+    path = cohort.folder.with_name("copy.json")
+    path.write_text(json.dumps(document))
+    before = annotations(cohort)
+    correct(cohort.folder, path)
+    assert annotations(cohort) == before
+    assert "1 tracked boxes are elsewhere than those of the cohort" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("to", FORMATS)
 def test_boxes_that_were_deleted_are_gone(cohort: Cohort, to: str) -> None:
     """A key box of a lesion with two, a whole lesion, and an area to ignore."""
@@ -355,6 +373,33 @@ def test_files_of_other_names_are_refused(
     before = annotations(cohort)
     correct(cohort.folder, out)
     assert annotations(cohort) == before
+
+
+KILLED = """
+import os, signal
+from preprocess.exporters import correct
+from preprocess.__main__ import main
+
+correct.write_annotations = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+main()
+"""
+"""The command, killed when the journal is written and the cohort is not yet."""
+
+
+def test_killed_in_the_middle_the_same_command_completes_it(cohort: Cohort) -> None:
+    out = sent(cohort, "cvat")
+    edit(out, "S1", lambda root: moved(shape_at(root, 3, 4), ELSEWHERE))
+    undisturbed = cohort.folder.with_name("undisturbed")
+    shutil.copytree(cohort.folder, undisturbed)
+    correct(undisturbed, out)
+    before = annotations(cohort)
+    words = ["correct", str(cohort.folder), str(out), "--by", "B"]
+    ended = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True)
+    assert ended.returncode == -signal.SIGKILL and annotations(cohort) == before
+    main(words)
+    assert annotations(cohort) == (undisturbed / "annotations.json").read_bytes()
+    found, expected = (read_reviews(folder)["S1"] for folder in (cohort.folder, undisturbed))
+    assert (found.state, found.before) == (expected.state, expected.before)
 
 
 def run(archive: Archive, out: str, rois: Path) -> Cohort:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -197,6 +198,26 @@ def test_a_video_has_every_frame_at_the_cine_s_own_rate(tmp_path: Path) -> None:
     assert apart.mean() < 6 and np.ptp(found, axis=-1).max() == 0
     assert abs(found.mean() - expected.mean()) < 1
     assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == 15
+
+
+def test_videos_of_stills_of_12_bits_and_of_another_rate(cohort: Cohort, tmp_path: Path) -> None:
+    out = tmp_path / "there"
+    some = ExportSettings(sequences=("S6", DEEP), processes=1)
+    export(cohort.folder, to="mp4", out=out, boxes=True, settings=some)
+    assert decoded(out / "S6.mp4").shape == (1, 32, 32, 3)
+    assert decoded(out / f"{DEEP}.mp4").shape == (10, 32, 32, 3)
+    fast = replace(sequence("S1", "P1", "RCA"), frame_time_ms=40.0)
+    video.write_cine(tmp_path, fast, np.full((3, 32, 32), 100, np.uint8), [])
+    assert cv2.VideoCapture(str(tmp_path / "S1.mp4")).get(cv2.CAP_PROP_FPS) == 25
+
+
+def test_an_opencv_without_the_codec_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "CODEC", "none")
+    frames = np.full((3, 32, 32), 100, np.uint8)
+    with pytest.raises(ValueError, match="0 of 3 frames: the disk may be full, or this OpenCV"):
+        video.write_cine(tmp_path, sequence("S1", "P1", "RCA"), frames, [])
 
 
 def test_a_video_of_odd_sides_keeps_every_pixel(tmp_path: Path) -> None:
