@@ -179,7 +179,8 @@ def test_what_a_reader_decided_in_the_browser_stays(
     archive.add("a.dcm", "RCA,1,0,1,3,0.8,,", boxes={1: [BOX]})
     archive.add("b.dcm", "RCA,1,0,1,3,,,", boxes={1: [BOX]})
     out = run(archive)
-    first, second = Cohort.open(out).sequences
+    sequences = Cohort.open(out).sequences
+    first, second = sorted(sequences, key=lambda name: not sequences[name].ifr)  # a.dcm has one
     corrections = Corrections(out, reader=None, by="A")
     state = corrections.review(first).state
     moved = replace(state.boxes[0], box_xyxy=(1.25, 2.5, 17.75, 20.0))
