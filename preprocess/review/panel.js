@@ -119,7 +119,7 @@ export class Panel {
     const row = document.createElement("li");
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = doubt.frame === null ? doubt.words : `${doubt.words} (frame ${doubt.frame})`;
+    button.textContent = doubt.words;
     button.addEventListener("click", () => this._listener.onDoubt(number));
     row.append(button);
     return row;

@@ -61,6 +61,7 @@ export class Review {
       onChoose: (lesion) => this.choose(lesion),
       onBegin: () => this.player.stop(),
       onView: () => this._showView(),
+      onPoint: (x, y, value) => (element("pixel").textContent = value === null ? "" : `x ${x} y ${y} · ${value}`),
     });
     this.timeline = new Timeline(element("timeline"), one("#timeline canvas"), {
       onFrame: (frame) => this.goTo(frame),

@@ -25,6 +25,7 @@ import { isKey } from "./state.js";
  * @property {(lesion: number | null) => void} onChoose
  * @property {() => void} onBegin a box is about to change
  * @property {() => void} onView window or zoom changed
+ * @property {(x: number, y: number, value: number | null) => void} onPoint a pixel is pointed at; null outside
  */
 
 const LEAST_BOX = 3;
@@ -381,6 +382,7 @@ export class Viewer {
   _onMove(event) {
     const at = this._at(event);
     const drag = this._drag;
+    this._point(at);
     if (!drag) return this._showCursor(at);
     const scale = this._scale;
     const by = { x: (at.x - drag.from.x) / scale, y: (at.y - drag.from.y) / scale };
@@ -396,6 +398,17 @@ export class Viewer {
         drag.kind === "move" ? this.nudged(drag.box.box, whole, false) : this._sized(drag.box.box, drag.edges, whole);
     }
     this._redraw();
+  }
+
+  /** @param {Point} at */
+  _point(at) {
+    if (!this._scene) return;
+    const { cine, frame } = this._scene;
+    const { x, y } = this._toImage(at);
+    const [column, row] = [Math.floor(x), Math.floor(y)];
+    const inside = column >= 0 && row >= 0 && column < cine.width && row < cine.height;
+    const stored = inside ? cine.frame(frame) : null;
+    this._listener.onPoint(column, row, stored && stored[row * cine.width + column]);
   }
 
   /** Across the screen is the window's width, down it the level. @param {Drag} drag @param {Point} at */

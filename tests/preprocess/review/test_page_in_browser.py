@@ -420,7 +420,8 @@ def test_window_and_zoom_change_what_is_seen_and_nothing_else(tmp_path: Path) ->
         page.drag((20, 20), (20, 10), "right")  # a lower level is brighter
         assert page.grey(32, 32) > 140
         for _ in range(2):
-            page.drag((20, 20), (20, 20), "right")
+            page.drag((20.5, 20.5), (20.5, 20.5), "right")
+        assert page.text("#pixel") == "x 20 y 20 · 1000"
         assert page.grey(32, 32) == 128
         page.drag((20, 20), (20, 30), "right")
         assert page.grey(32, 32) < 120
