@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
@@ -25,22 +24,15 @@ from preprocess.cohort import (
 )
 from preprocess.cohort.display import Display
 from preprocess.cohort.reviews import read_reviews
-from tests.browser import CHROMIUM, PATIENCE_S, Browser, needs_browser
+from tests.browser import CHROMIUM, Browser, Point, axe_violations, needs_browser
 from tests.preprocess.review.reviewing import Review, reviewed
 from tests.toy_cohort import write_toy_cohort
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
 NAME, HEALTHY = "S00RCA", "S01RCA"
-MODIFIERS = {"Alt": 1, "Ctrl": 2, "Shift": 8}
-CODES = {
-    **{"Enter": 13, "Escape": 27, "Space": 32, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36},
-    **{"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Delete": 46},
-    **{"Backspace": 8, "Tab": 9},
-}
-BUTTONS = {"none": 0, "left": 1, "right": 2, "middle": 4}
 WHOLE = "window.review?.id && review.loaded === review.length"
-Point = tuple[float, float]
+"""Whether a sequence is shown and all its frames have arrived."""
 
 
 class Reader(Browser):
@@ -51,26 +43,12 @@ class Reader(Browser):
         super().__init__(CHROMIUM, width=1280, height=720)
 
     def visit(self, address: str) -> None:
-        self._loaded = False
-        self._ask("Page.navigate", url=address)
-        while not self._loaded:
-            self._receive()
+        self.open(address)
         self.wait(WHOLE)
 
-    def wait(self, condition: str) -> None:
-        """Until an expression is true on the page."""
-        begun = time.monotonic()
-        while not self.evaluate(condition):
-            assert time.monotonic() - begun < PATIENCE_S, f"{condition}\n{self.complaints}"
-
-    def text(self, selector: str) -> str:
-        found = self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")
-        return str(found)
-
     def shown(self, selector: str) -> bool:
-        return bool(
-            self.evaluate(f"document.querySelector({json.dumps(selector)}).checkVisibility()")
-        )
+        found = f"document.querySelector({json.dumps(selector)})"
+        return bool(self.evaluate(f"{found}.checkVisibility()"))
 
     @property
     def state(self) -> dict[str, Any]:
@@ -82,53 +60,17 @@ class Reader(Browser):
     def boxes(self, frame: int) -> list[dict[str, Any]]:
         return [box for box in self.state["boxes"] if box["frame"] == frame]
 
-    def keys(self, *names: str) -> None:
-        """Keys such as a, Ctrl+z or Shift+Delete, one after the other."""
-        for name in names:
-            *held, key = name.split("+") if name != "+" else ("+",)
-            modifiers = sum(MODIFIERS[each] for each in held)
-            text = {"Enter": "\r", "Space": " "}.get(key, key if len(key) == 1 else "")
-            key = (
-                " " if key == "Space" else key.upper() if "Shift" in held and len(key) == 1 else key
-            )
-            code = CODES.get(name.rpartition("+")[2] or name, ord(key[0].upper()))
-            for kind in ("keyDown", "keyUp"):
-                self._ask(
-                    "Input.dispatchKeyEvent",
-                    type=kind,
-                    key=key,
-                    windowsVirtualKeyCode=code,
-                    modifiers=modifiers,
-                    **({"text": text} if text and kind == "keyDown" and not modifiers & 3 else {}),
-                )
+    def place(self, point: Point) -> Point:
+        """Where a pixel is in the window."""
+        at = self.evaluate(f"review.at({point[0]}, {point[1]})")
+        return at["x"], at["y"]
 
-    def drag(
-        self, begin: Point, end: Point, button: str = "left", *, on: str = "review.at"
-    ) -> None:
-        """Press at one place, let go at another; ``on`` says where a place is in the window."""
-        (x1, y1), (x2, y2) = (self._place(point, on) for point in (begin, end))
-        held = {"button": button, "buttons": BUTTONS[button], "clickCount": 1}
-        self._mouse("mouseMoved", x1, y1)
-        self._mouse("mousePressed", x1, y1, **held)
-        self._mouse("mouseMoved", (x1 + x2) / 2, (y1 + y2) / 2, **held)
-        self._mouse("mouseMoved", x2, y2, **held)
-        self._mouse("mouseReleased", x2, y2, button=button, clickCount=1)
-
-    def click(self, selector: str) -> None:
-        at = f"(x, y) => {{ const b = document.querySelector({json.dumps(selector)})" + (
-            ".getBoundingClientRect(); return {x: b.x + b.width / 2, y: b.y + b.height / 2}; }"
-        )
-        self.drag((0, 0), (0, 0), on=at)
-
-    def turn(self, notches: int, *, ctrl: bool = False) -> None:
-        """The wheel, over the middle of the picture."""
-        x, y = self._place((32, 32), "review.at")
-        for _ in range(abs(notches)):
-            way = 100 * (1 if notches > 0 else -1)
-            self._mouse("mouseWheel", x, y, deltaX=0, deltaY=way, modifiers=2 if ctrl else 0)
+    def draw(self, begin: Point, end: Point, button: str = "left") -> None:
+        """Drag the mouse over the picture."""
+        self.drag(self.place(begin), self.place(end), button)
 
     def grey(self, x: int, y: int) -> int:
-        """The level of the canvas at a pixel of the picture."""
+        """The level of the canvas at a pixel, after the next picture of the screen."""
         level: int = self.evaluate(
             "new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
             ".then(() => { const canvas = document.querySelector('#viewer canvas');"
@@ -138,18 +80,6 @@ class Reader(Browser):
             "return canvas.getContext('2d').getImageData(x, y, 1, 1).data[0]; })"
         )
         return level
-
-    def _place(self, point: Point, on: str) -> Point:
-        at = self.evaluate(f"({on})({point[0]}, {point[1]})")
-        return at["x"], at["y"]
-
-    def _mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
-        self._ask("Input.dispatchMouseEvent", **{"type": kind, "x": x, "y": y, **more})
-
-    @property
-    def problems(self) -> list[str]:
-        """What the page complained of; it may ask its own server."""
-        return [each for each in self.complaints if "asked for http://127.0.0.1:" not in each]
 
 
 @contextmanager
@@ -169,7 +99,7 @@ def page(folder: Path) -> Iterator[Reader]:
     """The page at a sequence with one lesion: 8 frames of 64 x 64, tracked from 2 to 6."""
     with at_the_page(folder) as (reader, _):
         yield reader
-        assert reader.problems == []
+        assert reader.complaints == []
 
 
 def stored(folder: Path, name: str = NAME) -> list[Box]:
@@ -208,7 +138,7 @@ def test_a_cine_is_shown_plays_and_is_scrubbed(page: Reader) -> None:
     assert "RCA" in page.text("#what") and page.text("#where") == "frame 4 (0–7)\noptimal"
     assert page.grey(32, 60) == 90  # the upright bar
     page.keys("Home")
-    page.turn(2)
+    page.wheel(page.place((32, 32)), 2)
     page.keys("ArrowRight", "ArrowLeft", "ArrowLeft")
     assert page.evaluate("review.frame") == 1
     page.keys("End", "Space")
@@ -246,7 +176,7 @@ def test_the_next_cine_is_there_when_one_is_accepted(page: Reader) -> None:
 def test_a_drawn_box_is_a_new_lesion_that_is_tracked_and_named(page: Reader, folder: Path) -> None:
     (known,) = {box.instance_id for box in stored(folder)}
     page.keys("n")  # whatever lies under it
-    page.drag((3, 5), (15, 21))
+    page.draw((3, 5), (15, 21))
     lesion = page.evaluate("(review.saved, review.chosen)")
     (drawn,) = (box for box in page.boxes(4) if box["lesion"] != known)
     assert drawn["box"] == [3, 5, 15, 21] and drawn["lesion"] > known
@@ -266,7 +196,7 @@ def test_a_tracked_box_that_is_moved_becomes_a_key_box_and_back(page: Reader, fo
     before = stored(folder)
     tracked = next(box for box in before if box.frame_index == 5)
     page.keys("ArrowRight")
-    page.drag(middle(tracked), moved(middle(tracked), (3, -2)))
+    page.draw(middle(tracked), moved(middle(tracked), (3, -2)))
     (box,) = page.boxes(5)
     x1, y1, x2, y2 = tracked.box_xyxy
     assert (box["box"], box["source"]) == ([x1 + 3, y1 - 2, x2 + 3, y2 - 2], "corrected")
@@ -283,7 +213,7 @@ def test_a_box_is_sized_by_its_corner_and_by_keys(page: Reader, folder: Path) ->
     box = next(box for box in stored(folder) if box.frame_index == 4)
     x1, y1, x2, y2 = box.box_xyxy
     page.keys("b")
-    page.drag((x2, y2), (x2 - 4, y2 - 3))
+    page.draw((x2, y2), (x2 - 4, y2 - 3))
     page.keys("Alt+ArrowLeft", "Alt+ArrowUp", "Alt+ArrowUp", "Shift+Alt+ArrowRight")
     assert page.boxes(4)[0]["box"] == [x1 - 1, y1 - 2, x2 - 4, y2 - 5]
     page.keys("Ctrl+z", "Ctrl+z")  # keys that follow each other are one step
@@ -312,18 +242,21 @@ def test_boxes_are_accepted_frame_by_frame_or_all(page: Reader, folder: Path) ->
     assert not read_reviews(folder)[NAME].accepted
 
 
-def test_a_lost_box_that_is_right_is_accepted_with_its_frame(folder: Path) -> None:
+def test_a_cine_opens_at_its_first_doubt_where_a_lost_box_is_accepted(folder: Path) -> None:
     cohort = Cohort.open(folder)
     boxes = [
-        replace(box, verdict=Verdict.LOST) if box.frame_index == 5 else box for box in cohort.boxes
+        replace(box, verdict=Verdict.LOST, confidence=0.1) if box.frame_index == 5 else box
+        for box in cohort.boxes
     ]
     write_annotations(folder, cohort.sequences.values(), boxes)
     (lost,) = (box for box in stored(folder) if box.frame_index == 5)
     with at_the_page(folder) as (page, _):
-        page.keys("ArrowRight", "a")
+        assert page.evaluate("review.frame") == 5 and "1 lost" in page.text("#doubts")
+        page.keys("a")
         page.wait("review.saved")
     (found,) = (box for box in stored(folder) if box.frame_index == 5)
-    assert found == replace(lost, verdict=Verdict.GOOD, source=BoxSource.CORRECTED)
+    accepted = {"verdict": Verdict.GOOD, "confidence": 1.0, "source": BoxSource.CORRECTED}
+    assert found == replace(lost, **accepted)
 
 
 def test_what_changes_nothing_is_not_saved(page: Reader, folder: Path) -> None:
@@ -342,7 +275,7 @@ def test_labels_are_set_by_keys_and_by_mouse(page: Reader, folder: Path) -> None
     bounds = ["introducing_start", "optimal_start", "vanishing_start"]
     assert [state[bound] for bound in bounds] == [0, 3, 7]
     # A bound that is dragged takes along the one that it meets.
-    page.drag((3, 0), (7.9, 0), on=BOUND)
+    page.drag(bound(page, 3), bound(page, 7.9))
     assert [page.state[bound] for bound in bounds] == [0, 8, 8]
     page.keys("Ctrl+z")
     assert [page.state[bound] for bound in bounds] == [0, 3, 7]
@@ -363,11 +296,13 @@ def test_labels_are_set_by_keys_and_by_mouse(page: Reader, folder: Path) -> None
     assert "excluded" in page.text("nav [aria-current]")
 
 
-BOUND = """(frame) => {
-  const place = document.querySelector('#timeline canvas').getBoundingClientRect();
-  return {x: place.x + 104 + frame / 8 * (place.width - 118), y: place.y + 27};
-}"""
-"""Where a bound is on the timeline of a cine of 8 frames."""
+def bound(page: Reader, frame: float) -> Point:
+    """Where a frame begins on the timeline of a cine of 8 frames."""
+    x, y, width = page.evaluate(
+        "(place => [place.x, place.y, place.width])"
+        "(document.querySelector('#timeline canvas').getBoundingClientRect())"
+    )
+    return x + 104 + frame / 8 * (width - 118), y + 27
 
 
 def test_a_cine_without_any_label_is_labelled(tmp_path: Path) -> None:
@@ -415,21 +350,21 @@ def test_window_and_zoom_change_what_is_seen_and_nothing_else(tmp_path: Path) ->
     folder = unlabelled(tmp_path / "c", frames=frames, display=Display(lower=0, upper=2000))
     with at_the_page(folder, name="S1") as (page, _):
         assert page.grey(32, 32) == 128
-        page.drag((20, 20), (32, 20), "right")  # wider, the level stays
+        page.draw((20, 20), (32, 20), "right")  # wider, the level stays
         assert page.grey(32, 32) == 128
-        page.drag((20, 20), (20, 10), "right")  # a lower level is brighter
+        page.draw((20, 20), (20, 10), "right")  # a lower level is brighter
         assert page.grey(32, 32) > 140
         for _ in range(2):
-            page.drag((20.5, 20.5), (20.5, 20.5), "right")
+            page.draw((20.5, 20.5), (20.5, 20.5), "right")
         assert page.text("#pixel") == "x 20 y 20 · 1000"
         assert page.grey(32, 32) == 128
-        page.drag((20, 20), (20, 30), "right")
+        page.draw((20, 20), (20, 30), "right")
         assert page.grey(32, 32) < 120
         page.keys("w")
         assert page.grey(32, 32) == 128 and page.text("#window") == "W 2000  L 1000"
         before = page.evaluate("review.at(32, 32).x - review.at(31, 32).x")
-        page.turn(-4, ctrl=True)
-        page.drag((32, 32), (30, 30), "middle")
+        page.wheel(page.place((32, 32)), -4, "Ctrl")
+        page.draw((32, 32), (30, 30), "middle")
         assert page.evaluate("review.at(32, 32).x - review.at(31, 32).x") > 1.5 * before
         assert page.evaluate("review.frame") == 0 and page.text("#zoom").startswith("×")
         page.keys("0")
@@ -494,7 +429,7 @@ def test_a_server_that_ended_loses_nothing(folder: Path) -> None:
         assert page.evaluate(f"{leaving} return !dispatchEvent(event); }})()")
         with reviewed(folder, "--port", str(review.port)) as again:
             page.wait("document.getElementById('offline').innerText.includes('newest address')")
-            page.evaluate(f"fetch({json.dumps(again.address)}).then(() => true)")  # in another tab
+            page.tab().open(again.address)
             name = page.evaluate("review.id")
             assert page.state["view"] == "LAD/LCx" and not page.shown("#offline")
             page.wait(WHOLE)
@@ -507,7 +442,7 @@ def test_a_server_that_ended_loses_nothing(folder: Path) -> None:
 
 def test_a_reload_shows_what_was_saved(page: Reader, folder: Path) -> None:
     page.keys("n")
-    page.drag((3, 5), (15, 21))
+    page.draw((3, 5), (15, 21))
     page.keys("ArrowLeft", "a", "4")
     before = page.state
     page.evaluate("location.reload()")
@@ -522,7 +457,7 @@ def test_a_second_reader_is_told_whose_reading_it_is(folder: Path) -> None:
     boxes = stored(folder)
     with at_the_page(folder, "--reader", "B", name=HEALTHY) as (page, _):
         assert page.text("#reading").startswith("Reading of B")
-        page.drag((10, 10), (30, 30))
+        page.draw((10, 10), (30, 30))
         page.keys("Enter")
         page.wait("review.saved")
         assert page.text("#done") == "1 of 6 done"
@@ -545,6 +480,14 @@ def test_everything_can_be_done_without_a_mouse(page: Reader) -> None:
     page.keys("k", "d", "h")
     assert page.evaluate("document.getElementById('hide').checked")
     assert page.text("#said") == "There is no doubt about this sequence."
+
+
+def test_axe_finds_nothing_that_hinders_a_reader(page: Reader) -> None:
+    assert axe_violations(page) == []
+    page.keys("b", "e")
+    assert page.shown("#banner") and axe_violations(page) == []
+    page.keys("?")
+    assert page.shown("#keys") and axe_violations(page) == []
 
 
 def test_areas_to_ignore_are_shown_and_stay(folder: Path) -> None:
