@@ -7,7 +7,7 @@ and draws straight lines between them. Who placed a box is among its marks (``an
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -83,23 +83,20 @@ def _describe(meta: ElementTree.Element, sequence: Cine) -> None:
 def _draw(track: ElementTree.Element, boxes: Sequence[Box], length: int) -> None:
     """A lesion's boxes; where none follows, it is outside from the next frame on."""
     for box, following in zip(boxes, [*boxes[1:], None], strict=True):
-        marks = {**marks_of(box), IGNORE: str(box.ignored).lower()}
-        _shape(track, box, box.frame_index, marks)
+        _shape(track, box, box.frame_index, outside=False)
         after = box.frame_index + 1
         if after < (following.frame_index if following else length):
-            _shape(track, box, after, {})
+            _shape(track, box, after, outside=True)
 
 
-def _shape(
-    track: ElementTree.Element, box: Box, frame_index: int, marks: Mapping[str, str]
-) -> None:
-    """A key frame, outside where it has no marks."""
+def _shape(track: ElementTree.Element, box: Box, frame_index: int, *, outside: bool) -> None:
+    """A key frame, with its marks where it is outside too: CVAT takes a track's from the last."""
     written = (repr(float(corner)) for corner in box.box_xyxy)
     corners = dict(zip(("xtl", "ytl", "xbr", "ybr"), written, strict=True))
-    state = {"keyframe": "1", "outside": str(int(not marks)), "occluded": "0"}
+    state = {"keyframe": "1", "outside": str(int(outside)), "occluded": "0"}
     drawn = {"frame": str(frame_index), **state, **corners, "z_order": "0"}
     shape = ElementTree.SubElement(track, "box", drawn)
-    for name, value in marks.items():
+    for name, value in {**marks_of(box), IGNORE: str(box.ignored).lower()}.items():
         ElementTree.SubElement(shape, "attribute", {"name": name}).text = value
 
 

@@ -78,7 +78,7 @@ def shape_at(root: ElementTree.Element, lesion: int, frame: int) -> ElementTree.
     return next(
         shape
         for shape in root.iter("box")
-        if shape.get("frame") == str(frame)
+        if (shape.get("frame"), shape.get("outside")) == (str(frame), "0")
         and any(a.get("name") == "instance_id" and a.text == str(lesion) for a in shape)
     )
 
@@ -152,13 +152,18 @@ def test_any_box_in_the_frame_comes_back(
 
 
 def through_cvat(root: ElementTree.Element, *, attributes: bool) -> None:
-    """What CVAT's own export makes of a file: two decimals, other numbers, frames between."""
+    """What CVAT makes of a file that it reads and writes: two decimals, other numbers, frames
+    between; an attribute of a track is that of its last shape."""
     tracks = root.findall("track")
     for track in tracks:
         root.remove(track)
     for number, track in enumerate([*tracks[1:], *tracks[:1]], start=100):
         track.set("id", str(number))
+        of_track = {a.get("name"): a.text for a in track[-1]}
         for shape in track:
+            for attribute in shape:
+                if attribute.get("name") in ("instance_id", "ignore"):
+                    attribute.text = of_track.get(attribute.get("name"))
             moved(shape, tuple(float(shape.get(c, "")) for c in ("xtl", "ytl", "xbr", "ybr")))
             if not attributes:
                 shape[:] = []
@@ -295,7 +300,7 @@ def test_a_copied_track_is_a_lesion_of_its_own(cohort: Cohort) -> None:
         original = next(t for t in root.findall("track") if shape_at(root, 7, 4) in list(t))
         copied = ElementTree.fromstring(ElementTree.tostring(original))
         copied.set("id", "9")
-        for number, shape in enumerate(s for s in copied if s.get("outside") == "0"):
+        for number, shape in enumerate(copied):
             moved(shape, tuple(value + number for value in ELSEWHERE))
         root.append(copied)
 

@@ -113,6 +113,8 @@ def test_the_xml_is_that_of_cvat_for_video(cohort: Cohort, tmp_path: Path) -> No
     area = [("0", "0"), ("1", "1")]
     # The lesion is outside where no box follows, and not after the last frame of the cine.
     assert states == [[("4", "0"), ("5", "1"), ("9", "0")], area, area]
+    # CVAT takes the attributes of a track from its last shape, so each shape has them.
+    assert all(len(shape) == 6 for track in tracks for shape in track)
     said = {a.get("name"): a.text for a in tracks[0][2]}
     assert said["source"] == "tracked" and said["confidence"] == "0.5"
     assert (said["instance_id"], said["ignore"]) == ("12", "false")
