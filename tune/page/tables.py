@@ -64,7 +64,7 @@ def best_table(sweep: Sweep, best: Trial, parameters: Sequence[ShownParameter]) 
     return plain_table(
         "best",
         "The best trial beside trial 0" if first is not best else "The best trial",
-        ("", *(f"Trial {trial.number}, {trial.origin}" for trial in trials)),
+        ("Setting or result", *(f"Trial {trial.number}, {trial.origin}" for trial in trials)),
         [
             (sweep.metric, *map(_score, trials)),
             *((p.setting, *(p.shown(trial) for trial in trials)) for p in parameters),

@@ -551,7 +551,7 @@ def test_phantoms_are_said_above_everything(
         assert ("Phantom data" in text) is bool(phantoms), name
         assert banner in text, name
     body = texts["page"].partition("</a>")[2].strip()
-    assert body.startswith('<p class="phantom"' if phantoms else "<header>")
+    assert body.startswith('<aside class="phantom"' if phantoms else "<header>")
 
 
 def test_a_comparison_says_which_study_has_phantoms(runs: Path, tmp_path: Path) -> None:

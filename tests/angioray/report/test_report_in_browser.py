@@ -10,7 +10,7 @@ import pytest
 
 from angioray.report.writing import write_report
 from tests.angioray.synthetic_study import write_cohort, write_study
-from tests.browser import CHROMIUM, FIGURES, TOO_WIDE, Browser, needs_browser
+from tests.browser import CHROMIUM, FIGURES, TOO_WIDE, Browser, axe_violations, needs_browser
 from tests.hostile_names import ACTS, HOSTILE_VIEWS
 
 pytestmark = [pytest.mark.slow, needs_browser]
@@ -40,6 +40,10 @@ def opened(page: Path) -> Iterator[Browser]:
 def test_the_console_stays_empty_and_nothing_is_fetched(opened: Browser) -> None:
     assert opened.evaluate("document.title") == "Coronary angiography: views and stenoses"
     assert opened.complaints == []
+
+
+def test_nothing_hinders_people_with_a_disability(opened: Browser) -> None:
+    assert axe_violations(opened) == []
 
 
 def test_names_of_views_do_not_act_and_nothing_else_may(hostile: Path) -> None:

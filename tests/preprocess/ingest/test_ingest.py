@@ -686,5 +686,5 @@ def test_phantoms_are_marked_and_the_summary_says_so(
     assert notice in said and notice in page
     # Above everything that the page shows.
     body = page.partition("</a>")[2]
-    assert body.strip().startswith("<header>" if not phantoms else '<p class="phantom"')
+    assert body.strip().startswith("<header>" if not phantoms else '<aside class="phantom"')
     assert json.loads((out / "summary.json").read_text())["phantoms"] == phantoms

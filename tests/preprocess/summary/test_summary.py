@@ -22,7 +22,7 @@ from preprocess.cohort import (
 from preprocess.summary.command import SummarySettings, summary
 from preprocess.summary.contact_sheet import chosen_frames, contact_sheet
 from preprocess.summary.tally import Tally
-from tests.browser import CHROMIUM, Browser, needs_browser
+from tests.browser import CHROMIUM, Browser, axe_violations, needs_browser
 from tests.hostile_names import ACTS, HOSTILE, words_of
 from tests.preprocess.drawn_cohort import (
     box,
@@ -206,6 +206,14 @@ def test_the_page_opens_and_filters_in_a_browser(cohort: Cohort) -> None:
         seen.evaluate(FOLLOW)
         assert seen.evaluate(SHOWN) == "S2 S1 S3 S4"
         assert seen.complaints == []
+
+
+@needs_browser
+def test_nothing_hinders_people_with_a_disability(cohort: Cohort) -> None:
+    summary(cohort.folder, SummarySettings())
+    with Browser(str(CHROMIUM)) as seen:
+        seen.open(cohort.folder / "summary.html")
+        assert axe_violations(seen) == []
 
 
 @needs_browser

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import CHROMIUM, FIGURES, TOO_WIDE, Browser, needs_browser
+from tests.browser import CHROMIUM, FIGURES, TOO_WIDE, Browser, axe_violations, needs_browser
 from tests.tune.synthetic_sweep import detector_sweep, view_sweep
 from tune.page.writing import write_page
 
@@ -69,6 +69,12 @@ def test_every_figure_is_seen_and_nothing_is_complained_of(
         assert ink > 10, f"{name} is empty"
     assert json.loads(seen.evaluate(CROWDED)) == []
     assert seen.complaints == []
+
+
+def test_nothing_hinders_people_with_a_disability(seen: Browser, pages: dict[str, Path]) -> None:
+    for page in pages.values():
+        seen.open(page)
+        assert axe_violations(seen) == []
 
 
 @pytest.mark.parametrize("width", [380, 800, 1280, 1900])
