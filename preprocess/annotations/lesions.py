@@ -130,10 +130,19 @@ class Lesions:
             lesions[one.lesion or position].append(one)
         at = _by_frame(earlier)
         numbers: dict[str | int, int] = {}
+        # A lesion that is known for sure is not given away to one that is only near.
+        for known_number in (_number_by_place_or_name, _number_by_nearness):
+            for lesion, found in lesions.items():
+                if lesion not in numbers:
+                    # Two lesions that their files name are never one, nor are two that they do not
+                    # name (they are called by a position); but one of each may be.
+                    alike = {n for other, n in numbers.items() if type(other) is type(lesion)}
+                    free = [box for box in earlier if box.instance_id not in alike]
+                    if number := known_number(lesion, found, free):
+                        numbers[lesion] = number
         boxes = []
         for lesion, found in lesions.items():
-            number = _known_number(lesion, found, earlier, numbers) or self._new_number(lesion)
-            numbers[lesion] = number
+            number = numbers.get(lesion) or self._new_number(lesion)
             for one in found:
                 box = Box(
                     sequence_id=sequence_id,
@@ -232,19 +241,10 @@ def overlap(a: BoxXyxy, b: BoxXyxy) -> float:
     return width * height / (_area(a) + _area(b) - width * height)
 
 
-def _known_number(
-    lesion: str | int,
-    found: list[PlacedBox],
-    earlier: Sequence[Box],
-    numbers: Mapping[str | int, int],
+def _number_by_place_or_name(
+    lesion: str | int, found: Iterable[PlacedBox], free: Iterable[Box]
 ) -> int | None:
-    """The number that a lesion had: by a box's place, by its name, or by a box near by.
-
-    Two lesions that their files name are never one, nor are two that they do not name (``lesion``
-    is a position then); but one of each may be.
-    """
-    alike = {number for other, number in numbers.items() if type(other) is type(lesion)}
-    free = [box for box in earlier if box.instance_id not in alike]
+    """The number of an earlier lesion with a box at the place of one of these, or of that name."""
     at: dict[int, list[BoxXyxy]] = defaultdict(list)
     for one in found:
         at[one.frame_index].append(one.box_xyxy)
@@ -255,13 +255,18 @@ def _known_number(
     ]
     named = [box.instance_id for box in free if lesion == str(box.instance_id)]
     # Two lesions may have a box at one place: that of its name is meant.
-    for number in [*(n for n in there if n in named), *there, *named]:
-        return number
+    return next(iter([*(n for n in there if n in named), *there, *named]), None)
+
+
+def _number_by_nearness(
+    lesion: str | int, found: Iterable[PlacedBox], free: Iterable[Box]
+) -> int | None:
+    """The number of the earlier lesion whose box overlaps one of these most, if any does enough."""
+    at = _by_frame(free)
     near = [
         (overlap(box.box_xyxy, one.box_xyxy), -box.instance_id)
-        for box in free
         for one in found
-        if box.frame_index == one.frame_index
+        for box in at[one.frame_index]
     ]
     best, negative = max(near, default=(0.0, 0))
     return -negative if best >= SAME_LESION_IOU else None

@@ -14,6 +14,7 @@ import cv2
 
 from preprocess.cohort import Box, Cohort, count_phantoms, phantom_notice
 from preprocess.cohort import Sequence as Cine
+from preprocess.cohort.pictures import picture_remarks
 from preprocess.console.names import nearest
 from preprocess.console.progress import track
 from preprocess.console.settings import CountOrZero, Settings
@@ -136,6 +137,8 @@ def _print_outcome(opened: Cohort, cohort: Path, to: str, out: Path) -> None:
         print(notice)
     if deep := sum(sequence.bits_stored > 8 for sequence in sequences):
         print(f"Note: {deep} cines have more than 8 bits; their pictures have 8, as displayed.")
+    for remark in picture_remarks(sequences):
+        print(f"Note: {remark}.")
     frames = sum(sequence.length for sequence in sequences)
     print(f"Wrote {out}: {frames} frames of {len(sequences)} sequences, {len(opened.boxes)} boxes.")
     if to in NEXT:

@@ -25,8 +25,8 @@ from preprocess.cohort.reviews import Review, ReviewJournal, State, reviewed_row
 from preprocess.console.settings import Settings
 
 TRACKS_LEFT_OUT = (
-    "{n} tracked boxes are elsewhere than those of the cohort and are left out; mark the ones that "
-    'you moved as "source": "corrected"'
+    "{n} tracked boxes are not where the cohort has them and are left out (in a COCO file, mark "
+    'those that you moved as "source": "corrected")'
 )
 USED_ALL_THE_SAME = {
     *(Kind.SCALED, Kind.ROTATED, Kind.IGNORED, Kind.TWICE, Kind.CLIPPED, Kind.INVERTED),

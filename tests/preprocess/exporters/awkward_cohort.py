@@ -69,7 +69,8 @@ BOXES = [
 def write_awkward_cohort(folder: Path, boxes: list[Box] | None = None) -> Cohort:
     """S1 and S2 with boxes, S3 without, S4 of 12 bits, S5 labelled as healthy, and a still."""
     sequences = [sequence(name, "P1", "RCA") for name in ("S1", "S2", "S3", DEEP)]
-    sequences += [sequence("S5", "P2", "LCA", healthy=True), still("S6")]
+    sequences += [sequence("S5", "P2", "LCA", healthy=True)]
+    sequences += [replace(still("S6"), may_hold_text=True)]
     for made in sequences:
         frames = noise(made.length)
         if made.sequence_id == DEEP:

@@ -241,7 +241,7 @@ def test_a_tracked_box_that_was_moved_and_not_marked_is_told(
     before = annotations(cohort)
     correct(cohort.folder, path)
     assert annotations(cohort) == before
-    assert "1 tracked boxes are elsewhere than those of the cohort" in capsys.readouterr().out
+    assert "1 tracked boxes are not where the cohort has them" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -291,6 +291,24 @@ def test_a_new_track_is_a_new_lesion(cohort: Cohort) -> None:
             box("S1", 6, 13, (1.0, 2.0, 9.5, 9.0), source=BoxSource.CORRECTED),
         },
     )
+
+
+def test_a_new_track_over_a_known_lesion_does_not_take_its_place(cohort: Cohort) -> None:
+    """Whatever the order of the tracks is, and although the new box overlaps the known one."""
+    out = sent(cohort, "cvat")
+    x1, y1, x2, y2 = AWKWARD
+    corners = (x1 + 1.25, y1, x2 + 1.25, y2)
+
+    def draw(root: ElementTree.Element) -> None:
+        track = ElementTree.Element("track", {"id": "9", "label": "stenosis"})
+        state = {"frame": "4", "keyframe": "1", "outside": "0", "occluded": "0"}
+        moved(ElementTree.SubElement(track, "box", state), corners)
+        root.insert(2, track)
+
+    edit(out, "S1", draw)
+    correct(cohort.folder, out)
+    gone, (new,) = changes(cohort, cohort.folder)
+    assert (gone, new.instance_id, new.frame_index) == (set(), 13, 4)
 
 
 def test_a_copied_track_is_a_lesion_of_its_own(cohort: Cohort) -> None:

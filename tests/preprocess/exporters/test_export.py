@@ -147,6 +147,7 @@ def test_png_are_what_a_reader_sees_and_the_default_folder_is_beside_the_cohort(
     assert sorted(path.name for path in (out / "S6").iterdir()) == ["000000.png"]
     said = capsys.readouterr().out
     assert "1 cines have more than 8 bits; their pictures have 8, as displayed" in said
+    assert "1 cines may hold text in their pixels, perhaps a name" in said
     assert "51 frames of 6 sequences, 9 boxes" in said
     with pytest.raises(SystemExit):
         main(["export", str(cohort.folder), "--to", "png"])
