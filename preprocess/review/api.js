@@ -43,6 +43,7 @@
  * @typedef {object} Doubt
  * @property {string} words
  * @property {number | null} frame
+ * @property {number[] | null} box the place in that frame
  *
  * @typedef {object} Entry one line of the list of sequences
  * @property {string} id

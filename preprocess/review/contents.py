@@ -97,7 +97,8 @@ class Contents:
             "height": sequence.height,
             "frame_time_ms": sequence.frame_time_ms,
             "doubts": [
-                {"words": d.words, "frame": d.frame_index} for d in self._doubts.get(name, ())
+                {"words": d.words, "frame": d.frame_index, "box": d.box_xyxy}
+                for d in self._doubts.get(name, ())
             ],
             "accepted": review.accepted,
             "changed": is_changed(review),

@@ -50,12 +50,14 @@ class Doubt:
         words: what is doubted and why, with numbers.
         weight: how likely the label is wrong, from 0 to 1. It orders; it is no measured rate.
         frame_index: where to look; None for the whole cine.
+        box_xyxy: the place in that frame, where a detector and the readers differ; None elsewhere.
     """
 
     kind: str
     words: str
     weight: float
     frame_index: int | None = None
+    box_xyxy: BoxXyxy | None = None
 
 
 def doubts(cohort: Cohort, runs: Location | None) -> dict[str, list[Doubt]]:
@@ -128,7 +130,10 @@ def _of_boxes(cohort: Cohort, predictions: Predictions) -> Iterator[tuple[str, D
     for (key, box), weight in zip(readers, weights, strict=True):
         kind, words = _unconfirmed(box, predictions.boxes[key])
         words = f"in frame {key[1]}, {words}"
-        yield key[0], Doubt(kind=kind, words=words, weight=weight, frame_index=key[1])
+        yield (
+            key[0],
+            Doubt(kind=kind, words=words, weight=weight, frame_index=key[1], box_xyxy=box),
+        )
     elsewhere = {key: _elsewhere(predictions.boxes[key], drawn[key]) for key in frames}
     undrawn = [(key, *found) for key, found in elsewhere.items() if found]
     weights = _weights([support for _, support, _ in undrawn], len(frames), MISSED_LESIONS)
@@ -137,7 +142,10 @@ def _of_boxes(cohort: Cohort, predictions: Predictions) -> Iterator[tuple[str, D
             f"in frame {key[1]}, {_subject(predictions.boxes[key], 'find')} a lesion at "
             f"{_place(box)} with score {support:.2f}; no reader drew one there"
         )
-        yield key[0], Doubt(kind="undrawn", words=words, weight=weight, frame_index=key[1])
+        yield (
+            key[0],
+            Doubt(kind="undrawn", words=words, weight=weight, frame_index=key[1], box_xyxy=box),
+        )
 
 
 def _of_views(cohort: Cohort, predictions: Predictions) -> Iterator[tuple[str, Doubt]]:

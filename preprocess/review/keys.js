@@ -18,7 +18,7 @@ const SIGNS = [
   ["dashed ?, yellow", "tracked: look at it"],
   ["dotted, red", "lost by tracking, not trained on"],
   ["R", "reference frame"],
-  ["▲", "doubt about a frame"],
+  ["▲, yellow dots", "doubt about a frame, and its place"],
 ];
 
 /** Every key, with what it does to the page. @param {Review} page @returns {Key[]} */

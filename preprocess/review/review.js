@@ -163,7 +163,7 @@ export class Review {
     this.doubt = number;
     this.panel.markDoubt(number);
     this.say(doubt.words);
-    if (doubt.frame !== null) this.goTo(doubt.frame);
+    this.goTo(doubt.frame ?? this.frame);
   }
 
   nextDoubt() {
@@ -412,8 +412,10 @@ export class Review {
       name: states.lesionName(record.state, box.lesion),
     }));
     const ignored = record.saved.ignored.filter((area) => area.frame === frame).map((area) => area.box);
-    this.viewer.draw({ cine, frame, boxes, ignored, chosen });
     const { length, doubts } = entry;
+    const doubt = doubts[this.doubt];
+    const doubted = doubt?.frame === frame ? doubt.box : null;
+    this.viewer.draw({ cine, frame, boxes, ignored, doubted, chosen });
     const { state, proposed } = record;
     this.timeline.draw({ state, bounds, proposed: proposed.phases, doubts, length, loaded: cine.loaded, frame, chosen });
     const phase = states.phaseOf(bounds, frame);

@@ -1,6 +1,6 @@
 /** The cine from its first frame to its last: intervals, marks, and the course of each lesion. */
 
-import { PHASES, isKey, lesionColour, lesionName, lesionsOf, phaseOf } from "./state.js";
+import { DOUBT_COLOUR, PHASES, isKey, lesionColour, lesionName, lesionsOf, phaseOf } from "./state.js";
 
 /**
  * @typedef {import("./api.js").State} State @typedef {import("./api.js").Doubt} Doubt
@@ -148,7 +148,7 @@ export class Timeline {
     const middle = (/** @type {number} */ frame) => (this._x(frame) + this._x(frame + 1)) / 2;
     for (const { frame } of doubts) {
       if (frame === null) continue;
-      this._shape(middle(frame), y + MARKS / 2, [[0, -5], [5.5, 5], [-5.5, 5]], "#ffb020");
+      this._shape(middle(frame), y + MARKS / 2, [[0, -5], [5.5, 5], [-5.5, 5]], DOUBT_COLOUR);
     }
     if (state.reference_frame !== null) {
       const x = middle(state.reference_frame);

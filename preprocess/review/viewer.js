@@ -1,13 +1,13 @@
 /** The picture: one frame in its window and zoom, and the boxes over it. */
 
 import { lookupTable } from "./cine.js";
-import { isKey } from "./state.js";
+import { DOUBT_COLOUR, isKey } from "./state.js";
 
 /**
  * @typedef {import("./api.js").Box} Box @typedef {import("./api.js").Display} Display
  * @typedef {import("./cine.js").Cine} Cine
  * @typedef {{box: Box, colour: string, name: string}} Drawn a box with its lesion's colour and name
- * @typedef {{cine: Cine, frame: number, boxes: Drawn[], ignored: number[][], chosen: number | null}} Scene
+ * @typedef {{cine: Cine, frame: number, boxes: Drawn[], ignored: number[][], doubted: number[] | null, chosen: number | null}} Scene
  * @typedef {{x: number, y: number}} Point
  *
  * @typedef {object} Drag what the mouse is doing
@@ -79,7 +79,7 @@ export class Viewer {
     this._image = new ImageData(cine.width, cine.height);
     this._pixels = new Uint32Array(this._image.data.buffer);
     this._table = new Uint32Array(cine.values);
-    this._scene = { cine, frame: 0, boxes: [], ignored: [], chosen: null };
+    this._scene = { cine, frame: 0, boxes: [], ignored: [], doubted: null, chosen: null };
     this.fit();
     this.setWindow(display.lower, display.upper);
   }
@@ -218,7 +218,7 @@ export class Viewer {
   }
 
   _drawBoxes() {
-    const { boxes, ignored, chosen } = /** @type {Scene} */ (this._scene);
+    const { boxes, ignored, doubted, chosen } = /** @type {Scene} */ (this._scene);
     const { width, height } = this._canvases[1];
     this._overlay.clearRect(0, 0, width, height);
     if (this.hidden && !this._drag) return;
@@ -226,6 +226,7 @@ export class Viewer {
       this._outline(corners, "#c9d3dc", 1, [1, 4]);
       this._label(corners, "#c9d3dc", "ignored");
     }
+    if (doubted) this._drawDoubt(doubted);
     for (const drawn of boxes) {
       const drag = this._drag?.box?.lesion === drawn.box.lesion ? this._drag : null;
       this._drawBox(drawn, drag ? drag.corners : drawn.box.box, chosen === drawn.box.lesion);
@@ -243,6 +244,12 @@ export class Viewer {
     this._label(corners, colour, name + (isKey(box) ? "" : { good: "", check: " ?", lost: " lost" }[box.verdict]));
     if (chosen) this._grips(corners, colour);
     pen.restore();
+  }
+
+  /** A little larger than the place, so that a box there is seen within. @param {number[]} corners */
+  _drawDoubt([x1, y1, x2, y2]) {
+    const away = (5 * devicePixelRatio) / this._scale;
+    this._outline([x1 - away, y1 - away, x2 + away, y2 + away], DOUBT_COLOUR, 2, [2, 5]);
   }
 
   /** @param {number[]} corners */

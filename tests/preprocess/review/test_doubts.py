@@ -109,6 +109,7 @@ def test_a_box_that_no_detector_finds(cohort: Cohort, study: Study) -> None:
                 + place(box_of(cohort, "S03RCA")),
                 weight=0.02 / (0.02 + 1 / 20),
                 frame_index=4,
+                box_xyxy=box_of(cohort, "S03RCA"),
             )
         ]
     }
@@ -138,6 +139,7 @@ def test_a_lesion_that_no_reader_drew(cohort: Cohort, study: Study) -> None:
             "no reader drew one there",
             weight=0.02 / (0.02 + 1 / 20),
             frame_index=4,
+            box_xyxy=elsewhere,
         )
     ]
     assert said["S06LCA"][0].weight == 0.02 / (0.02 + 2 / 20)  # two are found as surely

@@ -26,6 +26,7 @@ from preprocess.cohort.display import Display
 from preprocess.cohort.reviews import read_reviews
 from tests.browser import CHROMIUM, Browser, Point, axe_violations, needs_browser
 from tests.preprocess.review.reviewing import Review, reviewed
+from tests.preprocess.review.test_doubts import Study, agreeing, box_of, far_from
 from tests.toy_cohort import write_toy_cohort
 
 pytestmark = [pytest.mark.slow, needs_browser]
@@ -257,6 +258,28 @@ def test_a_cine_opens_at_its_first_doubt_where_a_lost_box_is_accepted(folder: Pa
     (found,) = (box for box in stored(folder) if box.frame_index == 5)
     accepted = {"verdict": Verdict.GOOD, "confidence": 1.0, "source": BoxSource.CORRECTED}
     assert found == replace(lost, **accepted)
+
+
+def test_the_place_that_is_doubted_is_marked(tmp_path: Path) -> None:
+    cohort = write_toy_cohort(tmp_path / "cohort")
+    found = agreeing(cohort)
+    x1, y1, x2, _ = elsewhere = far_from(box_of(cohort, NAME))
+    found[NAME].append((elsewhere, 0.9))
+    study = Study(tmp_path / "runs", cohort)
+    study.add_detector(found)
+    marked = (
+        "new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+        ".then(() => { const canvas = document.querySelectorAll('#viewer canvas')[1];"
+        f"const corner = canvas.getBoundingClientRect(), at = review.at({(x1 + x2) / 2}, {y1});"
+        "const line = canvas.getContext('2d')"
+        ".getImageData(at.x - corner.x - 20, at.y - corner.y - 5, 40, 1).data;"
+        "return line.some((_, i) => i % 4 === 0 && line[i] === 255 && line[i + 1] === 176); })"
+    )
+    with at_the_page(cohort.folder, "--runs", str(study.folder)) as (page, _):
+        assert "no reader drew one there" in page.text("#doubts")
+        assert page.evaluate(marked)
+        page.keys("ArrowRight")
+        assert not page.evaluate(marked)
 
 
 def test_what_changes_nothing_is_not_saved(page: Reader, folder: Path) -> None:
