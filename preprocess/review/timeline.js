@@ -146,10 +146,6 @@ export class Timeline {
   _drawMarks({ state, doubts }) {
     const y = AXIS + BAR;
     const middle = (/** @type {number} */ frame) => (this._x(frame) + this._x(frame + 1)) / 2;
-    for (const { frame } of doubts) {
-      if (frame === null) continue;
-      this._shape(middle(frame), y + MARKS / 2, [[0, -5], [5.5, 5], [-5.5, 5]], DOUBT_COLOUR);
-    }
     if (state.reference_frame !== null) {
       const x = middle(state.reference_frame);
       this._shape(x, y + MARKS / 2 - 1, [[-6, -6], [6, -6], [6, 2], [0, 8], [-6, 2]], "#00e5ff");
@@ -158,6 +154,11 @@ export class Timeline {
       this._pen.fillStyle = "#06222b";
       this._pen.fillText("R", x, y + MARKS / 2 - 1.5);
       this._pen.textAlign = "left";
+    }
+    for (const { frame } of doubts) {
+      if (frame === null) continue;
+      const beside = frame === state.reference_frame ? 12 : 0;
+      this._shape(middle(frame) - beside, y + MARKS / 2, [[0, -5], [5.5, 5], [-5.5, 5]], DOUBT_COLOUR);
     }
   }
 

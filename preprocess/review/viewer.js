@@ -315,6 +315,7 @@ export class Viewer {
     root.addEventListener("pointermove", (event) => this._onMove(event));
     root.addEventListener("pointerup", (event) => this._onUp(event));
     root.addEventListener("pointercancel", () => this.cancel());
+    root.addEventListener("pointerleave", () => this._listener.onPoint(0, 0, null));
   }
 
   /** @param {MouseEvent} event @returns {Point} in pixels of the screen, from the canvas' corner */
