@@ -128,7 +128,8 @@ class Tab:
     def wait(self, condition: str) -> None:
         """Until a JavaScript expression is true on the page."""
         begun = time.monotonic()
-        while not self.evaluate(condition):
+        # An element or another object is true as well, which has no value here.
+        while not self.evaluate(f"Promise.resolve({condition}).then(Boolean)"):
             waited = time.monotonic() - begun
             assert waited < PATIENCE_S, f"not true: {condition}; complaints: {self.complaints}"
             time.sleep(0.01)
@@ -157,7 +158,9 @@ class Tab:
         """The middle of an element; ``button`` may be such as Shift+left."""
         box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
         x, y = self.evaluate(f"(b => [b.x + b.width / 2, b.y + b.height / 2])({box})")
-        self.drag((x, y), (x, y), button)
+        self.move((x, y))
+        self.press((x, y), button)
+        self.release((x, y), button)
 
     def drag(self, begin: Point, end: Point, button: str = "left") -> None:
         """Press at one place, let go at another; ``button`` may be such as Shift+right."""

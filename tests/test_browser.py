@@ -97,7 +97,7 @@ def test_it_waits_for_what_comes_and_says_what_did_not(
 ) -> None:
     browser.open(address)
     browser.evaluate("setTimeout(() => { window.there = true; }, 50), 0")
-    browser.wait("window.there")
+    browser.wait("window.there && document.body")
     monkeypatch.setattr("tests.browser.PATIENCE_S", 0.1)
     with pytest.raises(AssertionError, match=r"not true: window\.never"):
         browser.wait("window.never")
