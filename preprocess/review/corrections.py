@@ -32,7 +32,7 @@ from preprocess.cohort.reviews import (
     reviewed_sequence,
 )
 from preprocess.console.workers import available_cores
-from preprocess.tracking.propagate import LiveTracking
+from preprocess.tracking.propagate import LiveTracking, PropagateSettings
 
 CINES_HELD = 4
 """Cines that stay in memory with what tracks their lesions: the one at hand and its neighbours."""
@@ -226,7 +226,7 @@ class Corrections:
         same = {n for n, boxes in keys.items() if same_interval and earlier.get(n) == boxes}
         boxes = [box for box in placed if box.instance_id in same]
         boxes += [
-            box
+            _as_tracked(box) if known.accepted else box
             for box in known.state.boxes
             if box.ignored or (box.source is BoxSource.TRACKED and box.instance_id in same)
         ]
@@ -308,6 +308,13 @@ def problems(state: State, sequence: Sequence) -> Iterator[str]:
 def _within(box: Box, sequence: Sequence) -> tuple[float, float, float, float]:
     x1, y1, x2, y2 = box.box_xyxy
     return max(x1, 0.0), max(y1, 0.0), min(x2, sequence.width), min(y2, sequence.height)
+
+
+def _as_tracked(box: Box) -> Box:
+    """A box of a cine that was accepted, with the verdict that tracking gives it."""
+    if box.ignored or box.verdict is Verdict.LOST:
+        return box
+    return replace(box, verdict=PropagateSettings().verdict(box.confidence))
 
 
 def _place(box: Box) -> tuple[object, ...]:

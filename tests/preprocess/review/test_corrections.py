@@ -119,7 +119,7 @@ def test_accepting_trusts_doubtful_boxes_and_no_lost_ones(folder: Path) -> None:
     cohort = Cohort.open(folder)
     verdicts = {3: Verdict.CHECK, 5: Verdict.LOST}
     boxes = [
-        replace(box, verdict=verdicts[box.frame_index])
+        replace(box, verdict=verdicts[box.frame_index], confidence=0.4)
         if box.sequence_id == NAME and box.frame_index in verdicts
         else box
         for box in cohort.boxes
@@ -132,6 +132,8 @@ def test_accepting_trusts_doubtful_boxes_and_no_lost_ones(folder: Path) -> None:
         3: Verdict.GOOD,
         5: Verdict.LOST,
     }
+    # Opened again, it is as doubtful as it was.
+    assert corrections.decide(NAME, 1, accepted=False, state=state).state == state
 
 
 def test_propagate_keeps_what_a_reader_accepted(folder: Path) -> None:
