@@ -231,7 +231,8 @@ class Corrections:
             if box.ignored or (box.source is BoxSource.TRACKED and box.instance_id in same)
         ]
         if changed := [box for box in placed if box.instance_id not in same]:
-            boxes += self._cine(sequence.sequence_id).tracking.boxes(now, changed)
+            tracking = self._cine(sequence.sequence_id).tracking
+            boxes += tracking.boxes(now, changed, known.state.boxes if same_interval else ())
         return tuple(sorted(boxes, key=lambda box: (box.frame_index, box.instance_id)))
 
     def _cine(self, sequence_id: str) -> _Cine:

@@ -98,16 +98,16 @@ class Tracker(ABC):
             keys: the boxes of one lesion, in the order of their frames, at least one.
             wanted: frame indices, rising by one.
         """
-        return [
-            box
-            for span in spans(keys, wanted)
-            for box in recalled(self._found, span, self._through, KEPT_SPANS)
-            if box.frame_index in wanted
-        ]
+        found = (box for span in spans(keys, wanted) for box in self.through(span))
+        return [box for box in found if box.frame_index in wanted]
+
+    def through(self, span: Span) -> list[TrackedBox]:
+        """One box for each frame of a span, in their order."""
+        return recalled(self._found, span, self._through, KEPT_SPANS)
 
     @abstractmethod
     def _through(self, span: Span) -> list[TrackedBox]:
-        """One box for each frame of a span, in their order."""
+        """As :meth:`through`, anew."""
 
 
 def recalled(

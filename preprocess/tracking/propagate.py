@@ -19,7 +19,7 @@ from preprocess.cohort.reviews import looked_at, read_reviews
 from preprocess.console.progress import track
 from preprocess.console.settings import CountOrZero, Proportion, Settings
 from preprocess.console.workers import map_unordered
-from preprocess.tracking.boxes import KeyBox
+from preprocess.tracking.boxes import KeyBox, TrackedBox, spans
 from preprocess.tracking.methods import TRACKERS
 
 
@@ -72,35 +72,61 @@ class LiveTracking:
         self._tracker = TRACKERS[self._settings.method](frames, threads)
         self._tracking = threading.Lock()
 
-    def boxes(self, sequence: Sequence, placed: Iterable[Box]) -> list[Box]:
+    def boxes(
+        self, sequence: Sequence, placed: Iterable[Box], known: Iterable[Box] = ()
+    ) -> list[Box]:
         """The placed boxes, and a tracked one in each other frame of the optimal interval.
 
         Args:
             sequence: of these frames; its phase bounds may be others than in the call before.
             placed: the boxes that readers placed, of any lesions and in any order.
+            known: every box before the change, where the optimal interval is the same: tracked
+                boxes stay between key boxes that stayed.
         """
-        lesions: dict[int, list[Box]] = defaultdict(list)
-        for box in sorted(placed, key=lambda box: box.frame_index):
-            lesions[box.instance_id].append(box)
+        optimal = sequence.frames_in(Phase.OPTIMAL)
+        lesions, earlier = _by_lesion(placed), _by_lesion(known)
+        found = [box for boxes in lesions.values() for box in boxes]
         with self._tracking:
-            tracked = [
-                Box(
-                    sequence_id=sequence.sequence_id,
-                    frame_index=found.frame_index,
-                    box_xyxy=found.box_xyxy,
-                    instance_id=lesion,
-                    source=BoxSource.TRACKED,
-                    confidence=round(found.confidence, 4),
-                    verdict=self._settings.verdict(found.confidence),
-                )
-                for lesion, boxes in lesions.items()
-                for found in self._tracker.track(_keys(boxes), sequence.frames_in(Phase.OPTIMAL))
-            ]
-        return [*(box for boxes in lesions.values() for box in boxes), *tracked]
+            for lesion, boxes in lesions.items():
+                keys, tracks = _keys_and_tracks(earlier[lesion])
+                stayed = spans(keys, optimal)
+                for span in spans(_keys_and_tracks(boxes)[0], optimal):
+                    wanted = [index for index in span.frames if index in optimal]
+                    kept = [box for box in tracks if box.frame_index in wanted]
+                    if span in stayed and len(kept) == len(wanted):
+                        found += kept
+                    else:
+                        tracked = self._tracker.through(span)
+                        found += [
+                            self._box(sequence, lesion, box)
+                            for box in tracked
+                            if box.frame_index in optimal
+                        ]
+        return found
+
+    def _box(self, sequence: Sequence, lesion: int, found: TrackedBox) -> Box:
+        return Box(
+            sequence_id=sequence.sequence_id,
+            frame_index=found.frame_index,
+            box_xyxy=found.box_xyxy,
+            instance_id=lesion,
+            source=BoxSource.TRACKED,
+            confidence=round(found.confidence, 4),
+            verdict=self._settings.verdict(found.confidence),
+        )
 
 
-def _keys(boxes: list[Box]) -> list[KeyBox]:
-    return [KeyBox(frame_index=box.frame_index, box_xyxy=box.box_xyxy) for box in boxes]
+def _by_lesion(boxes: Iterable[Box]) -> dict[int, list[Box]]:
+    lesions: dict[int, list[Box]] = defaultdict(list)
+    for box in sorted(boxes, key=lambda box: box.frame_index):
+        lesions[box.instance_id].append(box)
+    return lesions
+
+
+def _keys_and_tracks(boxes: list[Box]) -> tuple[list[KeyBox], list[Box]]:
+    tracks = [box for box in boxes if box.source is BoxSource.TRACKED]
+    placed = (box for box in boxes if box.source is not BoxSource.TRACKED)
+    return [KeyBox(frame_index=b.frame_index, box_xyxy=b.box_xyxy) for b in placed], tracks
 
 
 @dataclass(frozen=True, kw_only=True)

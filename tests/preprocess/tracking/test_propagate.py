@@ -240,6 +240,28 @@ def test_corrections_tracked_at_once_are_what_propagate_would_write(tmp_path: Pa
         assert of_first == {*now.frames_in(Phase.OPTIMAL), *(b.frame_index for b in placed)}
 
 
+def test_tracked_boxes_stay_between_key_boxes_that_stayed(tmp_path: Path) -> None:
+    cohort = blob_cohort(tmp_path, {"S1": blob_cine()})
+    (reference,), (sequence,) = cohort.boxes, cohort.sequences.values()
+    tracking = LiveTracking(cohort.cine_8bit("S1"))
+    # As another tracker or a look at them left these boxes.
+    known = [
+        replace(box, confidence=0.1234) if box.source is BoxSource.TRACKED else box
+        for box in tracking.boxes(sequence, [reference])
+    ]
+    corrected = replace(reference, frame_index=12, source=BoxSource.CORRECTED)
+    found = {b.frame_index: b for b in tracking.boxes(sequence, [corrected, reference], known)}
+    before = [box for box in known if box.frame_index < REFERENCE]
+    assert [found[index] for index in range(3, REFERENCE)] == before
+    anew = tracking.boxes(sequence, [corrected, reference])
+    assert [found[b.frame_index] for b in anew if b.frame_index >= REFERENCE] == [
+        box for box in anew if box.frame_index >= REFERENCE
+    ]
+    # Where some are missing, all are tracked.
+    fewer = [box for box in known if box.frame_index != 4]
+    assert tracking.boxes(sequence, [corrected, reference], fewer) == anew
+
+
 def test_verdicts() -> None:
     judge = PropagateSettings(good=0.6, lost=0.3)
     assert [judge.verdict(c) for c in (0.6, 0.59, 0.3, 0.29)] == [
