@@ -104,12 +104,12 @@ def measured(cohort: Path, temporary: Path) -> list[dict[str, Any]]:
     shutil.copytree(cohort, folder)
     for sequence in Cohort.open(folder).sequences.values():
         update_attributes(folder, replace(sequence, frame_time_ms=1000 / RATE))
-    with at_the_page(folder) as page:
-        rows = reading(page, Cohort.open(folder))
-        rows += playing(page)
-        rows += accepting(page, len(Cohort.open(folder).sequences))
     with at_the_page(long_cohort(cohort, temporary / "long")) as page:
-        return rows + correcting(page)
+        rows = correcting(page)
+    with at_the_page(folder) as page:
+        rows += reading(page, Cohort.open(folder))
+        rows += playing(page)
+        return rows + accepting(page, len(Cohort.open(folder).sequences))
 
 
 @contextmanager
