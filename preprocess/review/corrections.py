@@ -224,15 +224,16 @@ class Corrections:
         same_interval = now.frames_in(Phase.OPTIMAL) == before.frames_in(Phase.OPTIMAL)
         keys, earlier = _by_lesion(placed), _by_lesion(known.state.key_boxes)
         same = {n for n, boxes in keys.items() if same_interval and earlier.get(n) == boxes}
+        found = [_as_tracked(box) if known.accepted else box for box in known.state.boxes]
         boxes = [box for box in placed if box.instance_id in same]
         boxes += [
-            _as_tracked(box) if known.accepted else box
-            for box in known.state.boxes
+            box
+            for box in found
             if box.ignored or (box.source is BoxSource.TRACKED and box.instance_id in same)
         ]
         if changed := [box for box in placed if box.instance_id not in same]:
             tracking = self._cine(sequence.sequence_id).tracking
-            boxes += tracking.boxes(now, changed, known.state.boxes if same_interval else ())
+            boxes += tracking.boxes(now, changed, found if same_interval else ())
         return tuple(sorted(boxes, key=lambda box: (box.frame_index, box.instance_id)))
 
     def _cine(self, sequence_id: str) -> _Cine:
