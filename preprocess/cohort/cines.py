@@ -96,6 +96,12 @@ def stored_sequence(folder: Path, sequence_id: str) -> Sequence:
     return sequence
 
 
+def bytes_per_pixel(folder: Path, sequence_id: str) -> int:
+    """Of a stored cine's frames, without reading them: 1 or 2."""
+    document = json.loads((cine_path(folder, sequence_id) / "zarr.json").read_bytes())
+    return 1 if document["data_type"] == "uint8" else 2
+
+
 def read_cine_frames(folder: Path, sequence: Sequence) -> Frames:
     """All frames of a stored cine as acquired (uint8 or uint16 [T, H, W]), in one read.
 

@@ -8,24 +8,40 @@ The boxes of a second reader are in ``readers/NAME.jsonl`` and never enter ``ann
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from preprocess.cohort.cines import update_attributes
 from preprocess.cohort.manifest import ManifestRow
-from preprocess.cohort.records import Box, BoxSource, Exclusion, Sequence, Verdict, check_types
+from preprocess.cohort.records import (
+    Bounds,
+    Box,
+    BoxSource,
+    Exclusion,
+    Sequence,
+    Verdict,
+    check_types,
+)
+from preprocess.storage import FolderStorage
 from preprocess.storage.atomic import sync_folder
-from preprocess.storage.names import CONTROL, check_name
+from preprocess.storage.names import check_name
 
 JOURNAL = "review.jsonl"
 READERS = "readers"
 ENDING = ".jsonl"
+NOT_SHOWN = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What no name of a view or lesion has: control characters, those that turn the direction of text,
+and halves of characters."""
 GROUPS = (
     ("view",),
     ("reference_frame",),
@@ -66,11 +82,24 @@ class State:
         )
 
     @property
+    def bounds(self) -> Bounds:
+        """The first frames of the introducing, optimal and vanishing intervals."""
+        return self.introducing_start, self.optimal_start, self.vanishing_start
+
+    @property
+    def lesion_boxes(self) -> tuple[Box, ...]:
+        """Key boxes and tracked ones."""
+        return tuple(box for box in self.boxes if not box.ignored)
+
+    @property
+    def areas(self) -> tuple[Box, ...]:
+        """Areas to ignore."""
+        return tuple(box for box in self.boxes if box.ignored)
+
+    @property
     def key_boxes(self) -> frozenset[Box]:
         """The boxes of lesions that readers placed."""
-        return frozenset(
-            box for box in self.boxes if box.source is not BoxSource.TRACKED and not box.ignored
-        )
+        return frozenset(box for box in self.lesion_boxes if box.source is not BoxSource.TRACKED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +117,19 @@ class Review:
     before: State
     """As the sequence would be without any review."""
 
+    @classmethod
+    def begun(cls, sequence_id: str, state: State) -> Review:
+        """What there is before the first decision about a sequence."""
+        return cls(
+            sequence_id=sequence_id,
+            revision=0,
+            by="",
+            at="",
+            accepted=False,
+            state=state,
+            before=state,
+        )
+
     def on(self, current: State) -> Review:
         """The same decision on a sequence that may have other labels or regions by now.
 
@@ -99,16 +141,34 @@ class Review:
             earlier = {name: getattr(self.before, name) for name in group}
             if decided != earlier:
                 kept, before = replace(kept, **decided), replace(before, **earlier)
+        lesions, areas = current.lesion_boxes, current.areas
         if self.state.key_boxes != self.before.key_boxes:
-            before = replace(before, boxes=self.before.boxes)
+            before = replace(before, boxes=(*self.before.lesion_boxes, *before.areas))
             if current.key_boxes != self.state.key_boxes:  # else they may have been tracked anew
-                ignored = [box for box in current.boxes if box.ignored]
-                lesions = [box for box in self.state.boxes if not box.ignored]
-                kept = replace(kept, boxes=(*lesions, *ignored))
-        if self.accepted:
+                lesions = self.state.lesion_boxes
+        if set(self.state.areas) != set(self.before.areas):
+            before = replace(before, boxes=(*before.lesion_boxes, *self.before.areas))
+            areas = self.state.areas
+        kept = replace(kept, boxes=(*lesions, *areas), lesion_names=self.state.lesion_names)
+        # What was accepted is not what there is now, if another box or interval came since.
+        accepted = self.accepted and (kept.key_boxes, kept.bounds) == (
+            self.state.key_boxes,
+            self.state.bounds,
+        )
+        if accepted:
             kept = replace(kept, boxes=tuple(map(looked_at, kept.boxes)))
-        kept = replace(kept, lesion_names=self.state.lesion_names)
-        return replace(self, state=kept, before=before)
+        return replace(self, accepted=accepted, state=kept, before=before)
+
+    def then(self, state: State, *, by: str, accepted: bool) -> Review:
+        """The decision that follows this one, made now."""
+        return replace(
+            self,
+            revision=self.revision + 1,
+            by=by,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            accepted=accepted,
+            state=state,
+        )
 
 
 def looked_at(box: Box) -> Box:
@@ -121,6 +181,7 @@ class ReviewJournal:
 
     Attributes:
         latest: the last decision about each sequence.
+        lesions: every lesion's number that a sequence ever had in it.
     """
 
     def __init__(self, folder: Path, reader: str | None = None) -> None:
@@ -132,11 +193,14 @@ class ReviewJournal:
         self.path = journal_path(folder, reader)
         self.path.parent.mkdir(exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self.latest: dict[str, Review] = {}
+        self.lesions: dict[str, set[int]] = defaultdict(set)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             content = self.path.read_bytes()
             whole = content[: content.rfind(b"\n") + 1]
-            self.latest = _read(self.path, whole)
+            for review in _decisions(self.path, whole):
+                self._remember(review)
             os.ftruncate(self._file, len(whole))
             sync_folder(self.path.parent)
         except BlockingIOError:
@@ -172,10 +236,39 @@ class ReviewJournal:
         if known is None or known.before != review.before:
             entry["before"] = state_as_json(review.before)
         line = json.dumps(entry, allow_nan=False).encode() + b"\n"
-        if os.write(self._file, line) != len(line):
-            raise OSError(28, os.strerror(28), str(self.path))
-        os.fsync(self._file)
+        end = os.fstat(self._file).st_size
+        try:
+            if os.write(self._file, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            os.fsync(self._file)
+        except OSError:
+            os.ftruncate(self._file, end)  # the next line must not follow half of this one
+            raise
+        self._remember(review)
+
+    def _remember(self, review: Review) -> None:
         self.latest[review.sequence_id] = review
+        boxes = (*review.before.lesion_boxes, *review.state.lesion_boxes)
+        self.lesions[review.sequence_id].update(box.instance_id for box in boxes)
+
+
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Keep every other command out that changes the same cohort.
+
+    Raises:
+        ValueError: one is at it.
+    """
+    with ExitStack() as stack:
+        try:
+            if folder.is_dir():  # else there is nothing to change, as its reader will say
+                stack.enter_context(FolderStorage(folder).locked(wait=False))
+        except BlockingIOError:
+            raise ValueError(
+                f"{folder} is open in a review, or another command is changing it. End the review, "
+                "or wait until the command is done."
+            ) from None
+        yield
 
 
 def journal_path(folder: Path, reader: str | None = None) -> Path:
@@ -195,7 +288,8 @@ def read_reviews(folder: Path, reader: str | None = None) -> dict[str, Review]:
     if not path.is_file():
         return {}
     content = path.read_bytes()
-    return _read(path, content[: content.rfind(b"\n") + 1])
+    decisions = _decisions(path, content[: content.rfind(b"\n") + 1])
+    return {review.sequence_id: review for review in decisions}
 
 
 def readers(folder: Path) -> list[str]:
@@ -206,8 +300,7 @@ def readers(folder: Path) -> list[str]:
 def reviewed_sequence(sequence: Sequence, review: Review) -> Sequence:
     """A sequence as it was decided; what a reader has looked at is no proposal any more."""
     state, before = review.state, review.before
-    bounds = ("introducing_start", "optimal_start", "vanishing_start")
-    kept = all(getattr(state, name) == getattr(before, name) for name in bounds)
+    kept = state.bounds == before.bounds
     same_reference = state.reference_frame == before.reference_frame
     looked_at = review.accepted
     return replace(
@@ -276,25 +369,24 @@ def with_reviews(
     return sequences, kept, reviewed_rows(rows, applied)
 
 
-def _read(path: Path, lines: bytes) -> dict[str, Review]:
-    found: dict[str, Review] = {}
+def _decisions(path: Path, lines: bytes) -> Iterator[Review]:
+    before: dict[str, State] = {}
     for number, line in enumerate(lines.splitlines(), start=1):
         try:
             entry = json.loads(line)
             sequence_id = check_name(entry["sequence_id"], "a sequence")
-            before = (
-                state_from_json(sequence_id, entry["before"])
-                if "before" in entry
-                else found[sequence_id].before
-            )
+            state = state_from_json(sequence_id, entry["state"])
+            if "before" in entry:
+                before[sequence_id] = state_from_json(sequence_id, entry["before"])
             review = Review(
                 sequence_id=sequence_id,
                 revision=entry["revision"],
                 by=entry["by"],
                 at=entry["at"],
                 accepted=entry["accepted"],
-                state=state_from_json(sequence_id, entry["state"]),
-                before=before,
+                state=state,
+                # Its first line may have been removed by hand, as the error below advises.
+                before=before.setdefault(sequence_id, state),
             )
             check_types(review)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
@@ -302,8 +394,7 @@ def _read(path: Path, lines: bytes) -> dict[str, Review]:
                 f"{path}, line {number}, is not what a review wrote ({problem}). Put the file back "
                 "from a copy, or remove that line: the decision in it is lost then."
             ) from None
-        found[sequence_id] = review
-    return found
+        yield review
 
 
 def state_as_json(state: State) -> dict[str, Any]:
@@ -354,6 +445,6 @@ def state_from_json(sequence_id: str, values: Mapping[str, Any]) -> State:
     for record in (state, *boxes):
         check_types(record)
     for text in (state.view or "", *state.lesion_names.values()):
-        if not isinstance(text, str) or CONTROL.search(text):
+        if not isinstance(text, str) or NOT_SHOWN.search(text):
             raise ValueError(f"{ascii(text)[:80]} is no name")
     return state

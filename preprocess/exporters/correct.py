@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from preprocess.annotations.cines import CineNames
@@ -21,7 +20,7 @@ from preprocess.cohort import (
     write_annotations,
     write_manifest,
 )
-from preprocess.cohort.reviews import Review, ReviewJournal, State, reviewed_rows
+from preprocess.cohort.reviews import Review, ReviewJournal, State, changing, reviewed_rows
 from preprocess.console.settings import Settings
 
 TRACKS_LEFT_OUT = (
@@ -77,6 +76,11 @@ def correct(cohort: Path, regions: Path, settings: CorrectSettings) -> None:
         python -m preprocess correct cohort cohort-cvat
         python -m preprocess correct cohort annotations.json
     """
+    with changing(cohort):
+        _correct(cohort, regions, settings)
+
+
+def _correct(cohort: Path, regions: Path, settings: CorrectSettings) -> None:
     opened = Cohort.open(cohort)
     files = region_files(regions)
     found, unread = read_all_regions(files, regions)
@@ -165,21 +169,13 @@ def _write(
     cohort: Cohort, changed: Mapping[str, list[Box]], before: Mapping[str, list[Box]], by: str
 ) -> None:
     """Keep the changes in the journal, then in the cohort: a later ingest knows them by it."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
     reviews = {}
     with ReviewJournal(cohort.folder) as journal:
         for name, boxes in changed.items():
-            known = journal.latest.get(name)
-            earlier = State.of(cohort.sequences[name], before[name])
-            reviews[name] = Review(
-                sequence_id=name,
-                revision=known.revision + 1 if known else 1,
-                by=by,
-                at=now,
-                accepted=known.accepted if known else False,
-                state=replace(known.state if known else earlier, boxes=tuple(boxes)),
-                before=known.before if known else earlier,
-            )
+            current = State.of(cohort.sequences[name], before[name])
+            known = (journal.latest.get(name) or Review.begun(name, current)).on(current)
+            decided = replace(known.state, boxes=tuple(boxes))
+            reviews[name] = known.then(decided, by=by, accepted=False)
             journal.append(reviews[name])
         boxes = [box for name in cohort.sequences for box in changed.get(name, before[name])]
         write_annotations(cohort.folder, cohort.sequences.values(), boxes)

@@ -17,6 +17,7 @@ from preprocess.annotations.mismatches import Kind, Mismatch, write_mismatches
 from preprocess.annotations.region_matching import mismatch, of_lesions
 from preprocess.cohort import Box, Cohort, read_manifest, write_annotations, write_manifest
 from preprocess.cohort.pictures import picture_remarks
+from preprocess.cohort.reviews import changing, with_reviews
 from preprocess.console.progress import track
 from preprocess.console.workers import map_unordered
 from preprocess.dicom.pseudonyms import Pseudonyms
@@ -72,6 +73,19 @@ def import_images(
     Raises:
         ValueError: no image could be read, or ``out`` holds another cohort.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    with changing(out):
+        _import_images(cines, out, processes, pseudonyms, notes, mismatches)
+
+
+def _import_images(
+    cines: Sequence[ImageCine],
+    out: Path,
+    processes: int,
+    pseudonyms: Pseudonyms,
+    notes: Iterable[str],
+    mismatches: Iterable[Mismatch],
+) -> None:
     _check_free(out, {cine.sequence_id for cine in cines})
     remove_partials(out, out / "frames.zarr")
     mismatches = list(mismatches)
@@ -91,7 +105,10 @@ def import_images(
     if not kept:
         said = f"none of the {len(imported)} images could be read or kept"
         raise ValueError("; ".join([said, *remarks]) + ".")
-    write_annotations(out, kept, list(_numbered(imported)))
+    rows = (row for item in imported for row in item.rows)
+    kept, boxes, manifest = with_reviews(out, kept, _numbered(imported), rows)
+    write_annotations(out, kept, boxes)
+    write_manifest(out, manifest)
     _print_outcome(imported, [*notes, *remarks, *picture_remarks(kept)], out)
 
 
@@ -144,7 +161,6 @@ def _check_free(out: Path, ids: set[str]) -> None:
             f"{out} holds another cohort ({len(others)} sequences that are not of this set). "
             "Choose another --out."
         )
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _print_outcome(imported: Sequence[Imported], notes: Iterable[str], out: Path) -> None:

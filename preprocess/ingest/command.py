@@ -17,7 +17,7 @@ from preprocess.cohort import (
     write_manifest,
 )
 from preprocess.cohort.pictures import picture_remarks
-from preprocess.cohort.reviews import read_reviews, with_reviews
+from preprocess.cohort.reviews import changing, read_reviews, with_reviews
 from preprocess.console.progress import track
 from preprocess.console.settings import CountOrZero, Settings
 from preprocess.contrast.proposals import proposal_remarks, propose_missing
@@ -127,7 +127,7 @@ def ingest_archive(
     drawn = Regions(*read_all_regions(annotations, rois or src), settings.other_frames)
     reused = read_key(key) if key else None
     out.mkdir(parents=True, exist_ok=True)
-    with Journal(private, reused) as journal:
+    with Journal(private, reused) as journal, changing(out):
         if not labels:
             _check_unlabelled(out, journal)
         partials = (out, out / "frames.zarr")

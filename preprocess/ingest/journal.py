@@ -161,7 +161,7 @@ def source_files(cohort: Path) -> dict[str, str]:
         return {}
     found = {}
     for line in lines:
-        with suppress(ValueError, AttributeError):  # a line that was cut short
+        with suppress(ValueError, AttributeError, KeyError, TypeError):  # a line of another kind
             entry = json.loads(line)
             if entry.get("sequence_id"):
                 found[entry["sequence_id"]] = entry["path"]

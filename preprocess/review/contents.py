@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from preprocess.cohort.cines import bytes_per_pixel
 from preprocess.cohort.phantoms import count_phantoms, phantom_notice
 from preprocess.cohort.records import Exclusion
 from preprocess.cohort.reviews import GROUPS, Review, state_as_json
@@ -56,7 +57,7 @@ class Contents:
             "accepted": review.accepted,
             "by": review.by,
             "at": review.at,
-            "bytes_per_pixel": self.corrections.frames(sequence_id).dtype.itemsize,
+            "bytes_per_pixel": bytes_per_pixel(self.corrections.cohort.folder, sequence_id),
             "display": {
                 "lower": display.lower,
                 "upper": display.upper,
@@ -82,7 +83,8 @@ class Contents:
         reviews = [self.corrections.review(name) for name in self.corrections.sequences]
         accepted = sum(review.accepted for review in reviews)
         changed = sum(map(is_changed, reviews))
-        return f"{len(reviews)} sequences: {accepted} accepted, {changed} changed."
+        count = f"{len(reviews)} sequence{'s' if len(reviews) != 1 else ''}"
+        return f"{count}: {accepted} accepted, {changed} changed."
 
     def _line(self, name: str) -> dict[str, Any]:
         sequence, review = self.corrections.sequences[name], self.corrections.review(name)

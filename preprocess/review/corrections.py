@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from preprocess.cohort import (
@@ -16,6 +16,7 @@ from preprocess.cohort import (
     Phase,
     Sequence,
     Verdict,
+    cine_is_stored,
     read_manifest,
     stored_sequence,
     update_attributes,
@@ -27,6 +28,7 @@ from preprocess.cohort.reviews import (
     Review,
     ReviewJournal,
     State,
+    changing,
     looked_at,
     reviewed_rows,
     reviewed_sequence,
@@ -48,6 +50,10 @@ class ConflictError(Exception):
     def __init__(self, review: Review) -> None:
         super().__init__(review.sequence_id)
         self.review = review
+
+
+class UnfinishedError(Exception):
+    """A decision is in the journal, but the cohort's files could not be written; it says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,19 +82,26 @@ class Corrections:
         Raises:
             ValueError: it is no cohort, or is open in another review.
         """
-        self.cohort = Cohort.open(folder)
+        with ExitStack() as held:
+            if reader is None:
+                held.enter_context(changing(folder))
+            self.cohort = Cohort.open(folder)
+            self._journal = ReviewJournal(folder, reader)
+            held.callback(self._journal.close)
+            self._held = held.pop_all()
         self.reader = reader
         self.by = by
         self._changing = threading.Lock()
         self._reading = threading.Lock()
         self._cines: OrderedDict[str, _Cine] = OrderedDict()
-        self._journal = ReviewJournal(folder, reader)
         self._rows = read_manifest(folder)
         self.sequences = dict(self.cohort.sequences)
         for name, review in self._journal.latest.items():
-            if review.state.exclude and name not in self.sequences:
+            is_new = name not in self.sequences
+            if review.state.exclude and is_new and cine_is_stored(folder, name):
                 self.sequences[name] = stored_sequence(folder, name)
         self._stored: dict[str, State | None] = {}
+        self._unwritten: set[str] = set()
         self._reviews = self._resumed()
         self._write(self.sequences)
 
@@ -98,8 +111,8 @@ class Corrections:
         return self._journal.path
 
     def close(self) -> None:
-        """Let other processes open the journal."""
-        self._journal.close()
+        """Let other commands change the cohort."""
+        self._held.close()
 
     def review(self, sequence_id: str) -> Review:
         """The last decision about a sequence; revision 0 before the first.
@@ -132,6 +145,8 @@ class Corrections:
             KeyError: there is no such sequence.
             ConflictError: there is a later decision.
             ValueError: the state contradicts itself or the cine.
+            OSError: it could not be written down, and is not taken.
+            UnfinishedError: it is taken; the next decision, or the next start, writes the rest.
         """
         with self._changing:
             known = self._reviews[sequence_id]
@@ -140,7 +155,7 @@ class Corrections:
             sequence = self.sequences[sequence_id]
             if problem := next(problems(state, sequence), None):
                 raise ValueError(problem)
-            numbers = self._numbers(state)
+            numbers = self._numbers(sequence_id, state)
             placed = self._placed(state, numbers, known)
             boxes = self._with_tracks(state, placed, known)
             names = {numbers.get(lesion, lesion): n for lesion, n in state.lesion_names.items()}
@@ -150,18 +165,31 @@ class Corrections:
                 boxes=tuple(map(looked_at, boxes)) if accepted else boxes,
                 lesion_names={lesion: name for lesion, name in names.items() if lesion in drawn},
             )
-            review = replace(
-                known,
-                revision=revision + 1,
-                by=self.by,
-                at=datetime.now(UTC).isoformat(timespec="seconds"),
-                accepted=accepted,
-                state=decided,
-            )
-            self._journal.append(review)
-            self._reviews[sequence_id] = review
-            self._write([sequence_id])
+            review = known.then(decided, by=self.by, accepted=accepted)
+            if known.state.exclude and not decided.exclude:
+                # If the process ends before the journal has it, it is excluded again: the journal
+                # alone knows of excluded sequences, and this was not confirmed.
+                self._include(review)
+            else:
+                self._journal.append(review)
+                self._reviews[sequence_id] = review
+                try:
+                    self._write([sequence_id])
+                except OSError as failed:
+                    raise UnfinishedError(failed.strerror or str(failed)) from failed
             return review
+
+    def _include(self, review: Review) -> None:
+        """Take a sequence back into the cohort, then note it."""
+        known = self._reviews[review.sequence_id]
+        self._reviews[review.sequence_id] = review
+        try:
+            self._write([review.sequence_id])
+            self._journal.append(review)
+        except OSError:
+            self._reviews[review.sequence_id] = known
+            self._unwritten.add(review.sequence_id)
+            raise
 
     def _resumed(self) -> dict[str, Review]:
         """Where every sequence is, as the cohort and the journal have it."""
@@ -173,31 +201,33 @@ class Corrections:
             current = State.of(sequence, boxes[name])
             self._stored[name] = current if name in self.cohort.sequences else None
             if self.reader is not None:  # who reads for the second time sees nothing of the first
-                current = replace(current, boxes=(), no_lesion=False)
-            begun = Review(
-                sequence_id=name,
-                revision=0,
-                by="",
-                at="",
-                accepted=False,
-                state=current,
-                before=current,
-            )
-            known = self._journal.latest.get(name, begun)
+                current = replace(current, boxes=(), no_lesion=False, view=None)
+            known = self._journal.latest.get(name) or Review.begun(name, current)
             # Of an excluded sequence the journal alone has the boxes.
             reviews[name] = known.on(current) if name in self.cohort.sequences else known
         return reviews
 
-    def _numbers(self, state: State) -> dict[int, int]:
-        """The numbers of lesions that are new, by the numbers below 0 that they have yet."""
-        known = (
-            box.instance_id
-            for review in self._reviews.values()
-            for box in (*review.state.boxes, *review.before.boxes)
-        )
-        first = max(known, default=0) + 1
-        new = sorted({box.instance_id for box in state.boxes if box.instance_id < 0}, reverse=True)
-        return {lesion: first + i for i, lesion in enumerate(new)}
+    def _numbers(self, sequence_id: str, state: State) -> dict[int, int]:
+        """The numbers of lesions that are new, by the numbers below 0 that they have yet.
+
+        A number that a lesion ever had is given to no other: an undo may bring the first one back.
+
+        Raises:
+            ValueError: a lesion has a number that this sequence never had.
+        """
+        now = {box.instance_id for box in state.key_boxes}
+        known = {box.instance_id for box in self._reviews[sequence_id].state.lesion_boxes}
+        known |= self._journal.lesions[sequence_id]
+        if strange := {lesion for lesion in now - known if lesion >= 0}:
+            raise ValueError(
+                f"There is no lesion {min(strange)} in this sequence. Reload the page."
+            )
+        taken = [
+            *(number for numbers in self._journal.lesions.values() for number in numbers),
+            *(box.instance_id for box in self.cohort.boxes),
+        ]
+        first = max(taken, default=0) + 1
+        return {lesion: first + i for i, lesion in enumerate(sorted(now - known, reverse=True))}
 
     def _placed(self, state: State, numbers: Mapping[int, int], known: Review) -> list[Box]:
         """The key boxes of a state, within the frame, with who placed each of them."""
@@ -255,22 +285,24 @@ class Corrections:
         if self.reader is not None:
             return
         folder = self.cohort.folder
-        reviews = {name: self._reviews[name] for name in changed if self._reviews[name].revision}
+        self._unwritten.update(changed)  # until all is written; another decision tries again
+        reviews = {n: self._reviews[n] for n in self._unwritten if self._reviews[n].revision}
         for name, review in reviews.items():
             decided = reviewed_sequence(self.sequences[name], review)
             if decided != self.sequences[name]:
                 update_attributes(folder, decided)
                 self.sequences[name] = decided
-        wanted = {name: _in_cohort(review) for name, review in reviews.items()}
-        if any(self._stored.get(name) != state for name, state in wanted.items()):
-            self._stored |= wanted
-            included = {n: s for n, s in self.sequences.items() if self._stored[n]}
+        wanted = {**self._stored, **{name: _in_cohort(r) for name, r in reviews.items()}}
+        if wanted != self._stored:
+            included = {n: s for n, s in self.sequences.items() if wanted[n]}
             boxes = (box for name in included for box in self._reviews[name].state.boxes)
             write_annotations(folder, included.values(), boxes)
+            self._stored = wanted
         rows = reviewed_rows(self._rows, reviews)
         if rows != self._rows:
             write_manifest(folder, rows)
             self._rows = rows
+        self._unwritten.clear()
 
 
 def _in_cohort(review: Review) -> State | None:

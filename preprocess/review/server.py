@@ -32,7 +32,7 @@ from starlette.routing import Route
 from preprocess.cohort.frames import Frames
 from preprocess.cohort.reviews import state_from_json
 from preprocess.review.contents import Contents
-from preprocess.review.corrections import ConflictError
+from preprocess.review.corrections import ConflictError, UnfinishedError
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -127,8 +127,8 @@ def review_app(contents: Contents, entrance: Entrance) -> Starlette:
     def decide(sequence_id: str, sent: Mapping[str, Any]) -> Response:
         try:
             state = state_from_json(sequence_id, sent["state"])
-            revision, accepted = int(sent["revision"]), sent["accepted"] is True
-        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            revision, accepted = sent["revision"], sent["accepted"] is True
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as problem:
             return _problem(422, f"The page sent what is no decision ({problem}). Reload it.")
         try:
             contents.corrections.decide(sequence_id, revision, accepted=accepted, state=state)
@@ -141,6 +141,12 @@ def review_app(contents: Contents, entrance: Entrance) -> Starlette:
             return JSONResponse(answer, status_code=409)
         except ValueError as problem:
             return _problem(422, str(problem))
+        except UnfinishedError as problem:
+            return _problem(
+                507,
+                f"This decision is in review.jsonl, but the cohort's own files could not be "
+                f"written: {problem}. Make room; the next decision writes them as well.",
+            )
         except OSError as problem:
             said = problem.strerror or str(problem)
             return _problem(507, f"The decision could not be written: {said}. It is not saved.")

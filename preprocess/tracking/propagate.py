@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.cohort import Box, BoxSource, Cohort, Phase, Sequence, Verdict, write_annotations
-from preprocess.cohort.reviews import looked_at, read_reviews
+from preprocess.cohort.reviews import State, changing, looked_at, read_reviews
 from preprocess.console.progress import track
 from preprocess.console.settings import CountOrZero, Proportion, Settings
 from preprocess.console.workers import map_unordered
@@ -149,12 +149,18 @@ def propagate(cohort: Path, settings: PropagateSettings) -> None:
         cohort: the cohort folder that ingest wrote.
 
     Raises:
-        ValueError: it is no cohort, or none of its sequences has boxes and an optimal interval.
+        ValueError: it is no cohort, it is open in a review, or none of its sequences has boxes and
+            an optimal interval.
 
     Examples:
         python -m preprocess propagate cohort
         python -m preprocess propagate cohort --method csrt
     """
+    with changing(cohort):
+        _propagate(cohort, settings)
+
+
+def _propagate(cohort: Path, settings: PropagateSettings) -> None:
     opened = Cohort.open(cohort)
     placed: dict[str, list[Box]] = defaultdict(list)
     for box in opened.boxes:
@@ -181,7 +187,12 @@ def propagate(cohort: Path, settings: PropagateSettings) -> None:
     results = map_unordered(work, tasks, processes=settings.processes, died=_nothing)
     for found in track(results, total=len(tasks), label="sequences"):
         boxes += found
-    accepted = {name for name, review in read_reviews(cohort).items() if review.accepted}
+    accepted = {
+        name
+        for name, review in read_reviews(cohort).items()
+        if name in opened.sequences
+        and review.on(State.of(opened.sequences[name], placed[name])).accepted
+    }
     boxes = [looked_at(box) if box.sequence_id in accepted else box for box in boxes]
     write_annotations(cohort, opened.sequences.values(), [*boxes, *opened.ignored])
     _print_outcome(opened, boxes, len(tasks), cohort)

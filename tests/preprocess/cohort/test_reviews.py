@@ -121,6 +121,34 @@ def test_what_was_decided_stays_and_the_rest_follows_new_labels() -> None:
     assert untouched.state.boxes == untouched.before.boxes == (BOX,)
 
 
+def test_what_was_accepted_is_not_what_comes_later() -> None:
+    accepted = decision(boxes=BEFORE.boxes)
+    assert accepted.on(BEFORE).accepted
+    assert not accepted.on(replace(BEFORE, boxes=(BOX, TRACKED))).accepted
+    later = replace(BEFORE, introducing_start=1, optimal_start=2, vanishing_start=3)
+    assert not accepted.on(later).accepted
+
+
+def test_areas_to_ignore_are_decided_like_boxes() -> None:
+    area = replace(BOX, ignored=True, instance_id=0, source=BoxSource.REFERENCE)
+    added = decision(boxes=(*BEFORE.boxes, area))
+    assert added.on(BEFORE).state.areas == (area,)
+    removed = replace(added, state=BEFORE, before=added.state)
+    assert removed.on(added.state).state.areas == ()
+    untouched = decision(view="LCA")
+    assert untouched.on(added.state).state.areas == (area,)
+
+
+def test_the_first_line_of_a_sequence_may_be_removed(tmp_path: Path) -> None:
+    with ReviewJournal(tmp_path) as journal:
+        journal.append(decision(1))
+        journal.append(decision(2, view="LCA"))
+    path = tmp_path / "review.jsonl"
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[1])
+    found = read_reviews(tmp_path)["S00RCA"]
+    assert found.state == found.before == replace(BEFORE, view="LCA")
+
+
 def test_a_cohort_that_is_assembled_again_is_as_it_was_decided(tmp_path: Path) -> None:
     cohort = write_toy_cohort(tmp_path, patients=2)
     name, other = "S00RCA", "S01RCA"

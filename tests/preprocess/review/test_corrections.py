@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +23,8 @@ from preprocess.cohort import (
     write_manifest,
 )
 from preprocess.cohort.records import Exclusion
-from preprocess.cohort.reviews import ReviewJournal, State, read_reviews
-from preprocess.review.corrections import ConflictError, Corrections
+from preprocess.cohort.reviews import ReviewJournal, State, changing, read_reviews
+from preprocess.review.corrections import ConflictError, Corrections, UnfinishedError
 from preprocess.tracking.propagate import PropagateSettings, propagate
 from tests.toy_cohort import write_toy_cohort
 
@@ -59,7 +63,7 @@ def test_to_open_a_review_changes_nothing(folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     begun(folder).close()
     after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert after == {**before, folder / "review.jsonl": b""}
+    assert after == {**before, folder / "review.jsonl": b"", folder / ".lock": b""}
 
 
 def test_a_moved_box_is_a_corrected_one_and_its_lesion_is_tracked_again(folder: Path) -> None:
@@ -234,7 +238,8 @@ def test_a_second_reader_sees_no_boxes_and_changes_none(folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     corrections = begun(folder, "B")
     state = corrections.review(NAME).state
-    assert state.boxes == () and state.view == "RCA" and state.reference_frame == 4
+    # Nor the view: to leave it would not be to agree.
+    assert (state.boxes, state.view, state.reference_frame) == ((), None, 4)
     assert not corrections.review(HEALTHY).state.no_lesion
     drawn = Box(sequence_id=NAME, frame_index=4, box_xyxy=(8.0, 8.0, 20.0, 20.0), instance_id=-1)
     corrections.decide(NAME, 0, accepted=True, state=replace(state, boxes=(drawn,)))
@@ -244,3 +249,107 @@ def test_a_second_reader_sees_no_boxes_and_changes_none(folder: Path) -> None:
     assert before == {path: path.read_bytes() for path in before}
     again = begun(folder, "B")
     assert again.review(NAME).state == kept
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A disk that is full for files that are larger; what fits is written, as on a full one."""
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_full_disk_tears_no_line_of_the_journal(folder: Path) -> None:
+    corrections = begun(folder)
+    state = corrections.review(NAME).state
+    corrections.decide(NAME, 0, accepted=False, state=replace(state, view="LCA"))
+    written = (folder / "review.jsonl").read_bytes()
+    with files_of_at_most(len(written) + 100), pytest.raises(OSError):
+        corrections.decide(OTHER, 0, accepted=True, state=corrections.review(OTHER).state)
+    assert (folder / "review.jsonl").read_bytes() == written
+    assert corrections.review(OTHER).revision == 0
+    corrections.decide(OTHER, 0, accepted=True, state=corrections.review(OTHER).state)
+    corrections.close()
+    assert begun(folder).review(OTHER).accepted
+
+
+def test_what_could_not_be_written_is_written_with_the_next_decision(folder: Path) -> None:
+    corrections = begun(folder)
+    state = corrections.review(NAME).state
+    room = (folder / "annotations.json").stat().st_size - 2000
+    with files_of_at_most(room), pytest.raises(UnfinishedError):
+        corrections.decide(NAME, 0, accepted=True, state=replace(state, boxes=()))
+    assert corrections.review(NAME).revision == 1 and len(boxes_of(folder)) == 5
+    corrections.decide(OTHER, 0, accepted=True, state=corrections.review(OTHER).state)
+    assert boxes_of(folder) == []
+
+
+def test_no_other_command_changes_the_cohort_meanwhile(folder: Path) -> None:
+    corrections = begun(folder)
+    with pytest.raises(ValueError, match="open in a review"):
+        propagate(folder, PropagateSettings(processes=1))
+    corrections.close()
+    with changing(folder), pytest.raises(ValueError, match="another command is changing it"):
+        begun(folder)
+    propagate(folder, PropagateSettings(processes=1))
+
+
+def test_a_kill_while_an_excluded_sequence_comes_back_loses_no_more_than_that(
+    folder: Path,
+) -> None:
+    before = boxes_of(folder)
+    corrections = begun(folder)
+    state = corrections.review(NAME).state
+    corrections.decide(NAME, 0, accepted=True, state=replace(state, exclude=Exclusion.OTHER))
+    journal = (folder / "review.jsonl").read_bytes()
+    corrections.decide(NAME, 1, accepted=True, state=state)
+    corrections.close()
+    assert boxes_of(folder) == before
+    (folder / "review.jsonl").write_bytes(journal)  # the kill: the cohort has it, the journal not
+    again = begun(folder)
+    assert again.review(NAME).state.exclude is Exclusion.OTHER
+    assert NAME not in Cohort.open(folder).sequences
+    again.decide(NAME, 1, accepted=True, state=state)
+    assert boxes_of(folder) == before
+
+
+def test_the_number_of_a_lesion_is_given_once(folder: Path) -> None:
+    corrections = begun(folder)
+
+    def drawn(name: str, lesion: int) -> State:
+        box = replace(key_box(corrections.review(NAME).state), sequence_id=name)
+        return replace(
+            corrections.review(name).state,
+            no_lesion=False,
+            boxes=(replace(box, instance_id=lesion),),
+        )
+
+    healthy = corrections.review(HEALTHY).state
+    first = corrections.decide(HEALTHY, 0, accepted=False, state=drawn(HEALTHY, -1)).state
+    corrections.decide(HEALTHY, 1, accepted=False, state=healthy)
+    corrections.close()
+    corrections = begun(folder)
+    second = corrections.decide(OTHER, 0, accepted=False, state=drawn(OTHER, -1)).state
+    undone = corrections.decide(HEALTHY, 2, accepted=False, state=first).state
+    assert key_box(undone).instance_id == key_box(first).instance_id
+    assert key_box(second).instance_id > key_box(first).instance_id
+    for strange in (0, 999, key_box(second).instance_id):
+        with pytest.raises(ValueError, match=f"no lesion {strange} in this"):
+            corrections.decide(NAME, 0, accepted=False, state=drawn(NAME, strange))
+
+
+def test_a_cine_whose_frames_are_damaged_can_be_excluded(folder: Path) -> None:
+    (folder / "frames.zarr" / NAME / "c" / "0" / "0" / "0").write_bytes(b"damaged")
+    corrections = begun(folder)
+    with pytest.raises(ValueError, match="damaged"):
+        corrections.frames(NAME)
+    state = replace(corrections.review(NAME).state, exclude=Exclusion.OTHER)
+    corrections.decide(NAME, 0, accepted=True, state=state)
+    corrections.close()
+    shutil.rmtree(folder / "frames.zarr" / NAME)
+    assert NAME not in begun(folder).sequences

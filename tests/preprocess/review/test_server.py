@@ -125,6 +125,9 @@ def test_what_is_no_decision_is_refused_and_changes_nothing(review: Review, fold
     broken = json.loads(json.dumps(before))
     broken["state"]["boxes"][0]["box"] = [1, 2, "3", 4]
     assert review.save(broken).status == 422
+    for view in ("\ud83d", "LCA\u202eACL", "a\u2028b", "\x1b[2J"):
+        assert review.save(before, view=view).status == 422, ascii(view)
+    assert review.save({**before, "revision": 1e400}).status == 409
     answer = review.save(before, no_lesion=True)
     assert answer.status == 422 and "Delete its boxes" in answer.json["error"]
     assert review.ask(path, method="PUT", body=b" " * (5 << 20)).status == 413
@@ -165,7 +168,7 @@ def test_killed_in_the_middle_it_loses_nothing_that_was_confirmed(tmp_path: Path
 def test_a_cohort_is_corrected_in_one_process_and_read_beside_it(
     folder: Path, review: Review
 ) -> None:
-    with pytest.raises(AssertionError, match="open in another review"), reviewed(folder):
+    with pytest.raises(AssertionError, match="is open in a review"), reviewed(folder):
         pass
     with reviewed(folder, "--reader", "B") as second:
         second.enter()
