@@ -24,6 +24,7 @@ from preprocess.exporters.command import ExportSettings, export
 from preprocess.exporters.correct import CorrectSettings
 from preprocess.exporters.correct import correct as correct_by
 from preprocess.ingest.command import IngestSettings, ingest
+from preprocess.review.corrections import Corrections
 from preprocess.tracking.propagate import PropagateSettings, propagate
 from tests.preprocess.drawn_cohort import sequence, write_drawn
 from tests.preprocess.exporters.awkward_cohort import (
@@ -495,3 +496,24 @@ def test_the_archive_is_not_needed(archive: Archive, tmp_path: Path) -> None:
     correct(cohort.folder, tmp_path / "a.xml")
     (found,) = Cohort.open(cohort.folder).boxes
     assert (found.frame_index, found.box_xyxy) == (2, (4.5, 5.0, 20.0, 18.0))
+
+
+def test_what_is_corrected_elsewhere_is_to_be_looked_at_again(cohort: Cohort) -> None:
+    lesion = next(b for b in cohort.boxes if b.source is BoxSource.REFERENCE)
+    name = lesion.sequence_id
+    corrections = Corrections(cohort.folder, reader=None, by="A")
+    state = corrections.review(name).state
+    corrections.decide(name, 0, accepted=True, state=state)
+    with pytest.raises(ValueError, match="open in a review"):
+        correct(cohort.folder, cohort.folder)
+    corrections.close()
+    out = sent(cohort, "cvat")
+    edit(
+        out,
+        name,
+        lambda root: moved(shape_at(root, lesion.instance_id, lesion.frame_index), ELSEWHERE),
+    )
+    correct(cohort.folder, out)
+    review = read_reviews(cohort.folder)[name]
+    assert (review.revision, review.by, review.accepted) == (2, "B", False)
+    assert review.before.key_boxes == state.key_boxes
