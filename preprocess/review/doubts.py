@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -13,7 +13,7 @@ from preprocess.cohort import Box, BoxSource, Cohort, Verdict
 from preprocess.review.predictions import FoundBox, FrameKey, Predictions, read_predictions
 from preprocess.storage import Location
 from preprocess.summary.findings import findings
-from preprocess.tracking.boxes import BoxXyxy, area, centre, overlap
+from preprocess.tracking.boxes import BoxXyxy, centre, overlap
 
 OF_FINDINGS = {
     **dict.fromkeys(("text", "healthy", "no_box", "reference", "view"), 0.9),
@@ -30,14 +30,15 @@ WRONG_BOXES, MISSED_LESIONS, WRONG_VIEWS = 0.02, 0.02, 0.05
 """Shares of labels that are assumed to be wrong (:func:`_weights`); tuned by that benchmark."""
 SAME_LESION, FITTING = 0.3, 0.5
 """IoU from which two boxes are of the same lesion, tuned likewise, and from which they agree."""
+CONFIRMED = 0.5
+"""Support above which no label is doubted, however sure the study is of all others; and score above
+which a box counts in the metrics of a study."""
 LEAST_WEIGHT = 0.05
 """A weaker doubt is not worth a line."""
 EVEN = 0.5
 """Probability from which a classifier names another view, rather than being unsure."""
 CANDIDATES = 5
 """A detector's best boxes of a frame, as the paper takes; lower ones do not count as found."""
-OTHER_SIZE = 1.5
-"""Ratio of two areas from which it is the size that differs, more than the place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,28 +125,29 @@ def _of_boxes(cohort: Cohort, predictions: Predictions) -> Iterator[tuple[str, D
     for placed in (*cohort.boxes, *cohort.ignored):
         drawn[placed.sequence_id, placed.frame_index].append(placed.box_xyxy)
     frames = _compared_frames(cohort, predictions, drawn)
-    readers = [(key, b.box_xyxy) for key in frames for b in cohort.boxes_by_frame.get(key, [])]
-    doubted = [1 - _support(box, predictions.boxes[key]) for key, box in readers]
-    weights = _weights(doubted, len(readers), WRONG_BOXES)
-    for (key, box), weight in zip(readers, weights, strict=True):
-        kind, words = _unconfirmed(box, predictions.boxes[key])
-        words = f"in frame {key[1]}, {words}"
-        yield (
-            key[0],
-            Doubt(kind=kind, words=words, weight=weight, frame_index=key[1], box_xyxy=box),
-        )
+    readers = [(key, box) for key in frames for box in cohort.boxes_by_frame.get(key, [])]
+    supports = [_support(box.box_xyxy, predictions.boxes[key]) for key, box in readers]
+    weights = _weights([1 - support for support in supports], len(readers), WRONG_BOXES)
+    for (key, box), support, weight in zip(readers, supports, weights, strict=True):
+        if support <= CONFIRMED:
+            kind, words = _unconfirmed(box, predictions.boxes[key])
+            yield key[0], _in_frame(key, kind, words, weight, box.box_xyxy)
     elsewhere = {key: _elsewhere(predictions.boxes[key], drawn[key]) for key in frames}
     undrawn = [(key, *found) for key, found in elsewhere.items() if found]
     weights = _weights([support for _, support, _ in undrawn], len(frames), MISSED_LESIONS)
-    for (key, support, box), weight in zip(undrawn, weights, strict=True):
+    for (key, _, place), weight in zip(undrawn, weights, strict=True):
+        detectors = predictions.boxes[key]
+        found = _same_lesion(place, detectors)
         words = (
-            f"in frame {key[1]}, {_subject(predictions.boxes[key], 'find')} a lesion at "
-            f"{_place(box)} with score {support:.2f}; no reader drew one there"
+            f"{_subject(found, detectors, 'find')} a lesion at {_place(place)} with score "
+            f"{_average([box.score for box in found])}; no reader drew one there"
         )
-        yield (
-            key[0],
-            Doubt(kind="undrawn", words=words, weight=weight, frame_index=key[1], box_xyxy=box),
-        )
+        yield key[0], _in_frame(key, "undrawn", words, weight, place)
+
+
+def _in_frame(key: FrameKey, kind: str, words: str, weight: float, box_xyxy: BoxXyxy) -> Doubt:
+    words = f"in frame {key[1]}, {words}"
+    return Doubt(kind=kind, words=words, weight=weight, frame_index=key[1], box_xyxy=box_xyxy)
 
 
 def _of_views(cohort: Cohort, predictions: Predictions) -> Iterator[tuple[str, Doubt]]:
@@ -164,9 +166,10 @@ def _of_views(cohort: Cohort, predictions: Predictions) -> Iterator[tuple[str, D
         if probability < EVEN:
             continue
         view, classifiers = cohort.sequences[sequence_id].view, predictions.views[sequence_id]
+        naming = [p for found in classifiers if (p := found.get(other, 0.0)) >= EVEN]
         words = (
-            f"labelled {view}, but {_subject(classifiers, 'name', 'classifier')} it {other} with "
-            f"probability {probability:.2f}"
+            f"labelled {view}, but {_subject(naming, classifiers, 'name', 'classifier')} it "
+            f"{other} with probability {_average(naming)}"
         )
         yield sequence_id, Doubt(kind="other_view", words=words, weight=weight)
 
@@ -206,9 +209,19 @@ def _best_match(box: BoxXyxy, boxes: Sequence[FoundBox]) -> tuple[float, FoundBo
     for found in boxes:
         if found.score <= best:
             break  # those that follow have lower scores still
-        if (confirms := found.score * overlap(found.box_xyxy, box) ** 2) > best:
+        if (confirms := _confirms(found, box)) > best:
             best, match = confirms, found
     return best, match
+
+
+def _confirms(found: FoundBox, box: BoxXyxy) -> float:
+    return found.score * overlap(found.box_xyxy, box) ** 2
+
+
+def _same_lesion(box: BoxXyxy, detectors: Sequence[Sequence[FoundBox]]) -> list[FoundBox]:
+    """The best match of each detector that has a box of the same lesion."""
+    alike = ([f for f in of if overlap(f.box_xyxy, box) >= SAME_LESION] for of in detectors)
+    return [match for boxes in alike if (match := _best_match(box, boxes)[1])]
 
 
 def _elsewhere(
@@ -221,7 +234,8 @@ def _elsewhere(
         for found in boxes[:CANDIDATES]
         if all(overlap(found.box_xyxy, box) < SAME_LESION for box in drawn)
     ]
-    return max(((_support(box, detectors), box) for box in candidates), default=None)
+    supported = ((_support(box, detectors), box) for box in candidates)
+    return max((found for found in supported if found[0] > 0), default=None)
 
 
 def _weights(doubted: Sequence[float], total: int, wrong: float) -> list[float]:
@@ -242,31 +256,45 @@ def _weights(doubted: Sequence[float], total: int, wrong: float) -> list[float]:
     ]
 
 
-def _unconfirmed(reader: BoxXyxy, detectors: Sequence[Sequence[FoundBox]]) -> tuple[str, str]:
-    """The kind of doubt about a reader's box, and what is said of it."""
-    place, subject = _place(reader), _subject(detectors, "find")
-    _, best = max((_best_match(reader, boxes) for boxes in detectors), key=lambda match: match[0])
-    iou = overlap(best.box_xyxy, reader) if best else 0.0
-    if best is None or iou < SAME_LESION:
-        return "not_found", f"{subject} nothing like the box that a reader drew at {place}"
-    if iou >= FITTING:
-        words = f"{subject} the box at {place} with a score of {best.score:.2f} only"
-        return "not_found", words
-    larger = area(best.box_xyxy) / area(reader)
-    if max(larger, 1 / larger) >= OTHER_SIZE:
-        width, height = (best.box_xyxy[i + 2] - best.box_xyxy[i] for i in (0, 1))
-        differs = f"one of {width:.0f} x {height:.0f} px"
-    else:
-        differs = f"one that is {math.dist(centre(best.box_xyxy), centre(reader)):.0f} px away"
-    words = (
-        f"instead of the box at {place}, {subject} {differs} (score {best.score:.2f}, overlap as "
-        f"IoU {iou:.2f})"
+def _unconfirmed(drawn: Box, detectors: Sequence[Sequence[FoundBox]]) -> tuple[str, str]:
+    """The kind of doubt about a box of the cohort, and what is said of it."""
+    box, tracked = drawn.box_xyxy, drawn.source is BoxSource.TRACKED
+    place, name = _place(box), "the tracked box" if tracked else "the box"
+    found = _same_lesion(box, detectors)
+    if not found:
+        words = f"{_subject(detectors, detectors, 'find')} nothing like {name}"
+        return "not_found", f"{words}{'' if tracked else ' that a reader drew'} at {place}"
+    best = max(found, key=lambda one: _confirms(one, box))
+    iou = overlap(best.box_xyxy, box)
+    # A good match that the others do not share, or one that is less sure than it is well placed.
+    if iou >= FITTING and (_confirms(best, box) > CONFIRMED or best.score <= iou**2):
+        fitting = [one for one in found if overlap(one.box_xyxy, box) >= FITTING]
+        scores = [one.score for one in fitting]
+        only = "only " if fmean(scores) <= CONFIRMED else ""
+        words = f"{_subject(fitting, detectors, 'find')} {name} at {place} with a score of "
+        return "not_found", f"{words}{only}{_average(scores)}"
+    width, height = (best.box_xyxy[i + 2] - best.box_xyxy[i] for i in (0, 1))
+    differs = (
+        f"one of {width:.0f} x {height:.0f} px, its centre "
+        f"{math.dist(centre(best.box_xyxy), centre(box)):.0f} px away (score {best.score:.2f}, "
+        f"overlap as IoU {iou:.2f})"
     )
-    return "misplaced", words
+    subject = _subject(found, detectors, "find")
+    if len(found) == 1:
+        return "misplaced", f"instead of {name} at {place}, {subject} {differs}"
+    return "misplaced", f"{subject} a box like {name} at {place}; the best match is {differs}"
 
 
-def _subject(who: Sequence[object], verb: str, name: str = "detector") -> str:
-    return f"the {name} {verb}s" if len(who) == 1 else f"{len(who)} {name}s {verb}"
+def _subject(who: Sized, of: Sized, verb: str, name: str = "detector") -> str:
+    """Who says something, of all that were asked, with the verb."""
+    if len(of) == 1:
+        return f"the {name} {verb}s"
+    share = "" if len(who) == len(of) else f"{len(who)} of "
+    return f"{share}{len(of)} {name}s {verb}{'s' if len(who) == 1 else ''}"
+
+
+def _average(values: Sequence[float]) -> str:
+    return f"{fmean(values):.2f}{' on average' if len(values) > 1 else ''}"
 
 
 def _place(box: BoxXyxy) -> str:

@@ -121,7 +121,85 @@ def test_a_box_that_is_found_with_a_low_score_only(cohort: Cohort, study: Study)
     [doubt] = doubts(cohort, study.folder)["S03RCA"]
     assert doubt.kind == "not_found"
     assert doubt.words == (
-        f"in frame 4, the detector finds the box at {place(box)} with a score of 0.12 only"
+        f"in frame 4, the detector finds the box at {place(box)} with a score of only 0.12"
+    )
+
+
+def test_a_box_that_a_sure_detector_finds_is_not_doubted(cohort: Cohort, study: Study) -> None:
+    """However much surer it is of all the others."""
+    found = {s: [(box_of(cohort, s), 0.99)] for s in boxed(cohort)}
+    study.add_detector(found | {"S03RCA": [(box_of(cohort, "S03RCA"), 0.6)]})
+    assert doubts(cohort, study.folder) == {}
+
+
+def test_a_box_that_a_less_sure_detector_draws_too_is_looked_at(
+    cohort: Cohort, study: Study
+) -> None:
+    """One of 14 x 14 px beside it by 10 px has IoU 1/6, one beside it by 5 px 9/19."""
+    x1, y1, x2, y2 = box = box_of(cohort, "S03RCA")
+    other, nearer = ((x1 + by, y1, x2 + by, y2) for by in (10, 5))
+    study.add_detector(agreeing(cohort) | {"S03RCA": [(other, 0.99), (nearer, 0.08)]})
+    assert words_of(cohort, study, "S03RCA")[0] == (
+        f"in frame 4, instead of the box at {place(box)}, the detector finds one of 14 x 14 px, "
+        "its centre 5 px away (score 0.08, overlap as IoU 0.47)"
+    )
+
+
+def test_of_several_detectors_those_that_find_a_box_are_counted(
+    cohort: Cohort, study: Study
+) -> None:
+    found = agreeing(cohort)
+    one, two, none, beside = (box_of(cohort, f"S0{n}RCA") for n in range(4))
+    x1, y1, x2, y2 = beside
+    near: BoxXyxy = (x1 + 5, y1, x2 + 5, y2)
+    undrawn = far_from(box_of(cohort, "S05LCA"))
+    alone = {"S00RCA": [(one, 0.95)], "S05LCA": [*found["S05LCA"], (undrawn, 0.9)]}
+    either = {"S01RCA": [(two, 0.5)], "S02RCA": [], "S03RCA": [(near, 0.9)]}
+    study.add_detector(found | either | alone, variant="B")
+    either |= {"S01RCA": [(two, 0.3)], "S05LCA": [*found["S05LCA"], (undrawn, 0.6)]}
+    study.add_detector(found | either | {"S00RCA": []}, variant="BG")
+    nobody: Found = {f"S0{n}RCA": [] for n in range(4)}
+    study.add_detector(found | nobody, variant="BGNL")
+    said = [words_of(cohort, study, name)[0] for name in (*sorted(nobody), "S05LCA")]
+    assert said == [
+        f"in frame 4, 1 of 3 detectors finds the box at {place(one)} with a score of 0.95",
+        f"in frame 4, 2 of 3 detectors find the box at {place(two)} with a score of only 0.40 "
+        "on average",
+        f"in frame 4, 3 detectors find nothing like the box that a reader drew at {place(none)}",
+        f"in frame 4, 2 of 3 detectors find a box like the box at {place(beside)}; the best match "
+        "is one of 14 x 14 px, its centre 5 px away (score 0.90, overlap as IoU 0.47)",
+        f"in frame 4, 2 of 3 detectors find a lesion at {place(undrawn)} with score 0.75 on "
+        "average; no reader drew one there",
+    ]
+
+
+def test_of_several_classifiers_those_that_name_another_view_are_counted(
+    cohort: Cohort, study: Study
+) -> None:
+    right = {s: float(s.endswith("RCA")) for s in boxed(cohort)}
+    study.add_classifier(right | {"S02RCA": 0.05}, size=64)
+    study.add_classifier(right | {"S02RCA": 0.6}, size=96)
+    assert words_of(cohort, study, "S02RCA") == [
+        "labelled RCA, but 1 of 2 classifiers names it LCA with probability 0.95"
+    ]
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_tracked_box_is_not_called_drawn(cohort: Cohort, study: Study, found: bool) -> None:
+    """After a review moved the reference frame, a study has judged a frame that was tracked to."""
+    box = box_of(cohort, "S03RCA")
+    study.add_detector(agreeing(cohort) | {"S03RCA": [(box, 0.12)] if found else []})
+    boxes = [
+        replace(b, source=BoxSource.TRACKED if b.frame_index == REFERENCE else b.source)
+        for b in cohort.boxes
+    ]
+    write_annotations(cohort.folder, cohort.sequences.values(), boxes)
+    update_attributes(cohort.folder, replace(cohort.sequences["S03RCA"], reference_frame=6))
+    [words] = words_of(Cohort.open(cohort.folder), study, "S03RCA")
+    assert words == (
+        f"in frame 4, the detector finds the tracked box at {place(box)} with a score of only 0.12"
+        if found
+        else f"in frame 4, the detector finds nothing like the tracked box at {place(box)}"
     )
 
 
@@ -148,8 +226,13 @@ def test_a_lesion_that_no_reader_drew(cohort: Cohort, study: Study) -> None:
 @pytest.mark.parametrize(
     ("moved", "words"),
     [
-        ((5, 0, 5, 0), "one that is 5 px away (score 0.90, overlap as IoU 0.47)"),
-        ((0, 0, -6, -2), "one of 8 x 12 px (score 0.90, overlap as IoU 0.49)"),
+        ((5, 0, 5, 0), "one of 14 x 14 px, its centre 5 px away (score 0.90, overlap as IoU 0.47)"),
+        (
+            (0, 0, -6, -2),
+            "one of 8 x 12 px, its centre 3 px away (score 0.90, overlap as IoU 0.49)",
+        ),
+        # It fits in the main, and lies beside it all the same: that is what is doubted.
+        ((3, 0, 3, 0), "one of 14 x 14 px, its centre 3 px away (score 0.90, overlap as IoU 0.65)"),
     ],
 )
 def test_a_box_that_the_detector_draws_otherwise(
@@ -176,7 +259,8 @@ def test_a_view_that_the_classifiers_name_otherwise_on_average(
         "S02RCA": [
             Doubt(
                 kind="other_view",
-                words="labelled RCA, but 2 classifiers name it LCA with probability 0.80",
+                words="labelled RCA, but 2 classifiers name it LCA with probability 0.80 on "
+                "average",
                 weight=0.05 / (0.05 + 1 / 20),
             )
         ]
@@ -366,6 +450,11 @@ def box_of(cohort: Cohort, sequence_id: str) -> BoxXyxy:
     """The reader's box of a sequence."""
     [box] = cohort.boxes_by_frame[sequence_id, REFERENCE]
     return box.box_xyxy
+
+
+def words_of(cohort: Cohort, study: Study, sequence_id: str) -> list[str]:
+    """What is doubted about a sequence, gravest first."""
+    return [doubt.words for doubt in doubts(cohort, study.folder)[sequence_id]]
 
 
 def agreeing(cohort: Cohort) -> Found:
