@@ -53,11 +53,12 @@ def agreement(cohort: str) -> None:
     if notice := phantom_notice(count_phantoms(sequences), len(sequences)):
         print(notice)
     for table in agreement_tables(found):
+        # On a terminal of 80 columns the cells wrap; a pipe has the room of the whole table.
         print_table(
             [column.replace("Precision", "Prec.") for column in table.columns],
             ([_printed(cell) for cell in row.cells] for row in table.rows),
             **{"title": table.caption, "title_justify": "left"},
-            **{"box": SIMPLE_HEAD, "show_edge": False, "padding": 0},  # 80 columns hold it
+            **{"box": SIMPLE_HEAD, "show_edge": False, "padding": 0},
         )
         print()
     print(f"Sequences read: {counts}.", EXPERTS, sep="\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from preprocess.tracking.boxes import BoxXyxy
 STUDY_FILE = "study.json"
 PICTURES = ("length", "height", "width", "frames_digest")
 """Attributes of a sequence that say which pictures it has; a review changes none of them."""
+
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What the reading of a file raises whose content is not what was written."""
 
 FrameKey = tuple[str, int]
 """sequence_id and 0-based index of a frame."""
@@ -140,13 +144,15 @@ def _reading(folder: Storage, name: str) -> Iterator[Any]:
     """A JSON file, and one sentence for whatever it raises that is not as it was written.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not, or is missing.
     """
-    document = folder.read_json(name)
+    advice = "Put it back from a copy, or leave --runs away: the other doubts need no study."
+    content = folder.read(name)
+    if content is None:
+        raise ValueError(f"{folder / name} is missing, though its run has finished. {advice}")
     try:
-        yield document
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
+        yield json.loads(content)
+    except _DAMAGE as problem:
         raise ValueError(
-            f"{folder / name} is not what was written ({problem!r:.100}). Put it back from a "
-            "copy, or leave --runs away: the other doubts need no study."
+            f"{folder / name} is not what was written ({problem!r:.100}). {advice}"
         ) from problem
