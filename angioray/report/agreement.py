@@ -78,6 +78,8 @@ def agreement_tables(found: Sequence[Agreement]) -> list[Table]:
             "those of the first are the truth. “cohort” is who drew the cohort's own boxes, which "
             "the detectors learn. One frame of each sequence that both have read is compared: the "
             "cohort's reference frame, or the middle of its optimal interval where there is none. "
+            "That is so too where the detectors were judged on all optimal frames "
+            "(--detector.judged_frames optimal), which are more frames than these. "
             "A frame is left out that has an area to ignore, or on which a reader who found "
             "lesions has no box, or a lost one. Mean IoU is of the boxes that found a lesion. "
             f"Below each value is the 95 % interval (bootstrap over patients). {EXPERTS}",
@@ -88,9 +90,9 @@ def agreement_tables(found: Sequence[Agreement]) -> list[Table]:
             columns=("Reader", "Other", "Sequences", "Patients", *_OF_SEQUENCES.values()),
             rows=tuple(sequences),
             note="The share of sequences about which both say the same: whether there is any "
-            "lesion, and which view it is, where both name one. Cohen's kappa is what they agree "
-            "on beyond chance: 1 at best, 0 for chance, undefined where both always say the same "
-            "one thing.",
+            "lesion, and which view it is, where both name one; a second reading begins without a "
+            "view, so that nobody agrees unasked. Cohen's kappa is what they agree on beyond "
+            "chance: 1 at best, 0 for chance, undefined where both always say the same one thing.",
         ),
     ]
 

@@ -1,7 +1,7 @@
 """What each reader says of a cohort: its own boxes, and those that readers keep apart.
 
-All are compared on the frame that a study judges a sequence on, which the cohort chooses: a reader
-may have another reference frame, whose boxes were tracked to this one.
+All are compared on one frame of a sequence, which the cohort chooses: a reader may have another
+reference frame, whose boxes were tracked to this one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ COHORT = "cohort"
 def readings(cohort: Cohort, classes: Mapping[str, str]) -> dict[str, dict[str, Reading]]:
     """What each reader says, by reader and sequence; :data:`COHORT` comes first.
 
-    A reader has read the sequences that they accepted and did not exclude.
+    A reader has read the sequences that they accepted and did not exclude. They say a view where
+    they named one: a second reading begins without any.
 
     Args:
         cohort: the cohort.

@@ -110,6 +110,31 @@ def test_what_a_second_reader_draws_on_the_page_is_compared(cohort: Cohort) -> N
     values = {(e["truth"], e["view"], e["metric"]): (e["value"], e["frames"]) for e in entries}
     assert values["cohort", "all", RECALL] == values["B", "all", RECALL] == (1, 2)
     assert values["cohort", "all", MEAN_IOU] == (1, 2)  # lesions of a toy cohort do not move
+    assert values["cohort", "all", "view/agreement"][0] is None  # B was shown no view
+
+
+def test_a_view_is_a_readers_where_they_named_it(cohort: Cohort) -> None:
+    """B names two views, one of them as the cohort does, and leaves the others as they begin."""
+    views = {"S00RCA": "RCA", "S01RCA": "LCA"}
+    states = {
+        name: replace(State.of(sequence, ()), view=views.get(name))
+        for name, sequence in cohort.sequences.items()
+    }
+    write_readings(cohort.folder, "B", states)
+    write_readings(cohort.folder, "C", {name: State() for name in cohort.sequences})
+    main(["agreement", str(cohort.folder)])
+    entries = json.loads((cohort.folder / "agreement.json").read_text())["agreement"]
+    agreed = {
+        (e["truth"], e["reader"]): e["value"] for e in entries if e["metric"] == "view/agreement"
+    }
+    assert agreed["cohort", "B"] == agreed["B", "cohort"] == 1 / 2
+    assert agreed["cohort", "C"] is agreed["C", "B"] is None
+    (kappa,) = (
+        e["value"]
+        for e in entries
+        if (e["truth"], e["reader"], e["metric"]) == ("cohort", "C", "view/kappa")
+    )
+    assert kappa is None
 
 
 @pytest.mark.parametrize("accepted", [None, False])

@@ -56,6 +56,7 @@ def test_readers_stand_beside_the_detectors(cohort: Cohort, runs: Path) -> None:
     words = words_of(html)
     assert html.index('id="table_3_detector"') < html.index('id="reader_agreement"')
     assert "How well readers agree" in words and "PMC12834072" in words and HOSTILE[0] in words
+    assert "where both name one; a second reading begins without a view" in words
     assert "How well readers agree" in (runs / "report" / "report.md").read_text()
     found = {
         (row["truth"], row["reader"], row["view"], row["metric"]): row
@@ -74,6 +75,20 @@ def test_readers_stand_beside_the_detectors(cohort: Cohort, runs: Path) -> None:
     (first,) = (r for r in rows if (r["Truth"], r["Reader"], r["View"]) == ("cohort", "B", "all"))
     assert float(first["Recall, max 5 mean"]) == pytest.approx(12 / 16)
     assert (first["Frames"], first["Patients"]) == ("12", "6")
+
+
+def test_readers_of_a_study_of_all_optimal_frames_are_compared_on_one(
+    cohort: Cohort, runs: Path
+) -> None:
+    """Each cine has a box on six optimal frames; the report says that readers have fewer frames."""
+    study = json.loads((runs / "study.json").read_text())
+    study["settings"]["detector"]["judged_frames"] = "optimal"
+    (runs / "study.json").write_text(json.dumps(study))
+    write_readings(cohort.folder, "B", as_drawn(cohort))
+    words = words_of(write_report(runs).read_text())
+    assert {row["frames"] for row in document(runs)["agreement"] if row["view"] == "all"} == {12}
+    assert "One frame of each sequence that both have read is compared" in words
+    assert "That is so too where the detectors were judged on all optimal frames" in words
 
 
 def test_a_damaged_journal_is_said_and_ends_no_report(cohort: Cohort, runs: Path) -> None:
