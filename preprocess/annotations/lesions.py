@@ -29,6 +29,7 @@ class Lesions:
     Attributes:
         tracks_dropped: sequences that lost tracked boxes, for the boxes they came from changed.
         tracks_left_out: tracked boxes of files that are elsewhere than the cohort's own.
+        second_boxes: boxes that were left out for another one of their lesion on their frame.
     """
 
     def __init__(self, cohort: Path):
@@ -46,6 +47,7 @@ class Lesions:
         self._next = max(self._taken) + 1
         self.tracks_dropped = 0
         self.tracks_left_out = 0
+        self.second_boxes = 0
 
     def merged(self, sequence_id: str, placed: Iterable[PlacedBox]) -> list[Box]:
         """All boxes of a sequence: those of readers, and earlier ones that still hold.
@@ -80,7 +82,8 @@ class Lesions:
         A box that is where it was is kept, with all that is known of it, unless its file calls it
         corrected. A box of a known lesion that has moved is a correction. A new lesion is taken as
         it is, with its tracked boxes. A reader's box on a frame that is shown is gone where it is
-        not drawn; tracked boxes stay while the reader's boxes of their lesion do.
+        not drawn; tracked boxes stay while the reader's boxes of their lesion do. A lesion has one
+        box on a frame: of several, as files of overlapping jobs have them, one that was moved.
 
         Args:
             sequence_id: whose boxes they are.
@@ -91,22 +94,26 @@ class Lesions:
         earlier = self._earlier.get(sequence_id, [])
         numbers = {box.instance_id for box in earlier}
         places = {(box.instance_id, box.frame_index) for box in earlier}
-        found = []
+        drawn: dict[tuple[int, int], Box] = {}
         lesions = [one for one in placed if not one.ignored]
-        for one, box, known in self._numbered(sequence_id, lesions, earlier):
-            if box.instance_id not in numbers:
-                found.append(box)
-            elif known and known.instance_id == box.instance_id:
-                if one.source_is_said and box.source is BoxSource.CORRECTED is not known.source:
-                    found.append(box)
-                elif known.source is not BoxSource.TRACKED:
-                    found.append(known)
-            elif box.source is BoxSource.TRACKED:
-                self.tracks_left_out += 1
-            else:
-                moved = (box.instance_id, box.frame_index) in places
-                found.append(replace(box, source=BoxSource.CORRECTED) if moved else box)
-        drawn = {(box.instance_id, box.frame_index) for box in found}
+        numbered = self._numbered(sequence_id, lesions, earlier)
+        for one, box, known in sorted(numbered, key=_precedence, reverse=True):
+            place = (box.instance_id, box.frame_index)
+            taken = box
+            if box.instance_id in numbers:
+                if known and known.instance_id == box.instance_id:
+                    is_told = one.source_is_said and box.source is BoxSource.CORRECTED
+                    taken = box if is_told and box.source is not known.source else known
+                    if taken.source is BoxSource.TRACKED:
+                        continue  # it stays while the boxes do that it was tracked from
+                elif box.source is BoxSource.TRACKED:
+                    self.tracks_left_out += 1
+                    continue
+                elif place in places:
+                    taken = replace(box, source=BoxSource.CORRECTED)
+            self.second_boxes += place in drawn
+            drawn.setdefault(place, taken)
+        found = list(drawn.values())
         found += [
             box
             for box in earlier
@@ -186,6 +193,17 @@ def _area_to_ignore(sequence_id: str, placed: PlacedBox) -> Box:
         source=placed.source,
         ignored=True,
     )
+
+
+def _precedence(numbered: tuple[PlacedBox, Box, Box | None]) -> tuple[bool, bool, bool]:
+    """Which box of a lesion and frame counts, the greatest first.
+
+    A correction is one in the file or in the cohort: what a file moved stays moved where it is
+    given once more.
+    """
+    _, box, known = numbered
+    is_correction = BoxSource.CORRECTED in (box.source, known.source if known else None)
+    return box.source is not BoxSource.TRACKED, is_correction, known is None
 
 
 def _by_frame(boxes: Iterable[Box]) -> Mapping[int, list[Box]]:

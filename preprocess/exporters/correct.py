@@ -27,6 +27,10 @@ TRACKS_LEFT_OUT = (
     "{n} tracked boxes are not where the cohort has them and are left out (in a COCO file, mark "
     'those that you moved as "source": "corrected")'
 )
+SECOND_BOXES = (
+    "{n} boxes are left out: another box of their lesion is drawn on the same frame, and of these "
+    "one that was moved counts (a second lesion needs a track, or an instance_id, of its own)"
+)
 USED_ALL_THE_SAME = {
     *(Kind.SCALED, Kind.ROTATED, Kind.IGNORED, Kind.TWICE, Kind.CLIPPED, Kind.INVERTED),
     Kind.ASSUMED_LESION,
@@ -108,6 +112,8 @@ def _correct(cohort: Path, regions: Path, settings: CorrectSettings) -> None:
         _write(opened, {name: after[name] for name in changed}, before, settings.by)
     if lesions.tracks_left_out:
         told.append(TRACKS_LEFT_OUT.format(n=lesions.tracks_left_out))
+    if lesions.second_boxes:
+        told.append(SECOND_BOXES.format(n=lesions.second_boxes))
     for text in told:
         print(f"Note: {text}.")
     _print_outcome(cohort, before, after, changed, lesions.tracks_dropped)

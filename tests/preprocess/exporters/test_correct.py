@@ -209,6 +209,45 @@ def test_a_key_box_that_was_moved_is_a_correction_and_its_tracks_are_gone(
     assert annotations(cohort) == after
 
 
+def test_of_two_jobs_that_overlap_the_one_that_moved_a_box_counts(cohort: Cohort) -> None:
+    """Whichever is read first; and given once more, it stays so."""
+    for number, changed in enumerate((2, 1)):
+        folder = cohort.folder.with_name(f"cohort{number}")
+        shutil.copytree(cohort.folder, folder)
+        out = sent(Cohort.open(folder), "cvat")
+        jobs = folder.with_name(f"jobs{number}")
+        for job in (1, 2):
+            shutil.copytree(out / "S1", jobs / f"job{job}" / "S1")
+        edit(jobs / f"job{changed}", "S1", lambda root: moved(shape_at(root, 3, 4), ELSEWHERE))
+        correct(folder, jobs)
+        gone, new = changes(cohort, folder)
+        assert new == {box("S1", 4, 3, ELSEWHERE, source=BoxSource.CORRECTED)}
+        assert gone == {BOXES[0], BOXES[3], BOXES[4]}
+        after = (folder / "annotations.json").read_bytes()
+        correct(folder, jobs)
+        assert (folder / "annotations.json").read_bytes() == after
+        shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_lesion_has_one_box_on_a_frame(
+    cohort: Cohort, copies: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Copied in a COCO file with its instance_id: the first copy moved it."""
+    document = json.loads(annotations(cohort))
+    (row,) = [a for a in document["annotations"] if a["instance_id"] == 5]
+    for number in range(copies):
+        document["annotations"].append({**row, "id": 900 + number, "bbox": [5 + number, 5, 9, 9]})
+    path = cohort.folder.with_name("copy.json")
+    path.write_text(json.dumps(document))
+    for _ in range(2):
+        correct(cohort.folder, path)
+        (found,) = (b for b in Cohort.open(cohort.folder).boxes if b.sequence_id == "S4")
+        assert (found.frame_index, found.box_xyxy) == (4, (5, 5, 14, 14))
+        said = capsys.readouterr().out
+        assert f"{copies} boxes are left out: another box of their lesion is drawn" in said
+
+
 def test_a_tracked_box_that_was_moved_is_a_correction(cohort: Cohort) -> None:
     out = sent(cohort, "cvat")
     edit(out, "S1", lambda root: moved(shape_at(root, 7, 5), ELSEWHERE))
