@@ -29,7 +29,7 @@ from preprocess.annotations.source_lines import XmlElement, parse_xml
 from preprocess.annotations.values import EntryError
 
 CORNERS = ("xtl", "ytl", "xbr", "ybr")
-PARENTS = ("task", "job", "project")
+PARENTS = ("task", "job")
 """Below ``<meta>``: what the cine is called, its size and the labels."""
 MOST_FRAMES = 100_000
 """Of one job; what claims more is no cine."""
@@ -132,6 +132,10 @@ def _document(content: bytes) -> tuple[XmlElement, list[XmlElement]]:
             "exported as 'CVAT for images'; export it as 'CVAT for video 1.1' or as COCO"
         )
     meta = root.find("meta")
+    tasks = {track.attributes.get("task_id") for track in root.all("track")}
+    # CVAT counts the frames of a project on from task to task, some versions otherwise than others.
+    if len(tasks) > 1 or (meta and meta.find("project")):
+        raise ValueError("of a whole CVAT project; export each of its tasks by itself")
     return root, [meta, *(p for tag in PARENTS if (p := meta.find(tag)))] if meta else []
 
 

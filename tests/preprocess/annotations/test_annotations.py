@@ -131,6 +131,14 @@ def test_boxes_are_fitted_into_the_frame(
         ('{"images": [], "annotations": [}', "not well-formed"),
         ("<annotation><object></annotation>", "not well-formed"),
         ("<annotations><image/></annotations>", "export it as 'CVAT for video 1.1'"),
+        (
+            "<annotations><meta><project><name>cine7</name></project></meta></annotations>",
+            "export each of its tasks by itself",
+        ),
+        (
+            '<annotations><track id="0" task_id="10"/><track id="1" task_id="11"/></annotations>',
+            "export each of its tasks by itself",
+        ),
         ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "XML entities"),
     ],
 )
