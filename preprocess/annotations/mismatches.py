@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from preprocess.storage.atomic import write_bytes
+from preprocess.storage.names import beside
 
 OWNER_ONLY = 0o600
 
@@ -85,7 +86,7 @@ class Mismatch:
 
 def mismatches_path(cohort: Path) -> Path:
     """Where the list of a cohort lies: beside it, never in it."""
-    return cohort.with_name(cohort.name + ".mismatches.private.txt")
+    return beside(cohort, ".mismatches.private.txt")
 
 
 def write_mismatches(cohort: Path, found: Iterable[Mismatch]) -> list[str]:

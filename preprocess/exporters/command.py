@@ -22,6 +22,7 @@ from preprocess.console.workers import map_unordered
 from preprocess.exporters import coco, cvat, pictures, video
 from preprocess.exporters.pictures import Pictures, with_boxes
 from preprocess.storage.atomic import PARTIAL
+from preprocess.storage.names import beside
 
 Format = Literal["cvat", "coco", "png", "mp4"]
 
@@ -88,7 +89,7 @@ def export(
         python -m preprocess export cohort --to cvat
         python -m preprocess export cohort --to mp4 --boxes --sequences '[S6a..., S91...]'
     """
-    out = out or cohort.with_name(f"{cohort.name}-{to}")
+    out = out or beside(cohort, f"-{to}")
     if boxes and to not in ("png", "mp4"):
         raise ValueError(f"--boxes is for png and mp4; {to} has the boxes in a file of its own.")
     if out.exists():

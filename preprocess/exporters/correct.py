@@ -22,6 +22,7 @@ from preprocess.cohort import (
 )
 from preprocess.cohort.reviews import Review, ReviewJournal, State, changing, reviewed_rows
 from preprocess.console.settings import Settings
+from preprocess.storage.names import beside
 
 TRACKS_LEFT_OUT = (
     "{n} tracked boxes are not where the cohort has them and are left out (in a COCO file, mark "
@@ -99,7 +100,7 @@ def _correct(cohort: Path, regions: Path, settings: CorrectSettings) -> None:
         name: _corrected(opened, name, drawn, shown, lesions, before[name])
         for name in opened.sequences
     }
-    told = write_mismatches(cohort.with_name(f"{cohort.name}.correct"), drawn.mismatches)
+    told = write_mismatches(beside(cohort, ".correct"), drawn.mismatches)
     named = shown.cines | shown.frames.keys()
     if not named and not any(drawn.drawn(name, None) for name in opened.sequences):
         nothing = f"{regions} was read, and nothing in it names a sequence of {cohort}:"

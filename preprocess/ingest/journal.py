@@ -18,6 +18,7 @@ from preprocess.annotations.regions import without_ending
 from preprocess.cohort.records import check_types
 from preprocess.dicom.pseudonyms import new_key
 from preprocess.storage.atomic import sync_folder
+from preprocess.storage.names import beside
 
 OWNER_ONLY = 0o600
 
@@ -62,7 +63,7 @@ class Record:
 
 def journal_path(cohort: Path) -> Path:
     """Where the private journal of a cohort lies: beside it, never in it."""
-    return cohort.with_name(cohort.name + ".private.jsonl")
+    return beside(cohort, ".private.jsonl")
 
 
 class Journal:

@@ -7,6 +7,7 @@ part of a path, so that no document and no listing reaches outside its own folde
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 LONGEST = 255
 """Bytes of UTF-8 that file systems take for one name."""
@@ -65,3 +66,9 @@ def name_problem(name: object) -> str:
     except UnicodeEncodeError:
         return "it holds half a character"
     return f"it is longer than {LONGEST} bytes" if long else ""
+
+
+def beside(folder: Path, ending: str) -> Path:
+    """The path beside a folder that has its name and an ending, also where it is called ``.``."""
+    named = folder.resolve() if folder.name in ("", "..") else folder
+    return named.with_name(named.name + ending)

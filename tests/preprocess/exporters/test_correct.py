@@ -438,6 +438,18 @@ def test_files_of_other_names_are_refused(
     assert annotations(cohort) == before
 
 
+def test_a_cohort_may_be_called_by_a_point(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is derived from it lies beside it."""
+    monkeypatch.chdir(cohort.folder)
+    main(["export", ".", "--to", "cvat", "--processes", "1"])
+    out = cohort.folder.with_name("cohort-cvat")
+    edit(out, "S1", lambda root: moved(shape_at(root, 3, 4), ELSEWHERE))
+    main(["correct", ".", str(out)])
+    assert box("S1", 4, 3, ELSEWHERE, source=BoxSource.CORRECTED) in Cohort.open(Path()).boxes
+    names = {path.name for path in cohort.folder.parent.iterdir()}
+    assert names == {"cohort", "cohort-cvat", "cohort.correct.mismatches.private.txt"}
+
+
 KILLED = """
 import os, signal
 from preprocess.exporters import correct
