@@ -22,7 +22,7 @@ class Kind(StrEnum):
     """What can be wrong; ``{n}`` is how often it was."""
 
     UNREADABLE = "{n} annotation files are damaged or of no known form: nothing of them is used"
-    UNKNOWN_SEQUENCE = "{n} regions name sequences that are not in the archive"
+    UNKNOWN_SEQUENCE = "{n} regions name sequences that are not known here"
     AMBIGUOUS = "{n} regions name more than one sequence and are left out"
     NO_FRAME_NUMBER = "{n} regions say no frame, or none that can be read, and are left out"
     NO_SUCH_FRAME = "{n} regions lie on frames that the cine does not have"

@@ -64,6 +64,7 @@ class _Usage:
     positional: tuple[str, ...] = ()
     common: tuple[str, ...] = ()
     configs: Path | None = None
+    again: str = "continues where it stopped"
 
 
 def usage(
@@ -71,6 +72,7 @@ def usage(
     positional: tuple[str, ...] = (),
     common: tuple[str, ...] = (),
     configs: Path | None = None,
+    again: str = _Usage.again,
 ) -> Callable[[C], C]:
     """Say of a command what its signature does not.
 
@@ -78,10 +80,11 @@ def usage(
         positional: parameters with a default that are given without an option's name all the same.
         common: the settings that ``--help`` shows; ``--help-all`` shows all of them.
         configs: a folder of settings that ``--config`` knows by their name.
+        again: what the same command does after it was stopped.
     """
 
     def decorate(command: C) -> C:
-        command.usage = _Usage(positional, common, configs)  # type: ignore[attr-defined]
+        command.usage = _Usage(positional, common, configs, again)  # type: ignore[attr-defined]
         return command
 
     return decorate
@@ -338,6 +341,7 @@ def _arguments(command: Command, values: Namespace) -> dict[str, Any]:
 
 
 def _call(command: Command, values: Namespace, prog: str) -> None:
+    again = getattr(command, "usage", _Usage()).again
     try:
         command(**_arguments(command, values))
     except (ValueError, FloatingPointError) as problem:  # bad input; training that diverged
@@ -349,12 +353,12 @@ def _call(command: Command, values: Namespace, prog: str) -> None:
             _stop(
                 prog,
                 f"the disk is full ({problem.filename or 'while writing'}). Make room and give the "
-                "same command again: it continues where it stopped.",
+                f"same command again: it {again}.",
                 USER_ERROR,
             )
         _stop(prog, _describe_os_error(problem), USER_ERROR)
     except KeyboardInterrupt as stopped:
-        how = str(stopped) or "The same command continues where it stopped."
+        how = str(stopped) or f"The same command {again}."
         _stop(prog, f"stopped by you. {how}", INTERRUPTED)
 
 

@@ -15,6 +15,7 @@ import cv2
 from preprocess.cohort import Box, Cohort, count_phantoms, phantom_notice
 from preprocess.cohort import Sequence as Cine
 from preprocess.cohort.pictures import picture_remarks
+from preprocess.console.command_line import usage
 from preprocess.console.names import nearest
 from preprocess.console.progress import track
 from preprocess.console.settings import CountOrZero, Settings
@@ -60,6 +61,7 @@ class _Task:
     boxes: list[Box]
 
 
+@usage(again="starts anew")
 def export(
     cohort: Path,
     *,

@@ -200,18 +200,21 @@ def _print_outcome(
     if not changed:
         print(f"{cohort} has these boxes already; nothing is changed.")
         return
-    old, new = (
-        {box for name in changed for box in boxes[name] if box.source is not BoxSource.TRACKED}
-        for boxes in (before, after)
+    old, new = ({box for name in changed for box in boxes[name]} for boxes in (before, after))
+    # A place that had a tracked box, and has a reader's now, was corrected.
+    were, are = (
+        {(b.sequence_id, b.frame_index, b.instance_id): b for b in boxes if not b.ignored}
+        for boxes in (old, new)
     )
-    places = [
-        {(b.sequence_id, b.frame_index, b.instance_id) for b in boxes} for boxes in (old, new)
-    ]
-    moved = len(places[0] & places[1]) - len(old & new)
+    drawn = {place: box for place, box in are.items() if box.source is not BoxSource.TRACKED}
+    corrected = sum(place in were and were[place] != box for place, box in drawn.items())
+    added = len(drawn.keys() - were.keys())
+    gone = sum(were[place].source is not BoxSource.TRACKED for place in were.keys() - are.keys())
     print(
-        f"Changed {len(changed)} sequences: {moved} boxes moved, {len(places[1] - places[0])} new, "
-        f"{len(places[0] - places[1])} gone."
+        f"Changed {len(changed)} sequences: {corrected} boxes corrected, {added} new, {gone} gone."
     )
+    if areas := max(sum(box.ignored for box in some) for some in (old - new, new - old)):
+        print(f"Changed {areas} areas to ignore.")
     print(f"Wrote {cohort} (annotations.json, review.jsonl).")
     if dropped:
         print(f"The tracked boxes of {dropped} sequences were dropped: their key boxes changed.")

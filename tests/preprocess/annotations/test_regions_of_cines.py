@@ -190,7 +190,7 @@ def test_regions_of_which_no_box_is_kept_are_an_error_that_says_why_and_loses_no
     with pytest.raises(ValueError, match="rois was read, and no region of it became a box") as stop:
         run(archive)
     for cause in (
-        "1 regions name sequences that are not in the archive",
+        "1 regions name sequences that are not known here",
         "1 regions are of another category than stenosis and are left out",
         "1 regions are left out: outside the frame",
         "1 regions lie on cines that are rejected (manifest.csv says why)",

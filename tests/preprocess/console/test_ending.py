@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from angioray.__main__ import COMMANDS
-from preprocess.console.command_line import run, run_one_of
+from preprocess.console.command_line import run, run_one_of, usage
+from preprocess.exporters.command import export
 
 LISTING = "from angioray.__main__ import main; main()"
 """A list of commands: short, so that it is sent when the command ends."""
@@ -103,6 +104,31 @@ def test_what_the_system_refuses_is_a_sentence(
     with pytest.raises(SystemExit, match="2"):
         run(refused, prog="it", argv=[])
     assert capsys.readouterr().err.startswith(f"it: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("stopped", "expected"),
+    [
+        (KeyboardInterrupt(), "it: stopped by you. The same command"),
+        (OSError(errno.ENOSPC, "", "x"), "it: the disk is full (x). Make room and give the same"),
+    ],
+)
+def test_what_the_same_command_does_once_more_is_said(
+    stopped: BaseException, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def go_on() -> None:
+        raise stopped
+
+    @usage(again="starts anew")
+    def begin() -> None:
+        raise stopped
+
+    for command, how in ((go_on, "continues where it stopped."), (begin, "starts anew.")):
+        with pytest.raises(SystemExit):
+            run(command, prog="it", argv=[])
+        said = capsys.readouterr().err
+        assert said.startswith(expected) and said.endswith(f" {how}\n")
+    assert export.usage.again == "starts anew"
 
 
 def test_a_sentence_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -201,7 +201,7 @@ def test_a_key_box_that_was_moved_is_a_correction_and_its_tracks_are_gone(
     # The reference box, and what was tracked of lesion 3; lesion 7 keeps what it has.
     assert gone == {BOXES[0], BOXES[3], BOXES[4]}
     said = capsys.readouterr().out
-    assert "Changed 1 sequences: 1 boxes moved, 0 new, 0 gone." in said
+    assert "Changed 1 sequences: 1 boxes corrected, 0 new, 0 gone." in said
     assert "The tracked boxes of 1 sequences were dropped" in said
     assert f"Next: python -m preprocess propagate {cohort.folder}" in said
     after = annotations(cohort)
@@ -248,12 +248,20 @@ def test_a_lesion_has_one_box_on_a_frame(
         assert f"{copies} boxes are left out: another box of their lesion is drawn" in said
 
 
-def test_a_tracked_box_that_was_moved_is_a_correction(cohort: Cohort) -> None:
+def test_a_tracked_box_that_was_moved_is_a_correction(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And is told as one; so is an area to ignore that is gone, which is no box of a lesion."""
     out = sent(cohort, "cvat")
     edit(out, "S1", lambda root: moved(shape_at(root, 7, 5), ELSEWHERE))
+    edit(out, "S2", lambda root: root.remove(root.findall("track")[1]))
     correct(cohort.folder, out)
     gone, new = changes(cohort, cohort.folder)
-    assert (gone, new) == ({BOXES[5]}, {box("S1", 5, 7, ELSEWHERE, source=BoxSource.CORRECTED)})
+    assert new == {box("S1", 5, 7, ELSEWHERE, source=BoxSource.CORRECTED)}
+    assert gone == {BOXES[5], cohort.ignored[0]}
+    said = capsys.readouterr().out
+    assert "Changed 2 sequences: 1 boxes corrected, 0 new, 0 gone.\n" in said
+    assert "Changed 1 areas to ignore." in said
 
 
 def test_a_tracked_box_may_be_called_corrected_where_it_is(cohort: Cohort) -> None:

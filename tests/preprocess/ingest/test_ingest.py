@@ -263,7 +263,7 @@ def test_unmatched_rows_and_regions_are_said(
     run(archive)
     said = capsys.readouterr().out
     assert "1 rows of the labels match no file" in said
-    assert "1 regions name sequences that are not in the archive" in said
+    assert "1 regions name sequences that are not known here" in said
     labels, rois = archive.folder / "sequences.csv", archive.rois / "gone.dcm.xml"
     found = mismatches_path(archive.folder / "cohort").read_text().splitlines()
     assert f"{labels}:3: no file" in found
