@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 
 from preprocess.annotations.region_matching import PlacedBox
@@ -23,13 +24,34 @@ REACH = 4.0
 boxes by 3 of them (measured on hand-drawn cines); farther off lies another lesion."""
 
 
+class Remark(StrEnum):
+    """What is told of boxes that were corrected; ``{n}`` is how many there are."""
+
+    TRACKS_LEFT_OUT = (
+        "{n} tracked boxes are not where the cohort has them and are left out (in a COCO file, "
+        'mark those that you moved as "source": "corrected")'
+    )
+    TRACKS_ABSENT = (
+        "{n} tracked boxes are not drawn any more and stay: tracked boxes go with the reader's "
+        "boxes of their lesion alone (move the wrong ones instead)"
+    )
+    READERLESS = (
+        "{n} lesions have lost their last reader's box, and their tracked boxes with it, though "
+        "these are still drawn (move one of them to keep the lesion)"
+    )
+    SECOND_BOXES = (
+        "{n} boxes are left out: another box of their lesion is drawn on the same frame, and of "
+        "these one that was moved counts (a second lesion needs a track, or an instance_id, of its "
+        "own)"
+    )
+
+
 class Lesions:
     """Numbers the lesions of a cohort, and keeps what an earlier run left where it still holds.
 
     Attributes:
         tracks_dropped: sequences that lost tracked boxes, for the boxes they came from changed.
-        tracks_left_out: tracked boxes of files that are elsewhere than the cohort's own.
-        second_boxes: boxes that were left out for another one of their lesion on their frame.
+        remarks: how often each thing was found that is told of corrected boxes.
     """
 
     def __init__(self, cohort: Path):
@@ -46,8 +68,7 @@ class Lesions:
         self._taken = {NO_LESION, *known}
         self._next = max(self._taken) + 1
         self.tracks_dropped = 0
-        self.tracks_left_out = 0
-        self.second_boxes = 0
+        self.remarks = Counter[Remark]()
 
     def merged(self, sequence_id: str, placed: Iterable[PlacedBox]) -> list[Box]:
         """All boxes of a sequence: those of readers, and earlier ones that still hold.
@@ -107,11 +128,11 @@ class Lesions:
                     if taken.source is BoxSource.TRACKED:
                         continue  # it stays while the boxes do that it was tracked from
                 elif box.source is BoxSource.TRACKED:
-                    self.tracks_left_out += 1
+                    self.remarks[Remark.TRACKS_LEFT_OUT] += 1
                     continue
                 elif place in places:
                     taken = replace(box, source=BoxSource.CORRECTED)
-            self.second_boxes += place in drawn
+            self.remarks[Remark.SECOND_BOXES] += place in drawn
             drawn.setdefault(place, taken)
         found = list(drawn.values())
         found += [
@@ -126,7 +147,20 @@ class Lesions:
         at = _by_frame(areas)
         ignored = [_known_box(area, at[area.frame_index]) or area for area in ignored]
         ignored += [a for a in areas if not is_shown(a.frame_index) and a not in ignored]
-        return found + self._tracks(earlier, found) + ignored
+        tracks = self._tracks(earlier, found)
+        here = {(box.instance_id, box.frame_index) for _, box, _ in numbered}
+        self.remarks[Remark.TRACKS_ABSENT] += sum(
+            is_shown(box.frame_index) and (box.instance_id, box.frame_index) not in here
+            for box in tracks
+        )
+        readerless = _anchors(earlier).keys() - _anchors(found).keys()
+        are_drawn = {
+            known.instance_id
+            for _, _, known in numbered
+            if known and known.source is BoxSource.TRACKED
+        }
+        self.remarks[Remark.READERLESS] += len(readerless & are_drawn)
+        return found + tracks + ignored
 
     def _numbered(
         self, sequence_id: str, placed: Iterable[PlacedBox], earlier: Sequence[Box]

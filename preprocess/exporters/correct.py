@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preprocess.annotations.cines import CineNames
-from preprocess.annotations.lesions import Lesions
+from preprocess.annotations.lesions import Lesions, Remark
 from preprocess.annotations.mismatches import Kind, Mismatch, write_mismatches
 from preprocess.annotations.region_files import read_all_regions, read_shown, region_files
 from preprocess.annotations.region_matching import Regions
@@ -24,14 +24,6 @@ from preprocess.cohort.reviews import Review, ReviewJournal, State, changing, re
 from preprocess.console.settings import Settings
 from preprocess.storage.names import beside
 
-TRACKS_LEFT_OUT = (
-    "{n} tracked boxes are not where the cohort has them and are left out (in a COCO file, mark "
-    'those that you moved as "source": "corrected")'
-)
-SECOND_BOXES = (
-    "{n} boxes are left out: another box of their lesion is drawn on the same frame, and of these "
-    "one that was moved counts (a second lesion needs a track, or an instance_id, of its own)"
-)
 USED_ALL_THE_SAME = {
     *(Kind.SCALED, Kind.ROTATED, Kind.IGNORED, Kind.TWICE, Kind.CLIPPED, Kind.INVERTED),
     Kind.ASSUMED_LESION,
@@ -111,10 +103,7 @@ def _correct(cohort: Path, regions: Path, settings: CorrectSettings) -> None:
     changed = [name for name in after if set(after[name]) != set(before[name])]
     if changed:
         _write(opened, {name: after[name] for name in changed}, before, settings.by)
-    if lesions.tracks_left_out:
-        told.append(TRACKS_LEFT_OUT.format(n=lesions.tracks_left_out))
-    if lesions.second_boxes:
-        told.append(SECOND_BOXES.format(n=lesions.second_boxes))
+    told += [remark.format(n=n) for remark in Remark if (n := lesions.remarks[remark])]
     for text in told:
         print(f"Note: {text}.")
     _print_outcome(cohort, before, after, changed, lesions.tracks_dropped)

@@ -318,6 +318,38 @@ def test_boxes_that_were_deleted_are_gone(cohort: Cohort, to: str) -> None:
     assert gone == {BOXES[2], *tracked_of_3, *of_12, first_area} and new == set()
 
 
+def test_a_tracked_box_that_is_not_drawn_any_more_stays_and_is_told(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One was set outside, one was deleted; a frame that is not shown says nothing."""
+    before, out = annotations(cohort), sent(cohort, "cvat")
+
+    def change(root: ElementTree.Element) -> None:
+        shape_at(root, 7, 5).set("outside", "1")
+        (track,) = (t for t in root.findall("track") if shape_at(root, 3, 5) in list(t))
+        track.remove(shape_at(root, 3, 5))
+        track.remove(shape_at(root, 3, 3))
+        root.find("meta/task/start_frame").text = "4"
+
+    edit(out, "S1", change)
+    correct(cohort.folder, out)
+    assert annotations(cohort) == before
+    assert "Note: 2 tracked boxes are not drawn any more and stay: " in capsys.readouterr().out
+
+
+def test_a_lesion_that_loses_its_last_reader_s_box_is_told(
+    cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = sent(cohort, "cvat")
+    edit(out, "S1", lambda root: shape_at(root, 7, 4).set("outside", "1"))
+    edit(out, "S2", lambda root: [root.remove(track) for track in root.findall("track")[:1]])
+    correct(cohort.folder, out)
+    gone, new = changes(cohort, cohort.folder)
+    of_7 = {b for b in cohort.boxes if b.instance_id == 7}
+    assert gone == of_7 | {b for b in cohort.boxes if b.instance_id == 12} and new == set()
+    assert "Note: 1 lesions have lost their last reader's box" in capsys.readouterr().out
+
+
 def test_a_new_track_is_a_new_lesion(cohort: Cohort) -> None:
     out = sent(cohort, "cvat")
 
