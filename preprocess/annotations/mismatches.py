@@ -59,7 +59,10 @@ class Kind(StrEnum):
     NO_FILE = "{n} rows of the labels match no file by its path below the archive, nor by its UID"
     TWO_LABELS = "{n} sequences have two labels and are left out"
     LABEL_ERROR = "{n} labels do not fit their cine, which is left out"
-    NO_LESION = "{n} sequences are labelled no_lesion, but bear boxes, and are left out"
+    NO_LESION = (
+        "{n} sequences are labelled no_lesion, but bear boxes, and are left out (a wrong label is "
+        "taken away in its file, or in the cohort with `preprocess review`)"
+    )
     NO_IMAGE = "{n} images are named by the annotations but are not there"
     TURNED_IMAGE = "{n} images say that they are to be turned (EXIF) and were, before the boxes"
 

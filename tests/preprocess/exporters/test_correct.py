@@ -456,7 +456,11 @@ def test_a_sequence_that_is_labelled_as_healthy_gets_no_box(
     (out / "S5" / "annotations.xml").write_bytes(drawn)
     correct(cohort.folder, out)
     assert annotations(cohort) == before
-    assert "labelled no_lesion, but bear boxes" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert (
+        "labelled no_lesion, but bear boxes" in said
+        and "in the cohort with `preprocess review`" in said
+    )
 
 
 def test_files_of_other_names_are_refused(
