@@ -229,15 +229,15 @@ def _area_to_ignore(sequence_id: str, placed: PlacedBox) -> Box:
     )
 
 
-def _precedence(numbered: tuple[PlacedBox, Box, Box | None]) -> tuple[bool, bool, bool]:
+def _precedence(numbered: tuple[PlacedBox, Box, Box | None]) -> tuple[bool, ...]:
     """Which box of a lesion and frame counts, the greatest first.
 
-    A correction is one in the file or in the cohort: what a file moved stays moved where it is
-    given once more.
+    What the file or the cohort knows of it decides before its place does: so a box that files moved
+    stays moved where they are given once more.
     """
-    _, box, known = numbered
+    one, box, known = numbered
     is_correction = BoxSource.CORRECTED in (box.source, known.source if known else None)
-    return box.source is not BoxSource.TRACKED, is_correction, known is None
+    return box.source is not BoxSource.TRACKED, one.moved, is_correction, known is None
 
 
 def _by_frame(boxes: Iterable[Box]) -> Mapping[int, list[Box]]:

@@ -47,7 +47,7 @@ def with_marks(region: Region, said: Mapping[str, Any], frame_index: int | None)
         frame, x1, y1, x2, y2 = numbers
         box = (x1, y1, x2, y2)
         if frame_index not in (None, frame) or not same_place(region.box_xyxy, box):
-            return replace(region, source=BoxSource.CORRECTED)
+            return replace(region, source=BoxSource.CORRECTED, moved=True)
         region = replace(region, box_xyxy=box)
     source = said.get("source")
     if source not in list(BoxSource):

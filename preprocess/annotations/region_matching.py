@@ -35,6 +35,8 @@ class PlacedBox:
     source: BoxSource
     source_is_said: bool = False
     """Whether the file says the source, or it was concluded from the frame."""
+    moved: bool = False
+    """Whether the file says that it was elsewhere when it was exported."""
     lesion: str = ""
     ignored: bool = False
     confidence: float = 1.0
@@ -158,6 +160,7 @@ class Regions:
                 box_xyxy=box,
                 source=_source(region, at, sequence.reference_frame),
                 source_is_said=region.source is not None,
+                moved=region.moved,
                 lesion=also_called.get(region.lesion, region.lesion),
                 ignored=region.ignored,
                 confidence=region.confidence,

@@ -57,6 +57,8 @@ class Region:
     alone is the cohort's own ``instance_id``."""
     source: BoxSource | None = None
     """Who placed it, where the file says so."""
+    moved: bool = False
+    """Whether it was elsewhere when it was exported, where the file says so."""
     confidence: float = 1.0
     """Of a tracked box, where the file says so."""
     verdict: Verdict = Verdict.GOOD
