@@ -21,6 +21,7 @@ from preprocess.cohort import (
     write_manifest,
 )
 from preprocess.cohort.reviews import Review, ReviewJournal, State, changing, reviewed_rows
+from preprocess.console.command_line import usage
 from preprocess.console.settings import Settings
 from preprocess.storage.names import beside
 
@@ -52,6 +53,7 @@ class Shown:
         return sequence_id in self.cines or frame_index in self.frames.get(sequence_id, ())
 
 
+@usage(again="starts anew")
 def correct(cohort: Path, regions: Path, settings: CorrectSettings) -> None:
     """Take boxes that were corrected in another tool back into a cohort.
 
