@@ -93,12 +93,12 @@ export const aWhile = () => new Promise((resolve) => setTimeout(resolve, 1500));
 
 /** @returns {Promise<Cohort>} */
 export async function getCohort() {
-  return (await ask("api/cohort")).json();
+  return ask("api/cohort");
 }
 
 /** @param {string} id @returns {Promise<Sequence>} */
 export async function getSequence(id) {
-  return understood(await (await ask(address(id))).json());
+  return understood(await ask(address(id)));
 }
 
 /**
@@ -110,7 +110,7 @@ export async function getSequence(id) {
  */
 export async function putSequence(id, saved) {
   const headers = { "Content-Type": "application/json" };
-  return understood(await (await ask(address(id), { method: "PUT", headers, body: JSON.stringify(saved) })).json());
+  return understood(await ask(address(id), { method: "PUT", headers, body: JSON.stringify(saved) }));
 }
 
 /**
@@ -122,19 +122,16 @@ export async function putSequence(id, saved) {
  * @param {AbortSignal} signal
  */
 export async function readFrames(id, into, onBytes, signal) {
-  const response = await ask(`${address(id)}/frames`, { signal });
-  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
-  let filled = 0;
-  try {
+  await ask(`${address(id)}/frames`, { signal }, async (response) => {
+    const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+    let filled = 0;
     for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
       into.set(piece.value, filled);
       filled += piece.value.length;
       onBytes(filled);
     }
-  } catch (problem) {
-    throw signal.aborted ? problem : new Unreachable("The frames stopped coming.");
-  }
-  if (filled < into.length) throw new Unreachable("The frames stopped coming.");
+    if (filled < into.length) throw new Error("The frames stopped coming.");
+  });
 }
 
 /** Areas to ignore are apart: the server keeps them. @param {Sequence} sequence @returns {Sequence} */
@@ -147,17 +144,24 @@ function understood(sequence) {
 /** @param {string} id */
 const address = (id) => `api/sequences/${encodeURIComponent(id)}`;
 
-/** @param {string} url @param {RequestInit} [options] @returns {Promise<Response>} */
-async function ask(url, options = {}) {
-  let response;
+/**
+ * What the server answers; a connection may also end after an answer has begun.
+ *
+ * @param {string} url
+ * @param {RequestInit} [options]
+ * @param {(response: Response) => Promise<any>} [read] the body
+ */
+async function ask(url, options = {}, read = (response) => response.json()) {
+  let response, answer;
   try {
     response = await fetch(url, { cache: "no-store", ...options });
+    answer = await (response.ok ? read(response) : sentence(response));
   } catch (problem) {
     if (options.signal?.aborted) throw problem;
     throw new Unreachable("The server does not answer.");
   }
-  if (response.ok) return response;
-  const { error, sequence } = await sentence(response);
+  if (response.ok) return answer;
+  const { error, sequence } = answer;
   if (response.status === 409) throw new Conflict(error, understood(sequence));
   if (AGAIN.has(response.status)) throw new Unreachable(error);
   throw new Refused(error);

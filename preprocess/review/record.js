@@ -32,6 +32,8 @@ export class Record {
     this._pastWhenSaved = 0;
     this._lastStep = { name: "", at: 0 };
     this._changedSince = false;
+    /** What was sent and not answered: each may have been saved. @type {Snapshot[]} */
+    this._unanswered = [];
     /** Numbers that the server gave to new lesions. @type {Map<number, number>} */
     this._numbers = new Map();
   }
@@ -129,11 +131,12 @@ export class Record {
       this._changedSince = false;
       const sent = this._snapshot();
       const depth = this._past.length;
+      this._unanswered.push(sent);
       try {
         this._take(await putSequence(this.id, { revision: this.saved.revision, ...sent }), sent);
         this._pastWhenSaved = depth;
       } catch (problem) {
-        if (!this._recover(problem, sent)) return;
+        if (!this._recover(problem)) return;
       }
     }
     this.status = "saved";
@@ -145,28 +148,24 @@ export class Record {
     this._renumber(numbersGiven(sent.state, sequence.state));
     this.saved = sequence;
     this.status = "saving";
+    this._unanswered = [];
     if (this._changedSince) return;
     this._show(sequence);
   }
 
-  /** Whether saving can go on after a problem. @param {unknown} problem @param {Snapshot} sent */
-  _recover(problem, sent) {
-    if (problem instanceof Unreachable) {
-      this.status = "lost";
-      this._changedSince = true;
-      this._tell(this, { kind: "lost", words: problem.message });
-      void aWhile().then(() => this._save());
-      return false;
-    }
+  /** Whether saving can go on after a problem. @param {unknown} problem */
+  _recover(problem) {
     if (problem instanceof Conflict) {
-      // The answer to what was saved before may have been lost on its way.
-      const ours = saysTheSame(problem.sequence.state, sent.state) && problem.sequence.accepted === sent.accepted;
-      if (ours) {
-        this._take(problem.sequence, sent);
+      // What is saved there may be ours, of which the answer was lost on its way.
+      const ours = this._unanswered.findLastIndex((sent) => becomes(sent, problem.sequence));
+      if (ours >= 0) {
+        this._changedSince ||= ours < this._unanswered.length - 1;
+        this._take(problem.sequence, this._unanswered[ours]);
         return true;
       }
       const mine = this._snapshot();
       this._changedSince = false;
+      this._unanswered = [];
       this._show(problem.sequence);
       this._forget();
       this._future = [mine];
@@ -175,13 +174,19 @@ export class Record {
     }
     if (problem instanceof Refused) {
       this._changedSince = false;
+      this._unanswered = [];
       this._show(this.saved);
       this._past.length = Math.min(this._past.length, this._pastWhenSaved);
       this._future = [];
       this._tell(this, { kind: "refused", words: problem.message });
       return true;
     }
-    throw problem;
+    this.status = "lost";
+    this._changedSince = true;
+    const words = problem instanceof Unreachable ? problem.message : "What the server answered could not be read.";
+    this._tell(this, { kind: "lost", words });
+    void aWhile().then(() => this._save());
+    return false;
   }
 
   /** @param {Sequence} sequence */
@@ -211,6 +216,12 @@ export class Record {
       snapshot.state = renumbered(snapshot.state, numbers);
     }
   }
+}
+
+/** Whether the server makes this of what was sent. @param {Snapshot} sent @param {Sequence} sequence */
+function becomes({ state, accepted }, sequence) {
+  const numbered = renumbered(state, numbersGiven(state, sequence.state));
+  return accepted === sequence.accepted && isTheSame(numbered, sequence.state);
 }
 
 /** Which numbers the server gave to new lesions. @param {State} sent @param {State} answered */

@@ -463,6 +463,40 @@ def test_a_server_that_ended_loses_nothing(folder: Path) -> None:
     assert reviews[name].state.view == "LAD/LCx"
 
 
+def break_off_the_next_answer(page: Reader) -> None:
+    """The server saves the next change; its answer ends after the headers."""
+    page.evaluate(
+        "(ask => { let left = 1; window.fetch = async (url, options) => {"
+        "const answer = await ask(url, options);"
+        "if (options?.method !== 'PUT' || left-- < 1) return answer;"
+        "const broken = new ReadableStream({pull: c => c.error(new TypeError('network error'))});"
+        "return new Response(broken, {status: 200}); }; })(window.fetch)"
+    )
+
+
+def test_after_an_answer_that_broke_off_changes_are_saved(page: Reader, folder: Path) -> None:
+    break_off_the_next_answer(page)
+    page.keys("3")
+    page.wait("!document.getElementById('offline').hidden")
+    page.keys("Home", "r")
+    assert page.state["view"] == "LCx/LAD"
+    assert not page.shown("#offline") and not page.shown("#banner")
+    state = read_reviews(folder)[NAME].state
+    assert (state.view, state.reference_frame) == ("LCx/LAD", 0)
+    page.complaints = [each for each in page.complaints if "409" not in each]
+
+
+def test_a_new_lesion_is_known_again_when_its_answer_was_lost(page: Reader, folder: Path) -> None:
+    break_off_the_next_answer(page)
+    page.keys("n")
+    page.draw((3, 5), (15, 21))
+    assert len({box["lesion"] for box in page.state["boxes"]}) == 2 and not page.shown("#banner")
+    assert len({box.instance_id for box in stored(folder)}) == 2
+    page.keys("Ctrl+z")
+    assert len({box["lesion"] for box in page.state["boxes"]}) == 1
+    page.complaints = [each for each in page.complaints if "409" not in each]
+
+
 def test_a_reload_shows_what_was_saved(page: Reader, folder: Path) -> None:
     page.keys("n")
     page.draw((3, 5), (15, 21))
