@@ -140,6 +140,7 @@ export class Panel {
       row.style.setProperty("--lesion", lesionColour(state, lesion));
       name.placeholder = `Lesion ${number + 1}`;
       name.setAttribute("aria-label", `Name of lesion ${number + 1}`);
+      name.title = lesionName(state, lesion);
       write(name, state.lesion_names[lesion] ?? "");
       const [choose, remove] = row.querySelectorAll("button");
       choose.setAttribute("aria-label", `Choose ${lesionName(state, lesion)}`);
@@ -191,7 +192,8 @@ function listItem(words) {
   return item;
 }
 
-/** Not while somebody types there. @param {HTMLInputElement} input @param {string} value */
+/** Not while somebody types there, who may give that up. @param {HTMLInputElement} input @param {string} value */
 function write(input, value) {
+  input.defaultValue = value;
   if (input !== document.activeElement) input.value = value;
 }

@@ -4,7 +4,7 @@
 /** @typedef {[number | null, number | null, number | null]} Bounds first frames of three intervals */
 
 /** Okabe and Ito's colours, as bright as a dark picture needs them; line styles say the verdict. */
-export const LESION_COLOURS = ["#56b4e9", "#e69f00", "#f08fc4", "#f0e442", "#2bc4a0", "#ff7f50"];
+const LESION_COLOURS = ["#56b4e9", "#e69f00", "#f08fc4", "#f0e442", "#2bc4a0", "#ff7f50"];
 export const DOUBT_COLOUR = "#ffb020";
 export const PHASES = ["no contrast", "introducing", "optimal", "vanishing"];
 const BOUNDS = /** @type {const} */ (["introducing_start", "optimal_start", "vanishing_start"]);

@@ -1,6 +1,7 @@
 /** The cine from its first frame to its last: intervals, marks, and the course of each lesion. */
 
 import { DOUBT_COLOUR, PHASES, isKey, lesionColour, lesionName, lesionsOf, phaseOf } from "./state.js";
+import { shortened } from "./text.js";
 
 /**
  * @typedef {import("./api.js").State} State @typedef {import("./api.js").Doubt} Doubt
@@ -70,6 +71,11 @@ export class Timeline {
     this._describe(scene);
   }
 
+  /** Give up the drag under way. */
+  cancel() {
+    this._drag = null;
+  }
+
   /** @param {number} height */
   _fit(height) {
     const width = this._root.clientWidth;
@@ -97,9 +103,7 @@ export class Timeline {
     pen.font = `12px ${this._font}`;
     pen.fillStyle = colour;
     pen.textBaseline = "middle";
-    let shown = words;
-    while (shown.length > 1 && pen.measureText(shown).width > most) shown = `${shown.replace(/…$/, "").slice(0, -1)}…`;
-    pen.fillText(shown, x, y);
+    pen.fillText(shortened(pen, words, most), x, y);
   }
 
   /** @param {Scene} scene */
@@ -253,7 +257,11 @@ export class Timeline {
   _onDown(event) {
     if (!this._scene || event.button !== 0) return;
     const at = this._at(event);
-    if (at.x < LEFT - REACH) return this._chooseAt(at.y);
+    if (at.x < LEFT - REACH) {
+      const lesion = this._lesionAt(at.y);
+      if (lesion !== undefined) this._listener.onChoose(lesion);
+      return;
+    }
     this._canvas.setPointerCapture(event.pointerId);
     const which = this._boundAt(at);
     this._drag = which === null ? "frame" : { which, bounds: this._scene.bounds };
@@ -276,19 +284,20 @@ export class Timeline {
 
   /** Say what is under the mouse. @param {{x: number, y: number}} at */
   _point(at) {
-    const { doubts, length } = /** @type {Scene} */ (this._scene);
+    const { doubts, length, state } = /** @type {Scene} */ (this._scene);
     const frame = this._frameAt(at.x, false);
+    const lesion = at.x < LEFT ? this._lesionAt(at.y) : undefined;
     const marked = at.y > AXIS + BAR && at.y < AXIS + BAR + MARKS && at.x >= LEFT;
     const reach = Math.max(1, Math.round((8 * length) / this._width));
     const said = doubts.filter((doubt) => doubt.frame !== null && Math.abs(doubt.frame - frame) <= reach);
-    this._canvas.title = marked ? said.map((doubt) => doubt.words).join("\n") : "";
+    const name = lesion === undefined ? "" : lesionName(state, lesion);
+    this._canvas.title = marked ? said.map((doubt) => doubt.words).join("\n") : name;
     this._canvas.style.cursor = this._boundAt(at) !== null ? "ew-resize" : "pointer";
   }
 
-  /** @param {number} y */
-  _chooseAt(y) {
+  /** The lesion whose row is there, or undefined. @param {number} y */
+  _lesionAt(y) {
     const row = Math.floor((y - AXIS - BAR - MARKS) / ROW);
-    const lesion = lesionsOf(/** @type {Scene} */ (this._scene).state)[row];
-    if (lesion !== undefined) this._listener.onChoose(lesion);
+    return lesionsOf(/** @type {Scene} */ (this._scene).state)[row];
   }
 }

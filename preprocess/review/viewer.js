@@ -2,6 +2,7 @@
 
 import { lookupTable } from "./cine.js";
 import { DOUBT_COLOUR, isKey } from "./state.js";
+import { shortened } from "./text.js";
 
 /**
  * @typedef {import("./api.js").Box} Box @typedef {import("./api.js").Display} Display
@@ -31,6 +32,7 @@ import { DOUBT_COLOUR, isKey } from "./state.js";
 const LEAST_BOX = 3;
 const GRIP = 7;
 const CLICK = 4;
+const LONGEST_LABEL = 190;
 const DOUBLE_CLICK_MS = 400;
 const WHEEL_NOTCH = 50;
 const LARGEST_ZOOM = 16;
@@ -143,6 +145,11 @@ export class Viewer {
     this._redraw();
   }
 
+  /** Whether a box is being drawn, moved or resized. */
+  get holdsBox() {
+    return this._drag !== null && this._drag.kind !== "pan" && this._drag.kind !== "window";
+  }
+
   /** A box of a usual size in the middle of what is seen. */
   boxInTheMiddle() {
     const half = this._scene ? Math.min(24, this._scene.cine.width / 8, this._scene.cine.height / 8) : 0;
@@ -218,10 +225,10 @@ export class Viewer {
   }
 
   _drawBoxes() {
-    const { boxes, ignored, doubted, chosen } = /** @type {Scene} */ (this._scene);
+    const { cine, frame, boxes, ignored, doubted, chosen } = /** @type {Scene} */ (this._scene);
     const { width, height } = this._canvases[1];
     this._overlay.clearRect(0, 0, width, height);
-    if (this.hidden && !this._drag) return;
+    if (!cine.frame(frame) || (this.hidden && !this._drag)) return;
     for (const corners of ignored) {
       this._outline(corners, "#c9d3dc", 1, [1, 4]);
       this._label(corners, "#c9d3dc", "ignored");
@@ -241,7 +248,7 @@ export class Viewer {
     pen.save();
     pen.globalAlpha = lost && !chosen ? 0.6 : 1;
     this._outline(corners, colour, isKey(box) ? 2.5 : 1.5, { good: [], check: [7, 4], lost: [2, 4] }[box.verdict]);
-    this._label(corners, colour, name + (isKey(box) ? "" : { good: "", check: " ?", lost: " lost" }[box.verdict]));
+    this._label(corners, colour, name, isKey(box) ? "" : { good: "", check: " ?", lost: " lost" }[box.verdict]);
     if (chosen) this._grips(corners, colour);
     pen.restore();
   }
@@ -273,19 +280,24 @@ export class Viewer {
     pen.setLineDash([]);
   }
 
-  /** @param {number[]} corners @param {string} colour @param {string} words */
-  _label([x1, y1, , y2], colour, words) {
+  /** A name at a box, inside of the picture, and what is said after it. @param {number[]} corners @param {string} colour @param {string} name @param {string} [verdict] */
+  _label([x1, y1, , y2], colour, name, verdict = "") {
     const pen = this._overlay;
     const size = 12 * devicePixelRatio;
     const top = this._toScreen(x1, y1);
     const below = top.y < 1.8 * size;
     const y = below ? this._toScreen(x1, y2).y + 0.4 * size : top.y - 1.7 * size;
     pen.font = `600 ${size}px ${getComputedStyle(this._root).fontFamily}`;
+    const { width } = this._canvases[1];
+    const words = shortened(pen, name, Math.min(LONGEST_LABEL * devicePixelRatio, width / 2)) + verdict;
+    const across = pen.measureText(words).width + size;
+    // Beside a box at the right side there is no room; one that is not seen takes its label along.
+    const x = top.x < width ? Math.min(top.x, width - across) : top.x;
     pen.fillStyle = "rgb(10 14 18 / 78%)";
-    pen.fillRect(top.x - devicePixelRatio, y, pen.measureText(words).width + size, 1.4 * size);
+    pen.fillRect(x - devicePixelRatio, y, across, 1.4 * size);
     pen.fillStyle = colour;
     pen.textBaseline = "middle";
-    pen.fillText(words, top.x + size / 2, y + 0.75 * size);
+    pen.fillText(words, x + size / 2, y + 0.75 * size);
   }
 
   /** @param {number[]} corners @param {string} colour */
@@ -348,7 +360,7 @@ export class Viewer {
     const rest = { from, before, edges: [0, 0], box: null, corners: [] };
     if (event.button === 1 || (event.button === 0 && event.shiftKey)) this._drag = { kind: "pan", ...rest };
     else if (event.button === 2) this._beginWindow(event, rest);
-    else if (event.button === 0) this._beginBox(rest);
+    else if (event.button === 0 && this._scene.cine.frame(this._scene.frame)) this._beginBox(rest);
   }
 
   /** @param {PointerEvent} event @param {Omit<Drag, "kind">} rest */

@@ -568,3 +568,46 @@ def test_a_page_is_whole_at_its_smallest_size(page: Reader) -> None:
         f"{inside}.every(b => (r => r.left >= 0 && r.right <= 1280 && r.bottom <= 720)"
         "(b.getBoundingClientRect()))"
     )
+
+
+def test_nothing_lies_over_the_labels_when_the_page_is_zoomed(page: Reader) -> None:
+    page.resize(853, 480)
+    edges = (
+        "['main', '#viewer', '.transport', '#timeline', '#reset'].map(name => "
+        "document.querySelector(name).getBoundingClientRect().right)"
+    )
+    assert max(page.evaluate(edges)) <= page.evaluate(
+        "document.querySelector('aside').getBoundingClientRect().left"
+    )
+
+
+def test_long_names_leave_room_for_the_rest(folder: Path) -> None:
+    cohort = Cohort.open(folder)
+    sequence = replace(cohort.sequences[NAME], primary_angle_deg=-32.0, secondary_angle_deg=24.0)
+    others = (each for name, each in cohort.sequences.items() if name != NAME)
+    write_annotations(folder, [sequence, *others], cohort.boxes)
+    long = "a name of sixty letters is the longest one that may be given"
+    with at_the_page(folder) as (page, _):
+        page.keys("n")
+        page.draw((48, 30), (62, 44))
+        assert len({box["lesion"] for box in page.state["boxes"]}) == 2
+        for field in ("#view", "#lesions li:last-child input"):
+            page.evaluate(f"document.querySelector('{field}').focus()")
+            page.keys(*(letter.replace(" ", "Space") for letter in long), "Enter")
+        assert page.state["view"] == long and long in page.state["lesion_names"].values()
+        angles = "document.querySelector('nav [aria-current] .angles')"
+        assert page.evaluate(f"{angles}.scrollWidth <= {angles}.clientWidth")
+        last = "new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+        last += (
+            ".then(() => { const canvas = document.querySelectorAll('#viewer canvas')[1];"
+            "const {width, height} = canvas; return [...canvas.getContext('2d')"
+            ".getImageData(width - 1, 0, 1, height).data].every(value => value === 0); })"
+        )
+        page.resize(853, 720)
+        assert page.evaluate(last)
+        title = "document.querySelector('#lesions li:last-child input').title"
+        assert page.evaluate(title) == long
+        x, _ = bound(page, 0)
+        row = page.evaluate("document.querySelector('#timeline canvas').getBoundingClientRect().y")
+        page.move((x - 60, row + 80))
+        assert page.evaluate("document.querySelector('#timeline canvas').title") == long
