@@ -13,15 +13,13 @@ export class Cine {
     this.length = entry.length;
     /** Frames that have arrived. */
     this.loaded = 0;
+    /** Why they cannot be read, as a sentence. */
+    this.problem = "";
     this.values = bytesPerPixel === 1 ? 256 : 65536;
     this._pixels = entry.width * entry.height;
     this._bytes = new Uint8Array(entry.length * this._pixels * bytesPerPixel);
     this._stored = bytesPerPixel === 1 ? this._bytes : new Uint16Array(this._bytes.buffer);
     this._stop = new AbortController();
-  }
-
-  get whole() {
-    return this.loaded === this.length;
   }
 
   /** The stored values of a frame, row by row; null before it has arrived. @param {number} index */

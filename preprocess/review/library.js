@@ -13,7 +13,7 @@ export class Library {
   /**
    * @param {object} listener
    * @param {(record: Record, news: import("./record.js").News) => void} listener.onRecord
-   * @param {(cine: Cine) => void} listener.onFrame more frames of a cine have arrived
+   * @param {(cine: Cine) => void} listener.onFrame more frames of a cine have arrived, or none can be read
    * @param {(words: string) => void} listener.onServer why it does not answer; empty when it does
    */
   constructor(listener) {
@@ -75,11 +75,16 @@ export class Library {
   /** @param {Entry} entry @returns {Promise<Held>} */
   async _load(entry) {
     const sequence = await this._persist(entry.id, () => getSequence(entry.id));
-    const record = this._records.get(entry.id) ?? new Record(sequence, this._listener.onRecord);
-    record.refresh(sequence);
+    const known = this._records.get(entry.id);
+    const record = known ?? new Record(sequence, this._listener.onRecord);
+    if (known) known.refresh(sequence);
+    else this._listener.onRecord(record, { kind: "saved", words: "" });
     const cine = new Cine(entry, sequence.bytes_per_pixel);
     const whole = this._persist(entry.id, () => cine.read(() => this._listener.onFrame(cine)));
-    whole.catch(() => {}); // Whoever waits for it hears of it.
+    whole.catch((problem) => {
+      cine.problem = problem.message;
+      this._listener.onFrame(cine);
+    });
     const held = { record, cine, whole };
     this._records.set(entry.id, record);
     this._held.set(entry.id, held);

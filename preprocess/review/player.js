@@ -38,7 +38,7 @@ export class Player {
   }
 
   play() {
-    if (this.playing || !this._cine || this._cine.length < 2) return;
+    if (this.playing || !this._cine || this._cine.length < 2 || this._cine.problem) return;
     this.playing = true;
     this.dropped = 0;
     this._due = performance.now() + this._frameMs;

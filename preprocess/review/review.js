@@ -94,19 +94,19 @@ export class Review {
   async open(entry) {
     const goesOn = this.player.playing && !matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.player.stop();
+    this._cancelBound();
     this.entry = entry;
     this.list.open(entry);
     this.panel.open(entry);
     this.say("");
-    history.replaceState(null, "", `#${entry.id}`);
+    history.replaceState(null, "", `#${encodeURIComponent(entry.id)}`);
     let held = this.library.held(entry.id);
     if (held) void this.library.refresh(held.record);
     else held = await this._load(entry);
     if (!held || this.entry !== entry) return;
     const { record, cine } = held;
-    Object.assign(this, { record, cine, chosen: null, dragged: null });
+    Object.assign(this, { record, cine, chosen: null });
     one("aside").inert = false;
-    held.whole.catch((problem) => this.cine === cine && this._wait(problem.message));
     this.doubt = entry.doubts.findIndex((doubt) => doubt.frame !== null);
     this.panel.markDoubt(this.doubt);
     const first = record.state.reference_frame ?? record.state.optimal_start ?? 0;
@@ -149,7 +149,7 @@ export class Review {
 
   /** Stop at a frame. @param {number} frame */
   goTo(frame) {
-    if (!this.cine) return;
+    if (!this.cine || this.viewer.holdsBox) return;
     this.player.stop();
     this.frame = Math.min(Math.max(frame, 0), this.cine.length - 1);
     this.player.seek(this.frame);
@@ -180,6 +180,7 @@ export class Review {
   }
 
   togglePlay() {
+    if (!this.cine || this.viewer.holdsBox) return;
     if (this.player.playing) this.player.stop();
     else this.player.play();
     this.draw();
@@ -365,14 +366,25 @@ export class Review {
     if (bounds) this._saveBounds(bounds);
   }
 
+  _cancelBound() {
+    this.timeline.cancel();
+    this.dragged = null;
+  }
+
   /** Accept the rest of the cine, and go on to the next open one. */
   accept() {
-    if (!this.record) return;
-    if (this.record.draft) return this._warn("Some phases are still missing: set all three, or clear them.");
-    const { id } = this.record;
+    const { record, cine, frame } = this;
+    if (!record || !cine) return this.say("This sequence is not here yet: nothing is accepted.");
+    if (record.draft) return this._warn("Some phases are still missing: set all three, or clear them.");
+    const { id } = record;
     const [next] = this.list.nextOpen();
+    if (cine.problem) {
+      if (next) void this.open(next);
+      return this.say(`${id} is not accepted: its frames cannot be read. You can exclude it (x).`);
+    }
+    if (!cine.frame(frame)) return this.say(`Frame ${frame} is not here yet: nothing is accepted.`);
     if (next) this._accepted = performance.now();
-    if (!this.record.accepted) this.record.change(this.state, { accepted: true });
+    if (!record.accepted) record.change(record.state, { accepted: true });
     if (next) void this.open(next);
     this.say(`${id} is accepted.${next ? "" : " Every sequence is done."}`);
   }
@@ -405,6 +417,7 @@ export class Review {
     this._drawing = 0;
     const { entry, record, cine, frame, chosen } = this;
     if (!entry || !record || !cine) return;
+    if (cine.problem) this.player.stop();
     const bounds = this.bounds;
     const boxes = states.boxesIn(record.state, frame).map((box) => ({
       box,
@@ -423,7 +436,7 @@ export class Review {
     element("play").textContent = this.player.playing ? "Stop" : "Play";
     const target = this.target;
     this.panel.showTarget(target === null ? "a new lesion" : states.lesionName(record.state, target));
-    this._wait(cine.frame(frame) ? "" : `Frame ${frame} is on its way.`);
+    this._wait(cine.frame(frame) ? "" : cine.problem || `Frame ${frame} is on its way.`);
     if (this._accepted && cine.frame(frame)) this._measure();
   }
 
@@ -513,6 +526,7 @@ export class Review {
   /** Give up what is under way, and choose nothing. */
   escape() {
     this.viewer.cancel();
+    this._cancelBound();
     this.closeBanner();
     this.choose(null);
   }
@@ -582,8 +596,10 @@ function returnFocus() {
     if (mouse && /** @type {Element} */ (target).matches("select")) viewer.focus();
   });
   document.addEventListener("keydown", (event) => {
-    const done = event.key === "Enter" || event.key === "Escape";
-    if (done && isField(/** @type {Element} */ (event.target))) viewer.focus();
+    const { key, isComposing, target } = event;
+    if (isComposing || (key !== "Enter" && key !== "Escape") || !isField(/** @type {Element} */ (target))) return;
+    if (key === "Escape" && target instanceof HTMLInputElement) target.value = target.defaultValue;
+    viewer.focus();
   });
 }
 
@@ -642,8 +658,8 @@ async function start() {
   returnFocus();
   publish(page);
   addEventListener("beforeunload", (event) => page.saveState.unsaved && event.preventDefault());
-  const id = decodeURIComponent(location.hash.slice(1));
-  const first = known.sequences.find((entry) => entry.id === id) ?? page.list.firstOpen() ?? known.sequences[0];
+  const named = known.sequences.find((entry) => `#${encodeURIComponent(entry.id)}` === location.hash);
+  const first = named ?? page.list.firstOpen() ?? known.sequences[0];
   if (first) await page.open(first);
   element("viewer").focus();
 }

@@ -497,6 +497,110 @@ def test_a_new_lesion_is_known_again_when_its_answer_was_lost(page: Reader, fold
     page.complaints = [each for each in page.complaints if "409" not in each]
 
 
+def test_the_list_follows_what_another_page_accepted(folder: Path) -> None:
+    with at_the_page(folder) as (page, review):
+        last = "document.querySelector('nav li:last-child .name').innerText.split(' ')[0]"
+        name = page.evaluate(last)
+        other = page.tab()
+        other.open(f"http://127.0.0.1:{review.port}/#{name}")
+        other.wait(f"{WHOLE} && review.id === '{name}'")
+        other.keys("Enter")
+        other.wait("document.getElementById('done').innerText === '1 of 6 done'")
+        other.wait("review.saved")
+        page.click("nav li:last-child button")
+        page.wait(f"review.id === '{name}'")
+        assert page.text("#done") == "1 of 6 done"
+        assert "accepted" in page.text("nav [aria-current]")
+
+
+def test_a_cine_is_not_accepted_before_it_is_seen(page: Reader, folder: Path) -> None:
+    page.evaluate(
+        "(ask => { const held = new Promise(release => window.release = release);"
+        "window.fetch = (url, options) => String(url).endsWith('/frames')"
+        " ? held.then(() => ask(url, options)) : ask(url, options); })(window.fetch)"
+    )
+    page.click("nav li:last-child button")
+    page.wait(f"review.id !== '{NAME}' && review.id")
+    page.keys("Enter", "Enter")
+    assert page.text("#said") == "Frame 2 is not here yet: nothing is accepted."
+    assert page.evaluate("review.saved && !review.accepted") and read_reviews(folder) == {}
+    name = page.evaluate("(release(), review.id)")
+    page.wait(WHOLE)
+    page.keys("Enter")
+    page.wait(f"review.id !== '{name}' && review.saved")
+    assert read_reviews(folder)[name].accepted
+
+
+def test_a_cine_that_cannot_be_read_is_excluded(folder: Path) -> None:
+    for part in (folder / "frames.zarr" / NAME).rglob("*"):
+        if part.is_file() and part.name != "zarr.json":
+            part.write_bytes(part.read_bytes()[:50])
+    with at_the_page(folder, name="S00LCA") as (page, _):
+        page.keys("Space", "PageDown")
+        page.wait(f"review.id === '{NAME}' && !review.playing")
+        page.wait("document.getElementById('waiting').innerText.includes('damaged')")
+        assert NAME in page.text("#waiting") and page.shown("#waiting")
+        page.click("#play")
+        page.draw((3, 5), (15, 21))
+        assert not page.evaluate("review.playing") and read_reviews(folder) == {}
+        page.keys("Enter")
+        page.wait(f"review.id !== '{NAME}'")
+        assert page.text("#said").startswith(f"{NAME} is not accepted: its frames cannot be read")
+        page.keys("PageUp")
+        page.wait(f"review.id === '{NAME}'")
+        page.keys("4", "x", "ArrowDown", "Escape")
+        assert page.state["exclude"] == "implant" and page.state["view"] == "LAD/LCx"
+    review = read_reviews(folder)[NAME]
+    assert review.state.exclude == "implant" and not review.accepted
+
+
+def test_a_drag_of_a_phase_can_be_given_up(page: Reader, folder: Path) -> None:
+    bounds = "[review.state.introducing_start, review.state.vanishing_start]"
+    places = [bound(page, frame) for frame in (7, 6, 5)]
+    for key in ("Escape", "PageUp", "PageDown"):
+        page.move(places[0])
+        page.press(places[0])
+        page.move(places[1], "left")
+        page.keys(key)
+        page.wait(WHOLE)
+        page.move(places[2], "left")
+        page.release(places[2])
+        assert page.evaluate(bounds) == [1, 7]
+    assert page.evaluate("review.saved") and read_reviews(folder) == {}
+
+
+def test_a_box_belongs_to_the_frame_that_it_was_drawn_in(page: Reader) -> None:
+    begin, end = page.place((3, 5)), page.place((15, 21))
+    page.keys("n")
+    page.move(begin)
+    page.press(begin)
+    page.move(end, "left")
+    page.keys("ArrowRight", "Space", "End")
+    assert page.evaluate("[review.frame, review.playing]") == [4, False]
+    page.release(end)
+    assert [3, 5, 15, 21] in [box["box"] for box in page.boxes(4)]
+
+
+def test_what_is_typed_is_given_up_by_escape(page: Reader, folder: Path) -> None:
+    for field in ("#view", "#lesions li input"):
+        page.click(field)
+        page.keys(*"ostium", "Escape")
+        shown = page.evaluate(f"document.querySelector('{field}').value")
+        assert shown == "" and page.evaluate("document.activeElement.id") == "viewer"
+    assert page.evaluate("review.saved") and read_reviews(folder) == {}
+    page.click("#view")
+    page.evaluate(
+        "document.activeElement.dispatchEvent(new KeyboardEvent('keydown',"
+        "{key: 'Enter', isComposing: true, bubbles: true}))"
+    )
+    assert page.evaluate("document.activeElement.id") == "view"
+
+
+def test_an_address_of_no_sequence_opens_the_first(folder: Path) -> None:
+    with at_the_page(folder, name="%") as (page, _):
+        assert page.evaluate("review.id") == "S00LCA" and page.complaints == []
+
+
 def test_a_reload_shows_what_was_saved(page: Reader, folder: Path) -> None:
     page.keys("n")
     page.draw((3, 5), (15, 21))
