@@ -38,11 +38,9 @@ class Contents:
         return {
             "name": self.corrections.cohort.folder.absolute().name,
             "reader": self.corrections.reader,
-            "by": self.corrections.by,
             "views": [*VIEW_CLASSES, *sorted(v for v in named if v and v not in VIEW_CLASSES)],
             "exclusions": list(Exclusion),
             "notice": phantom_notice(count_phantoms(sequences), len(sequences)),
-            "has_files": bool(self._files),
             "sequences": [self._line(name) for name in self._order],
         }
 
