@@ -75,8 +75,8 @@ def summary(cohort: Path, settings: SummarySettings) -> None:
     page = quality_page(opened, tally, shown=settings.sequences, frames=settings.frames)
     write_text(cohort / "summary.html", page)
     print(f"Wrote {cohort / 'summary.html'}, summary.json and summary.csv beside it.")
-    print(f"Next: look at the cines by `python -m preprocess review {cohort}`, or train on them:")
-    print("      python -m angioray.cv --help")
+    print(f"Next: python -m preprocess review {cohort}, to look at the cines and correct them,")
+    print("      or python -m angioray.cv --help, to train on them")
 
 
 def _printed(rows: list[TableRow]) -> Table:

@@ -37,7 +37,7 @@ RUN_FILES = {
         ("phantom", "python -m preprocess ingest"),
         ("ingest", "python -m preprocess propagate"),
         ("propagate", "python -m preprocess summary"),
-        ("summary", "python -m angioray.cv"),
+        ("summary", "python -m preprocess review"),
         ("cv", "python -m angioray.report"),
     ],
 )
