@@ -242,7 +242,7 @@ class _SettingsFile(ActionConfigFile):
     @staticmethod
     def apply_config(parser: _Parser, cfg: Namespace, dest: str, value: str) -> None:
         plain = (a for a in parser._actions if type(a.default) in (int, float))
-        example = next(f"{a.dest}: {a.default}" for a in plain)
+        example = next((f"{a.dest}: {a.default}" for a in plain), "name: value")
         try:
             parser.reading = read_yaml(Path(value), example=example)
         except ValueError as problem:

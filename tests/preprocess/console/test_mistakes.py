@@ -147,7 +147,7 @@ def test_every_command_names_its_file_of_settings(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("torn.yaml").write_text("a: [\n")
-    with_settings = set(COMMANDS) - {"demo", "doctor", "report"}
+    with_settings = set(COMMANDS) - {"agreement", "demo", "doctor", "report"}
     for name in with_settings:
         assert said(capsys, name, "--config", "torn.yaml").startswith("torn.yaml, line 2, is no")
     assert said(capsys, "cv", "--config", "pper") == (
@@ -171,7 +171,8 @@ def test_no_option_of_any_command_answers_in_the_words_of_python(
     monkeypatch.setattr(command_line, "_call", lambda *_: None)
     required = {"phantom": "a", "ingest": "a --labels b --out c", "import": "coco a --out b"}
     required |= {"sheet": "a --out b", "propagate": "a", "summary": "a", "train": "a b"}
-    required |= {"predict": "a", "pretrain": "a"}
+    required |= {"predict": "a", "pretrain": "a", "review": "a", "export": "a --to png"}
+    required |= {"correct": "a b", "agreement": "a"}
     kinds: set[str] = set()
     for name in COMMANDS:
         words = required.get(name, "").split()
