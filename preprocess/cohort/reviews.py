@@ -341,14 +341,17 @@ def reviewed_rows(rows: Iterable[ManifestRow], reviews: Mapping[str, Review]) ->
 
 
 def with_reviews(
-    folder: Path, given: Iterable[Sequence], boxes: Iterable[Box], rows: Iterable[ManifestRow]
+    folder: Path,
+    reviews: Mapping[str, Review],
+    given: Iterable[Sequence],
+    boxes: Iterable[Box],
+    rows: Iterable[ManifestRow],
 ) -> tuple[list[Sequence], list[Box], list[ManifestRow]]:
-    """What labels and regions say of a cohort, with what its reviews decided.
+    """What labels and regions say of a cohort, with what its reviews decided (by sequence).
 
     The attributes of stored cines are changed where a review says so. A sequence that a review
     excluded is left out, with its boxes.
     """
-    reviews = read_reviews(folder)
     by_sequence: dict[str, list[Box]] = defaultdict(list)
     for box in boxes:
         by_sequence[box.sequence_id].append(box)

@@ -17,7 +17,7 @@ from preprocess.annotations.mismatches import Kind, Mismatch, write_mismatches
 from preprocess.annotations.region_matching import mismatch, of_lesions
 from preprocess.cohort import Box, Cohort, read_manifest, write_annotations, write_manifest
 from preprocess.cohort.pictures import picture_remarks
-from preprocess.cohort.reviews import changing, with_reviews
+from preprocess.cohort.reviews import changing, read_reviews, with_reviews
 from preprocess.console.progress import track
 from preprocess.console.workers import map_unordered
 from preprocess.dicom.pseudonyms import Pseudonyms
@@ -105,10 +105,12 @@ def _import_images(
     if not kept:
         said = f"none of the {len(imported)} images could be read or kept"
         raise ValueError("; ".join([said, *remarks]) + ".")
-    rows = (row for item in imported for row in item.rows)
-    kept, boxes, manifest = with_reviews(out, kept, _numbered(imported), rows)
+    boxes = list(_numbered(imported))
+    if reviews := read_reviews(out):
+        rows = (row for item in imported for row in item.rows)
+        kept, boxes, manifest = with_reviews(out, reviews, kept, boxes, rows)
+        write_manifest(out, manifest)
     write_annotations(out, kept, boxes)
-    write_manifest(out, manifest)
     _print_outcome(imported, [*notes, *remarks, *picture_remarks(kept)], out)
 
 

@@ -152,15 +152,15 @@ def ingest_archive(
         result.sequences = propose_missing(
             out, result.sequences, boxed, processes=settings.processes
         )
-        result.sequences, result.boxes, result.manifest = with_reviews(
-            out, result.sequences, result.boxes, result.manifest
-        )
+        if reviews := read_reviews(out):
+            result.sequences, result.boxes, result.manifest = with_reviews(
+                out, reviews, result.sequences, result.boxes, result.manifest
+            )
+            result.remarks.append(REVIEWED.format(n=len(reviews)))
+            write_manifest(out, result.manifest)
         result.remarks += proposal_remarks(result.sequences)
         result.remarks += picture_remarks(result.sequences)
-        if reviewed := len(read_reviews(out)):
-            result.remarks.append(REVIEWED.format(n=reviewed))
         write_annotations(out, result.sequences, result.boxes)
-        write_manifest(out, result.manifest)
         return result
 
 

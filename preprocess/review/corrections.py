@@ -13,7 +13,6 @@ from preprocess.cohort import (
     Box,
     BoxSource,
     Cohort,
-    Phase,
     Sequence,
     Verdict,
     cine_is_stored,
@@ -40,6 +39,7 @@ CINES_HELD = 4
 """Cines that stay in memory with what tracks their lesions: the one at hand and its neighbours."""
 LONGEST_NAME = 60
 """Letters in the name of a view or of a lesion."""
+AS_PROPAGATE = PropagateSettings()
 LEAST_SIDE = 1.0
 """Of a box, in pixels; thinner ones are clicks."""
 
@@ -218,16 +218,19 @@ class Corrections:
         now = {box.instance_id for box in state.key_boxes}
         known = {box.instance_id for box in self._reviews[sequence_id].state.lesion_boxes}
         known |= self._journal.lesions[sequence_id]
-        if strange := {lesion for lesion in now - known if lesion >= 0}:
+        new = now - known
+        if strange := {lesion for lesion in new if lesion >= 0}:
             raise ValueError(
                 f"There is no lesion {min(strange)} in this sequence. Reload the page."
             )
+        if not new:
+            return {}
         taken = [
             *(number for numbers in self._journal.lesions.values() for number in numbers),
             *(box.instance_id for box in self.cohort.boxes),
         ]
         first = max(taken, default=0) + 1
-        return {lesion: first + i for i, lesion in enumerate(sorted(now - known, reverse=True))}
+        return {lesion: first + i for i, lesion in enumerate(sorted(new, reverse=True))}
 
     def _placed(self, state: State, numbers: Mapping[int, int], known: Review) -> list[Box]:
         """The key boxes of a state, within the frame, with who placed each of them."""
@@ -250,8 +253,7 @@ class Corrections:
     def _with_tracks(self, state: State, placed: list[Box], known: Review) -> tuple[Box, ...]:
         """Every box: tracked ones stay where neither their key boxes nor the interval changed."""
         sequence = self.sequences[known.sequence_id]
-        now, before = (_bounded(sequence, of) for of in (state, known.state))
-        same_interval = now.frames_in(Phase.OPTIMAL) == before.frames_in(Phase.OPTIMAL)
+        same_interval = state.bounds[1:] == known.state.bounds[1:]
         keys, earlier = _by_lesion(placed), _by_lesion(known.state.key_boxes)
         same = {n for n, boxes in keys.items() if same_interval and earlier.get(n) == boxes}
         found = [_as_tracked(box) if known.accepted else box for box in known.state.boxes]
@@ -263,6 +265,12 @@ class Corrections:
         ]
         if changed := [box for box in placed if box.instance_id not in same]:
             tracking = self._cine(sequence.sequence_id).tracking
+            now = replace(
+                sequence,
+                introducing_start=state.introducing_start,
+                optimal_start=state.optimal_start,
+                vanishing_start=state.vanishing_start,
+            )
             boxes += tracking.boxes(now, changed, found if same_interval else ())
         return tuple(sorted(boxes, key=lambda box: (box.frame_index, box.instance_id)))
 
@@ -312,9 +320,8 @@ def _in_cohort(review: Review) -> State | None:
 
 def problems(state: State, sequence: Sequence) -> Iterator[str]:
     """Why a state cannot be that of a sequence, in sentences for the reader."""
-    bounds = (state.introducing_start, state.optimal_start, state.vanishing_start)
-    known = [bound for bound in bounds if bound is not None]
-    if known and len(known) < len(bounds):
+    known = [bound for bound in state.bounds if bound is not None]
+    if known and len(known) < len(state.bounds):
         yield "The phases need all three bounds, or none."
     elif [0, *known, sequence.length] != sorted([0, *known, sequence.length]):
         yield (
@@ -348,7 +355,7 @@ def _as_tracked(box: Box) -> Box:
     """A box of a cine that was accepted, with the verdict that tracking gives it."""
     if box.ignored or box.verdict is Verdict.LOST:
         return box
-    return replace(box, verdict=PropagateSettings().verdict(box.confidence))
+    return replace(box, verdict=AS_PROPAGATE.verdict(box.confidence))
 
 
 def _place(box: Box) -> tuple[object, ...]:
@@ -360,12 +367,3 @@ def _by_lesion(boxes: Iterable[Box]) -> Mapping[int, set[Box]]:
     for box in boxes:
         found[box.instance_id].add(box)
     return found
-
-
-def _bounded(sequence: Sequence, state: State) -> Sequence:
-    return replace(
-        sequence,
-        introducing_start=state.introducing_start,
-        optimal_start=state.optimal_start,
-        vanishing_start=state.vanishing_start,
-    )

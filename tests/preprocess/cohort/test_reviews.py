@@ -165,7 +165,7 @@ def test_a_cohort_that_is_assembled_again_is_as_it_was_decided(tmp_path: Path) -
         excluded = replace(kept, exclude=Exclusion.PACEMAKER)
         journal.append(replace(decision(), sequence_id=other, state=excluded, before=kept))
     sequences, decided, manifest = with_reviews(
-        tmp_path, cohort.sequences.values(), cohort.boxes, rows
+        tmp_path, read_reviews(tmp_path), cohort.sequences.values(), cohort.boxes, rows
     )
     by_id = {sequence.sequence_id: sequence for sequence in sequences}
     assert other not in by_id and len(by_id) == len(cohort.sequences) - 1
