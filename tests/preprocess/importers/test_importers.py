@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ import pytest
 from preprocess import __main__ as commands
 from preprocess.annotations.mismatches import mismatches_path
 from preprocess.cohort import BoxSource, Cohort, Phase, read_manifest
+from preprocess.cohort.records import Exclusion
 from preprocess.dicom.pseudonyms import Pseudonyms, read_key
 from preprocess.importers.annotated_folder import GroupBy
 from preprocess.importers.cadica import import_cadica
 from preprocess.importers.coco import import_coco
 from preprocess.importers.danilov import import_danilov
 from preprocess.importers.voc import import_voc
+from preprocess.review.corrections import Corrections
 from tests.killing import kill_when
 from tests.preprocess.tiny_archive import noise
 
@@ -181,6 +184,22 @@ def test_again_nothing_is_decoded_and_more_frames_are_taken_up(
     import_danilov(danilov, out, processes=1)
     frames = Cohort.open(out).cine("danilov_14_002_5")
     np.testing.assert_array_equal(frames[1], noise(1, SIZE, seed=5)[0])
+
+
+def test_what_a_reader_decided_in_the_browser_stays(danilov: Path, out: Path) -> None:
+    import_danilov(danilov, out, processes=1)
+    corrections = Corrections(out, reader=None, by="A")
+    first, second, *_ = corrections.sequences
+    state = corrections.review(first).state
+    corrections.decide(first, 0, accepted=True, state=replace(state, view="LCA", boxes=()))
+    excluded = replace(corrections.review(second).state, exclude=Exclusion.OTHER)
+    corrections.decide(second, 0, accepted=True, state=excluded)
+    corrections.close()
+    names = ("annotations.json", "manifest.csv", f"frames.zarr/{first}/zarr.json")
+    before = [(out / name).read_bytes() for name in names]
+    import_danilov(danilov, out, processes=1)
+    assert [(out / name).read_bytes() for name in names] == before
+    assert Cohort.open(out).sequences[first].view == "LCA"
 
 
 def test_a_changed_image_is_read_again(danilov: Path, out: Path) -> None:
