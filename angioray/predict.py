@@ -1,4 +1,4 @@
-"""``python -m angioray.predict``: views and boxes for new DICOM, or for a cohort."""
+"""``python -m angioray.predict``: views, boxes and lesions in new DICOM, or in a cohort."""
 
 from __future__ import annotations
 
@@ -6,24 +6,38 @@ from pathlib import Path
 
 from angioray.inference.settings import PredictSettings
 from preprocess.console.command_line import run as run_command
+from preprocess.console.settings import CountOrZero
 
 
 def predict(
-    src: str, *, runs: str = "runs", out: Path = Path("predictions"), settings: PredictSettings
+    src: str,
+    *,
+    runs: str = "runs",
+    out: Path = Path("predictions"),
+    key: Path | None = None,
+    processes: CountOrZero = 0,
+    ray: str | None = None,
+    settings: PredictSettings,
 ) -> None:
-    """Name the view of each cine and box its stenoses, with all fold models of a finished study.
+    """Name the view of each cine and find its stenoses, with all fold models of a finished study.
 
     A cine is judged by those models alone that were not trained on its patient: by all folds
     together where the patient is new, and by the fold that held the patient out where the study
     knows them. So the same command on the study's own cohort says, without a leak, what flips and
-    fusion are worth; where there are boxes by readers, the result is judged by them. This is
-    research, and its boxes are no diagnosis.
+    fusion are worth; where there are boxes by readers, the result is judged by them. The same
+    command again continues where it stopped. This is research, and its boxes are no diagnosis.
 
     Args:
-        src: a folder of DICOM files, which is ingested first, or a cohort, also in an object store.
-            Key and journal of that ingest are private and lie beside OUT, not in it.
+        src: a folder of DICOM files, which is read first, or a cohort, also in an object store.
+            What links the files to cines is private and is written beside OUT, not in it.
         runs: the study's runs folder, also in an object store.
         out: the folder to write.
+        key: the file of a pseudonym key for DICOM files. Without it the key of the study's cohort
+            is taken where it can be read, so that the study's patients are recognised.
+        processes: processes that read and look at cines; 0 = as many as cores and memory bear, or
+            one where there is a GPU.
+        ray: address of a Ray cluster whose cores do it instead, such as `auto`; all its nodes must
+            see SRC, RUNS and OUT under the same paths.
 
     Raises:
         ValueError: there is nothing to look at, or a step of the study has no finished model.
@@ -33,60 +47,64 @@ def predict(
       python -m angioray.predict new-dicom --runs runs --flips '[horizontal]' --variant BGNL
       python -m angioray.predict cohort --runs runs --frames reference --out held-out
     """
-    import torch
-
+    from angioray.findings.cines import Cines
+    from angioray.findings.end_to_end import Judged, describe, metrics
+    from angioray.findings.new_films import Films, is_dicom, read_films
+    from angioray.findings.processes import Processes
+    from angioray.findings.tables import TABLES, private_table, write_tables
     from angioray.inference.chosen import choose
-    from angioray.inference.prediction import carry_out, write_predictions
-    from angioray.inference.two_step import TwoStep
     from angioray.report.runs import ReportedStudy
     from angioray.study.held_out import HeldOut
     from angioray.study.study import Study
     from preprocess.cohort import Cohort
+    from preprocess.storage.atomic import write_json
 
     study = Study.open(runs)
     chosen = choose(study, settings)  # before anything is decoded for models that are not there
     for note in chosen.notes:
         print(f"Note: {note}")
-    cohort = Cohort.open(_cohort(src, out))
+    if is_dicom(src):
+        films = read_films(Path(src), out, study, key, processes=processes, ray=ray)
+    else:
+        films = Films(cohort=Cohort.open(src), folder=None, sources={})
+    cohort = films.cohort
     out.mkdir(parents=True, exist_ok=True)
     trained_on, problem = ReportedStudy.open(runs).cohort()
     if trained_on is None:
         print(f"Note: {problem}")
-        print("Patients of the study are recognised by their pseudonyms alone.")
-    system = TwoStep(
-        study=study,
-        cohort=cohort,
-        held_out=HeldOut.of(study, trained_on, cohort),
-        ensemble=settings,
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
-    )
-    prediction = carry_out(system, settings, chosen)
-    for line in write_predictions(out, system, prediction, settings):
+        print("A patient of the study is recognised only by a cine that has the same pseudonym.")
+    held_out = HeldOut.of(study, trained_on, cohort)
+    cines = Cines.of(study, chosen, held_out, cohort, settings, out)
+    several = Processes.here(processes, study, chosen, (task.cine for task in cines.tasks))
+    for line in cines.look(several, ray):
         print(line)
 
-
-def _cohort(src: str, out: Path) -> str:
-    """Where the cohort of new cines is; DICOM is ingested first.
-
-    The output is there to be shared: what links it to patients stays outside.
-    """
-    from preprocess.annotations.mismatches import mismatches_path
-    from preprocess.ingest.command import IngestSettings, ingest_archive, print_outcome
-    from preprocess.ingest.journal import journal_path
-    from preprocess.storage import FolderStorage, open_storage
-
-    given = open_storage(src)
-    if not isinstance(given, FolderStorage) or given.exists("annotations.json"):
-        return src
-    if not given.path.is_dir():
-        raise ValueError(f"{src} is no folder. Give a folder of DICOM files, or a cohort.")
-    cohort, private = out / "cohort", out.absolute()
-    for lies in (journal_path, mismatches_path):  # an earlier version left them in the output
-        if (inside := lies(cohort)).exists() and not lies(private).exists():
-            inside.rename(lies(private))
-    result = ingest_archive(given.path, out=cohort, private=private, settings=IngestSettings())
-    print_outcome(result, cohort, private)
-    return str(cohort)
+    judged = Judged(cines.tasks)
+    looked_at = judged.following(cines.finished(), cohort)
+    found = write_tables(out, looked_at, cohort, settings.score, films.sources)
+    print(
+        f"Looked at {found.frames} frames of {found.cines} cines; {found.new} of patients that the "
+        f"study has never seen, {found.cines - found.new} by models that held the patient out."
+    )
+    if left := len(cohort.sequences) - found.cines:
+        print(f"{left} cines were left out: no finished model may judge them without a leak.")
+    print(
+        f"Lesions with a score above {settings.score:g}: {found.lesions}, in {found.with_lesions} "
+        "cines."
+    )
+    names = [*TABLES]
+    if (result := judged.result(cohort)) is not None:
+        write_json(out / "metrics.json", metrics(result, chosen, settings))
+        names.append("metrics.json")
+        for line in describe(result):
+            print(line)
+    print(f"Wrote {out} ({', '.join(names)}).")
+    print(f"The boxes are COCO results of the images in {cohort.folder / 'annotations.json'}.")
+    if films.sources:
+        print(
+            f"Private, not to be shared: {private_table(out)} (each box with its file, instance "
+            "and frame)."
+        )
 
 
 if __name__ == "__main__":

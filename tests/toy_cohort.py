@@ -16,6 +16,8 @@ from preprocess.cohort import (
     write_annotations,
 )
 from preprocess.cohort.display import Display
+from preprocess.dicom.pseudonyms import Pseudonyms
+from preprocess.ingest.journal import Journal
 
 SIZE = 64
 LENGTH = 8
@@ -28,15 +30,22 @@ def write_toy_cohort(
     views: tuple[str | None, ...] = ("RCA", "LCA"),
     seed: int = 0,
     prefix: str = "",
+    key: bytes | None = None,
 ) -> Cohort:
     """One sequence per patient and view: RCA has upright bars, LCA flat ones; all have a lesion.
 
     Two more patients have a healthy sequence of each view. Frames 2 to 6 are optimal, 4 is the
-    reference. A prefix of ids stands for another key: the same cines under other pseudonyms.
+    reference. A prefix of ids stands for another key: the same cines under other pseudonyms. With a
+    key patients have the pseudonyms of ``MRN-0``, ``MRN-1`` and so on, and the cohort a journal.
     """
+    if key is not None:
+        Journal(folder, key).close()
     generator = np.random.default_rng(seed)
     sequences, boxes = [], []
     for patient in range(patients + 2):
+        patient_id = f"{prefix}P{patient:02d}"
+        if key is not None:
+            patient_id = Pseudonyms(key).patient(f"MRN-{patient}")
         for view in views:
             healthy = patient >= patients
             sequence_id = f"{prefix}S{patient:02d}{view or 'none'}"
@@ -49,7 +58,7 @@ def write_toy_cohort(
             sequences.append(
                 Sequence(
                     sequence_id=sequence_id,
-                    patient_id=f"{prefix}P{patient:02d}",
+                    patient_id=patient_id,
                     view=view,
                     length=LENGTH,
                     height=SIZE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -86,7 +86,13 @@ class Findings:
 
     def as_json(self) -> dict[str, Any]:
         """The findings as JSON takes them."""
-        return asdict(self)
+        # Not by asdict, which takes a tenth of the time that finding the boxes takes.
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values["boxes"] = [vars(box) for box in self.boxes]
+        values["lesions"] = [
+            {**vars(each), "boxes": [vars(box) for box in each.boxes]} for each in self.lesions
+        ]
+        return values
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Findings:

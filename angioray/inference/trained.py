@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -20,30 +19,26 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class Models:
-    """The networks of a study's finished runs, read when they are asked for.
+    """The judging networks of finished runs, read when they are first asked for, and kept."""
 
-    Args:
-        keep: keep what was read once; otherwise one network at a time is in memory.
-    """
+    def __init__(self, device: torch.device) -> None:
+        """``device`` is where they compute."""
+        self._device = device
+        self._classifiers: dict[str, tuple[nn.Module, list[str]]] = {}
+        self._detectors: dict[str, RetinaNet] = {}
 
-    def __init__(self, *, keep: bool = False) -> None:
-        self._kept: dict[str, nn.Module] | None = {} if keep else None
+    def classifier(self, folder: RunFolder) -> tuple[nn.Module, list[str]]:
+        """The view classifier of a run, and the classes of its logits."""
+        if folder.name not in self._classifiers:
+            model = load_classifier(folder.files).to(self._device)
+            self._classifiers[folder.name] = model, list(folder.result()["classes"])
+        return self._classifiers[folder.name]
 
-    def classifier(self, folder: RunFolder, device: torch.device) -> nn.Module:
-        """The view classifier of a run, on a device."""
-        return self._of(folder, device, load_classifier)
-
-    def detector(self, folder: RunFolder, device: torch.device) -> RetinaNet:
-        """The detector of a run, on a device."""
-        return self._of(folder, device, load_detector)
-
-    def _of(
-        self, folder: RunFolder, device: torch.device, load: Callable[[Location], Model]
-    ) -> Model:
-        kept = self._kept if self._kept is not None else {}
-        if folder.name not in kept:
-            kept[folder.name] = load(folder.files).to(device)
-        return kept[folder.name]  # type: ignore[return-value]
+    def detector(self, folder: RunFolder) -> RetinaNet:
+        """The detector of a run."""
+        if folder.name not in self._detectors:
+            self._detectors[folder.name] = load_detector(folder.files).to(self._device)
+        return self._detectors[folder.name]
 
 
 def load_classifier(location: Location) -> nn.Module:

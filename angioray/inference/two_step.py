@@ -1,182 +1,157 @@
-"""Both steps on new frames: name the view, then detect with that view's detectors."""
+"""Both steps on one cine: name its view, then detect with that view's detectors."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from angioray.evaluation.matching import Detections
+from angioray.inference.chosen import Judges
 from angioray.inference.ensemble import flipped_boxes, flipped_images, fuse
-from angioray.inference.settings import EnsembleSettings, Flip
+from angioray.inference.findings import Findings, FoundBox
+from angioray.inference.settings import Flip, PredictSettings
 from angioray.inference.trained import Models
-from angioray.study.detector_task import detect_frames
-from angioray.study.held_out import HeldOut
+from angioray.study.detector_task import detect_images
 from angioray.study.matrix import Run
 from angioray.study.run_folder import RunFolder
-from angioray.study.selection import ALL_VIEWS, CohortIndex
+from angioray.study.selection import contrast_frames, view_frame
 from angioray.study.study import Study
-from angioray.study.view_task import view_probabilities
-from angioray.training.frames import FrameKey, FrameStore, load_frames
+from angioray.study.view_task import image_probabilities
+from angioray.training.frames import normalise, resize
 from angioray.training.precision import dtype_here
-from preprocess.cohort import Cohort
-from preprocess.console.progress import track
+from preprocess.cohort import Sequence as Cine
 
-_FRAMES_AT_ONCE = 256
+Frames = NDArray[np.uint8]
+
+FRAMES_AT_ONCE = {"cpu": 8, "cuda": 64}
+"""Frames of one forward pass; on a CPU the features of more do not stay in its cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedView:
-    """What step 1 says of a sequence."""
+    """What step 1 says of a cine."""
 
     view: str
     probabilities: Mapping[str, float]
-    """Of each class: the mean over the models that judged the sequence."""
+    """Of each class: the mean over the models that judged the cine."""
     models: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class TwoStep:
-    """A study's finished models at work on a cohort, each sequence judged by models that never
-    saw its patient."""
+    """A study's networks at work on one cine after the other; each is read once and kept."""
 
-    study: Study
-    cohort: Cohort
-    held_out: HeldOut
-    ensemble: EnsembleSettings
-    device: torch.device
-    models: Models = field(default_factory=Models)
-    quiet: bool = False
-    """Show no progress."""
+    def __init__(self, study: Study, settings: PredictSettings, device: torch.device) -> None:
+        """``settings`` say how answers are put together; who answers, each cine's judges do."""
+        self.study = study
+        self.settings = settings
+        self.device = device
+        self._models = Models(device)
+        self._precision = dtype_here(study.settings.precision, device)
 
-    def name_views(self, frames: Mapping[str, FrameKey], size: int) -> dict[str, NamedView]:
-        """Step 1 on one frame of each sequence, but for those that no finished model may judge.
+    def findings(
+        self, cine: Cine, frames: Frames, judges: Judges, looked_at: Iterable[int] | None = None
+    ) -> Findings:
+        """What is found in a cine.
 
-        Raises:
-            ValueError: no view classifier of that size is finished.
+        Args:
+            cine: whose frames these are.
+            frames: all of them as a reader sees them, uint8[T, H, W].
+            judges: who may judge it; where no detector of its view may, no frame is looked at. A
+                view that has no detector gets no boxes.
+            looked_at: the frames that boxes are looked for on; those of the settings if None.
         """
-        runs = [r for r in self.study.runs if r.task == "view" and r.size == size]
-        said: dict[str, list[dict[str, float]]] = defaultdict(list)
-        shared = self._share_out(runs, "view", frames, f"view classifier at {size} px")
-        for run, sequences in self._tracked(shared, "Naming views"):
-            model = self.models.classifier(self._folder(run), self.device)
-            classes = self._folder(run).result()["classes"]
-            for keys in _pieces([frames[sequence] for sequence in sequences]):
-                store = self._load(keys, size)
-                for key, row in zip(keys, self._probabilities(model, store, keys), strict=True):
-                    said[key[0]].append(dict(zip(classes, row.tolist(), strict=True)))
-        return {sequence: _named(answers) for sequence, answers in said.items()}
+        named = None
+        if judges.classifiers:
+            named = self.name_view(frames[view_frame(cine)], judges.classifiers)
+        detectors = judges.of(named.view if named else None)
+        indices: Sequence[int] = ()
+        if detectors is None or detectors:
+            indices = self._looked_at(cine) if looked_at is None else sorted(set(looked_at))
+        boxes = self.boxes(frames, indices, detectors or ())
+        return Findings(
+            sequence_id=cine.sequence_id,
+            patient_id=cine.patient_id,
+            new_patient=judges.new_patient,
+            view=named.view if named else None,
+            probabilities=named.probabilities if named else {},
+            models=named.models if named else 0,
+            frames=tuple(indices),
+            boxes=boxes,
+            lesions=(),
+        )
 
-    def detect(
-        self, keys: Iterable[FrameKey], views: Mapping[str, str], variant: str
-    ) -> dict[FrameKey, Detections]:
-        """Step 2: boxes on frames, by the detectors of the view that each sequence is taken for.
+    def _looked_at(self, cine: Cine) -> list[int]:
+        if self.settings.frames == "reference":
+            return [view_frame(cine)]
+        return sorted({view_frame(cine), *contrast_frames(cine)})
 
-        Frames of a view that has no detector get no boxes; those that no finished model may judge
-        are left out.
+    def name_view(self, frame: Frames, classifiers: Sequence[Run]) -> NamedView:
+        """Step 1 on one frame, uint8[H, W], by at least one classifier."""
+        answers: list[dict[str, float]] = []
+        for run in classifiers:
+            model, classes = self._models.classifier(RunFolder.of(self.study.folder, run))
+            images = self._images(frame[None], run.size)
+            (row,) = image_probabilities(model, images).tolist()
+            answers.append(dict(zip(classes, row, strict=True)))
+        names = sorted({name for answer in answers for name in answer})
+        means = {
+            name: float(np.mean([answer.get(name, 0.0) for answer in answers])) for name in names
+        }
+        best = max(names, key=lambda name: means[name])
+        rounded = {name: round(mean, 6) for name, mean in means.items()}
+        return NamedView(view=best, probabilities=rounded, models=len(answers))
 
-        Raises:
-            ValueError: no detector of a view that has some is finished.
-        """
-        by_view: dict[str, list[FrameKey]] = defaultdict(list)
-        detectors = {run.view for run in self.study.runs if run.task == "detector"}
-        for key in keys:
-            by_view[ALL_VIEWS if ALL_VIEWS in detectors else views[key[0]]].append(key)
-        found: dict[FrameKey, Detections] = {}
-        for view, of_view in by_view.items():
-            if view in detectors:
-                found |= self._detect(of_view, view, variant)
-            else:
-                found |= {key: (np.empty((0, 4)), np.empty(0)) for key in of_view}
-        return found
-
-    def _detect(self, keys: list[FrameKey], view: str, variant: str) -> dict[FrameKey, Detections]:
-        runs = [r for r in self.study.runs if r.view == view and r.variant == variant]
-        of_sequence: dict[str, list[FrameKey]] = defaultdict(list)
-        for key in keys:
-            of_sequence[key[0]].append(key)
-        answers: dict[FrameKey, list[Detections]] = defaultdict(list)
-        label = f"{view} detector, variant {variant}"
-        shared = self._share_out(runs, f"detector/{view}", of_sequence, label)
-        for run, sequences in self._tracked(shared, f"Looking, {view}"):
-            model = self.models.detector(self._folder(run), self.device)
-            for piece in _pieces([key for s in sequences for key in of_sequence[s]]):
-                store = self._load(piece, run.size)
-                for flip in (None, *self.ensemble.flips):
-                    looked_at = store if flip is None else _flipped(store, flip)
-                    found = detect_frames(model, looked_at, piece, self._precision)
-                    for key, answer in found.items():
-                        answers[key].append(self._unflipped(key, answer, flip))
-        most = self.study.settings.detector.max_predictions
-        iou = self.ensemble.fusion_iou
-        return {key: fuse(said, iou=iou, most=most) for key, said in answers.items()}
-
-    @property
-    def _precision(self) -> torch.dtype:
-        return dtype_here(self.study.settings.precision, self.device)
-
-    def _probabilities(
-        self, model: torch.nn.Module, store: FrameStore, keys: Sequence[FrameKey]
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        return view_probabilities(model, store, keys, self._precision)
-
-    def _unflipped(self, key: FrameKey, answer: Detections, flip: Flip | None) -> Detections:
-        boxes, scores = answer
-        if flip is None:
-            return boxes, scores
-        sequence = self.cohort.sequences[key[0]]
-        size = sequence.width if flip == "horizontal" else sequence.height
-        return flipped_boxes(boxes, flip, size), scores
-
-    def _share_out(
-        self, runs: Sequence[Run], split_key: str, sequences: Iterable[str], what: str
-    ) -> list[tuple[Run, list[str]]]:
-        """The finished runs, and which sequences each may judge."""
-        finished = {run.fold: run for run in runs if self._folder(run).finished}
-        if not finished:
-            raise ValueError(
-                f"No {what} of the study in {self.study.folder} is finished. Continue it with "
-                f"`python -m angioray.cv COHORT --all-folds --runs {self.study.folder}`."
+    def boxes(
+        self, frames: Frames, indices: Sequence[int], detectors: Sequence[Run]
+    ) -> tuple[FoundBox, ...]:
+        """Step 2 on some frames of uint8[T, H, W]: boxes by frame, then best first."""
+        if not indices or not detectors:
+            return ()
+        found = self.detect(frames[list(indices)], detectors)
+        return tuple(
+            FoundBox(
+                frame_index=t,
+                box_xyxy=(round(x1, 3), round(y1, 3), round(x2, 3), round(y2, 3)),
+                score=round(score, 6),
             )
-        shared: dict[int, list[str]] = {fold: [] for fold in finished}
-        for sequence in sequences:
-            for fold in set(self.held_out.folds(split_key, sequence)) & finished.keys():
-                shared[fold].append(sequence)
-        return [(finished[fold], of_fold) for fold, of_fold in shared.items() if of_fold]
+            for t, (boxes, scores) in zip(indices, found, strict=True)
+            for (x1, y1, x2, y2), score in zip(boxes.tolist(), scores.tolist(), strict=True)
+        )
 
-    def _tracked(
-        self, shared: list[tuple[Run, list[str]]], label: str
-    ) -> Iterable[tuple[Run, list[str]]]:
-        return shared if self.quiet else track(shared, total=len(shared), label=label)
+    def detect(self, frames: Frames, detectors: Sequence[Run]) -> list[Detections]:
+        """Boxes on frames, uint8[N, H, W], by detectors of one input size, fused.
 
-    def _folder(self, run: Run) -> RunFolder:
-        return RunFolder.of(self.study.folder, run)
+        Each frame is resized and normalised once for all of them.
+        """
+        (size,) = {run.size for run in detectors}
+        height, width = frames.shape[1:]
+        models = [self._models.detector(RunFolder.of(self.study.folder, r)) for r in detectors]
+        flips = (None, *self.settings.flips)
+        at_once = FRAMES_AT_ONCE[self.device.type]
+        answers: list[list[Detections]] = [[] for _ in range(len(models) * len(flips))]
+        for start in range(0, len(frames), at_once):
+            images = self._images(frames[start : start + at_once], size)
+            scales = [(size / width, size / height)] * len(images)
+            seen = [images if flip is None else flipped_images(images, flip) for flip in flips]
+            for said, (model, i) in zip(answers, product(models, range(len(flips))), strict=True):
+                found = detect_images(model, seen[i], scales)
+                said += [_unflipped(each, flips[i], width, height) for each in found]
+        most = self.study.settings.detector.max_predictions
+        return fuse(answers, iou=self.settings.fusion_iou, most=most)
 
-    def _load(self, keys: Sequence[FrameKey], size: int) -> FrameStore:
-        return load_frames(self.cohort, keys, size=size, device=self.device)
-
-
-def frames_to_name(index: CohortIndex, sequences: Iterable[str]) -> dict[str, FrameKey]:
-    """The frame that each sequence's view is named from: its reference, or the middle optimal."""
-    return {sequence: index.view_frame(sequence) for sequence in sequences}
-
-
-def _named(answers: Sequence[Mapping[str, float]]) -> NamedView:
-    classes = sorted({name for answer in answers for name in answer})
-    means = {
-        name: float(np.mean([answer.get(name, 0.0) for answer in answers])) for name in classes
-    }
-    best = max(classes, key=lambda name: means[name])
-    return NamedView(view=best, probabilities=means, models=len(answers))
-
-
-def _flipped(store: FrameStore, flip: Flip) -> FrameStore:
-    return replace(store, pixels=flipped_images(store.pixels, flip))
+    def _images(self, frames: Frames, size: int) -> torch.Tensor:
+        """Frames as networks of an input size take them."""
+        pixels = resize(torch.from_numpy(frames)[:, None], size)
+        return normalise(pixels.to(self.device), self._precision)
 
 
-def _pieces(keys: Sequence[FrameKey]) -> Iterable[Sequence[FrameKey]]:
-    """Frames in pieces that fit into memory, those of a cine together where they can be."""
-    return (keys[i : i + _FRAMES_AT_ONCE] for i in range(0, len(keys), _FRAMES_AT_ONCE))
+def _unflipped(answer: Detections, flip: Flip | None, width: int, height: int) -> Detections:
+    boxes, scores = answer
+    if flip is None:
+        return answer
+    return flipped_boxes(boxes, flip, width if flip == "horizontal" else height), scores

@@ -13,14 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from angioray.evaluation.matching import FloatArray
-from angioray.inference.chosen import choose
+from angioray.inference.chosen import Judges, choose
+from angioray.inference.findings import Lesion
 from angioray.inference.settings import PredictSettings
-from angioray.inference.trained import Models
 from angioray.inference.two_step import TwoStep
 from angioray.interface.cohort import Cine
 from angioray.study.held_out import HeldOut
 from angioray.study.run_folder import RunFolder
-from angioray.study.selection import view_frame
 from angioray.study.study import Study
 from preprocess.cohort import Cohort, Sequence
 from preprocess.cohort.display import Display
@@ -43,12 +42,14 @@ class Result:
         probabilities: of each view class.
         boxes: float[D, 4] for each frame, xyxy in the frame's own pixels, best first.
         scores: float[D] for each frame, 0 to 1.
+        lesions: those boxes linked through the frames, best first.
     """
 
     view: str | None
     probabilities: dict[str, float]
     boxes: list[FloatArray]
     scores: list[FloatArray]
+    lesions: tuple[Lesion, ...]
 
     def above(self, score: float = 0.5) -> list[FloatArray]:
         """The boxes of each frame whose score is greater."""
@@ -111,7 +112,7 @@ class System:
         self.settings = settings or PredictSettings()
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._chosen = choose(self.study, self.settings)
-        self._models = Models(keep=True)
+        self._two_step = TwoStep(self.study, self.settings, self.device)
 
     def predict(
         self,
@@ -129,38 +130,23 @@ class System:
         Raises:
             ValueError: these are no frames, or no finished network may judge them.
         """
-        cohort, sequence, held_out = self._given(cine)
-        system = TwoStep(
-            study=self.study,
-            cohort=cohort,
-            held_out=held_out,
-            ensemble=self.settings,
-            device=self.device,
-            models=self._models,
-            quiet=True,
-        )
-        variant, size = self._chosen.variant, self._chosen.view_size
+        sequence, shown, judges = self._given(cine)
         wanted = sorted(set(range(sequence.length) if frames is None else frames))
         if wanted and not 0 <= wanted[0] <= wanted[-1] < sequence.length:
             there = f"frames 0 to {sequence.length - 1}" if sequence.length > 1 else "frame 0 alone"
             raise ValueError(f"The cine has {there}; asked for {wanted}.")
-        identity = sequence.sequence_id
-        named = {}
-        if size is not None:
-            named = system.name_views({identity: (identity, view_frame(sequence))}, size)
-            if not named:
-                raise ValueError(
-                    f"Every finished network was trained on the patient of {identity}."
-                )
-        views = {name: view.view for name, view in named.items()}
-        found = system.detect([(identity, t) for t in wanted], views, variant)
-        nothing = (np.empty((0, 4)), np.empty(0))
-        answers = [found.get((identity, t), nothing) for t in range(sequence.length)]
+        if not judges:
+            raise ValueError(
+                f"Every finished network was trained on the patient of {sequence.sequence_id}."
+            )
+        found = self._two_step.findings(sequence, shown, judges, wanted)
+        boxes = [found.boxes_by_frame.get(t, []) for t in range(sequence.length)]
         return Result(
-            view=views.get(identity),
-            probabilities=dict(named[identity].probabilities) if named else {},
-            boxes=[boxes for boxes, _ in answers],
-            scores=[scores for _, scores in answers],
+            view=found.view,
+            probabilities=dict(found.probabilities),
+            boxes=[np.array([b.box_xyxy for b in each]).reshape(-1, 4) for each in boxes],
+            scores=[np.array([b.score for b in each]) for each in boxes],
+            lesions=found.lesions,
         )
 
     def __repr__(self) -> str:
@@ -168,14 +154,17 @@ class System:
         done = sum(RunFolder.of(self.study.folder, run).finished for run in runs)
         return f"System({str(self.study.folder)!r}: {done} of {len(runs)} runs finished)"
 
-    def _given(self, cine: Any) -> tuple[Cohort, Sequence, HeldOut]:
-        """The cine as part of a cohort, and who may judge it."""
+    def _given(self, cine: Any) -> tuple[Sequence, NDArray[np.uint8], Judges]:
+        """The record of a cine, its frames as a reader sees them, and who may judge it."""
         if isinstance(cine, Cine):
-            opened = cine.cohort.opened
-            return opened, cine.sequence, HeldOut.of(self.study, self._trained_on, opened)
-        frames = _of_dicom(Path(cine)) if isinstance(cine, (str, Path)) else grey_frames(cine)
-        cohort = FramesAsCohort(frames)
-        return cohort, cohort.sequences[GIVEN], HeldOut(study=self.study, patient={GIVEN: ""})
+            cohort, sequence = cine.cohort.opened, cine.sequence
+            shown = cohort.cine_8bit(sequence.sequence_id)
+            held_out = HeldOut.of(self.study, self._trained_on, cohort)
+        else:
+            shown = _of_dicom(Path(cine)) if isinstance(cine, (str, Path)) else grey_frames(cine)
+            sequence = _record(shown)
+            held_out = HeldOut(study=self.study, patient={GIVEN: ""})
+        return sequence, shown, self._chosen.judges(held_out, sequence.sequence_id)
 
     @cached_property
     def _trained_on(self) -> Cohort | None:
@@ -194,30 +183,21 @@ def load(
     return System(runs, settings, device)
 
 
-class FramesAsCohort(Cohort):
-    """Frames in memory with the face of a cohort of one cine."""
-
-    def __init__(self, frames: NDArray[np.uint8]) -> None:
-        """``frames`` is uint8[T, H, W]."""
-        length, height, width = frames.shape
-        sequence = Sequence(
-            sequence_id=GIVEN,
-            patient_id="",
-            view=None,
-            length=length,
-            height=height,
-            width=width,
-            bits_stored=8,
-            display=Display(lower=0, upper=255),
-            frames_digest="",
-        )
-        sequence = with_proposals(sequence, frames, boxed=False)
-        super().__init__(Path(GIVEN), {GIVEN: sequence}, ())
-        self._frames = frames
-
-    def cine(self, sequence_id: str) -> NDArray[np.unsignedinteger[Any]]:
-        """The frames themselves."""
-        return self._frames
+def _record(frames: NDArray[np.uint8]) -> Sequence:
+    """The record of frames in memory, uint8[T, H, W], with the phases that are proposed."""
+    length, height, width = frames.shape
+    sequence = Sequence(
+        sequence_id=GIVEN,
+        patient_id="",
+        view=None,
+        length=length,
+        height=height,
+        width=width,
+        bits_stored=8,
+        display=Display(lower=0, upper=255),
+        frames_digest="",
+    )
+    return with_proposals(sequence, frames, boxed=False)
 
 
 def grey_frames(frames: NDArray[Any] | torch.Tensor) -> NDArray[np.uint8]:

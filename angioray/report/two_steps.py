@@ -162,26 +162,27 @@ def _other_detectors(
     # Imported here: only this part of the report runs detectors.
     import torch
 
-    from angioray.inference.settings import EnsembleSettings
+    from angioray.inference.chosen import choose
+    from angioray.inference.settings import PredictSettings
     from angioray.inference.two_step import TwoStep
     from angioray.study.held_out import HeldOut
     from angioray.study.study import Study
 
     cohort = seen.frames.cohort
-    keys = {seen.frames.frame(image_id): image_id for image_id in image_ids}
+    settings = PredictSettings(variant=variant, view_size=seen.group.size)
+    found: BoxesAndScores = {}
     try:
         opened = Study.open(study.folder)
-        system = TwoStep(
-            study=opened,
-            cohort=cohort,
-            held_out=HeldOut.of(opened, cohort, cohort),
-            ensemble=EnsembleSettings(),
-            device=torch.device("cpu"),
-        )
-        found = system.detect(keys, wrong, variant)
+        chosen, held_out = choose(opened, settings), HeldOut.of(opened, cohort, cohort)
+        system = TwoStep(opened, settings, torch.device("cpu"))
+        for image_id in image_ids:
+            sequence, t = seen.frames.frame(image_id)
+            if detectors := chosen.judges(held_out, sequence).of(wrong[sequence]):
+                frame = cohort.frame_8bit(sequence, t)
+                (found[image_id],) = system.detect(frame[None], detectors)
     except (ValueError, OSError):
         return None
-    return {keys[key]: opinion for key, opinion in found.items()}
+    return found
 
 
 def _listed(interval: tuple[float, float] | None) -> list[float] | None:

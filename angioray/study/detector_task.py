@@ -132,17 +132,29 @@ def detect_frames(
 ) -> dict[FrameKey, Detections]:
     """The model's boxes on frames of a store, in large batches."""
     model.eval()
-    device = store.device
     found: dict[FrameKey, Detections] = {}
     for start in range(0, len(keys), JUDGING_BATCH):
         alive()
         batch = keys[start : start + JUDGING_BATCH]
         images = store.images(store.rows_of(batch), dtype=precision)
-        with forward_passes(device, precision):
-            detections = model.detect(images)
         scales = [store.scales[sequence_id] for sequence_id, _ in batch]
-        found.update(zip(batch, in_stored_pixels(detections, scales), strict=True))
+        found.update(zip(batch, detect_images(model, images, scales), strict=True))
     return found
+
+
+def detect_images(
+    model: RetinaNet, images: Tensor, scales: Sequence[tuple[float, float]]
+) -> list[Detections]:
+    """A judging model's boxes on images (dtype[N, 1, S, S], normalised), in stored pixels.
+
+    Args:
+        model: in its mode for judging.
+        images: in the precision of the forward pass.
+        scales: network pixels per stored pixel (x, y) of each.
+    """
+    with forward_passes(images.device, images.dtype):
+        detections = model.detect(images)
+    return in_stored_pixels(detections, scales)
 
 
 def in_stored_pixels(

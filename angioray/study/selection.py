@@ -98,7 +98,7 @@ class CohortIndex:
         return [
             ((sequence_id, t), self.view_class[sequence_id])
             for sequence_id in sequence_ids
-            for t in _thinned(_contrast_frames(self.cohort.sequences[sequence_id]), per_sequence)
+            for t in _thinned(contrast_frames(self.cohort.sequences[sequence_id]), per_sequence)
         ]
 
     def view_frame(self, sequence_id: str) -> FrameKey:
@@ -118,12 +118,8 @@ class CohortIndex:
                 if "BG" in variant:
                     frames += [(sequence_id, t) for t in sequence.frames_in(Phase.NO_CONTRAST)]
             elif sequence_id in self.healthy and "NL" in variant:
-                frames += [(sequence_id, t) for t in _contrast_frames(sequence)]
+                frames += [(sequence_id, t) for t in contrast_frames(sequence)]
         return [key for key in frames if key not in self.cohort.ignored_by_frame]
-
-    def contrast_frames(self, sequence_id: str) -> range:
-        """A sequence's optimal interval; all its frames where nobody labelled intervals."""
-        return _contrast_frames(self.cohort.sequences[sequence_id])
 
     def judged_frames(
         self, sequence_ids: Iterable[str], which: Literal["reference", "optimal"]
@@ -141,7 +137,7 @@ class CohortIndex:
         """Frames with contrast and with every lesion's box."""
         return [
             key
-            for t in _contrast_frames(sequence)
+            for t in contrast_frames(sequence)
             if (key := (sequence.sequence_id, t)) in self.cohort.boxes_by_frame
             and key not in self._lost
         ]
@@ -165,7 +161,7 @@ def view_frame(sequence: Sequence) -> int:
     """The index of the one frame that names a view: reference, or the middle optimal one."""
     if sequence.reference_frame is not None:
         return sequence.reference_frame
-    optimal = _contrast_frames(sequence)
+    optimal = contrast_frames(sequence)
     return optimal[len(optimal) // 2]
 
 
@@ -174,8 +170,8 @@ def is_reference(sequence: Sequence, frame_index: int) -> bool:
     return sequence.reference_frame == frame_index
 
 
-def _contrast_frames(sequence: Sequence) -> range:
-    """The optimal interval; all frames where nobody labelled intervals."""
+def contrast_frames(sequence: Sequence) -> range:
+    """A sequence's optimal interval; all its frames where nobody labelled intervals."""
     return sequence.frames_in(Phase.OPTIMAL) or range(sequence.length)
 
 

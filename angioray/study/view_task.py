@@ -104,7 +104,6 @@ class ViewTask:
         return Judgement(predictions, image_ids, metrics, {"classes": self._classes})
 
 
-@torch.no_grad()
 def view_probabilities(
     model: nn.Module,
     store: FrameStore,
@@ -114,12 +113,23 @@ def view_probabilities(
 ) -> NDArray[np.float64]:
     """Each frame's probability of each class (float64[N, K]; rows sum to 1), in large batches."""
     model.eval()
-    device = store.device
     answers = []
     for start in range(0, len(keys), JUDGING_BATCH):
         alive()
         rows = store.rows_of(keys[start : start + JUDGING_BATCH])
-        with forward_passes(device, precision):
-            logits = model(store.images(rows, dtype=precision))
-        answers.append(logits.double().softmax(dim=1).cpu())
-    return torch.cat(answers).numpy()
+        answers.append(image_probabilities(model, store.images(rows, dtype=precision)))
+    return np.concatenate(answers)
+
+
+@torch.no_grad()
+def image_probabilities(model: nn.Module, images: Tensor) -> NDArray[np.float64]:
+    """A judging model's probability of each class (float64[N, K]) of images.
+
+    Args:
+        model: in its mode for judging.
+        images: dtype[N, 1, S, S], normalised, in the precision of the forward pass.
+    """
+    with forward_passes(images.device, images.dtype):
+        logits = model(images)
+    probabilities: NDArray[np.float64] = logits.double().softmax(dim=1).cpu().numpy()
+    return probabilities

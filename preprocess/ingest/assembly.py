@@ -33,12 +33,14 @@ TRACKS_DROPPED = "the tracked boxes of {n} sequences were dropped: their referen
 class Assembly:
     """A cohort about to be written, and what a person should know about it.
 
-    ``remarks`` may be shown; ``notes`` and ``mismatches`` may name files and stay private.
+    ``remarks`` may be shown; ``records``, of the sequences, and ``notes`` and ``mismatches`` may
+    name files and stay private.
     """
 
     sequences: list[Sequence] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
     manifest: list[ManifestRow] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list, repr=False)
     remarks: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     mismatches: list[Mismatch] = field(default_factory=list)
@@ -113,6 +115,7 @@ def assemble(
                 if sequence != stored:
                     update_attributes(cohort, sequence)
                 result.sequences.append(sequence)
+                result.records.append(record)
                 result.boxes += boxes
         result.manifest.append(_row(record, label, reason, count, boxes, pseudonyms))
     for text, count in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +94,8 @@ def ingest(
     result = ingest_archive(src, out=out, labels=labels, rois=rois, key=key, settings=settings)
     told = [f"the views are {view_counts(result.sequences)}", *view_remarks(result.sequences)]
     told += [] if labels else [UNLABELLED.format(src=src)]
-    result.remarks = [*told, *result.remarks]
-    print_outcome(result, out, out)
+    told += [*result.remarks, *proposal_remarks(result.sequences)]
+    _print_outcome(result, out, [*told, *picture_remarks(result.sequences)])
     print(f"Next: python -m preprocess propagate {out}")
 
 
@@ -106,6 +107,7 @@ def ingest_archive(
     rois: Path | None = None,
     key: Path | None = None,
     private: Path | None = None,
+    apart: Iterable[Path] = (),
     settings: IngestSettings,
 ) -> Assembly:
     """Read an archive into a cohort; takes and raises what ``ingest`` does.
@@ -113,13 +115,14 @@ def ingest_archive(
     Args:
         private: where the private files lie, the key among them: PRIVATE.private.jsonl and so on;
             without it beside the cohort. For a cohort in a folder that is shared as a whole.
+        apart: what else may be in the archive and is no part of it.
 
     Returns:
         What was written, and what a person should know about it.
     """
     private = private or out
     annotations = region_files(rois) if rois else []
-    ours = [out, journal_path(private), mismatches_path(private), *annotations]
+    ours = [out, private, journal_path(private), mismatches_path(private), *annotations, *apart]
     listing = discovered(src, [*ours, *(path for path in (labels, key) if path)])
     rows = read_labels(labels, src, listing) if labels else NO_LABELS
     if rows.assumed:
@@ -158,8 +161,6 @@ def ingest_archive(
             )
             result.remarks.append(REVIEWED.format(n=len(reviews)))
             write_manifest(out, result.manifest)
-        result.remarks += proposal_remarks(result.sequences)
-        result.remarks += picture_remarks(result.sequences)
         write_annotations(out, result.sequences, result.boxes)
         return result
 
@@ -243,7 +244,7 @@ def _no_box(rois: Path, out: Path, drawn: Regions, result: Assembly) -> str:
     )
 
 
-def print_outcome(result: Assembly, out: Path, private: Path) -> None:
+def _print_outcome(result: Assembly, out: Path, remarks: Iterable[str]) -> None:
     """Tell what was accepted, what was not and why, and where it is."""
     patients = {sequence.patient_id for sequence in result.sequences}
     frames = sum(sequence.length for sequence in result.sequences)
@@ -253,8 +254,8 @@ def print_outcome(result: Assembly, out: Path, private: Path) -> None:
     )
     if rejections := _rejections(result):
         print(f"Rejected files:\n{rejections}")
-    for remark in result.remarks:
+    for remark in remarks:
         print(f"Note: {remark}.")
     print(f"Wrote {out} (frames.zarr, annotations.json, manifest.csv).")
-    journal = journal_path(private)
+    journal = journal_path(out)
     print(f"Private, to be kept and not to be shared: {journal} (key, files and pseudonyms).")

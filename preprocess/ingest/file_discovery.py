@@ -7,9 +7,12 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+WRITTEN_BY_US = (".angioray-pr.dcm", ".angioray-sr.dcm")
+"""How the DICOM objects end that a prediction writes beside its sources: they are none."""
+
 
 class FileDiscovery:
-    """Every file below a folder, in a fixed order, but for those that lie ``apart``.
+    """Every file below a folder, in a fixed order, but for those that lie ``apart`` or are ours.
 
     Attributes:
         names: what is found so far, relative to the folder, with forward slashes.
@@ -54,6 +57,8 @@ class FileDiscovery:
     def _fill(self) -> None:
         try:
             for path in walk(self._src, self.closed):
+                if path.name.endswith(WRITTEN_BY_US):
+                    continue
                 resolved = Path(os.path.realpath(path))  # resolve() fails on links in a circle
                 if resolved not in self._apart and self._apart.isdisjoint(resolved.parents):
                     with self._grown:

@@ -6,24 +6,33 @@ import json
 import os
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 PARTIAL = ".partial"
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write ``content`` beside ``path`` and rename it into place once it is on the disk."""
+    with writing(path, mode=mode) as file:
+        file.write(content)
+
+
+@contextmanager
+def writing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A file to write part by part, which is renamed to ``path`` at the end, on the disk."""
     # Several writers may write one file: each its own partial, and the last rename wins.
     writer = f"{os.getpid()}-{threading.get_ident()}"
     partial = path.with_name(f".{path.name}.{writer}{PARTIAL}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
+    except BaseException:
         partial.unlink()  # on a full disk it takes room that is needed
         raise
     partial.replace(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -16,7 +16,12 @@ defused: behind an apostrophe, which spreadsheets take for "this is text"."""
 
 def csv_text(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """A table as CSV: a line of headings, then one for each row."""
-    return "".join(f"{_line(row)}\n" for row in (columns, *rows))
+    return "".join(csv_lines((columns, *rows)))
+
+
+def csv_lines(rows: Iterable[Iterable[Any]]) -> Iterator[str]:
+    """A line of CSV for each row, for a table that is too long to be in memory."""
+    return (f"{_line(row)}\n" for row in rows)
 
 
 def _line(row: Iterable[Any]) -> str:

@@ -1,0 +1,295 @@
+"""Cine after cine, in any number of processes: looked at once, and what was found written.
+
+A cine is finished when its ``SEQUENCE.json`` is there, which is written last. Its first line has a
+digest of all that decides the answer: with another one the cine is looked at anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+import cv2
+import torch
+
+from angioray import __version__
+from angioray.findings.processes import Processes
+from angioray.inference.chosen import Chosen, Judges
+from angioray.inference.findings import Findings, FoundBox
+from angioray.inference.settings import PredictSettings
+from angioray.inference.two_step import TwoStep
+from angioray.study.held_out import HeldOut
+from angioray.study.run_folder import RunFolder
+from angioray.study.selection import CohortIndex
+from angioray.study.study import Study
+from angioray.training.checkpoint import STATE
+from preprocess.cohort import Cohort
+from preprocess.cohort import Sequence as Cine
+from preprocess.console.progress import track
+from preprocess.console.workers import map_unordered
+from preprocess.storage import LocalCopy, absolute
+from preprocess.storage.atomic import remove_partials, write_text
+
+FOLDER = "cines"
+"""Of the output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CineTask:
+    """A cine to look at, by whom.
+
+    Attributes:
+        cine: its record in the cohort.
+        judges: the runs that may judge it.
+        true_view: the class of its view where readers named it and drew boxes on its reference
+            frame; that view's detectors then look at this frame too, if another view is named.
+        digest: of all that decides the answer.
+    """
+
+    cine: Cine
+    judges: Judges
+    true_view: str | None
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What all tasks share: a cohort to look at, a study's networks, and where findings go.
+
+    Attributes:
+        copy: of the cohort.
+        runs: the study's folder.
+        settings: how answers are put together.
+        models: a digest of the networks.
+        out: the output folder.
+        device: where networks compute.
+        threads: of one process.
+    """
+
+    copy: LocalCopy
+    runs: str
+    settings: PredictSettings
+    models: str
+    out: Path
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookedAt:
+    """A finished cine.
+
+    Attributes:
+        findings: what was found.
+        by_true_view: boxes on the reference frame by the detectors of the view that readers named,
+            where another one was named and they may judge it.
+    """
+
+    findings: Findings
+    by_true_view: tuple[FoundBox, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cines:
+    """The cines of a cohort that a study may judge, and their files.
+
+    Attributes:
+        out: the output folder.
+        tasks: one for each, in the order of the cohort.
+        work: what they share.
+    """
+
+    out: Path
+    tasks: Sequence[CineTask]
+    work: Work
+
+    @classmethod
+    def of(
+        cls,
+        study: Study,
+        chosen: Chosen,
+        held_out: HeldOut,
+        cohort: Cohort,
+        settings: PredictSettings,
+        out: Path,
+    ) -> Cines:
+        """Find out who may judge which cine; cines that nobody may judge are left out."""
+        index = CohortIndex.of(cohort, study.settings.view_classes)
+        named = index.view_class if chosen.classifiers else {}
+        judged = {s: named[s] for s, _ in index.judged_frames(named, "reference")}
+        models = {run.name: _digest_of_run(study, run.name) for run in chosen.runs}
+        tasks = []
+        for sequence_id, cine in cohort.sequences.items():
+            if judges := chosen.judges(held_out, sequence_id):
+                view = judged.get(sequence_id)
+                digest = _digest(cine, judges, models, settings, view)
+                task = CineTask(cine=cine, judges=judges, true_view=view, digest=digest)
+                tasks.append(task)
+        copy = replace(cohort.copy, path=cohort.copy.path.absolute())
+        work = Work(
+            copy=copy,
+            runs=absolute(str(study.folder)),
+            settings=settings,
+            models=_hashed(models),
+            out=out.absolute(),
+            device="cpu",
+            threads=1,
+        )
+        return cls(out=out, tasks=tasks, work=work)
+
+    def look(self, processes: Processes, cluster: str | None) -> Iterator[str]:
+        """Look at every cine that is not finished, and show how long the rest takes.
+
+        Args:
+            processes: how many, where.
+            cluster: the address of a Ray cluster that does it instead, each cine on a core.
+
+        Yields:
+            What to say of it, line by line.
+        """
+        folder = self.out / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_partials(self.out, folder)
+        kept = {task.cine.sequence_id for task in self.tasks}
+        for path in folder.iterdir():  # of cines that are no longer in the cohort
+            if path.stem not in kept:
+                path.unlink()
+        before = [task for task in self.tasks if self._path(task).exists()]
+        left = [task for task in self.tasks if not self._is_finished(task)]
+        if done := len(self.tasks) - len(left):
+            yield f"{done} of {len(self.tasks)} cines were finished by an earlier run."
+        if anew := len(before) - done:
+            yield (
+                f"{anew} cines are looked at anew: the study, the settings, the cines or the "
+                "models that may judge them have changed since."
+            )
+        work = replace(
+            self.work,
+            device="cpu" if cluster else processes.device,
+            threads=1 if cluster else processes.threads,
+        )
+        finished = map_unordered(
+            partial(look, work=work),
+            left,
+            processes=processes.number,
+            died=_died,
+            cluster=cluster,
+        )
+        lost = sum(not each for each in track(finished, total=len(left), label="cines"))
+        if lost:
+            yield (
+                f"Note: {lost} cines ended the process that looked at them, perhaps for want of "
+                "memory; they are left out. The same command with fewer --processes tries again."
+            )
+
+    def finished(self) -> Iterator[LookedAt]:
+        """The finished cines in the order of the cohort, one at a time in memory."""
+        for task in self.tasks:
+            if self._is_finished(task):
+                yield _read(self._path(task))
+
+    def _path(self, task: CineTask) -> Path:
+        return _path(self.out, task.cine.sequence_id)
+
+    def _is_finished(self, task: CineTask) -> bool:
+        try:
+            with self._path(task).open(encoding="utf-8", errors="replace") as file:
+                return file.readline() == _first_line(task.digest)
+        except FileNotFoundError:
+            return False
+
+
+def look(task: CineTask, *, work: Work) -> bool:
+    """Look at one cine and write what is found, in a worker. True, for it came to its end."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(work.threads)
+    system = _system(work.runs, work.settings, work.device, work.models)
+    cine = task.cine
+    cohort = Cohort(work.copy.path, {cine.sequence_id: cine}, (), work.copy)
+    frames = cohort.cine_8bit(cine.sequence_id)
+    findings = system.findings(cine, frames, task.judges)
+    by_true_view = None
+    if task.true_view not in (None, findings.view):
+        assert cine.reference_frame is not None
+        detectors = task.judges.of(task.true_view)
+        if detectors is None or detectors:
+            by_true_view = system.boxes(frames, [cine.reference_frame], detectors or ())
+    _write(_path(work.out, cine.sequence_id), task.digest, findings, by_true_view)
+    return True
+
+
+def _died(_task: CineTask) -> bool:
+    return False
+
+
+@lru_cache(maxsize=1)
+def _system(runs: str, settings: PredictSettings, device: str, _models: str) -> TwoStep:
+    """This process's networks; other ones in the same folder are another digest."""
+    return TwoStep(Study.open(runs), settings, torch.device(device))
+
+
+def _path(out: Path, sequence_id: str) -> Path:
+    return out / FOLDER / f"{sequence_id}.json"
+
+
+def _write(
+    path: Path, digest: str, findings: Findings, by_true_view: tuple[FoundBox, ...] | None
+) -> None:
+    rest = {
+        "findings": findings.as_json(),
+        "by_true_view": None if by_true_view is None else [asdict(box) for box in by_true_view],
+    }
+    text = json.dumps(rest, allow_nan=False, separators=(",", ":"))
+    write_text(path, f"{_first_line(digest)}{text[1:]}\n")
+
+
+def _read(path: Path) -> LookedAt:
+    document = json.loads(path.read_text("utf-8"))
+    boxes = document["by_true_view"]
+    by_true_view = None
+    if boxes is not None:
+        by_true_view = tuple(
+            FoundBox(**{**box, "box_xyxy": tuple(box["box_xyxy"])}) for box in boxes
+        )
+    findings = Findings.from_json(document["findings"])
+    return LookedAt(findings=findings, by_true_view=by_true_view)
+
+
+def _first_line(digest: str) -> str:
+    return f'{{"digest":"{digest}",\n'
+
+
+def _digest_of_run(study: Study, name: str) -> str:
+    """Of its weights' checksum, and of the classes that it knows."""
+    folder = RunFolder(study.folder / name)
+    parts = folder.checkpoint.read(STATE) or b"", folder.files.read("result.json") or b""
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def _digest(
+    cine: Cine,
+    judges: Judges,
+    models: Mapping[str, str],
+    settings: PredictSettings,
+    true_view: str | None,
+) -> str:
+    runs = [*judges.classifiers, *(run for view in judges.detectors.values() for run in view)]
+    return _hashed(
+        {
+            "version": __version__,
+            "settings": asdict(settings),
+            "cine": asdict(cine),
+            "models": {run.name: models[run.name] for run in runs},
+            "views": sorted(judges.detectors),
+            "new_patient": judges.new_patient,
+            "true_view": true_view,
+        }
+    )
+
+
+def _hashed(document: object) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,135 @@
+"""New films: a folder of DICOM files is read into a cohort before anybody looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from angioray.findings.tables import Source, private_table
+from angioray.study.study import Study
+from preprocess.cohort import Cohort, Phase
+from preprocess.cohort.pictures import picture_remarks
+from preprocess.dicom.pseudonyms import read_key
+from preprocess.ingest.assembly import Assembly, rejection_counts
+from preprocess.ingest.command import IngestSettings, ingest_archive
+from preprocess.ingest.journal import journal_path
+from preprocess.storage import FolderStorage, Location, open_storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Films:
+    """Cines to look at.
+
+    Attributes:
+        cohort: that they are in.
+        folder: of the DICOM files that they were read from; None if a cohort was given.
+        sources: the file of each of its sequences, likewise.
+    """
+
+    cohort: Cohort
+    folder: Path | None
+    sources: dict[str, Source]
+
+
+def is_dicom(src: str) -> bool:
+    """Whether a source is a folder of files, and not a cohort.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    given = open_storage(src)
+    if not isinstance(given, FolderStorage) or given.exists("annotations.json"):
+        return False
+    if not given.path.is_dir():
+        raise ValueError(f"{src} is no folder. Give a folder of DICOM files, or a cohort.")
+    return True
+
+
+def read_films(
+    src: Path, out: Path, study: Study, key: Path | None, *, processes: int, ray: str | None
+) -> Films:
+    """Read DICOM into the cohort within an output folder, and print what was read.
+
+    What links cines to patients stays beside the output, which is there to be shared.
+
+    Args:
+        src: the folder of DICOM files.
+        out: the output folder.
+        study: by whose key patients get their pseudonyms, where it can be read.
+        key: the file of another key.
+        processes: that decode; 0 = one per core.
+        ray: the address of a cluster that does instead.
+
+    Raises:
+        ValueError: no cine could be read, or the output has another key.
+    """
+    private = out.absolute()
+    result = ingest_archive(
+        src,
+        out=out / "cohort",
+        key=_key(study, private, key),
+        private=private,
+        apart=[private_table(out)],
+        settings=IngestSettings(size=0, processes=processes, ray=ray),
+    )
+    for line in _describe(result, src, private):
+        print(line)
+    sources = {
+        record.sequence_id: Source(file=record.path, sop_instance_uid=record.sop_instance_uid)
+        for record in result.records
+    }
+    return Films(cohort=Cohort.open(out / "cohort"), folder=src, sources=sources)
+
+
+def _key(study: Study, private: Path, key: Path | None) -> Path | None:
+    """The file of the pseudonyms' key: the one given, or the study's own; says which."""
+    if key is not None:
+        return key
+    theirs, ours = _study_key(study.cohort_folder, study.folder), journal_path(private)
+    begun = ours.exists() and ours.stat().st_size > 0
+    if theirs is None or (begun and read_key(ours) != read_key(theirs)):
+        print(
+            "Note: the key of the study's pseudonyms is not here, or these films were begun with "
+            "another. A patient of the study is recognised only by a cine that the study has too; "
+            "give the private journal of its cohort by --key, and a new --out."
+        )
+        return None
+    print("Patients of the study are recognised: pseudonyms are by the key of its cohort.")
+    return theirs
+
+
+def _study_key(cohort: str, runs: Location) -> Path | None:
+    """The private journal of a study's cohort, where it was or beside the runs, if readable."""
+    folders = open_storage(cohort), open_storage(runs).parent / open_storage(cohort).name
+    for folder in folders:
+        if isinstance(folder, FolderStorage):
+            journal = journal_path(folder.path)
+            try:
+                read_key(journal)
+            except (OSError, ValueError):
+                continue
+            return journal
+    return None
+
+
+def _describe(result: Assembly, src: Path, private: Path) -> Iterator[str]:
+    """What was read, for a person who wants to know what is in these films."""
+    kept = result.sequences
+    files, patients = len(result.manifest), len({cine.patient_id for cine in kept})
+    yield f"Read {files} files of {src}: {len(kept)} cines of {patients} patients."
+    if reasons := [row.reason for row in result.manifest if row.status == "rejected"]:
+        yield f"{len(reasons)} files are no cine that can be looked at:"
+        yield rejection_counts(reasons)
+    without = sum(not cine.frames_in(Phase.OPTIMAL) for cine in kept)
+    if without:
+        yield (
+            f"Note: in {without} cines no filling of the arteries with contrast was found; all "
+            "their frames are looked at."
+        )
+    for remark in [*result.remarks, *picture_remarks(kept)]:
+        yield f"Note: {remark}."
+    yield (
+        f"Private, to be kept and not to be shared: {journal_path(private)} (which file is which "
+        "cine, and the key)."
+    )

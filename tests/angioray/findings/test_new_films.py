@@ -1,0 +1,86 @@
+"""New films as DICOM: whose they are, what is said of them, and what stays private."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from angioray.predict import predict
+from preprocess.console.command_line import run as run_command
+from preprocess.dicom.pseudonyms import Pseudonyms
+from tests.angioray.findings.conftest import KEY
+from tests.preprocess.tiny_archive import noise, write_cine
+
+
+def look(src: Path, runs: Path, out: Path, *options: str) -> dict[str, dict[str, object]]:
+    """The rows of sequences.csv by the file that they were read from."""
+    words = [str(src), "--runs", str(runs), "--out", str(out), "--processes", "1", *options]
+    run_command(predict, prog="predict", argv=words)
+    with (out / "sequences.csv").open() as file:
+        rows = {row["sequence_id"]: row for row in csv.DictReader(file)}
+    journal = (out.parent / f"{out.name}.private.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in journal[1:]]
+    return {r["path"]: rows[r["sequence_id"]] for r in records if r.get("status") == "accepted"}
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """New cines of a patient of the study and of another; one is larger than ingest takes."""
+    src = tmp_path / "films"
+    write_cine(src / "known", noise(9, 64, seed=1), patient="MRN-3", instance="1.2.3")
+    write_cine(src / "day 2" / "new.dcm", noise(3, 1024, seed=2), patient="MRN-99")
+    (src / "notes.txt").write_text("no DICOM")
+    (src / "known.angioray-sr.dcm").write_text("written by an earlier run")
+    return src
+
+
+def test_a_new_cine_of_a_training_patient_is_judged_by_the_fold_that_held_them_out(
+    films: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "shared" / "out"
+    rows = look(films, runs, out)
+    assert (rows["known"]["models"], rows["day 2/new.dcm"]["models"]) == ("1", "2")
+    said = capsys.readouterr().out
+    assert "Patients of the study are recognised" in said
+    assert f"Read 3 files of {films}: 2 cines of 2 patients." in said
+    assert "1 files are no cine that can be looked at:\n     1 not a DICOM file" in said
+    assert "1 of patients that the study has never seen, 1 by models that held" in said
+    assert "sequences.csv" in said.splitlines()[-3], "among what was written, and only there"
+    assert said.count("sequences.csv") == 1
+
+    # With a key of its own the patient is another person.
+    (tmp_path / "key").write_text("ab" * 32)
+    rows = look(films, runs, tmp_path / "other", "--key", str(tmp_path / "key"))
+    assert {row["models"] for row in rows.values()} == {"2"}
+    # What was begun so goes on so, and the command says what that means.
+    look(films, runs, tmp_path / "other")
+    assert "recognised only by a cine that the study has too" in capsys.readouterr().out
+
+
+def test_what_names_a_file_is_beside_the_output_for_its_owner_alone(
+    films: Path, runs: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    look(films, runs, out, "--score", "0")
+    table = tmp_path / "out.results.private.csv"
+    for private in (table, tmp_path / "out.private.jsonl"):
+        assert private.stat().st_mode & 0o777 == 0o600
+    for path in out.rglob("*"):
+        assert "private" not in path.name
+        content = path.read_bytes() if path.is_file() else b""
+        assert b"MRN-" not in content and b"day 2" not in content and b'1.2.3"' not in content
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    sequence = Pseudonyms(KEY).sequence("1.2.3")
+    found = json.loads((out / "cines" / f"{sequence}.json").read_text())["findings"]
+    theirs = [row for row in rows if row["file"] == "known"]
+    expected = [
+        (str(box["frame_index"] + 1), *map(str, box["box_xyxy"]), str(box["score"]))
+        for box in found["boxes"]
+    ]
+    names = ("frame_number", "x1", "y1", "x2", "y2", "score")
+    assert [tuple(row[name] for name in names) for row in theirs] == expected
+    assert {row["sop_instance_uid"] for row in theirs} == {"1.2.3"}
