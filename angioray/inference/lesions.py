@@ -25,13 +25,11 @@ from angioray.inference.findings import FoundBox, Lesion
 
 BOXES_A_FRAME = 5
 """Those of highest score are candidates, as many as the paper keeps (section 4.2)."""
-LEAST_SCORE = 0.02
+LEAST_SCORE = 0.05
 """Boxes below it are no candidates."""
 FARTHEST = 3
 """Boxes so many frames apart may be neighbours on a path: the detector missed the frames between
 them."""
-LEAST_LIKENESS = 0.15
-"""A step between boxes that are less alike is none; 1 is the same picture."""
 STEP_COST = 0.3
 """Likeness that a step by 1/12 of the frame's longer side costs, growing with its square; in two
 frames an artery goes farther than in one, so it costs half."""
@@ -168,7 +166,7 @@ def _steps(found: Sequence[FoundBox], corners: Array, side: int, pictures: Array
         moved = ((middles[i] - middles[earlier]) ** 2).sum(axis=1) / apart
         alike = pictures[earlier] @ pictures[i] - STEP_COST * moved
         costs = UNLIKE_COST * (1 - alike) + MISSED_COST * (apart - 1)
-        near = np.flatnonzero(alike > LEAST_LIKENESS)
+        near = np.flatnonzero(alike > 0)
         steps.append(list(zip((first[i] + near).tolist(), costs[near].tolist(), strict=True)))
     return steps
 
