@@ -19,7 +19,8 @@ class FoundBox:
     box_xyxy: tuple[float, float, float, float]
     score: float
     carried: bool = False
-    """Whether no detector found it in this frame: its place is that of the lesion's neighbours."""
+    """Whether no detector found it in this frame: it has score 0, and lies between the boxes of the
+    lesion in the frames before and after."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Lesion:
 
     Attributes:
         number: within the cine, from 1, in falling order of score.
-        score: 0 to 1, of the lesion as a whole.
+        score: 0 to 1, the mean of its boxes' scores over the frames that were looked at.
         stability: the share of the frames that were looked at in which a detector found it.
         boxes: one a frame, in the order of the frames.
     """

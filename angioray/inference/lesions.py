@@ -5,7 +5,7 @@ as good as a right one. Here boxes of neighbouring frames are joined where their
 and the step between them is one that a beating heart makes. The best path through the boxes
 (dynamic programming) is a lesion; its boxes are taken out, and the next best path is sought: Han
 et al. 2016, arXiv:1602.08465, with the likeness of pictures in place of the overlap of boxes,
-for an artery moves by more than a lesion's width from one frame to the next.
+for an artery may move by more than a lesion's width from one frame to the next.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from angioray.evaluation.matching import box_iou
+from angioray.evaluation.matching import FloatArray, box_iou
 from angioray.inference.findings import FoundBox, Lesion
 
 BOXES_A_FRAME = 5
@@ -48,7 +47,6 @@ NOISE = 2.0
 
 Steps = Sequence[Sequence[tuple[int, float]]]
 """For each candidate, the earlier ones that it may follow, and what that step costs."""
-Array = NDArray[np.floating[Any]]
 
 
 def link_lesions(
@@ -62,7 +60,7 @@ def link_lesions(
     Args:
         frames: uint8[T, H, W] as a reader sees them.
         boxes: the detectors' boxes, of any score and in any order.
-        looked_at: the frames that detectors looked at, in their order.
+        looked_at: the frames that detectors looked at, in their order; those of `boxes` among them.
     """
     found = _candidates(boxes)
     if not found:
@@ -117,7 +115,9 @@ def _candidates(boxes: Sequence[FoundBox]) -> list[FoundBox]:
     ]
 
 
-def _pictures(frames: NDArray[np.uint8], found: Sequence[FoundBox], corners: Array) -> Array:
+def _pictures(
+    frames: NDArray[np.uint8], found: Sequence[FoundBox], corners: FloatArray
+) -> FloatArray:
     """What is in and around each box, as float32[N, D] of length 1.
 
     A product of two is their correlation under a Gaussian window. All windows of a cine have one
@@ -154,7 +154,9 @@ def _local_contrast(frame: NDArray[np.uint8], scale: float) -> NDArray[np.float3
     return np.asarray(detail / (contrast + NOISE), np.float32)
 
 
-def _steps(found: Sequence[FoundBox], corners: Array, side: int, pictures: Array) -> Steps:
+def _steps(
+    found: Sequence[FoundBox], corners: FloatArray, side: int, pictures: FloatArray
+) -> Steps:
     middles = (corners[:, :2] + corners[:, 2:]) / 2 * (12 / side)
     times = np.array([box.frame_index for box in found])
     first = np.searchsorted(times, times - FARTHEST)
@@ -171,7 +173,7 @@ def _steps(found: Sequence[FoundBox], corners: Array, side: int, pictures: Array
     return steps
 
 
-def _paths(found: Sequence[FoundBox], corners: Array, steps: Steps) -> Iterator[list[int]]:
+def _paths(found: Sequence[FoundBox], corners: FloatArray, steps: Steps) -> Iterator[list[int]]:
     """Every candidate on one path, or in the place of one that is."""
     gains = [box.score for box in found]
     rows: dict[int, list[int]] = defaultdict(list)
