@@ -26,17 +26,24 @@ def render(package: str, template: str, *, style: str, script: str = "", **value
         script: the name of its JavaScript; without one it runs none.
         values: what the template shows.
     """
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["svg"] = Markup
     code = _text(package, script) if script else ""
-    return environment.from_string(_text(package, template)).render(
+    return render_part(
+        package,
+        template,
         policy=_policy(code),
         style=Markup(_text("preprocess.console", "page.css") + _text(package, style)),
         script=Markup(code),
         **values,
     )
+
+
+def render_part(package: str, template: str, **values: Any) -> str:
+    """A part of a page from a template in ``package``, which a page takes by the filter ``svg``."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["svg"] = Markup
+    return environment.from_string(_text(package, template)).render(**values)
 
 
 def _text(package: str, name: str) -> str:
