@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -39,11 +40,16 @@ def render(package: str, template: str, *, style: str, script: str = "", **value
 
 def render_part(package: str, template: str, **values: Any) -> str:
     """A part of a page from a template in ``package``, which a page takes by the filter ``svg``."""
+    return _template(package, template).render(**values)
+
+
+@cache  # a page may have thousands of parts, and compiling takes longer than rendering
+def _template(package: str, name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["svg"] = Markup
-    return environment.from_string(_text(package, template)).render(**values)
+    return environment.from_string(_text(package, name))
 
 
 def _text(package: str, name: str) -> str:

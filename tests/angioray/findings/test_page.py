@@ -23,8 +23,8 @@ from tests.browser import CHROMIUM, TOO_WIDE, Browser, axe_violations, needs_bro
 from tests.hostile_names import ACTS, HOSTILE, words_of
 
 
-def _decoded(webp_base64: str) -> NDArray[np.uint8]:
-    content = np.frombuffer(base64.b64decode(webp_base64), np.uint8)
+def _decoded(jpeg_base64: str) -> NDArray[np.uint8]:
+    content = np.frombuffer(base64.b64decode(jpeg_base64), np.uint8)
     return np.asarray(cv2.imdecode(content, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
@@ -47,13 +47,13 @@ def _written(out: Path, cines: list[tuple[Findings, Sequence]]) -> Path:
 
 def test_the_film_has_every_frame_where_it_says() -> None:
     made = film([pictures()[index] for index in LOOKED_AT])
-    sheet = _decoded(made.webp_base64)
+    sheet = _decoded(made.jpeg_base64)
     assert (made.count, made.columns, made.size) == (8, 3, (192, 144))
     assert sheet.shape == (144, 192)
     for position, index in enumerate(LOOKED_AT):
         x, y = made.corner(position)
         middle = sheet[y + made.height // 2, x + made.width // 2]
-        assert abs(int(middle) - 10 * index) <= 4, "WebP is lossy"
+        assert abs(int(middle) - 10 * index) <= 4, "JPEG is lossy"
 
 
 def test_large_frames_are_made_smaller_and_keep_their_shape() -> None:
