@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from angioray.inference.findings import FoundBox, Lesion
+from angioray.inference.findings import Lesion
 
 FILM_SIDE_PX = 256
 """The longer side of a frame of the film."""
@@ -92,16 +92,6 @@ def best_frames(lesions: Iterable[Lesion]) -> list[int]:
         if all(abs(box.frame_index - other) >= APART for other in chosen):
             chosen.append(box.frame_index)
     return chosen[:BEST_FRAMES]
-
-
-def boxes_in(lesions: Iterable[Lesion], frame_index: int) -> list[tuple[Lesion, FoundBox]]:
-    """The lesions that have a box in a frame, each with that box."""
-    return [
-        (lesion, box)
-        for lesion in lesions
-        for box in lesion.boxes
-        if box.frame_index == frame_index
-    ]
 
 
 def _shrunk(frame: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:

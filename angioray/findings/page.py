@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from angioray.findings.cine_pictures import best_frames, boxes_in, film, still
+from angioray.findings.cine_pictures import best_frames, film, still
+from angioray.findings.marks import Mark, marks_in, text_height
 from angioray.inference.findings import Findings, FoundBox, Lesion
 from preprocess.cohort import Sequence
 from preprocess.console.pages import render, render_part
@@ -98,6 +100,7 @@ def render_cine(
         score: of a lesion that is shown, at least; a lesion of this very score is not.
     """
     lesions = findings.lesions_above(score)
+    size = {"width": sequence.width, "height": sequence.height}
     looked_at, chosen = findings.frames, best_frames(lesions)
     if len(looked_at) > 1:
         made, count = film([frames[index] for index in looked_at]), len(looked_at)
@@ -118,8 +121,8 @@ def render_cine(
         stills=[still(frames, index) for index in chosen],
         lanes=[lane(lesion, looked_at) for lesion in lesions],
         milliseconds=MILLISECONDS / rate(sequence),
-        text=max(frames.shape[1:]) // 19,
-        boxes_in=boxes_in,
+        text=text_height(**size),
+        marks_in=partial(marks_in, lesions, **size),
         described=_described,
     )
 
@@ -247,13 +250,9 @@ def _about(findings: Findings, sequence: Sequence) -> Iterator[str]:
     yield f"{len(findings.frames)} of {counted(sequence.length, 'frame')} looked at"
 
 
-def _described(boxes: Listed[tuple[Lesion, FoundBox]]) -> str:
-    if not boxes:
-        return "no lesion"
-    return ", ".join(
-        f"lesion {lesion.number} " + ("carried" if box.carried else f"{box.score:.2f}")
-        for lesion, box in boxes
-    )
+def _described(marks: Listed[Mark]) -> str:
+    words = (f"lesion {m.lesion.number} {'carried' if m.box.carried else m.score}" for m in marks)
+    return ", ".join(words) or "no lesion"
 
 
 def _row(findings: Findings, sequence: Sequence, score: float) -> Row:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from angioray.findings import page
 from angioray.findings.cine_pictures import best_frames, film
+from angioray.findings.marks import marks_in
 from angioray.findings.page import lane, part_path, render_cine, write_page
 from angioray.inference.findings import Findings
 from preprocess.cohort import Sequence
@@ -80,6 +81,18 @@ def test_the_best_frames_are_those_of_each_lesion_and_no_neighbours() -> None:
     assert best_frames([]) == []
 
 
+def test_words_stay_in_the_picture_and_off_each_other() -> None:
+    # In 64 x 48 pixels words are 64 / 19 = 3.4 high; "1 0.00" is 6 * 0.6 * 3.4 = 12.24 wide.
+    first, second, _ = found().lesions
+    (mark,) = marks_in([first, second], 5, width=64, height=48)
+    assert (mark.x, mark.y) == (10.0, 19.1), "above its box, a quarter of 3.4 higher"
+    (mark,) = marks_in([first, second], 10, width=64, height=48)
+    assert (mark.x, mark.y) == (50.0, 15.4), "below its box, which is at the upper edge"
+    twins = [replace(first, number=n) for n in (1, 2, 3)]
+    places = [(m.x, m.y) for m in marks_in(twins, 5, width=64, height=48)]
+    assert places == [(10.0, 19.1), (10.0, 33.4), (22.9, 26.7)], "above, below, beside"
+
+
 def test_a_cine_says_its_view_its_lesions_and_their_scores() -> None:
     html = render_cine(found(), cine(), pictures(), score=0.5)
     words = " ".join(words_of(html).split())
@@ -90,7 +103,6 @@ def test_a_cine_says_its_view_its_lesions_and_their_scores() -> None:
     box = '<rect class="found" x="10.0" y="20.0" width="12.0" height="10.0"/>'
     assert html.count(box) == 3 + 2, "three frames of the film, and two large ones"
     assert html.count('<rect class="found carried"') == 1
-    assert 'class="score" text-anchor="end" x="62.0"' in html, "the words stay in the picture"
     windows = re.findall(r'viewBox="(\d+ \d+ \d+ \d+)"><use', html)
     assert windows == [  # the player at frame 7, then each of the eight
         "0 48 64 48",
