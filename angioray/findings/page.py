@@ -231,7 +231,7 @@ def _verdict(findings: Findings, lesions: Listed[Lesion], score: float) -> str:
     if lesions:
         return f"{counted(len(lesions), 'lesion')}, best score {lesions[0].score:.2f}"
     best = max((lesion.score for lesion in findings.lesions), default=None)
-    least = "nothing was found" if best is None else f"the best score is {best:.2f}"
+    least = "nothing was found" if best is None else f"the best score is {best:.3f}"
     return f"No lesion above score {score:g}: {least}"
 
 
@@ -278,9 +278,12 @@ def _shown(row: dict[str, object], name: str) -> str:
 
 
 def _note(score: float, private_table: str) -> str:
-    words = f"Lesions are those of a score above {score:g}. A header sorts the table and the cines."
+    words = (
+        f"Lesions are those of a score above {score:g}: the mean of the scores of a lesion's boxes "
+        "over all frames that were looked at. A header sorts the table and the cines."
+    )
     if private_table:
-        words += f" Which file each cine is, the private file {private_table} says."
+        words += f" The private file {private_table} has the file of each cine."
     return words
 
 

@@ -113,7 +113,7 @@ def test_a_cine_says_its_view_its_lesions_and_their_scores() -> None:
 
 def test_nothing_found_is_said_in_words() -> None:
     html = render_cine(found(score=0.4), cine(), pictures(), score=0.5)
-    assert "No lesion above score 0.5: the best score is 0.40" in words_of(html)
+    assert "No lesion above score 0.5: the best score is 0.400" in words_of(html)
     assert "lane" not in html and 'class="found' not in html
     empty = replace(found(), lesions=(), view=None, probabilities={}, models=0)
     words = words_of(render_cine(empty, cine(), pictures(), score=0.5))
