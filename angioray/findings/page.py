@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from angioray.findings.cine_pictures import best_frames, film, still
 from angioray.findings.marks import Mark, marks_in, text_height
-from angioray.inference.findings import Findings, FoundBox, Lesion
+from angioray.findings.timeline import lane, strip
+from angioray.inference.findings import Findings, Lesion
 from preprocess.cohort import Sequence
 from preprocess.console.pages import render, render_part
 from preprocess.console.words import counted
@@ -27,7 +29,6 @@ from preprocess.views import angles_in_words
 
 MOST_ON_A_PAGE = 100
 """Cines of one file; a browser opens that many at once."""
-MOST_IN_A_STRIP = 10
 FIRST_PAGE = "predictions.html"
 COLUMNS = {
     "cine": "Cine",
@@ -43,32 +44,6 @@ NUMBERS = {"probability", "lesions", "score", "frames", "warnings"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaneCell:
-    """A box of a lesion, where its frame is in the film: left edge and width in percent."""
-
-    box: FoundBox
-    x: float
-    width: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lane:
-    """A lesion through the frames that were looked at.
-
-    Attributes:
-        words: the lane for those who cannot see it.
-        found: in how many frames a detector found the lesion.
-        best: the middle of its best frame, in percent.
-    """
-
-    lesion: Lesion
-    found: int
-    words: str
-    cells: tuple[LaneCell, ...]
-    best: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Row:
     """One cine in the table of all; what is not known is empty."""
 
@@ -80,7 +55,6 @@ class Row:
     score: float | str
     frames: int
     warnings: int
-    file: str = ""
 
 
 def part_path(out: Path, sequence_id: str) -> Path:
@@ -117,7 +91,7 @@ def render_cine(
         about=list(_about(findings, sequence)),
         film=made,
         at=looked_at.index(lesions[0].best.frame_index) if lesions and count else count // 2,
-        strip=_strip(count),
+        strip=strip(count),
         stills=[still(frames, index) for index in chosen],
         lanes=[lane(lesion, looked_at) for lesion in lesions],
         milliseconds=MILLISECONDS / rate(sequence),
@@ -160,14 +134,11 @@ def write_page(
     rows.sort(key=lambda row: (-float(row.score or 0), row.cine))
     groups = [rows[i : i + MOST_ON_A_PAGE] for i in range(0, len(rows), MOST_ON_A_PAGE)] or [[]]
     names = [FIRST_PAGE, *(f"predictions-{n}.html" for n in range(2, len(groups) + 1))]
-    pages, first = [], 1
-    for name, group in zip(names, groups, strict=True):
-        pages.append({"file": name, "words": f"cines {first} to {first + len(group) - 1}"})
-        first += len(group)
-    all_rows = [
-        {**vars(row), "file": name if name != FIRST_PAGE else ""}
-        for name, group in zip(names, groups, strict=True)
-        for row in group
+    files = {row.cine: name for name, group in zip(names, groups, strict=True) for row in group}
+    ends = [*accumulate(map(len, groups))]
+    pages = [
+        {"file": name, "words": f"cines {end - len(group) + 1} to {end}"}
+        for name, group, end in zip(names, groups, ends, strict=True)
     ]
     for name, group, page in zip(names, groups, pages, strict=True):
         html = render(
@@ -180,7 +151,8 @@ def write_page(
             quality=quality,
             warnings=warnings,
             banner=banner,
-            rows=all_rows if name == FIRST_PAGE else [],
+            rows=rows if name == FIRST_PAGE else [],
+            files=files,
             total=len(rows),
             columns=COLUMNS,
             numbers=NUMBERS,
@@ -197,36 +169,6 @@ def write_page(
     return out / FIRST_PAGE
 
 
-def lane(lesion: Lesion, looked_at: Listed[int]) -> Lane:
-    """A lesion over the frames that were looked at, each of the same width."""
-    width = 100 / len(looked_at)
-    found = sum(not box.carried for box in lesion.boxes)
-    return Lane(
-        lesion=lesion,
-        found=found,
-        words=(
-            f"Lesion {lesion.number}: score {lesion.score:.2f}, found in {found} of "
-            f"{counted(len(looked_at), 'frame')}, best in frame {lesion.best.frame_index} with "
-            f"{lesion.best.score:.2f}"
-        ),
-        cells=tuple(
-            LaneCell(
-                box=box,
-                x=round(looked_at.index(box.frame_index) * width, 3),
-                width=round(width, 3),
-            )
-            for box in lesion.boxes
-        ),
-        best=round((looked_at.index(lesion.best.frame_index) + 0.5) * width, 3),
-    )
-
-
-def _strip(count: int) -> list[int]:
-    """Places in the film: the middle of each of a few equal parts, so lanes lie below them."""
-    cells = min(count, MOST_IN_A_STRIP)
-    return [int((cell + 0.5) * count / cells) for cell in range(cells)]
-
-
 def _verdict(findings: Findings, lesions: Listed[Lesion], score: float) -> str:
     if lesions:
         return f"{counted(len(lesions), 'lesion')}, best score {lesions[0].score:.2f}"
@@ -239,9 +181,8 @@ def _about(findings: Findings, sequence: Sequence) -> Iterator[str]:
     others = {name: p for name, p in findings.probabilities.items() if name != findings.view}
     if findings.view is None:
         yield "the study names no views"
-    elif others:
-        yield ", ".join(f"{name} {p:.2f}" for name, p in others.items())
-    if findings.view is not None:
+    else:
+        yield from (f"{name} {p:.2f}" for name, p in others.items())
         yield f"by {counted(findings.models, 'model')}"
     known = "new to the study" if findings.new_patient else "known to the study"
     yield f"patient {findings.patient_id}, {known}"
@@ -270,8 +211,7 @@ def _row(findings: Findings, sequence: Sequence, score: float) -> Row:
     )
 
 
-def _shown(row: dict[str, object], name: str) -> str:
-    value = row[name]
+def _shown(name: str, value: object) -> str:
     if value == "" or (name == "warnings" and value == 0):
         return "–"
     return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from angioray.findings import page
 from angioray.findings.cine_pictures import best_frames, film
 from angioray.findings.marks import marks_in
-from angioray.findings.page import lane, part_path, render_cine, write_page
+from angioray.findings.page import part_path, render_cine, write_page
+from angioray.findings.timeline import lane
 from angioray.inference.findings import Findings
 from preprocess.cohort import Sequence
 from tests.angioray.findings.hand_made import LOOKED_AT, cine, found, pictures
