@@ -38,6 +38,19 @@ def items_of(dataset: Dataset, keyword: str | BaseTag) -> list[Dataset]:
     return list(value) if isinstance(value, Sequence) else []
 
 
+def value_in_groups(dataset: Dataset, keyword: str) -> Any:
+    """A value at the top, or in the functional groups of an enhanced image; None without one."""
+    if (value := value_of(dataset, keyword)) is not None:
+        return value
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in items_of(dataset, groups)[:1]:
+            tags = list(group.keys())  # to iterate over its elements would read every value
+            for macro in (item for tag in tags for item in items_of(group, tag)[:1]):
+                if (value := value_of(macro, keyword)) is not None:
+                    return value
+    return None
+
+
 def numbers_of(value: Any) -> list[float]:
     """A number or several as floats; none at all where one is no number, or beyond ``LARGEST``."""
     several = isinstance(value, MultiValue | list | tuple)

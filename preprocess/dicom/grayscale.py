@@ -52,7 +52,7 @@ def display_of(
     """
     for_display = str(find("PixelIntensityRelationship") or "").strip() not in ("LOG", "DISP")
     stored = np.arange(2**bits_stored)
-    table = next(_tables(find("ModalityLUTSequence")), None) if for_display else None
+    table = next(tables_of(find("ModalityLUTSequence")), None) if for_display else None
     modality = () if table is None else table.of(stored)
     slope, intercept = _rescale(find) if for_display and table is None else (1.0, 0.0)
     monochrome1 = find("PhotometricInterpretation") == "MONOCHROME1"
@@ -66,7 +66,7 @@ def display_of(
     if window := next(_windows(find), None):
         lower, upper = ((edge - intercept) / slope for edge in window)
         displays.append(between((lower, upper), modality))
-    if voi := next(_tables(find("VOILUTSequence")), None):
+    if voi := next(tables_of(find("VOILUTSequence")), None):
         outputs = np.asarray(modality) if modality else stored
         # Many declare 16 bits for values of 12: the values themselves say what is white.
         displays.append(
@@ -116,9 +116,10 @@ def _values(value: Any) -> list[Any]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LookupTable:
-    """A LUT (C.11.1.1): ``outputs`` (int[N]) for the inputs from ``first`` on."""
+    """A LUT (C.11.1.1): ``outputs`` (int[N]) for the inputs from ``first`` on, in ``bits`` each."""
 
     first: int
+    bits: int
     outputs: NDArray[np.integer[Any]]
 
     def of(self, inputs: NDArray[Any]) -> tuple[int, ...]:
@@ -129,7 +130,7 @@ class LookupTable:
         return tuple(self.outputs[position].tolist())
 
 
-def _tables(sequence: Any) -> Iterator[LookupTable]:
+def tables_of(sequence: Any) -> Iterator[LookupTable]:
     """The LUTs of a sequence whose descriptor (0028,3002) and data (0028,3006) fit together."""
     for item in sequence if isinstance(sequence, Sequence) else ():
         descriptor = numbers_of(value_of(item, "LUTDescriptor"))
@@ -138,7 +139,7 @@ def _tables(sequence: Any) -> Iterator[LookupTable]:
         count, first, bits = map(int, descriptor)
         outputs = _outputs(item, count % 2**16 or 2**16, bits)  # 0 says 65536
         if outputs is not None:
-            yield LookupTable(first=first, outputs=outputs)
+            yield LookupTable(first=first, bits=bits, outputs=outputs)
 
 
 def _outputs(item: Dataset, count: int, bits: int) -> NDArray[np.integer[Any]] | None:

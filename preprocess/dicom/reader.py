@@ -25,8 +25,8 @@ from preprocess.dicom.acceptance import (
     check_object,
     check_pixels,
     frame_count,
-    items_of,
     numbers_of,
+    value_in_groups,
     value_of,
 )
 from preprocess.dicom.burned_in_text import holds_text
@@ -180,16 +180,7 @@ class Header:
         return value
 
     def _find(self, keyword: str) -> Any:
-        """A value at the top, or in the functional groups of an enhanced image."""
-        if (value := value_of(self._dataset, keyword)) is not None:
-            return value
-        for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-            for group in items_of(self._dataset, groups)[:1]:
-                tags = list(group.keys())  # to iterate over its elements would read every value
-                for macro in (item for tag in tags for item in items_of(group, tag)[:1]):
-                    if (value := value_of(macro, keyword)) is not None:
-                        return value
-        return None
+        return value_in_groups(self._dataset, keyword)
 
     def _number(self, keyword: str) -> float | None:
         numbers = numbers_of(self._find(keyword))

@@ -1,0 +1,172 @@
+"""Boxes on their frames as a Grayscale Softcopy Presentation State (PS3.3 A.33.1), for viewers.
+
+Graphics are in PIXEL units (PS3.3 C.10.5): 0\\0 is the top left corner of the first pixel and
+Columns\\Rows the bottom right corner of the last. A box of a cohort counts the same way, so its
+corners are written as they are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import highdicom as hd
+import numpy as np
+from highdicom import pr
+from highdicom.color import CIELabColor
+from pydicom.dataset import Dataset
+
+from angioray.findings.provenance import Provenance
+from angioray.inference.findings import FoundBox, Lesion
+from preprocess.dicom.acceptance import numbers_of, value_in_groups
+from preprocess.dicom.grayscale import LookupTable, tables_of
+
+LAYER = "STENOSES"
+COLOUR = CIELabColor.from_string("gold")
+LABEL_SHARE = (1 / 6, 1 / 24)
+"""Width and height of a label, of the frame's."""
+
+
+def presentation_state(
+    provenance: Provenance, lesions: Iterable[Lesion]
+) -> pr.GrayscaleSoftcopyPresentationState:
+    """One closed rectangle and one label for each box, on its frame alone.
+
+    The label has the number of the lesion and its score, the same on all its frames. A box that no
+    detector found in its frame is dashed. Window and tables are those of the source.
+
+    Raises:
+        ValueError: there is no box, or one on a frame that the source does not have.
+    """
+    image = provenance.image
+    layer = pr.GraphicLayer(LAYER, order=1, description="Stenoses", display_color=COLOUR)
+    drawn: dict[int, list[tuple[Lesion, FoundBox]]] = defaultdict(list)
+    for lesion in lesions:
+        for box in lesion.boxes:
+            drawn[box.frame_index].append((lesion, box))
+    if not drawn:
+        raise ValueError("There is no box to draw.")
+    annotations = [
+        pr.GraphicAnnotation(
+            referenced_images=[image],
+            referenced_frame_number=frame_index + 1,
+            graphic_layer=layer,
+            graphic_objects=[_rectangle(provenance, *entry) for entry in drawn[frame_index]],
+            text_objects=[_label(provenance, *entry) for entry in drawn[frame_index]],
+        )
+        for frame_index in sorted(drawn)
+    ]
+    state = pr.GrayscaleSoftcopyPresentationState(
+        referenced_images=[image],
+        content_label="STENOSES",
+        content_description="Stenoses found by an algorithm, not verified. No diagnosis.",
+        graphic_annotations=annotations,
+        graphic_layers=[layer],
+        modality_lut_transformation=_modality_lut(provenance.grey_scale),
+        voi_lut_transformations=_voi_lut(provenance.grey_scale),
+        presentation_lut_transformation=_presentation_lut(provenance.grey_scale),
+        **provenance.identification("PR"),
+    )
+    state.BodyPartExamined = "HEART"  # no paired organ: without it, DICOM asks for a Laterality
+    return state
+
+
+def _rectangle(provenance: Provenance, lesion: Lesion, box: FoundBox) -> pr.GraphicObject:
+    x1, y1, x2, y2 = _inside(provenance.image, box)
+    tracking_uid, tracking_id = provenance.tracking(lesion)
+    rectangle = pr.GraphicObject(
+        graphic_type=pr.GraphicTypeValues.POLYLINE,
+        graphic_data=np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]),
+        units=pr.AnnotationUnitsValues.PIXEL,
+        tracking_id=tracking_id,
+        tracking_uid=tracking_uid,
+    )
+    if box.carried:
+        rectangle.LineStyleSequence = [_dashed()]
+    return rectangle
+
+
+def _label(provenance: Provenance, lesion: Lesion, box: FoundBox) -> pr.TextObject:
+    """Above the box, or below it where there is no room."""
+    image = provenance.image
+    x1, y1, _, y2 = _inside(image, box)
+    width, height = image.Columns * LABEL_SHARE[0], image.Rows * LABEL_SHARE[1]
+    left = min(x1, image.Columns - width)
+    top = y1 - height if y1 >= height else min(y2, image.Rows - height)
+    return pr.TextObject(
+        text_value=f"L{lesion.number} {lesion.score:.2f}",
+        units=pr.AnnotationUnitsValues.PIXEL,
+        bounding_box=(left, top, left + width, top + height),
+        text_justification=pr.TextJustificationValues.LEFT,
+    )
+
+
+def _inside(image: Dataset, box: FoundBox) -> list[float]:
+    """The corners, none outside the frame by a rounding error: highdicom refuses those."""
+    limits = [image.Columns, image.Rows] * 2
+    return [min(max(at, 0.0), float(end)) for at, end in zip(box.box_xyxy, limits, strict=True)]
+
+
+def _dashed() -> Dataset:
+    """An item of Line Style Sequence (0070,0232), which highdicom has no class for."""
+    style = Dataset()
+    style.PatternOnColorCIELabValue = list(COLOUR.value)
+    style.PatternOnOpacity = 1.0
+    style.LineThickness = 1.0
+    style.LineDashingStyle = "DASHED"
+    style.LinePattern = 0x00FF
+    style.ShadowStyle = "OFF"
+    style.ShadowOffsetX = style.ShadowOffsetY = 0.0
+    style.ShadowColorCIELabValue = [0, 0x8080, 0x8080]
+    style.ShadowOpacity = 0.0
+    return style
+
+
+def _modality_lut(header: Dataset) -> hd.ModalityLUTTransformation | None:
+    """The source's, where it is meant for display.
+
+    Where Pixel Intensity Relationship (0028,1040) is LOG or DISP it leads back to X-ray intensity
+    (PS3.3 C.8.7.1.1.2); viewers leave it out of the image, but apply what a presentation state has.
+    """
+    if str(value_in_groups(header, "PixelIntensityRelationship") or "").strip() in ("LOG", "DISP"):
+        return None
+    if table := next(tables_of(value_in_groups(header, "ModalityLUTSequence")), None):
+        return hd.ModalityLUTTransformation(modality_lut=hd.ModalityLUT("US", *_entries(table)))
+    intercept, slope = (
+        numbers_of(value_in_groups(header, f"Rescale{name}")) for name in ("Intercept", "Slope")
+    )
+    if len(intercept) != 1 or len(slope) != 1:
+        return None
+    return hd.ModalityLUTTransformation(intercept[0], slope[0], rescale_type="US")
+
+
+def _voi_lut(header: Dataset) -> list[pr.SoftcopyVOILUTTransformation] | None:
+    """The source's windows, or its tables where it has no window; None without any."""
+    centers, widths = (
+        numbers_of(value_in_groups(header, f"Window{name}")) for name in ("Center", "Width")
+    )
+    if centers and len(centers) == len(widths) and min(widths) >= 1:
+        function = value_in_groups(header, "VOILUTFunction")
+        known = function in [known.value for known in hd.VOILUTFunctionValues]
+        return [
+            pr.SoftcopyVOILUTTransformation(
+                window_center=centers,
+                window_width=widths,
+                voi_lut_function=function if known else None,
+            )
+        ]
+    tables = [hd.VOILUT(*_entries(t)) for t in tables_of(value_in_groups(header, "VOILUTSequence"))]
+    return [pr.SoftcopyVOILUTTransformation(voi_luts=tables)] if tables else None
+
+
+def _entries(table: LookupTable) -> tuple[int, np.ndarray]:
+    fits = table.bits <= 8 and table.outputs.max() < 256
+    return table.first % 2**16, table.outputs.astype(np.uint8 if fits else np.uint16)
+
+
+def _presentation_lut(header: Dataset) -> hd.PresentationLUTTransformation:
+    """A presentation state says by itself whether low values are bright (PS3.3 C.11.6)."""
+    inverse = value_in_groups(header, "PhotometricInterpretation") == "MONOCHROME1"
+    return hd.PresentationLUTTransformation(
+        presentation_lut_shape=hd.PresentationLUTShapeValues["INVERSE" if inverse else "IDENTITY"]
+    )

@@ -1,0 +1,169 @@
+"""What a DICOM object of findings says of its origin: the source image, the algorithm, its UIDs."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.valuerep import DA, TM
+
+from angioray.inference.findings import Lesion
+from preprocess.dicom.acceptance import Rejection, check_object, frame_count, value_of
+from preprocess.dicom.parsing import Source, parsed, parsing
+
+UTF_8 = "ISO_IR 192"
+"""The character set of all that is written: names from any other set, or a misspelt one, fit in."""
+REQUIRED = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate"),
+    *("StudyTime", "AccessionNumber", "ReferringPhysicianName"),
+)
+"""Of patient and study, what every object has, be it empty (PS3.3 C.7.1.1 and C.7.2.1)."""
+OPTIONAL = ("IssuerOfPatientID", "StudyDescription")
+UIDS = ("StudyInstanceUID", "SeriesInstanceUID")
+IMAGE = (
+    *("SOPClassUID", "SOPInstanceUID", "InstanceNumber", "Modality", "ImageType"),
+    *("NumberOfFrames", "Rows", "Columns", "SpecificCharacterSet", "PixelRepresentation"),
+)
+GREY_SCALE = (
+    *("PhotometricInterpretation", "PixelIntensityRelationship", "ModalityLUTSequence"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth"),
+    *("VOILUTFunction", "VOILUTSequence"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+)
+SERIES_NUMBERS = {"PR": 9001, "SR": 9002}
+"""Of the two series that angioray adds to a study; cath labs count theirs from 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm:
+    """Who found it: a program, its version, and the digest of the study that trained its networks.
+
+    ``study_sha256`` has 64 hexadecimal digits, as many as DICOM's Long String (LO) takes.
+    """
+
+    name: str
+    version: str
+    study_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Provenance:
+    """Where findings come from.
+
+    Attributes:
+        image: the header that the findings' objects refer to, as :func:`read_image` gives it.
+        grey_scale: what the source says of its display, as it says it.
+        algorithm: who found them.
+        content: all that was found and all of the image, as text that differs where they do.
+    """
+
+    image: Dataset
+    grey_scale: Dataset
+    algorithm: Algorithm
+    content: str
+
+    def uid(self, *parts: object) -> str:
+        """A UID that the same source, algorithm and findings always lead to (PS3.5 B.2)."""
+        return _uid(self.algorithm, self.content, *parts)
+
+    def tracking(self, lesion: Lesion) -> tuple[str, str]:
+        """UID and name that a lesion has in all objects (PS3.16 TID 4108)."""
+        return self.uid("lesion", lesion.number), f"L{lesion.number}"
+
+    @property
+    def device_uid(self) -> str:
+        """The UID of the program with these networks."""
+        return _uid(self.algorithm)
+
+    def identification(self, modality: str) -> dict[str, Any]:
+        """Series, instance and equipment of an object, as highdicom's classes take them.
+
+        All objects of a kind that one algorithm adds to a study are one series.
+        """
+        return {
+            "series_instance_uid": _uid(self.image.StudyInstanceUID, self.algorithm, modality),
+            "series_number": SERIES_NUMBERS[modality],
+            "series_description": f"{self.algorithm.name}: stenoses",
+            "sop_instance_uid": self.uid(modality),
+            "instance_number": self.image.InstanceNumber,
+            "manufacturer": self.algorithm.name,
+            "manufacturer_model_name": self.algorithm.name,
+            "software_versions": self.algorithm.version,
+            "device_serial_number": self.algorithm.study_sha256,
+            "specific_character_set": UTF_8,
+        }
+
+
+def read_provenance(source: Path, algorithm: Algorithm, content: str) -> Provenance:
+    """Read the header of a source image and complete what real ones leave out.
+
+    Args:
+        source: a DICOM file with an XA image.
+        algorithm: who found something in it.
+        content: what was found.
+
+    Raises:
+        Rejection: it is no XA image, or has no SOP Instance UID.
+        OSError: it cannot be read at all.
+    """
+    names = [*REQUIRED, *OPTIONAL, *UIDS, *IMAGE, *GREY_SCALE]
+    with parsing(), Source(source) as file:
+        header = parsed(file, names, stop_before_pixels=True)
+        check_object(header)
+        image = _image(header)
+    # With the image: where a patient's name is corrected in the source, the object is another.
+    content = f"{content} {image.to_json()}"
+    return Provenance(image=image, grey_scale=header, algorithm=algorithm, content=content)
+
+
+def _image(header: Dataset) -> Dataset:
+    """Patient, study and image, with values that DICOM allows and none that would stop a writer."""
+    image = Dataset()
+    image.SpecificCharacterSet = UTF_8
+    for name in REQUIRED:
+        setattr(image, name, _allowed(name, _text(header, name)))
+    for name in OPTIONAL:
+        if text := _text(header, name):
+            setattr(image, name, text)
+    image.SOPClassUID = header.SOPClassUID
+    image.SOPInstanceUID = _text(header, "SOPInstanceUID")
+    if not image.SOPInstanceUID:
+        raise Rejection("no SOPInstanceUID")
+    for name in UIDS:  # type 1, and yet there are files without
+        setattr(image, name, _text(header, name) or _uid(image.SOPInstanceUID, name))
+    image.NumberOfFrames = frame_count(header)
+    image.Rows, image.Columns = int(header.Rows), int(header.Columns)
+    image.SamplesPerPixel, image.Modality = 1, "XA"
+    number = _text(header, "InstanceNumber")
+    image.InstanceNumber = max(int(number), 1) if number.isdecimal() else 1
+    # highdicom looks for the grey scale of every multi-frame image in functional groups, and fails
+    # where there are none. Ours is given to it by hand.
+    image.SharedFunctionalGroupsSequence = [Dataset()]
+    image.PerFrameFunctionalGroupsSequence = []
+    return image
+
+
+def _text(header: Dataset, name: str) -> str:
+    value = value_of(header, name)
+    whole = "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value or "")
+    return whole.replace("\0", "").strip()
+
+
+def _allowed(name: str, text: str) -> str:
+    """The text, where it is a value that DICOM allows for the attribute, and otherwise none."""
+    try:
+        if name.endswith("Date") and text:
+            return f"{DA(text):%Y%m%d}"
+        if name.endswith("Time"):
+            TM(text)
+    except ValueError:
+        return ""
+    return "" if name == "PatientSex" and text not in ("M", "F", "O") else text
+
+
+def _uid(*parts: object) -> str:
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, repr(parts)).int}"
