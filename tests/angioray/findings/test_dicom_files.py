@@ -26,6 +26,7 @@ from tests.angioray.findings.dicom_findings import ALGORITHM, LESIONS, box, find
 from tests.preprocess.tiny_archive import noise, write_cine
 
 DATA = Path(os.environ.get("ANGIORAY_REAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
+PAGE = Path(__file__).parents[3] / "docs" / "viewers.md"
 REAL = sorted((DATA / "xa_dicom").glob("*.dcm"))
 needs_dciodvfy = pytest.mark.skipif(
     shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not here"
@@ -287,6 +288,19 @@ def test_a_carried_box_is_dashed_and_labels_stay_in_the_frame(tmp_path: Path) ->
         corners = [*label.BoundingBoxTopLeftHandCorner, *label.BoundingBoxBottomRightHandCorner]
         assert min(corners) >= 0
         assert max(corners) <= 32
+
+
+def test_the_page_reads_the_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(cine(tmp_path / "film.dcm"), tmp_path / "film", *LESIONS)
+    (block,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(block, str(PAGE), "exec"), names)
+    assert names["boxes"] == [
+        ("L1", 1, (4.25, 6.5, 12.0, 20.75)),
+        ("L1", 2, (5.25, 6.5, 13.0, 20.75)),
+        ("L2", 2, (20.0, 0.0, 32.0, 9.5)),
+    ]
 
 
 def _texts(group: Any) -> list[Dataset]:
