@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import highdicom as hd
 import numpy as np
 from highdicom import pr
 from highdicom.color import CIELabColor
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from angioray.findings.provenance import Provenance
 from angioray.inference.findings import FoundBox, Lesion
-from preprocess.dicom.acceptance import numbers_of, value_in_groups
-from preprocess.dicom.grayscale import LookupTable, tables_of
+from preprocess.dicom.acceptance import numbers_of
+from preprocess.dicom.grayscale import Find, LookupTable, is_for_display, tables_of
+
+Lut = TypeVar("Lut", hd.ModalityLUT, hd.VOILUT)
 
 LAYER = "STENOSES"
 COLOUR = CIELabColor.from_string("gold")
@@ -62,9 +66,9 @@ def presentation_state(
         content_description="Stenoses found by an algorithm, not verified. No diagnosis.",
         graphic_annotations=annotations,
         graphic_layers=[layer],
-        modality_lut_transformation=_modality_lut(provenance.grey_scale),
-        voi_lut_transformations=_voi_lut(provenance.grey_scale),
-        presentation_lut_transformation=_presentation_lut(provenance.grey_scale),
+        modality_lut_transformation=_modality_lut(provenance.find),
+        voi_lut_transformations=_voi_lut(provenance.find),
+        presentation_lut_transformation=_presentation_lut(provenance.find),
         **provenance.identification("PR"),
     )
     state.BodyPartExamined = "HEART"  # no paired organ: without it, DICOM asks for a Laterality
@@ -122,31 +126,27 @@ def _dashed() -> Dataset:
     return style
 
 
-def _modality_lut(header: Dataset) -> hd.ModalityLUTTransformation | None:
+def _modality_lut(find: Find) -> hd.ModalityLUTTransformation | None:
     """The source's, where it is meant for display.
 
-    Where Pixel Intensity Relationship (0028,1040) is LOG or DISP it leads back to X-ray intensity
-    (PS3.3 C.8.7.1.1.2); viewers leave it out of the image, but apply what a presentation state has.
+    Viewers leave another out of the image, but would apply what a presentation state has.
     """
-    if str(value_in_groups(header, "PixelIntensityRelationship") or "").strip() in ("LOG", "DISP"):
+    if not is_for_display(find):
         return None
-    if table := next(tables_of(value_in_groups(header, "ModalityLUTSequence")), None):
-        return hd.ModalityLUTTransformation(modality_lut=hd.ModalityLUT("US", *_entries(table)))
-    intercept, slope = (
-        numbers_of(value_in_groups(header, f"Rescale{name}")) for name in ("Intercept", "Slope")
-    )
+    if table := next(tables_of(find("ModalityLUTSequence")), None):
+        lut = _as_declared(hd.ModalityLUT("US", *_entries(table)), table)
+        return hd.ModalityLUTTransformation(modality_lut=lut)
+    intercept, slope = (numbers_of(find(f"Rescale{name}")) for name in ("Intercept", "Slope"))
     if len(intercept) != 1 or len(slope) != 1:
         return None
     return hd.ModalityLUTTransformation(intercept[0], slope[0], rescale_type="US")
 
 
-def _voi_lut(header: Dataset) -> list[pr.SoftcopyVOILUTTransformation] | None:
+def _voi_lut(find: Find) -> list[pr.SoftcopyVOILUTTransformation] | None:
     """The source's windows, or its tables where it has no window; None without any."""
-    centers, widths = (
-        numbers_of(value_in_groups(header, f"Window{name}")) for name in ("Center", "Width")
-    )
+    centers, widths = (numbers_of(find(f"Window{name}")) for name in ("Center", "Width"))
     if centers and len(centers) == len(widths) and min(widths) >= 1:
-        function = value_in_groups(header, "VOILUTFunction")
+        function = find("VOILUTFunction")
         known = function in [known.value for known in hd.VOILUTFunctionValues]
         return [
             pr.SoftcopyVOILUTTransformation(
@@ -155,18 +155,23 @@ def _voi_lut(header: Dataset) -> list[pr.SoftcopyVOILUTTransformation] | None:
                 voi_lut_function=function if known else None,
             )
         ]
-    tables = [hd.VOILUT(*_entries(t)) for t in tables_of(value_in_groups(header, "VOILUTSequence"))]
-    return [pr.SoftcopyVOILUTTransformation(voi_luts=tables)] if tables else None
+    luts = [_as_declared(hd.VOILUT(*_entries(t)), t) for t in tables_of(find("VOILUTSequence"))]
+    return [pr.SoftcopyVOILUTTransformation(voi_luts=luts)] if luts else None
 
 
-def _entries(table: LookupTable) -> tuple[int, np.ndarray]:
-    fits = table.bits <= 8 and table.outputs.max() < 256
-    return table.first % 2**16, table.outputs.astype(np.uint8 if fits else np.uint16)
+def _entries(table: LookupTable) -> tuple[int, NDArray[np.unsignedinteger[Any]]]:
+    return table.first % 2**16, table.outputs.astype(np.uint8 if table.bits <= 8 else np.uint16)
 
 
-def _presentation_lut(header: Dataset) -> hd.PresentationLUTTransformation:
+def _as_declared(lut: Lut, table: LookupTable) -> Lut:
+    """With the bits of the source: highdicom declares 8 or 16, and they say what is white."""
+    lut.LUTDescriptor = [*lut.LUTDescriptor[:2], table.bits]
+    return lut
+
+
+def _presentation_lut(find: Find) -> hd.PresentationLUTTransformation:
     """A presentation state says by itself whether low values are bright (PS3.3 C.11.6)."""
-    inverse = value_in_groups(header, "PhotometricInterpretation") == "MONOCHROME1"
+    inverse = find("PhotometricInterpretation") == "MONOCHROME1"
     return hd.PresentationLUTTransformation(
         presentation_lut_shape=hd.PresentationLUTShapeValues["INVERSE" if inverse else "IDENTITY"]
     )

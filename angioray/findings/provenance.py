@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,14 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import DA, TM
 
 from angioray.inference.findings import Lesion
-from preprocess.dicom.acceptance import Rejection, check_object, frame_count, value_of
+from preprocess.dicom.acceptance import (
+    Rejection,
+    check_object,
+    frame_count,
+    value_in_groups,
+    value_of,
+)
+from preprocess.dicom.grayscale import Find
 from preprocess.dicom.parsing import Source, parsed, parsing
 
 UTF_8 = "ISO_IR 192"
@@ -23,6 +32,8 @@ REQUIRED = (
 )
 """Of patient and study, what every object has, be it empty (PS3.3 C.7.1.1 and C.7.2.1)."""
 OPTIONAL = ("IssuerOfPatientID", "StudyDescription")
+WELL_FORMED_UID = re.compile(r"[0-9.]{1,64}")
+"""Not strictly: components with leading zeros are forbidden, and devices write them."""
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID")
 IMAGE = (
     *("SOPClassUID", "SOPInstanceUID", "InstanceNumber", "Modality", "ImageType"),
@@ -56,13 +67,13 @@ class Provenance:
 
     Attributes:
         image: the header that the findings' objects refer to, as :func:`read_image` gives it.
-        grey_scale: what the source says of its display, as it says it.
+        find: what the source says of its display, by keyword.
         algorithm: who found them.
         content: all that was found and all of the image, as text that differs where they do.
     """
 
     image: Dataset
-    grey_scale: Dataset
+    find: Find
     algorithm: Algorithm
     content: str
 
@@ -116,8 +127,9 @@ def read_provenance(source: Path, algorithm: Algorithm, content: str) -> Provena
         check_object(header)
         image = _image(header)
     # With the image: where a patient's name is corrected in the source, the object is another.
-    content = f"{content} {image.to_json()}"
-    return Provenance(image=image, grey_scale=header, algorithm=algorithm, content=content)
+    content = repr([content, *(str(element.value) for element in image)])
+    find = partial(value_in_groups, header)
+    return Provenance(image=image, find=find, algorithm=algorithm, content=content)
 
 
 def _image(header: Dataset) -> Dataset:
@@ -130,11 +142,13 @@ def _image(header: Dataset) -> Dataset:
         if text := _text(header, name):
             setattr(image, name, text)
     image.SOPClassUID = header.SOPClassUID
-    image.SOPInstanceUID = _text(header, "SOPInstanceUID")
-    if not image.SOPInstanceUID:
-        raise Rejection("no SOPInstanceUID")
+    instance = _text(header, "SOPInstanceUID")
+    if not WELL_FORMED_UID.fullmatch(instance):
+        raise Rejection("no SOPInstanceUID that is a UID")
+    image.SOPInstanceUID = instance
     for name in UIDS:  # type 1, and yet there are files without
-        setattr(image, name, _text(header, name) or _uid(image.SOPInstanceUID, name))
+        found = _text(header, name)
+        setattr(image, name, found if WELL_FORMED_UID.fullmatch(found) else _uid(instance, name))
     image.NumberOfFrames = frame_count(header)
     image.Rows, image.Columns = int(header.Rows), int(header.Columns)
     image.SamplesPerPixel, image.Modality = 1, "XA"
@@ -149,7 +163,8 @@ def _image(header: Dataset) -> Dataset:
 
 def _text(header: Dataset, name: str) -> str:
     value = value_of(header, name)
-    whole = "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value or "")
+    # A backslash separates values; all of these have one.
+    whole = "^".join(map(str, value)) if isinstance(value, MultiValue) else str(value or "")
     return whole.replace("\0", "").strip()
 
 
@@ -157,7 +172,7 @@ def _allowed(name: str, text: str) -> str:
     """The text, where it is a value that DICOM allows for the attribute, and otherwise none."""
     try:
         if name.endswith("Date") and text:
-            return f"{DA(text):%Y%m%d}"
+            return DA(text).isoformat().replace("-", "")
         if name.endswith("Time"):
             TM(text)
     except ValueError:

@@ -45,12 +45,10 @@ def display_of(
     window leaves hardly any contrast, its table is taken, else a window from the pixels, and the
     display says that it ``replaces_header``.
 
-    The modality table or rescale is left out where Pixel Intensity Relationship (0028,1040) is
-    LOG or DISP: there it leads back to X-ray intensity and is not for display (C.8.7.1.1.2).
     Of several windows or tables the first that can be used counts. SIGMOID (0028,1056) is drawn as
     a line.
     """
-    for_display = str(find("PixelIntensityRelationship") or "").strip() not in ("LOG", "DISP")
+    for_display = is_for_display(find)
     stored = np.arange(2**bits_stored)
     table = next(tables_of(find("ModalityLUTSequence")), None) if for_display else None
     modality = () if table is None else table.of(stored)
@@ -86,6 +84,15 @@ def display_of(
     least = max(LEAST_GREY_RANGE, LEAST_SHARE * possible)
     shown = next((d for d in displays if d.grey_range(sample) >= least), displays[0])
     return shown if shown is displays[0] else replace(shown, replaces_header=True)
+
+
+def is_for_display(find: Find) -> bool:
+    """Whether the modality table or rescale is part of the display.
+
+    Where Pixel Intensity Relationship (0028,1040) is LOG or DISP it is not: there it leads back to
+    X-ray intensity (C.8.7.1.1.2).
+    """
+    return str(find("PixelIntensityRelationship") or "").strip() not in ("LOG", "DISP")
 
 
 def _windows(find: Find) -> Iterator[tuple[float, float]]:

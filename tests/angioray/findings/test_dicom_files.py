@@ -17,7 +17,7 @@ import pytest
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import EnhancedXAImageStorage, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from angioray.findings.dicom_files import write_dicom
 from angioray.findings.provenance import Algorithm
@@ -64,13 +64,31 @@ ODD: dict[str, dict[str, Any]] = {
         "PatientBirthDate": "unknown",
         "PatientSex": "female",
     },
+    "separators": {"PatientName": "=", "PatientID": "A\\B", "StudyDate": "1994.10.13"},
+    "several names": {"PatientName": ["Doe", "Jane"]},
+    "no UID of the study": {"StudyInstanceUID": "none"},
     "one number of two": {"WindowCenter": [128, 60]},
     "no window": {"WindowCenter": None, "WindowWidth": None},
     "black is high": {"PhotometricInterpretation": "MONOCHROME1"},
     "big endian": {"syntax": ExplicitVRBigEndian},
     "implicit": {"syntax": ImplicitVRLittleEndian},
+    "enhanced": {
+        "SOPClassUID": EnhancedXAImageStorage,
+        "SharedFunctionalGroupsSequence": [Dataset()],
+        "PerFrameFunctionalGroupsSequence": [Dataset()] * 3,
+    },
     "no number of frames": {"NumberOfFrames": None, "frames": noise(1)},
 }
+
+
+def lookup_table(bits: int, **more: Any) -> Dataset:
+    """An item of a LUT sequence that maps 8 bits to ``bits``."""
+    table = Dataset()
+    table.LUTDescriptor = [256, 0, bits]
+    table.LUTData = np.arange(0, 1024, 4, dtype=np.uint16).tobytes()
+    for name, value in more.items():
+        setattr(table, name, value)
+    return table
 
 
 def cine(path: Path, **more: Any) -> Path:
@@ -91,8 +109,8 @@ def conforms(path: Path) -> None:
 @pytest.mark.parametrize("header", ODD.values(), ids=ODD)
 def test_what_is_written_conforms_to_the_standard(tmp_path: Path, header: dict[str, Any]) -> None:
     source = cine(tmp_path / "cine.dcm", **header)
-    several = "NumberOfFrames" not in header
-    for path in write(source, tmp_path / "cine", *(LESIONS if several else LESIONS[1:1])):
+    lesions = LESIONS if "frames" not in header else (lesion(1, 0.9, box(0, (1.0, 2.0, 3.0, 4.0))),)
+    for path in write(source, tmp_path / "cine", *lesions):
         conforms(path)
 
 
@@ -245,8 +263,9 @@ def test_dcmtk_has_the_boxes_of_the_frame_at_their_pixels(tmp_path: Path, frame:
         {"WindowCenter": None, "WindowWidth": None},
         {"PhotometricInterpretation": "MONOCHROME1"},
         {"RescaleSlope": 2, "RescaleIntercept": -10, "RescaleType": "US"},
+        {"WindowCenter": None, "WindowWidth": None, "VOILUTSequence": [lookup_table(10)]},
     ],
-    ids=["a window of all", "a narrow one", "none", "black is high", "rescaled"],
+    ids=["a window of all", "a narrow one", "none", "black is high", "rescaled", "a table"],
 )
 def test_the_picture_looks_as_without_it(tmp_path: Path, header: dict[str, Any]) -> None:
     source = cine(tmp_path / "cine.dcm", **header)
@@ -258,20 +277,18 @@ def test_the_picture_looks_as_without_it(tmp_path: Path, header: dict[str, Any])
 
 
 def test_a_modality_table_that_is_not_for_display_stays_behind(tmp_path: Path) -> None:
-    table = Dataset()
-    table.LUTDescriptor = [256, 0, 16]
-    table.ModalityLUTType = "US"
-    table.LUTData = np.arange(0, 512, 2, dtype=np.uint16).tobytes()
+    tables = [lookup_table(16, ModalityLUTType="US")]
     for relationship, kept in (("LOG", False), ("LIN", True)):
         source = cine(
             tmp_path / "cine.dcm",
             PixelIntensityRelationship=relationship,
-            ModalityLUTSequence=[table],
+            ModalityLUTSequence=tables,
         )
         state = dcmread(write(source, tmp_path / relationship, *LESIONS)[0])
         assert ("ModalityLUTSequence" in state) is kept
-    assert state.ModalityLUTSequence[0].LUTDescriptor == [256, 0, 16]
-    assert state.ModalityLUTSequence[0].LUTData == table.LUTData
+    (written,) = state.ModalityLUTSequence
+    assert written.LUTDescriptor == [256, 0, 16]
+    assert written.LUTData == tables[0].LUTData
 
 
 def test_a_carried_box_is_dashed_and_labels_stay_in_the_frame(tmp_path: Path) -> None:
