@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,19 +64,24 @@ def over_folds(
     )
 
 
-def detector_intervals(evidence: DetectorEvidence) -> dict[str, Interval | None]:
-    """95 % intervals of a detector's metrics."""
+def detector_intervals(
+    evidence: DetectorEvidence, names: Collection[str] = ()
+) -> dict[str, Interval | None]:
+    """95 % intervals of a detector's metrics, of all or of those that are named."""
     resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
-    return _intervals(resampling, evidence.matched.measures())
+    return _intervals(resampling, evidence.matched.measures(), names)
 
 
-def view_intervals(evidence: ViewEvidence) -> dict[str, Interval | None]:
-    """95 % intervals of a classifier's metrics."""
+def view_intervals(
+    evidence: ViewEvidence, names: Collection[str] = ()
+) -> dict[str, Interval | None]:
+    """95 % intervals of a classifier's metrics, of all or of those that are named."""
     resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
-    return _intervals(resampling, evidence.measures())
+    return _intervals(resampling, evidence.measures(), names)
 
 
 def _intervals(
-    resampling: Resampling, measures: Mapping[str, Measure]
+    resampling: Resampling, measures: Mapping[str, Measure], names: Collection[str]
 ) -> dict[str, Interval | None]:
-    return {name: resampling.interval(measure) for name, measure in measures.items()}
+    wanted = [name for name in measures if not names or name in names]
+    return {name: resampling.interval(measures[name]) for name in wanted}

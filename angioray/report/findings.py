@@ -10,6 +10,7 @@ from angioray.report.comparisons import Comparison, compare_sizes, compare_varia
 from angioray.report.estimates import Estimate, detector_intervals, estimates, view_intervals
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.operating_points import chosen_estimates
+from angioray.report.quality import weaknesses
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.two_steps import TwoStepResult, two_step_results
 from angioray.study.frame_index import FrameIndex
@@ -33,16 +34,19 @@ class Findings:
     """How well the cohort's readers agree; empty without two who read the same sequences."""
     readers_problem: str
     """What is wrong where that is not known; empty if nothing is."""
+    weaknesses: tuple[str, ...]
+    """What speaks against the use of the models, as sentences."""
 
     @classmethod
     def of(cls, study: ReportedStudy, cohort: Cohort | None) -> Findings:
         """Score every group, with intervals where the cohort is there to resample."""
-        views, detectors, scored = [], [], []
+        views, detectors, scored, weak = [], [], [], []
         frames = None if cohort is None else FrameIndex(cohort=cohort)
         groups = study.groups
         for group in track(groups, total=len(groups), label="Scoring"):
             intervals: dict[str, Interval | None] = {}
             chosen: dict[str, Estimate] = {}
+            found: DetectorEvidence | None = None
             if frames is not None and group.finished and group.task == "view":
                 if seen := ViewEvidence.of(group, frames, study.view_class):
                     views.append(seen)
@@ -53,6 +57,7 @@ class Findings:
                 intervals = detector_intervals(found)
                 chosen = chosen_estimates(found)
             scored.append((group, estimates(group, intervals) | chosen))
+            weak += weaknesses(*scored[-1], found)
         readers, problem = _readers(study, cohort)
         return cls(
             study=study,
@@ -64,6 +69,7 @@ class Findings:
             two_steps=tuple(two_step_results(study, views, detectors)),
             readers=readers,
             readers_problem=problem,
+            weaknesses=tuple(weak),
         )
 
 

@@ -15,6 +15,9 @@ from preprocess.cohort import Cohort
 _FEW_PATIENTS = 20
 _NAMED = 8
 _RECALL = "recall@IoU0.20/score0.50/max5"
+_PRECISION = "precision@IoU0.20/score0.50/max5"
+TOLD = ("accuracy", _RECALL, _PRECISION)
+"""The metrics of which :func:`describe` gives an interval."""
 
 Scored = Sequence[tuple[Group, Mapping[str, Estimate]]]
 
@@ -32,14 +35,21 @@ def headline(study: ReportedStudy, scored: Scored) -> tuple[str, ...]:
     ]
     told: set[str] = set()
     for group, found in scored:
-        if group.task == "view" and "accuracy" in found:
-            sentences.append(
-                f"View at {group.size} px: accuracy {_said(found['accuracy'])} on frames held out."
-            )
-        elif group.task == "detector" and _RECALL in found and group.view not in told:
+        sentence = "" if group.view in told else describe(group, found)
+        if sentence:
+            sentences.append(sentence)
+        if sentence and group.task == "detector":
             told.add(group.view)
-            sentences.append(_detector_sentence(group, found))
     return tuple(sentences)
+
+
+def describe(group: Group, found: Mapping[str, Estimate]) -> str:
+    """How good the models of a group are on what was held out, in a sentence; empty if unknown."""
+    if group.task == "view" and "accuracy" in found:
+        return f"View at {group.size} px: accuracy {_said(found['accuracy'])} on frames held out."
+    if group.task == "detector" and _RECALL in found:
+        return _detector_sentence(group, found)
+    return ""
 
 
 def notices(study: ReportedStudy, cohort: Cohort | None, problem: str) -> tuple[str, ...]:
@@ -67,9 +77,16 @@ def notices(study: ReportedStudy, cohort: Cohort | None, problem: str) -> tuple[
             "Grouping by patient was impossible: the sources name no patients, and every sequence "
             "is a single still. Frames of one patient may lie on both sides of a fold."
         )
-    if (patients := study.document["cohort"]["patients"]) < _FEW_PATIENTS:
-        found.append(f"{patients} patients are too few to conclude anything from these numbers.")
-    return tuple(found)
+    found.append(few_patients(study))
+    return tuple(filter(None, found))
+
+
+def few_patients(study: ReportedStudy) -> str:
+    """What is to be thought of numbers of few patients; empty if there are more."""
+    patients = study.document["cohort"]["patients"]
+    if patients >= _FEW_PATIENTS:
+        return ""
+    return f"{patients} patients are too few to conclude anything from these numbers."
 
 
 def _detector_sentence(group: Group, found: Mapping[str, Estimate]) -> str:
@@ -77,6 +94,8 @@ def _detector_sentence(group: Group, found: Mapping[str, Estimate]) -> str:
         f"{group.view} detector, variant {group.variant}: finds {_said(found[_RECALL])} of the "
         "lesions with at most five boxes of score above 0.5"
     )
+    if _PRECISION in found:
+        sentence += f"; {_said(found[_PRECISION])} of these boxes are right"
     if ALL_BOXES in found and BASELINE in found and found[BASELINE].mean is not None:
         sentence += (
             f"; with five boxes of any score {Value(mean=found[ALL_BOXES].mean).main}, where five "

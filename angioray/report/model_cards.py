@@ -11,6 +11,7 @@ from typing import Any
 
 from angioray.report.estimates import Estimate
 from angioray.report.markdown import escape, fenced
+from angioray.report.quality import CUT_BY_SEQUENCE
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.tables import Value
 from preprocess.storage import Storage
@@ -95,10 +96,7 @@ def _limits(group: Group, unit: str) -> Iterator[str]:
     )
     yield "All patients are of one cohort; how the model does elsewhere is not known."
     if unit == "sequence":
-        yield (
-            "Folds were cut by sequence: cines of one patient lie on both sides, so that the "
-            "metrics are better than they would be on new patients."
-        )
+        yield CUT_BY_SEQUENCE
     if group.task == "detector":
         yield (
             "A box counts as right from an IoU of 0.2 on: it points at a stenosis and does not "

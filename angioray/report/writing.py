@@ -76,7 +76,7 @@ def write_report_and_tables(runs: Location) -> Written:
         title="Coronary angiography: views and stenoses",
         subtitle=_subtitle(study),
         headline=headline(study, findings.scored),
-        notices=notices(study, cohort, problem),
+        notices=(*findings.weaknesses, *notices(study, cohort, problem)),
         sections=tuple(section for section in sections if section is not None),
         banner=study.banner,
     )

@@ -1,0 +1,177 @@
+"""What predict says of its models: numbers on what was held out, and what speaks against them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from angioray.evaluation.detection import detector_metrics, fixed_predictions
+from angioray.evaluation.views import view_metrics
+from angioray.inference.chosen import Chosen
+from angioray.report.evidence import xyxy
+from angioray.report.quality import CUT_BY_SEQUENCE, NO_INTERVALS, Quality
+from angioray.report.runs import ReportedStudy
+from angioray.report.writing import write_report
+from angioray.study.detector_task import coco_results
+from angioray.study.frame_index import FrameIndex
+from preprocess.cohort import Cohort
+from preprocess.storage import Location
+from tests.angioray.synthetic_study import CLASSES, FOLDS, write_cohort, write_study
+from tests.s3_server import S3
+
+CORNER = [[0.0, 0.0, 4.0, 4.0]]
+"""Fixed boxes that find no lesion, xywh."""
+FEW = "10 patients are too few to conclude anything from these numbers."
+PHANTOMS = (
+    "The models were trained on phantoms alone: what they find in the cine of a patient means "
+    "nothing."
+)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    return write_cohort(tmp_path_factory.mktemp("study") / "cohort")
+
+
+@pytest.fixture(scope="module")
+def made(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of which each detector finds all lesions, and its fixed boxes none."""
+    runs = write_study(tmp_path_factory.mktemp("made") / "runs", cohort)
+    for view in CLASSES:
+        for fold in range(FOLDS):
+            truth = FrameIndex(cohort=cohort).truth(images(runs, f"detector-{view}-B-128", fold))
+            found = {image: (boxes, np.full(len(boxes), 0.9)) for image, boxes in truth.items()}
+            rewrite(runs, cohort, f"detector-{view}-B-128-fold{fold}", found, CORNER)
+    return runs
+
+
+@pytest.fixture
+def runs(made: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return Path(shutil.copytree(made, tmp_path / "runs"))
+
+
+def images(runs: Path, group: str, fold: int) -> list[int]:
+    return list(json.loads((runs / f"{group}-fold{fold}" / "evaluated_images.json").read_text()))
+
+
+def rewrite(
+    runs: Path, cohort: Cohort, name: str, found: dict[int, Any], fixed_xywh: list[list[float]]
+) -> None:
+    """Make a detector's run one that found other boxes."""
+    judged = images(runs, *name.split("-fold")[:1], int(name[-1]))
+    baseline = fixed_predictions(xyxy(np.array(fixed_xywh)), judged)
+    metrics = detector_metrics(FrameIndex(cohort=cohort).judged(judged), found, baseline=baseline)
+    (runs / name / "predictions.json").write_text(json.dumps(coco_results(found)))
+    path = runs / name / "result.json"
+    result = json.loads(path.read_text()) | {"metrics": metrics, "fixed_boxes": fixed_xywh}
+    path.write_text(json.dumps(result))
+
+
+def quality_of(runs: Location, *, with_cohort: bool = True, notes: tuple[str, ...] = ()) -> Quality:
+    study = ReportedStudy.open(runs)
+    cohort = study.cohort()[0] if with_cohort else None
+    return Quality.of(study, cohort, Chosen(variant="B", view_size=64, notes=notes))
+
+
+def test_a_detector_that_finds_all_is_better_than_fixed_boxes(made: Path) -> None:
+    said = quality_of(made, notes=("RCA detector of variant B: fold 0 of 2 finished.",))
+    all_of_them = "1.00 ± 0.00 (95 % interval 1.00 to 1.00)"
+    assert said.sentences[0].startswith("View at 64 px: accuracy ")
+    assert said.sentences[1:] == tuple(
+        f"{view} detector, variant B: finds {all_of_them} of the lesions with at most five boxes "
+        f"of score above 0.5; {all_of_them} of these boxes are right; with five boxes of any score "
+        "1.00, where five fixed boxes that look at nothing find 0.00."
+        for view in CLASSES
+    )
+    assert said.warnings == (
+        "RCA detector of variant B: fold 0 of 2 finished.",
+        FEW,
+        CUT_BY_SEQUENCE,
+    )
+
+
+def test_a_detector_that_finds_what_fixed_boxes_find_is_no_better_here_and_in_the_report(
+    runs: Path, cohort: Cohort
+) -> None:
+    middle = [[30.0, 30.0, 20.0, 20.0]]
+    for fold in range(FOLDS):
+        name = f"detector-RCA-B-128-fold{fold}"
+        same = fixed_predictions(xyxy(np.array(middle)), images(runs, "detector-RCA-B-128", fold))
+        rewrite(runs, cohort, name, same, middle)
+    weak = "The RCA detectors of variant B are not shown to be better than five fixed boxes that "
+    known = weak + (
+        "look at nothing (recall 0.00, 95 % interval 0.00 to 0.00): do not trust their boxes."
+    )
+    said = quality_of(runs)
+    assert said.warnings == (known, FEW, CUT_BY_SEQUENCE)
+    report = write_report(runs).with_name("report.md").read_text()
+    assert f"> **Note.** {known}" in report
+    assert all(f"- {sentence}" in report for sentence in said.sentences)
+    gone = quality_of(runs, with_cohort=False).warnings
+    assert gone[0] == weak + "look at nothing (recall 0.00): do not trust their boxes."
+
+
+def test_one_lucky_patient_makes_no_detector_better(runs: Path, cohort: Cohort) -> None:
+    """All draws without that patient see no gain: the interval begins at 0."""
+    index = FrameIndex(cohort=cohort)
+    for fold in range(FOLDS):
+        judged = images(runs, "detector-RCA-B-128", fold)
+        of_one = [i for i, who in zip(judged, index.patients(judged), strict=True) if who == "p04"]
+        found = {i: (boxes, np.full(1, 0.9)) for i, boxes in index.truth(of_one).items()}
+        rewrite(runs, cohort, f"detector-RCA-B-128-fold{fold}", found, CORNER)
+    (weak, *_) = quality_of(runs).warnings
+    # 10 patients, of whom 4 have two lesions in RCA: one of 14.
+    assert "recall +0.07, 95 % interval 0.00 to " in weak
+
+
+def test_a_fold_that_gives_one_answer_is_named(runs: Path, cohort: Cohort) -> None:
+    path = runs / "view-64-fold3" / "predictions.json"
+    rows = json.loads(path.read_text())
+    index = FrameIndex(cohort=cohort)
+    frames = [index.frame(row["image_id"])[0] for row in rows]
+    labels = [str(cohort.sequences[sequence].view) for sequence in frames]
+    assert set(labels) == set(CLASSES)
+    for row in rows:
+        row["probabilities"] = {"LCA": 0.6, "RCA": 0.4}
+    path.write_text(json.dumps(rows))
+    result = json.loads(path.with_name("result.json").read_text())
+    table = np.tile([0.6, 0.4], (len(rows), 1))
+    result["metrics"] = view_metrics(labels, table, CLASSES)
+    path.with_name("result.json").write_text(json.dumps(result))
+    named = (
+        "The view classifier of fold 3 at 64 px takes all that it is judged on for LCA, where LCA "
+        "and RCA are true: do not trust its views."
+    )
+    assert quality_of(runs).warnings == (named, FEW, CUT_BY_SEQUENCE)
+    assert quality_of(runs, with_cohort=False).warnings[0] == named
+    # Where one class alone is true, one answer is right.
+    result["metrics"] = view_metrics(["LCA"] * len(rows), table, CLASSES)
+    path.with_name("result.json").write_text(json.dumps(result))
+    assert named not in quality_of(runs).warnings
+
+
+def test_without_the_cohort_the_means_remain(made: Path) -> None:
+    said = quality_of(made, with_cohort=False)
+    assert said.sentences[1].startswith(
+        "LCA detector, variant B: finds 1.00 ± 0.00 of the lesions with at most five boxes of "
+    )
+    assert not any("interval" in sentence for sentence in said.sentences)
+    assert said.warnings == (FEW, CUT_BY_SEQUENCE, NO_INTERVALS)
+
+
+def test_models_of_phantoms_are_not_for_patients(runs: Path) -> None:
+    document = json.loads((runs / "study.json").read_text())
+    for phantoms, warned in ((20, True), (19, False), (0, False)):
+        document["cohort"]["phantoms"] = phantoms
+        (runs / "study.json").write_text(json.dumps(document))
+        assert (quality_of(runs).warnings[0] == PHANTOMS) is warned
+
+
+def test_a_study_in_a_store_says_the_same(made: Path, s3: S3) -> None:
+    assert quality_of(s3.upload(made, "quality")) == quality_of(made)
