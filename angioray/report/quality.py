@@ -14,6 +14,7 @@ from angioray.report.headline import TOLD, describe, few_patients
 from angioray.report.results import ALL_BOXES, BASELINE
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.tables import Value
+from angioray.study.acquisitions import RECORDED
 from angioray.study.frame_index import FrameIndex
 from preprocess.cohort import Cohort
 
@@ -23,6 +24,11 @@ CUT_BY_SEQUENCE = (
 )
 NO_INTERVALS = (
     "The study's cohort is gone or was changed, so that the quality of the models has no intervals."
+)
+
+NO_ACQUISITIONS = (
+    "An earlier version trained the models, which did not record how their cines were acquired: a "
+    "cine that is unlike them is not named."
 )
 
 
@@ -69,6 +75,8 @@ class Quality:
         units = {study.document["splits"][g.finished[0].split_key]["unit"] for g in groups}
         notes += [CUT_BY_SEQUENCE] if "sequence" in units else []
         notes += [NO_INTERVALS] if cohort is None else []
+        results = [run.result or {} for group in groups for run in group.finished]
+        notes += [] if all(RECORDED in result for result in results) else [NO_ACQUISITIONS]
         return cls(sentences=tuple(filter(None, sentences)), warnings=tuple(filter(None, notes)))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable
 import torch
 
 from angioray.evaluation.measures import Metrics
+from angioray.study.acquisitions import Acquisitions
 from angioray.study.detector_task import DetectorTask
 from angioray.study.matrix import Run
 from angioray.study.run_folder import RunFolder
@@ -122,7 +123,8 @@ class Executor:
         if self._world.leads and (until is None or until >= job.steps):
             # Training counts all attempts; loading and judging this one.
             seconds = loaded - started + trained_s + time.perf_counter() - trained
-            folder.finish(run, judgement, job.steps, seconds)
+            acquired = Acquisitions.of(self._index.cohort, store, job.batches.keys)
+            folder.finish(run, judgement, acquired, job.steps, seconds)
         return judgement.metrics
 
     def release(self) -> None:

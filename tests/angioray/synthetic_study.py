@@ -12,6 +12,7 @@ import numpy as np
 from angioray.evaluation.detection import detector_metrics, fixed_predictions
 from angioray.evaluation.fixed_boxes import best_fixed_boxes
 from angioray.evaluation.views import view_metrics
+from angioray.study.acquisitions import Acquisitions
 from angioray.study.detector_task import coco_results
 from angioray.study.frame_index import FrameIndex
 from preprocess.cohort import (
@@ -242,6 +243,7 @@ def _finish(folder: Path, run: dict, predictions: list, images: list[int], **det
     (folder / "evaluated_images.json").write_text(json.dumps(images))
     identity = {k: run[k] for k in ("task", "view", "variant", "size", "fold", "seed")}
     result = {"schema_version": 1, **identity, "steps": 3500, "seconds": 93.5, **details}
+    result["acquisitions"] = Acquisitions(sides=((SIDE, SIDE),), mean_grey=(130, 160)).as_json()
     (folder / "result.json").write_text(json.dumps(result))
 
 

@@ -14,7 +14,7 @@ from angioray.evaluation.detection import detector_metrics, fixed_predictions
 from angioray.evaluation.views import view_metrics
 from angioray.inference.chosen import Chosen
 from angioray.report.evidence import xyxy
-from angioray.report.quality import CUT_BY_SEQUENCE, NO_INTERVALS, Quality
+from angioray.report.quality import CUT_BY_SEQUENCE, NO_ACQUISITIONS, NO_INTERVALS, Quality
 from angioray.report.runs import ReportedStudy
 from angioray.report.writing import write_report
 from angioray.study.detector_task import coco_results
@@ -171,6 +171,14 @@ def test_models_of_phantoms_are_not_for_patients(runs: Path) -> None:
         document["cohort"]["phantoms"] = phantoms
         (runs / "study.json").write_text(json.dumps(document))
         assert (quality_of(runs).warnings[0] == PHANTOMS) is warned
+
+
+def test_models_of_an_earlier_version_cannot_say_what_is_unlike_them(runs: Path) -> None:
+    path = runs / "view-64-fold1" / "result.json"
+    result = json.loads(path.read_text())
+    del result["acquisitions"]
+    path.write_text(json.dumps(result))
+    assert quality_of(runs).warnings == (FEW, CUT_BY_SEQUENCE, NO_ACQUISITIONS)
 
 
 def test_a_study_in_a_store_says_the_same(made: Path, s3: S3) -> None:
