@@ -22,6 +22,8 @@ COMMANDS = {
     "agreement": "angioray.agreement:agreement",
     "cv": "angioray.cv:cv",
     "train": "angioray.train:train",
+    # `export` writes cohorts; `python -m angioray.export` writes networks.
+    "export-models": "angioray.export:export",
     "report": "angioray.report.__main__:report",
     "predict": "angioray.predict:predict",
     "pretrain": "angioray.pretrain.__main__:pretrain",

@@ -197,6 +197,21 @@ class FrozenNormConv2d(nn.Conv2d):
         weight = self.weight * self.scale[:, None, None, None]
         return conv2d(input, weight, self.shift, self.stride, self.padding)  # type: ignore[arg-type]
 
+    @torch.no_grad()
+    def absorbed(self) -> nn.Conv2d:
+        """A plain convolution with the same answers."""
+        plain = nn.Conv2d(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,  # type: ignore[arg-type]
+            self.stride,  # type: ignore[arg-type]
+            self.padding,  # type: ignore[arg-type]
+        )
+        plain.weight.copy_(self.weight * self.scale[:, None, None, None])
+        assert plain.bias is not None
+        plain.bias.copy_(self.shift)
+        return plain
+
 
 def fold_frozen_norms(model: nn.Module) -> None:
     """Join every convolution with the frozen batch norm that follows it, in place."""
@@ -205,6 +220,14 @@ def fold_frozen_norms(model: nn.Module) -> None:
             if isinstance(conv, nn.Conv2d) and isinstance(norm, FrozenBatchNorm2d):
                 setattr(parent, name, FrozenNormConv2d(conv, norm))
                 setattr(parent, norm_name, nn.Identity())
+
+
+def absorb_frozen_norms(model: nn.Module) -> None:
+    """Make plain convolutions of those with a frozen norm, in place; not to be trained on."""
+    for parent in list(model.modules()):
+        for name, joined in list(parent.named_children()):
+            if isinstance(joined, FrozenNormConv2d):
+                setattr(parent, name, joined.absorbed())
 
 
 def backbone_part(state: dict[str, Tensor]) -> dict[str, Tensor]:

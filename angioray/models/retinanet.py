@@ -199,11 +199,14 @@ class RetinaNet(nn.Module):
     @torch.no_grad()
     def best_boxes(self, logits: Tensor, offsets: Tensor) -> DetectionBatch:
         """The same of what the network answered: float[B, A] and float[B, A, 4]."""
+        return self._suppress(*self.candidates(logits, offsets))
+
+    def candidates(self, logits: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        """The best K boxes before suppression: float32[B, K, 4] xyxy, scores float32[B, K]."""
         scores, best = logits.float().sigmoid().topk(min(NMS_CANDIDATES, logits.shape[1]))
         index = best[..., None].expand(-1, -1, 4)
         boxes = decode(offsets.float().gather(1, index), self.anchors[best])
-        boxes = boxes.clamp(0, self.settings.size)
-        return self._suppress(boxes, scores)
+        return boxes.clamp(0, self.settings.size), scores
 
     def _suppress(self, boxes: Tensor, scores: Tensor) -> DetectionBatch:
         N, D = scores.shape

@@ -23,7 +23,8 @@ def packed(tensors: Mapping[str, Tensor]) -> bytes:
     """Tensors as a safetensors file with a checksum of them."""
     from safetensors.torch import save
 
-    return save(dict(tensors), metadata={CHECKSUM: _checksum(tensors)})
+    plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return save(plain, metadata={CHECKSUM: _checksum(tensors)})
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -32,6 +32,12 @@ OUT_OF_SCOPE = (
 )
 
 
+WITHOUT_COHORT = (
+    "The cohort was not at hand when this card was made, so that its metrics have no intervals."
+)
+"""In place of what the report says of it, which names folders: cards are shared."""
+
+
 def write_model_cards(
     folder: Storage,
     study: ReportedStudy,
@@ -58,7 +64,7 @@ def model_card(
     cut = study.document["splits"][first.split_key]
     return {
         "schema_version": SCHEMA_VERSION,
-        "name": first.name.rpartition("-fold")[0],
+        "name": group.name,
         "model": group.title,
         "phantom_data": study.banner,
         "task": group.task,
@@ -108,7 +114,33 @@ def _limits(group: Group, unit: str) -> Iterator[str]:
         )
 
 
+def read_model_card(study: ReportedStudy, group: Group) -> dict[str, Any]:
+    """The card of a group as the report wrote it.
+
+    Raises:
+        ValueError: there is none, or it is of other folds than are finished now.
+    """
+    where = study.folder / "report" / "model_cards"
+    card: dict[str, Any] | None = where.read_json(f"{group.name}.json")
+    if card is None or card.get("members") != [run.name for run in group.finished]:
+        raise ValueError(
+            f"{where} has no card of {group.name} with the folds that are finished now. Make the "
+            f"report first: `python -m angioray.report {study.folder}`."
+        )
+    return card
+
+
 def _markdown(card: Mapping[str, Any]) -> str:
+    lines = [
+        *describe(card),
+        *("", "## Use", "", fenced(card["use"], "bash")),
+        *("", "Training settings and environment are in the JSON file beside this one.", ""),
+    ]
+    return "\n".join(lines)
+
+
+def describe(card: Mapping[str, Any]) -> list[str]:
+    """A card but for how its models are used, as lines of Markdown."""
     cohort = card["cohort"]
     rows = [
         (
@@ -118,7 +150,7 @@ def _markdown(card: Mapping[str, Any]) -> str:
         )
         for m in card["metrics"]
     ]
-    lines = [
+    return [
         f"# {escape(card['model'])}",
         "",
         *([f"> **{escape(card['phantom_data'])}**", ""] if card["phantom_data"] else []),
@@ -136,10 +168,7 @@ def _markdown(card: Mapping[str, Any]) -> str:
         *("", "## Metrics on what was held out", ""),
         *("| Metric | Mean ± std over folds | 95 % interval |", "|---|---|---|"),
         *(f"| {' | '.join(row)} |" for row in rows),
-        *("", "## Use", "", fenced(card["use"], "bash")),
-        *("", "Training settings and environment are in the JSON file beside this one.", ""),
     ]
-    return "\n".join(lines)
 
 
 def _interval(ci95: Sequence[float] | None) -> str:

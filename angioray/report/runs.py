@@ -135,6 +135,11 @@ class Group:
         return tuple(run for run in self.runs if run.state == "finished")
 
     @property
+    def name(self) -> str:
+        """What their folders are called but for the fold, such as ``detector-RCA-B-512``."""
+        return self.runs[0].name.rpartition("-fold")[0]
+
+    @property
     def title(self) -> str:
         """What the runs are, for captions."""
         if self.task == "view":

@@ -9,7 +9,7 @@ from typing import Any
 
 from angioray.report.findings import Findings
 from angioray.report.headline import headline, notices
-from angioray.report.model_cards import write_model_cards
+from angioray.report.model_cards import WITHOUT_COHORT, write_model_cards
 from angioray.report.page import Page, Section
 from angioray.report.reproducibility import (
     SETTINGS_FILE,
@@ -81,7 +81,8 @@ def write_report_and_tables(runs: Location) -> Written:
         banner=study.banner,
     )
     folder = study.folder / "report"
-    write_model_cards(folder / "model_cards", study, findings.scored, page.notices)
+    shared = notices(study, cohort, WITHOUT_COHORT if cohort is None else problem)
+    write_model_cards(folder / "model_cards", study, findings.scored, shared)
     folder.write_json("report.json", _document(study, findings))
     for table in _tables(page.sections):
         folder.write_text(f"{table.name}.csv", table.csv())

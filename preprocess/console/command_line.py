@@ -156,7 +156,7 @@ def run_one_of(
     elif name in ("-h", "--help"):
         print(f"usage: {prog} COMMAND ...\n")
         for known, place in commands.items():
-            print(f"  {known:<12}{_first_line(place)}")
+            print(f"  {known:<15}{_first_line(place)}")
         print(f"\n`{prog} COMMAND --help` explains one, with examples.")
     else:
         near = nearest(name, commands)

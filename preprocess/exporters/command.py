@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from preprocess.console.settings import CountOrZero, Settings
 from preprocess.console.workers import map_unordered
 from preprocess.exporters import coco, cvat, pictures, video
 from preprocess.exporters.pictures import Pictures, with_boxes
-from preprocess.storage.atomic import PARTIAL
+from preprocess.storage.atomic import whole_folder
 from preprocess.storage.names import beside
 
 Format = Literal["cvat", "coco", "png", "mp4"]
@@ -94,26 +93,17 @@ def export(
     out = out or beside(cohort, f"-{to}")
     if boxes and to not in ("png", "mp4"):
         raise ValueError(f"--boxes is for png and mp4; {to} has the boxes in a file of its own.")
-    if out.exists():
-        raise ValueError(f"{out} is there already. Remove it, or give another --out.")
     opened = _chosen(Cohort.open(cohort), settings.sequences)
     found: dict[str, list[Box]] = defaultdict(list)
     for box in (*opened.boxes, *opened.ignored):
         found[box.sequence_id].append(box)
     tasks = [_Task(sequence=cine, boxes=found[name]) for name, cine in opened.sequences.items()]
-    # Killed on the way, it leaves nothing that is taken for an export.
-    unfinished = out.with_name(f".{out.name}{PARTIAL}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
+    with whole_folder(out) as unfinished:
         write = partial(_write, folder=opened.folder, out=unfinished, to=to, drawn=boxes)
         results = map_unordered(write, tasks, processes=settings.processes, died=_died)
         for _ in track(results, total=len(tasks), label="sequences"):
             pass
         EXPORTERS[to].finish(unfinished, opened)
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     _print_outcome(opened, cohort, to, out)
 
 

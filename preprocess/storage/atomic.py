@@ -1,4 +1,4 @@
-"""Atomic writing: a file is there whole or not at all."""
+"""Atomic writing: a file or a folder is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -46,6 +46,25 @@ def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
 def write_json(path: Path, value: Any, *, mode: int = 0o644) -> None:
     """Write ``value`` as readable JSON, atomically; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n", mode=mode)
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to write in, which becomes ``out`` once all is written; otherwise nothing stays.
+
+    Raises:
+        ValueError: ``out`` is there already.
+    """
+    if out.exists():
+        raise ValueError(f"{out} is there already. Remove it, or give another --out.")
+    unfinished = out.with_name(f".{out.name}{PARTIAL}")  # what a kill leaves is taken for nothing
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.rename(out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

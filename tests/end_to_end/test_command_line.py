@@ -22,7 +22,10 @@ from tests.end_to_end.command_processes import REPOSITORY, run
 
 COMMANDS = [
     *(f"preprocess {name}" for name in ("phantom", "ingest", "propagate", "summary", "import")),
-    *(f"angioray.{name}" for name in ("cv", "train", "report", "predict", "doctor", "demo")),
+    *(
+        f"angioray.{name}"
+        for name in ("cv", "train", "report", "predict", "export", "doctor", "demo")
+    ),
 ]
 TOY = {
     "folds": 2,
@@ -83,7 +86,9 @@ def test_the_console_command_has_them_all(capsys: pytest.CaptureFixture[str]) ->
     assert "usage: angioray sweep [COHORT] [options]" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["cv", "train", "report", "predict", "pretrain", "sweep"])
+@pytest.mark.parametrize(
+    "command", ["cv", "train", "report", "predict", "export-models", "pretrain", "sweep"]
+)
 def test_help_and_a_mistyped_option_load_nothing_heavy(command: str, tmp_path: Path) -> None:
     code = """
 import sys
@@ -244,6 +249,7 @@ SWEEP = "tune.sweep cohort --config toy.yaml --detector-view LCA"
         (f"{TRAIN} --runs torn-study", "study.json is damaged"),
         ("angioray.report", "runs is no runs folder"),
         ("angioray.report nowhere", "nowhere is no runs folder"),
+        ("angioray.export nowhere", "nowhere is no runs folder"),
         ("angioray.report empty", "empty is no runs folder"),
         ("angioray.report cohort", "cohort is no runs folder"),
         ("angioray.report torn-study", "study.json is damaged"),
