@@ -8,12 +8,11 @@ import numpy as np
 
 from angioray.evaluation.matching import BoolArray, FloatArray, IntArray, Matches, Truth
 from angioray.evaluation.measures import Ratio
+from preprocess.cohort import IFR_CUT_OFF
 
 SMALL_BELOW_PX2 = 32**2
 LARGE_FROM_PX2 = 96**2
 """COCO's limits of area, in stored-frame pixels."""
-IFR_CUT_OFF = 0.89
-"""A lesion at or below it limits the flow (paper, Table 1)."""
 
 SUBGROUPS = {
     "size-small": "box smaller than 32 x 32 px",

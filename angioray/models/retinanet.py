@@ -131,7 +131,7 @@ class RetinaNet(nn.Module):
 
     def answers(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """The same of images that went through the backbone."""
-        answers = self.head(self._maps(features))
+        answers = self.head(self.maps(features))
         return answers["cls_logits"].squeeze(-1), answers["bbox_regression"]
 
     def features(self, images: Tensor) -> list[Tensor]:
@@ -145,7 +145,7 @@ class RetinaNet(nn.Module):
             found.append(x)
         return found
 
-    def _maps(self, features: list[Tensor]) -> list[Tensor]:
+    def maps(self, features: list[Tensor]) -> list[Tensor]:
         """The pyramid over the backbone's stages: float[B, C, side, side] of each level."""
         first, last = self.settings.levels
         used = {str(level): features[level - 2] for level in range(first, len(features) + 2)}
@@ -176,7 +176,7 @@ class RetinaNet(nn.Module):
         self, features: list[Tensor], boxes: Tensor, tiles: int | None = None
     ) -> dict[str, Tensor]:
         """The same of a batch that went through the backbone."""
-        maps = self._maps(features)
+        maps = self.maps(features)
         logits = self.head.classification_head(maps).squeeze(-1)
         match = match_anchors(self.anchors, boxes, self.settings)
         if tiles is None:

@@ -12,6 +12,7 @@ from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.operating_points import chosen_estimates
 from angioray.report.quality import weaknesses
 from angioray.report.runs import Group, ReportedStudy
+from angioray.report.severity import Severity
 from angioray.report.two_steps import TwoStepResult, two_step_results
 from angioray.study.frame_index import FrameIndex
 from angioray.study.readings import readings
@@ -30,6 +31,7 @@ class Findings:
     scored: tuple[tuple[Group, dict[str, Estimate]], ...]
     comparisons: tuple[Comparison, ...]
     two_steps: tuple[TwoStepResult, ...]
+    severity: Severity
     readers: tuple[Agreement, ...]
     """How well the cohort's readers agree; empty without two who read the same sequences."""
     readers_problem: str
@@ -67,6 +69,7 @@ class Findings:
             scored=tuple(scored),
             comparisons=(*compare_sizes(views), *compare_variants(detectors)),
             two_steps=tuple(two_step_results(study, views, detectors)),
+            severity=Severity.of(study, cohort),
             readers=readers,
             readers_problem=problem,
             weaknesses=tuple(weak),

@@ -24,6 +24,7 @@ from angioray.report.sections import (
     detection_section,
     folds_section,
     pictures_section,
+    severity_section,
     training_section,
     two_step_section,
     view_section,
@@ -66,6 +67,7 @@ def write_report_and_tables(runs: Location) -> Written:
         view_section(findings),
         detection_section(findings),
         two_step_section(findings),
+        severity_section(findings),
         pictures_section(findings),
         folds_section(study, cohort),
         training_section(study),
@@ -126,6 +128,7 @@ def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:
         ],
         "comparisons": [row for c in findings.comparisons for row in c.as_json()],
         "two_step": [row for result in findings.two_steps for row in result.as_json()],
+        "severity": findings.severity.rows,
         "agreement": [row for pair in findings.readers for row in pair.as_json()],
         "missing": [_missing(run) for run in study.missing],
     }

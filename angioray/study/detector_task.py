@@ -21,6 +21,7 @@ from angioray.study.frame_index import FrameIndex
 from angioray.study.matrix import Run
 from angioray.study.run_folder import Judgement
 from angioray.study.selection import CohortIndex
+from angioray.study.severity import estimate_severity
 from angioray.study.study import Study
 from angioray.training.augmentation import move_boxes
 from angioray.training.batches import Batches
@@ -48,6 +49,7 @@ class DetectorTask:
         self._settings = settings
         self._index = index
         self._fold = study.fold(run)
+        self._variant = run.variant
         network = build_detector(settings).to(memory_format=torch.channels_last)
         self.model: RetinaNet = network.to(world.device)
         self.steps = settings.steps
@@ -105,6 +107,19 @@ class DetectorTask:
         )
         details = {"fixed_boxes": [_xywh(box) for box in fixed]}
         return Judgement(coco_results(found), list(found), metrics, details)
+
+    def severity(
+        self, precision: torch.dtype, alive: Alive = nobody_waits
+    ) -> dict[str, Any] | None:
+        """Whether the validation part's lesions limit the flow; of a study's first variant alone.
+
+        None where there is nothing to say.
+        """
+        if self._variant != self._settings.variants[0]:
+            return None
+        return estimate_severity(
+            self._index, self._fold, self.model, self.batches.store, precision, alive
+        )
 
     def _by_image(self, values: Mapping[FrameKey, Any]) -> dict[int, Any]:
         return {self._index.cohort.image_id(*key): value for key, value in values.items()}

@@ -138,6 +138,11 @@ class RunFolder:
         self.files.write_json("result.json", result)
         self.files.delete("failure.json")
 
+    def add_severity(self, document: dict[str, Any] | None) -> None:
+        """Write whether the run's lesions limit the flow, if it says anything of that."""
+        if document is not None:
+            self.files.write_json("severity.json", document)
+
     def fail(self, reason: str, traceback: str) -> None:
         """Record why an attempt failed."""
         self.files.write_json("failure.json", {"reason": reason, "traceback": traceback})

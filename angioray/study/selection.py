@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from angioray.study.splits import Member
 from preprocess.cohort import Cohort, Phase, Sequence, Verdict
@@ -13,6 +14,8 @@ from preprocess.views import example_mapping
 
 if TYPE_CHECKING:  # it needs PyTorch, which a comparison of readers does not wait for
     from angioray.training.frames import FrameKey
+
+T = TypeVar("T")
 
 ALL_VIEWS = "all"
 """The detector view of a cohort whose boxes carry no view."""
@@ -133,6 +136,10 @@ class CohortIndex:
             if which == "optimal" or is_reference(self.cohort.sequences[sequence_id], key[1])
         ]
 
+    def lesion_frames(self, sequence_id: str, at_most: int) -> list[FrameKey]:
+        """Frames of a sequence with every lesion's box, evenly thinned; all runs have them."""
+        return _thinned(self.detector_frames([sequence_id], "B"), at_most)
+
     def _boxed_frames(self, sequence: Sequence) -> list[FrameKey]:
         """Frames with contrast and with every lesion's box."""
         return [
@@ -175,7 +182,7 @@ def contrast_frames(sequence: Sequence) -> range:
     return sequence.frames_in(Phase.OPTIMAL) or range(sequence.length)
 
 
-def _thinned(frames: range, at_most: int | None) -> list[int]:
+def _thinned(frames: Listed[T], at_most: int | None) -> list[T]:
     if at_most is None or len(frames) <= at_most:
         return list(frames)
     return [frames[(2 * i + 1) * len(frames) // (2 * at_most)] for i in range(at_most)]

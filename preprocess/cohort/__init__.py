@@ -20,10 +20,19 @@ from preprocess.cohort.frames import frames_digest
 from preprocess.cohort.manifest import ManifestRow, read_manifest, write_manifest
 from preprocess.cohort.opened import Cohort, cohort_location
 from preprocess.cohort.phantoms import count_phantoms, phantom_notice
-from preprocess.cohort.records import NO_LESION, Box, BoxSource, Phase, Sequence, Verdict
+from preprocess.cohort.records import (
+    IFR_CUT_OFF,
+    NO_LESION,
+    Box,
+    BoxSource,
+    Phase,
+    Sequence,
+    Verdict,
+)
 
 __all__ = [
     "CATEGORY",
+    "IFR_CUT_OFF",
     "NO_LESION",
     "SCHEMA_VERSION",
     "Box",

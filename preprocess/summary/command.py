@@ -10,12 +10,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from preprocess.cohort import Cohort, read_manifest
+from preprocess.cohort import IFR_CUT_OFF, Cohort, read_manifest
 from preprocess.console.settings import Count, CountOrZero, Settings, bounds
 from preprocess.console.tables import cell, plain
 from preprocess.storage.atomic import write_json, write_text
 from preprocess.storage.csv_text import csv_text
-from preprocess.summary.table_1 import COLUMNS, IFR_THRESHOLD, TableRow
+from preprocess.summary.table_1 import COLUMNS, TableRow
 from preprocess.summary.tally import Tally
 
 PRINTED_WIDTH = 104
@@ -31,7 +31,7 @@ PRINTED = {
 class SummarySettings(Settings):
     """What a summary counts and shows."""
 
-    ifr_threshold: Annotated[float, bounds(above=0, below=1)] = IFR_THRESHOLD
+    ifr_threshold: Annotated[float, bounds(above=0, below=1)] = IFR_CUT_OFF
     """The highest iFR that counts as below, above 0 to below 1."""
     sequences: CountOrZero = 200
     """How many sequences the page shows, the most doubtful first; 0 shows none. A

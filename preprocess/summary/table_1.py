@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from preprocess.cohort import BoxSource, Cohort, ManifestRow, Phase, Sequence
+from preprocess.cohort import IFR_CUT_OFF, BoxSource, Cohort, ManifestRow, Phase, Sequence
 
-IFR_THRESHOLD = 0.89
-"""The clinical cut-off: a lesion at or below it limits the flow."""
 IMPLANT = "implant"
 NO_VIEW = "(no view)"
 VIEWS = ("RCA", "LCA", "LCx/LAD", "LAD/LCx")
@@ -68,7 +66,7 @@ class _Member:
 
 
 def table_1(
-    cohort: Cohort, manifest: Iterable[ManifestRow], *, ifr_threshold: float = IFR_THRESHOLD
+    cohort: Cohort, manifest: Iterable[ManifestRow], *, ifr_threshold: float = IFR_CUT_OFF
 ) -> list[TableRow]:
     """Count patients, sequences, frames, annotations and iFR values per row of the paper's table.
 
@@ -93,7 +91,7 @@ def table_1(
     return [_row(name, members, ifr_threshold) for name, members in groups.items()]
 
 
-def note(ifr_threshold: float = IFR_THRESHOLD) -> str:
+def note(ifr_threshold: float = IFR_CUT_OFF) -> str:
     """What stands below the table."""
     return (
         "No Contrast to Vanishing count the frames of accepted sequences by interval. Optimal and "

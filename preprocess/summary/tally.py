@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from preprocess.cohort import (
+    IFR_CUT_OFF,
     Box,
     BoxSource,
     Cohort,
@@ -18,7 +19,6 @@ from preprocess.cohort import (
 from preprocess.summary.anchors import AnchorAgreement, box_sides
 from preprocess.summary.findings import Finding, findings
 from preprocess.summary.table_1 import (
-    IFR_THRESHOLD,
     TableRow,
     in_paper_order,
     rejected_reasons,
@@ -65,7 +65,7 @@ class Tally:
 
     @classmethod
     def of(
-        cls, cohort: Cohort, manifest: list[ManifestRow], *, ifr_threshold: float = IFR_THRESHOLD
+        cls, cohort: Cohort, manifest: list[ManifestRow], *, ifr_threshold: float = IFR_CUT_OFF
     ) -> Tally:
         """Count a cohort and the files that did not get into it."""
         of_view = boxes_by_view(cohort)

@@ -1,0 +1,250 @@
+"""iFR from regions: whether lesions limit the flow, by what a trained detector sees in their boxes.
+
+The iFR of a sequence is known, that of each of its lesions is not: labels list values in no order
+that regions follow. So a head learns from lesions of sequences whose values all lie on one side of
+the cut-off, and a sequence is judged by its lowest value and by its highest lesion.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from angioray.models.regions import pool_regions
+from angioray.models.retinanet import RetinaNet
+from angioray.study.selection import CohortIndex
+from angioray.study.splits import Fold
+from angioray.training.frames import FrameStore
+from angioray.training.precision import forward_passes
+from angioray.training.step import Alive, nobody_waits
+from preprocess.cohort import IFR_CUT_OFF, Box
+from preprocess.console.words import counted
+
+SCHEMA_VERSION = 1
+FRAMES = 6
+"""Of a sequence, evenly spaced: the features of a lesion are means over them."""
+LEAST_PATIENTS = 10
+"""Of the training part on either side of the cut-off; with fewer no head is trained."""
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Among which inner folds choose the C of the logistic regression."""
+INNER_FOLDS = 5
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regions:
+    """L lesions of sequences whose iFR is known."""
+
+    sequences: list[str]
+    """The sequence of each."""
+    instances: list[int]
+    features: FloatArray
+    """float64[L, C], from the network."""
+    sizes: FloatArray
+    """float64[L, 3], the logarithms of width, height and area of its boxes in stored pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """A logistic regression of standardised features."""
+
+    weights: FloatArray
+    """float64[C], of the features as they are."""
+    bias: float
+    strength: float
+    """Its C, the inverse of the regularisation."""
+
+    def scores(self, features: FloatArray) -> FloatArray:
+        """How probably each lesion limits the flow (float64[L]), were both sides as frequent."""
+        found: FloatArray = 1 / (1 + np.exp(-(features @ self.weights + self.bias)))
+        return found
+
+
+def estimate_severity(
+    index: CohortIndex,
+    fold: Fold,
+    network: torch.nn.Module,
+    store: FrameStore,
+    precision: torch.dtype,
+    alive: Alive = nobody_waits,
+) -> dict[str, Any] | None:
+    """Train a head on a fold's training lesions, and score its validation part.
+
+    Args:
+        index: of the cohort.
+        fold: on whose training part ``network`` was trained.
+        network: the detector.
+        store: frames of the fold's sequences.
+        precision: of forward passes.
+        alive: is called again and again.
+
+    Returns:
+        The document ``severity.json``; None where no sequence of the fold has an iFR and a box.
+    """
+    known = {
+        side: [s for s in sequences if s in index.boxed and index.cohort.sequences[s].ifr]
+        for side, sequences in (("train", fold.train), ("validation", fold.validation))
+    }
+    if not known["train"] and not known["validation"]:
+        return None
+    clear = [s for s in known["train"] if _side(index, s) is not None]
+    document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "cut_off": IFR_CUT_OFF}
+    if reason := _too_little(index, clear, network):
+        return {**document, "reason": reason, "sequences": []}
+    assert isinstance(network, RetinaNet)
+    learned = lesion_regions(index, clear, network, store, precision, alive)
+    judged = lesion_regions(index, known["validation"], network, store, precision, alive)
+    limited = np.array([_side(index, s) for s in learned.sequences], dtype=bool)
+    patients = [index.cohort.sequences[s].patient_id for s in learned.sequences]
+    heads = {
+        "head": fit_head(learned.features, limited, patients),
+        "box_size": fit_head(learned.sizes, limited, patients),
+    }
+    scores = {
+        "head": heads["head"].scores(judged.features),
+        "box_size": heads["box_size"].scores(judged.sizes),
+    }
+    return {
+        **document,
+        "reason": "",
+        "trained_on": {
+            "lesions": len(limited),
+            "limiting": int(limited.sum()),
+            "patients": len(set(patients)),
+        },
+        "sequences": _scored(index, judged, scores),
+        "heads": {
+            name: {"C": head.strength, "bias": head.bias, "weights": head.weights.tolist()}
+            for name, head in heads.items()
+        },
+    }
+
+
+def lesion_regions(
+    index: CohortIndex,
+    sequences: Iterable[str],
+    network: RetinaNet,
+    store: FrameStore,
+    precision: torch.dtype,
+    alive: Alive = nobody_waits,
+) -> Regions:
+    """What a network sees in the boxes of each lesion, averaged over frames of its sequence."""
+    network.eval()
+    features = defaultdict[tuple[str, int], list[FloatArray]](list)
+    sizes = defaultdict[tuple[str, int], list[FloatArray]](list)
+    for sequence_id in sequences:
+        alive()
+        keys = index.lesion_frames(sequence_id, FRAMES)
+        boxes = [index.cohort.boxes_by_frame[key] for key in keys]
+        if not keys:
+            continue
+        images = store.images(store.rows_of(keys), dtype=precision)
+        with forward_passes(store.device, precision):
+            pooled = pool_regions(network, images, [_inside(b, store, sequence_id) for b in boxes])
+        flat = [box for of_frame in boxes for box in of_frame]
+        for box, values in zip(flat, pooled.double().cpu().numpy(), strict=True):
+            x1, y1, x2, y2 = box.box_xyxy
+            lesion = sequence_id, box.instance_id
+            features[lesion].append(values)
+            sizes[lesion].append(np.log([x2 - x1, y2 - y1, (x2 - x1) * (y2 - y1)]))
+    lesions = sorted(features)
+    return Regions(
+        sequences=[sequence_id for sequence_id, _ in lesions],
+        instances=[instance_id for _, instance_id in lesions],
+        features=_means(features[lesion] for lesion in lesions),
+        sizes=_means(sizes[lesion] for lesion in lesions),
+    )
+
+
+def fit_head(features: FloatArray, limited: NDArray[np.bool_], patients: Sequence[str]) -> Head:
+    """Fit a logistic regression; its strength is chosen by inner folds, by patient.
+
+    Both sides weigh alike, whatever their number, as in the published model.
+
+    Args:
+        features: float64[L, C].
+        limited: bool[L], some of each.
+        patients: whose lesion each is; no patient is on both sides of an inner fold.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    regression = LogisticRegression(class_weight="balanced", solver="liblinear", random_state=0)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), regression),
+        {"logisticregression__C": STRENGTHS},
+        scoring="roc_auc",
+        cv=StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=0),
+    ).fit(features, limited, groups=patients)
+    scaler, regression = search.best_estimator_
+    weights = regression.coef_[0] / scaler.scale_
+    return Head(
+        weights=weights,
+        bias=float(regression.intercept_[0] - scaler.mean_ @ weights),
+        strength=float(regression.C),
+    )
+
+
+def _side(index: CohortIndex, sequence_id: str) -> bool | None:
+    """Whether all lesions of a sequence limit the flow, or none; None where some do."""
+    sides = {value <= IFR_CUT_OFF for value in index.cohort.sequences[sequence_id].ifr}
+    return sides.pop() if len(sides) == 1 else None
+
+
+def _too_little(index: CohortIndex, clear: Sequence[str], network: torch.nn.Module) -> str:
+    """Why no head can be trained, as a sentence; empty if one can."""
+    if not isinstance(network, RetinaNet):
+        return "The detector of an installed package gives no features of regions."
+    patients = defaultdict[bool, set[str]](set)
+    for sequence_id in clear:
+        patients[bool(_side(index, sequence_id))].add(
+            index.cohort.sequences[sequence_id].patient_id
+        )
+    low, high = len(patients[True]), len(patients[False])
+    if min(low, high) >= LEAST_PATIENTS:
+        return ""
+    return (
+        f"{counted(low, 'training patient')} with an iFR of {IFR_CUT_OFF:g} or less and {high} "
+        f"with a higher one: {LEAST_PATIENTS} of each are needed."
+    )
+
+
+def _scored(
+    index: CohortIndex, judged: Regions, scores: dict[str, FloatArray]
+) -> list[dict[str, Any]]:
+    """Each judged sequence: its lowest iFR, its highest scores, and those of its lesions."""
+    lesions = defaultdict[str, list[dict[str, Any]]](list)
+    for row, (sequence_id, instance_id) in enumerate(
+        zip(judged.sequences, judged.instances, strict=True)
+    ):
+        of_lesion = {name: round(float(values[row]), 6) for name, values in scores.items()}
+        lesions[sequence_id].append({"instance_id": instance_id, **of_lesion})
+    return [
+        {
+            "sequence_id": sequence_id,
+            "ifr": min(index.cohort.sequences[sequence_id].ifr),
+            **{name: max(lesion[name] for lesion in listed) for name in scores},
+            "lesions": listed,
+        }
+        for sequence_id, listed in lesions.items()
+    ]
+
+
+def _inside(boxes: Sequence[Box], store: FrameStore, sequence_id: str) -> torch.Tensor:
+    """Boxes in network pixels (float32[G, 4]), on the store's device."""
+    x, y = store.scales[sequence_id]
+    table = torch.tensor([box.box_xyxy for box in boxes]) * torch.tensor([x, y, x, y])
+    return table.to(store.device)
+
+
+def _means(values: Iterable[list[FloatArray]]) -> FloatArray:
+    return np.array([np.mean(each, axis=0) for each in values], dtype=np.float64)
