@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,11 @@ KEY = bytes(range(32))
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of patients MRN-0 to MRN-11, two folds; treat it as read-only."""
+    """Of patients MRN-0 to MRN-11, two folds by patient; treat it as read-only."""
     folder = tmp_path_factory.mktemp("study")
     cohort = write_toy_cohort(folder / "cohort", key=KEY)
-    study = Study.plan(cohort, folder / "runs", TOY)
+    settings = replace(TOY, view=replace(TOY.view, split_unit="patient"))
+    study = Study.plan(cohort, folder / "runs", settings)
     study.freeze(cohort)
     torch.set_num_threads(1)
     executor = Executor(study, cohort, World(torch.device("cpu")))
