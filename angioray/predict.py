@@ -17,6 +17,7 @@ def predict(
     key: Path | None = None,
     processes: CountOrZero = 0,
     ray: str | None = None,
+    dicom: Path | None = None,
     settings: PredictSettings,
 ) -> None:
     """Name the view of each cine and find its stenoses, with all fold models of a finished study.
@@ -38,6 +39,8 @@ def predict(
             one where there is a GPU.
         ray: address of a Ray cluster whose cores do it instead, such as `auto`; all its nodes must
             see SRC, RUNS and OUT under the same paths.
+        dicom: a folder, or SRC itself: for each DICOM file a presentation state and a structured
+            report, which viewers open, are written there. They name the patient as the file does.
 
     Raises:
         ValueError: there is nothing to look at, or a step of the study has no finished model.
@@ -45,36 +48,38 @@ def predict(
     Examples:
       python -m angioray.predict new-dicom --runs runs --out predictions
       python -m angioray.predict new-dicom --runs runs --flips '[horizontal]' --variant BGNL
+      python -m angioray.predict new-dicom --runs runs --dicom new-dicom --ray auto
       python -m angioray.predict cohort --runs runs --frames reference --out held-out
     """
     from angioray.findings.cines import Cines
     from angioray.findings.end_to_end import Judged, describe, metrics
-    from angioray.findings.new_films import Films, is_dicom, read_films
+    from angioray.findings.new_films import open_films
+    from angioray.findings.page import write_page
     from angioray.findings.processes import Processes
     from angioray.findings.tables import TABLES, private_table, write_tables
     from angioray.inference.chosen import choose
+    from angioray.report.quality import Quality
     from angioray.report.runs import ReportedStudy
     from angioray.study.held_out import HeldOut
     from angioray.study.study import Study
-    from preprocess.cohort import Cohort
+    from preprocess.cohort import count_phantoms, phantom_notice
     from preprocess.storage.atomic import write_json
 
     study = Study.open(runs)
     chosen = choose(study, settings)  # before anything is decoded for models that are not there
-    for note in chosen.notes:
-        print(f"Note: {note}")
-    if is_dicom(src):
-        films = read_films(Path(src), out, study, key, processes=processes, ray=ray)
-    else:
-        films = Films(cohort=Cohort.open(src), folder=None, sources={})
+    films = open_films(src, out, study, key=key, dicom=dicom, processes=processes, ray=ray)
     cohort = films.cohort
     out.mkdir(parents=True, exist_ok=True)
-    trained_on, problem = ReportedStudy.open(runs).cohort()
+    reported = ReportedStudy.open(runs)
+    trained_on, problem = reported.cohort()
     if trained_on is None:
         print(f"Note: {problem}")
         print("A patient of the study is recognised only by a cine that has the same pseudonym.")
+    quality = Quality.of(reported, trained_on, chosen)
+    for line in (*quality.sentences, *(f"Note: {warning}" for warning in quality.warnings)):
+        print(line)
     held_out = HeldOut.of(study, trained_on, cohort)
-    cines = Cines.of(study, chosen, held_out, cohort, settings, out)
+    cines = Cines.of(study, chosen, held_out, cohort, settings, out, films.dicom)
     several = Processes.here(processes, study, chosen, (task.cine for task in cines.tasks))
     for line in cines.look(several, ray):
         print(line)
@@ -92,7 +97,17 @@ def predict(
         f"Lesions with a score above {settings.score:g}: {found.lesions}, in {found.with_lesions} "
         "cines."
     )
-    names = [*TABLES]
+    page = write_page(
+        out,
+        ((each.findings, cohort.sequences[each.findings.sequence_id]) for each in cines.finished()),
+        score=settings.score,
+        subtitle=f"By {len(chosen.runs)} networks of the study {study.folder.name}",
+        quality=quality.sentences,
+        warnings=quality.warnings,
+        banner=phantom_notice(count_phantoms(cohort.sequences.values()), len(cohort.sequences)),
+        private_table=private_table(out).name if films.sources else "",
+    )
+    names = [*TABLES, page.name]
     if (result := judged.result(cohort)) is not None:
         write_json(out / "metrics.json", metrics(result, chosen, settings))
         names.append("metrics.json")
@@ -105,6 +120,9 @@ def predict(
             f"Private, not to be shared: {private_table(out)} (each box with its file, instance "
             "and frame)."
         )
+    if films.dicom:
+        print(f"Private likewise: the DICOM findings of {len(films.dicom)} films in {dicom}.")
+    print(f"Open in a browser: {page}")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def prediction_row(study: Study, cohort: Cohort, out: Path, turns: int) -> Row:
     """New cines of new patients, by all folds together."""
     settings = PredictSettings()
     chosen, held_out = choose(study, settings), HeldOut.of(study, None, cohort)
-    cines = Cines.of(study, chosen, held_out, cohort, settings, out)
+    cines = Cines.of(study, chosen, held_out, cohort, settings, out, {})
     (out / FOLDER).mkdir(parents=True)
     work = replace(cines.work, device=CPU.type, threads=1)
     bare = BarePasses(study)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -17,7 +17,10 @@ import cv2
 import torch
 
 from angioray import __version__
+from angioray.findings.dicom_files import STRUCTURED_REPORT, write_dicom
+from angioray.findings.page import part_path, render_cine
 from angioray.findings.processes import Processes
+from angioray.findings.provenance import Algorithm
 from angioray.inference.chosen import Chosen, Judges
 from angioray.inference.findings import Findings, FoundBox
 from angioray.inference.settings import PredictSettings
@@ -25,7 +28,7 @@ from angioray.inference.two_step import TwoStep
 from angioray.study.held_out import HeldOut
 from angioray.study.run_folder import RunFolder
 from angioray.study.selection import CohortIndex
-from angioray.study.study import Study
+from angioray.study.study import STUDY_FILE, Study
 from angioray.training.checkpoint import STATE
 from preprocess.cohort import Cohort
 from preprocess.cohort import Sequence as Cine
@@ -48,12 +51,14 @@ class CineTask:
         true_view: the class of its view where readers named it and drew boxes on its reference
             frame; that view's detectors then look at this frame too, if another view is named.
         digest: of all that decides the answer.
+        dicom: the film's file, and what the names of its DICOM findings begin with; None without.
     """
 
     cine: Cine
     judges: Judges
     true_view: str | None
     digest: str
+    dicom: tuple[Path, Path] | None = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,7 @@ class Work:
         runs: the study's folder.
         settings: how answers are put together.
         models: a digest of the networks.
+        algorithm: what DICOM findings call them.
         out: the output folder.
         device: where networks compute.
         threads: of one process.
@@ -74,6 +80,7 @@ class Work:
     runs: str
     settings: PredictSettings
     models: str
+    algorithm: Algorithm
     out: Path
     device: str
     threads: int
@@ -116,8 +123,19 @@ class Cines:
         cohort: Cohort,
         settings: PredictSettings,
         out: Path,
+        dicom: Mapping[str, tuple[Path, Path]],
     ) -> Cines:
-        """Find out who may judge which cine; cines that nobody may judge are left out."""
+        """Find out who may judge which cine; cines that nobody may judge are left out.
+
+        Args:
+            study: whose networks look.
+            chosen: which of them.
+            held_out: who was trained on whom.
+            cohort: that has the cines.
+            settings: how answers are put together.
+            out: the output folder.
+            dicom: as :class:`CineTask` has it, of sequences that get DICOM findings.
+        """
         index = CohortIndex.of(cohort, study.settings.view_classes)
         named = index.view_class if chosen.classifiers else {}
         judged = {s: named[s] for s, _ in index.judged_frames(named, "reference")}
@@ -127,7 +145,13 @@ class Cines:
             if judges := chosen.judges(held_out, sequence_id):
                 view = judged.get(sequence_id)
                 digest = _digest(cine, judges, models, settings, view)
-                task = CineTask(cine=cine, judges=judges, true_view=view, digest=digest)
+                task = CineTask(
+                    cine=cine,
+                    judges=judges,
+                    true_view=view,
+                    digest=digest,
+                    dicom=dicom.get(sequence_id),
+                )
                 tasks.append(task)
         copy = replace(cohort.copy, path=cohort.copy.path.absolute())
         work = Work(
@@ -135,6 +159,11 @@ class Cines:
             runs=absolute(str(study.folder)),
             settings=settings,
             models=_hashed(models),
+            algorithm=Algorithm(
+                name="angioray",
+                version=__version__,
+                study_sha256=hashlib.sha256(study.folder.read(STUDY_FILE) or b"").hexdigest(),
+            ),
             out=out.absolute(),
             device="cpu",
             threads=1,
@@ -165,7 +194,7 @@ class Cines:
         if anew := len(before) - done:
             yield (
                 f"{anew} cines are looked at anew: the study, the settings, the cines or the "
-                "models that may judge them have changed since."
+                "models that may judge them have changed since, or their DICOM findings are wanted."
             )
         work = replace(
             self.work,
@@ -196,6 +225,10 @@ class Cines:
         return _path(self.out, task.cine.sequence_id)
 
     def _is_finished(self, task: CineTask) -> bool:
+        if task.dicom is not None:
+            _, stem = task.dicom
+            if not stem.with_name(stem.name + STRUCTURED_REPORT).exists():
+                return False
         try:
             with self._path(task).open(encoding="utf-8", errors="replace") as file:
                 return file.readline() == _first_line(task.digest)
@@ -218,6 +251,11 @@ def look(task: CineTask, *, work: Work) -> bool:
         detectors = task.judges.of(task.true_view)
         if detectors is None or detectors:
             by_true_view = system.boxes(frames, [cine.reference_frame], detectors or ())
+    score = work.settings.score
+    part = render_cine(findings, cine, frames, score=score)
+    write_text(part_path(work.out, cine.sequence_id), part)
+    if task.dicom is not None:
+        write_dicom(*task.dicom, findings, algorithm=work.algorithm, score=score)
     _write(_path(work.out, cine.sequence_id), task.digest, findings, by_true_view)
     return True
 

@@ -18,10 +18,11 @@ from angioray.findings.presentation_state import presentation_state
 from angioray.findings.provenance import Algorithm, read_provenance
 from angioray.findings.structured_report import structured_report
 from angioray.inference.findings import Findings
+from preprocess.ingest.file_discovery import WRITTEN_BY_US
 from preprocess.ingest.journal import OWNER_ONLY
 from preprocess.storage.atomic import write_bytes
 
-PRESENTATION_STATE, STRUCTURED_REPORT = ".angioray-pr.dcm", ".angioray-sr.dcm"
+PRESENTATION_STATE, STRUCTURED_REPORT = WRITTEN_BY_US
 
 
 def write_dicom(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,50 +23,62 @@ class Films:
 
     Attributes:
         cohort: that they are in.
-        folder: of the DICOM files that they were read from; None if a cohort was given.
-        sources: the file of each of its sequences, likewise.
+        sources: the DICOM file of each of its sequences; none where a cohort was given.
+        dicom: of each sequence that gets DICOM findings, its file and what their names begin with.
     """
 
     cohort: Cohort
-    folder: Path | None
-    sources: dict[str, Source]
+    sources: Mapping[str, Source]
+    dicom: Mapping[str, tuple[Path, Path]]
 
 
-def is_dicom(src: str) -> bool:
-    """Whether a source is a folder of files, and not a cohort.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    given = open_storage(src)
-    if not isinstance(given, FolderStorage) or given.exists("annotations.json"):
-        return False
-    if not given.path.is_dir():
-        raise ValueError(f"{src} is no folder. Give a folder of DICOM files, or a cohort.")
-    return True
-
-
-def read_films(
-    src: Path, out: Path, study: Study, key: Path | None, *, processes: int, ray: str | None
+def open_films(
+    src: str,
+    out: Path,
+    study: Study,
+    *,
+    key: Path | None,
+    dicom: Path | None,
+    processes: int,
+    ray: str | None,
 ) -> Films:
-    """Read DICOM into the cohort within an output folder, and print what was read.
+    """Open a cohort; or read DICOM into one within the output folder, and print what was read.
 
     What links cines to patients stays beside the output, which is there to be shared.
 
     Args:
-        src: the folder of DICOM files.
+        src: a cohort, or a folder of DICOM files.
         out: the output folder.
         study: by whose key patients get their pseudonyms, where it can be read.
         key: the file of another key.
+        dicom: the folder for DICOM findings, in which they are where the films are in theirs.
         processes: that decode; 0 = one per core.
         ray: the address of a cluster that does instead.
 
     Raises:
-        ValueError: no cine could be read, or the output has another key.
+        ValueError: there are no cines; the output has another key; or DICOM findings, which name
+            patients, are wanted of a cohort or within the output.
     """
+    given = open_storage(src)
+    is_cohort = not isinstance(given, FolderStorage) or given.exists("annotations.json")
+    if dicom is not None and is_cohort:
+        raise ValueError(
+            "--dicom writes findings that refer to DICOM files, but a cohort was given. Give the "
+            "folder of the files."
+        )
+    if dicom is not None and dicom.resolve().is_relative_to(out.resolve()):
+        raise ValueError(
+            f"{dicom} is within {out}, which is there to be shared, but DICOM findings name "
+            "patients. Give --dicom another folder, such as that of the films."
+        )
+    if is_cohort:
+        return Films(cohort=Cohort.open(src), sources={}, dicom={})
+    folder = Path(src).absolute()
+    if not folder.is_dir():
+        raise ValueError(f"{src} is no folder. Give a folder of DICOM files, or a cohort.")
     private = out.absolute()
     result = ingest_archive(
-        src,
+        Path(src),
         out=out / "cohort",
         key=_key(study, private, key),
         private=private,
@@ -79,7 +91,15 @@ def read_films(
         record.sequence_id: Source(file=record.path, sop_instance_uid=record.sop_instance_uid)
         for record in result.records
     }
-    return Films(cohort=Cohort.open(out / "cohort"), folder=src, sources=sources)
+    return Films(
+        cohort=Cohort.open(out / "cohort"),
+        sources=sources,
+        dicom={
+            sequence: (folder / source.file, dicom.absolute() / source.file)
+            for sequence, source in sources.items()
+            if dicom is not None
+        },
+    )
 
 
 def _key(study: Study, private: Path, key: Path | None) -> Path | None:
@@ -113,7 +133,7 @@ def _study_key(cohort: str, runs: Location) -> Path | None:
     return None
 
 
-def _describe(result: Assembly, src: Path, private: Path) -> Iterator[str]:
+def _describe(result: Assembly, src: str, private: Path) -> Iterator[str]:
     """What was read, for a person who wants to know what is in these films."""
     kept = result.sequences
     files, patients = len(result.manifest), len({cine.patient_id for cine in kept})

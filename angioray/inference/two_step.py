@@ -14,8 +14,11 @@ from angioray.evaluation.matching import Detections
 from angioray.inference.chosen import Judges
 from angioray.inference.ensemble import flipped_boxes, flipped_images, fuse
 from angioray.inference.findings import Findings, FoundBox
+from angioray.inference.lesions import link_lesions
 from angioray.inference.settings import Flip, PredictSettings
 from angioray.inference.trained import Models
+from angioray.inference.unlike import unlike
+from angioray.study.acquisitions import Acquisitions
 from angioray.study.detector_task import detect_images
 from angioray.study.matrix import Run
 from angioray.study.run_folder import RunFolder
@@ -52,6 +55,7 @@ class TwoStep:
         self.device = device
         self._models = Models(device)
         self._precision = dtype_here(study.settings.precision, device)
+        self._acquisitions: dict[tuple[Run, ...], Acquisitions] = {}
 
     def findings(
         self, cine: Cine, frames: Frames, judges: Judges, looked_at: Iterable[int] | None = None
@@ -82,8 +86,20 @@ class TwoStep:
             models=named.models if named else 0,
             frames=tuple(indices),
             boxes=boxes,
-            lesions=(),
+            lesions=link_lesions(frames, boxes, indices),
+            unlike=unlike(
+                self._trained_on((*judges.classifiers, *(detectors or ()))),
+                cine,
+                float(frames[view_frame(cine)].mean()),
+            ),
         )
+
+    def _trained_on(self, runs: tuple[Run, ...]) -> Acquisitions:
+        """How the cines were acquired that runs were trained on."""
+        if runs not in self._acquisitions:
+            results = (RunFolder.of(self.study.folder, run).result() for run in runs)
+            self._acquisitions[runs] = Acquisitions.together(results)
+        return self._acquisitions[runs]
 
     def _looked_at(self, cine: Cine) -> list[int]:
         if self.settings.frames == "reference":
