@@ -33,7 +33,7 @@ def films(tmp_path: Path) -> Path:
     write_cine(src / "known", noise(9, 64, seed=1), patient="MRN-3", instance="1.2.3")
     write_cine(src / "day 2" / "new.dcm", noise(3, 1024, seed=2), patient="MRN-99")
     (src / "notes.txt").write_text("no DICOM")
-    (src / "known.angioray-sr.dcm").write_text("written by an earlier run")
+    (src / "gone.angioray-sr.dcm").write_text("written by an earlier run")
     return src
 
 
@@ -84,3 +84,28 @@ def test_what_names_a_file_is_beside_the_output_for_its_owner_alone(
     names = ("frame_number", "x1", "y1", "x2", "y2", "score")
     assert [tuple(row[name] for name in names) for row in theirs] == expected
     assert {row["sop_instance_uid"] for row in theirs} == {"1.2.3"}
+
+
+def test_dicom_findings_are_beside_the_films_and_never_in_the_output(
+    films: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(src: Path, dicom: Path) -> str:
+        with pytest.raises(SystemExit):
+            look(src, runs, tmp_path / "out", "--dicom", str(dicom))
+        return capsys.readouterr().err
+
+    within = tmp_path / "out" / "dicom"
+    assert f"{within} is within {tmp_path / 'out'}, which is there to be" in refused(films, within)
+    assert "but a cohort was given" in refused(runs.parent / "cohort", films)
+    assert not (tmp_path / "out").exists()
+
+    # Films that were looked at before get them too; the next command takes none for a film.
+    look(films, runs, tmp_path / "out")
+    for _ in range(2):
+        rows = look(films, runs, tmp_path / "out", "--dicom", str(films))
+        assert set(rows) == {"known", "day 2/new.dcm"}
+    reports = [path for path in films.rglob("*.angioray-sr.dcm") if path.stat().st_size > 100]
+    assert {path.relative_to(films).as_posix() for path in reports} == {
+        *("known.angioray-sr.dcm", "day 2/new.dcm.angioray-sr.dcm"),
+    }
+    assert "2 of 2 cines were finished by an earlier run." in capsys.readouterr().out
