@@ -1,9 +1,4 @@
-"""Boxes on their frames as a Grayscale Softcopy Presentation State (PS3.3 A.33.1), for viewers.
-
-Graphics are in PIXEL units (PS3.3 C.10.5): 0\\0 is the top left corner of the first pixel and
-Columns\\Rows the bottom right corner of the last. A box of a cohort counts the same way, so its
-corners are written as they are.
-"""
+"""Boxes on their frames as a Grayscale Softcopy Presentation State (PS3.3 A.33.1), for viewers."""
 
 from __future__ import annotations
 
@@ -76,11 +71,10 @@ def presentation_state(
 
 
 def _rectangle(provenance: Provenance, lesion: Lesion, box: FoundBox) -> pr.GraphicObject:
-    x1, y1, x2, y2 = _inside(provenance.image, box)
     tracking_uid, tracking_id = provenance.tracking(lesion)
     rectangle = pr.GraphicObject(
         graphic_type=pr.GraphicTypeValues.POLYLINE,
-        graphic_data=np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]),
+        graphic_data=provenance.rectangle(box),
         units=pr.AnnotationUnitsValues.PIXEL,
         tracking_id=tracking_id,
         tracking_uid=tracking_uid,
@@ -93,7 +87,7 @@ def _rectangle(provenance: Provenance, lesion: Lesion, box: FoundBox) -> pr.Grap
 def _label(provenance: Provenance, lesion: Lesion, box: FoundBox) -> pr.TextObject:
     """Above the box, or below it where there is no room."""
     image = provenance.image
-    x1, y1, _, y2 = _inside(image, box)
+    (x1, y1), _, (_, y2), *_ = provenance.rectangle(box).tolist()
     width, height = image.Columns * LABEL_SHARE[0], image.Rows * LABEL_SHARE[1]
     left = min(x1, image.Columns - width)
     top = y1 - height if y1 >= height else min(y2, image.Rows - height)
@@ -103,12 +97,6 @@ def _label(provenance: Provenance, lesion: Lesion, box: FoundBox) -> pr.TextObje
         bounding_box=(left, top, left + width, top + height),
         text_justification=pr.TextJustificationValues.LEFT,
     )
-
-
-def _inside(image: Dataset, box: FoundBox) -> list[float]:
-    """The corners, none outside the frame by a rounding error: highdicom refuses those."""
-    limits = [image.Columns, image.Rows] * 2
-    return [min(max(at, 0.0), float(end)) for at, end in zip(box.box_xyxy, limits, strict=True)]
 
 
 def _dashed() -> Dataset:

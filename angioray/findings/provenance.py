@@ -9,11 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import DA, TM
 
-from angioray.inference.findings import Lesion
+from angioray.inference.findings import FoundBox, Lesion
 from preprocess.dicom.acceptance import (
     Rejection,
     check_object,
@@ -66,7 +68,7 @@ class Provenance:
     """Where findings come from.
 
     Attributes:
-        image: the header that the findings' objects refer to, as :func:`read_image` gives it.
+        image: the header that the objects refer to and copy, complete where real ones are not.
         find: what the source says of its display, by keyword.
         algorithm: who found them.
         content: all that was found and all of the image, as text that differs where they do.
@@ -84,6 +86,17 @@ class Provenance:
     def tracking(self, lesion: Lesion) -> tuple[str, str]:
         """UID and name that a lesion has in all objects (PS3.16 TID 4108)."""
         return self.uid("lesion", lesion.number), f"L{lesion.number}"
+
+    def rectangle(self, box: FoundBox) -> NDArray[np.float64]:
+        """The box as a closed polyline (float64[5, 2]: column, row), inside the frame.
+
+        PIXEL units of graphics (PS3.3 C.10.5) and SCOORD (C.18.6) both have 0\\0 at the top left
+        corner of the first pixel and Columns\\Rows at the bottom right corner of the last, as the
+        boxes of a cohort do. Outside of that they are not allowed, be it by a rounding error.
+        """
+        corners = np.array(box.box_xyxy).reshape(2, 2)
+        (x1, y1), (x2, y2) = np.clip(corners, 0, (self.image.Columns, self.image.Rows))
+        return np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)])
 
     @property
     def device_uid(self) -> str:

@@ -1,26 +1,18 @@
-"""Lesions as a Comprehensive SR with TID 1500 "Measurement Report" (PS3.16), for programs.
-
-Corners are SCOORD coordinates (PS3.3 C.18.6): 0\\0 is the top left corner of the first pixel, as in
-the boxes of a cohort.
-"""
+"""Lesions as a Comprehensive SR with TID 1500 "Measurement Report" (PS3.16), for programs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from highdicom import sr
 from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code
 
 from angioray.findings.provenance import Provenance
 from angioray.inference.findings import FoundBox, Lesion
 
 CORONARY_ARTERIES = {"LCA": codes.SCT.LeftCoronaryArtery, "RCA": codes.SCT.RightCoronaryArtery}
 """By the view that a cine was taken for; of another view, just a coronary artery is said."""
-STENOSIS = Code("415582006", "SCT", "Stenosis")
-PERCENT = Code("%", "UCUM", "Percent")
 
 
 def structured_report(
@@ -51,11 +43,13 @@ def structured_report(
     def stenosis(lesion: Lesion, certainty: float | None) -> dict[str, Any]:
         return {
             "tracking_identifier": sr.TrackingIdentifier(*provenance.tracking(lesion)),
-            "finding_type": STENOSIS,
+            "finding_type": codes.SCT.Stenosis,
             "finding_sites": [sr.FindingSite(site)],
             "measurements": None
             if certainty is None
-            else [sr.Measurement(codes.DCM.CertaintyOfFinding, 100 * certainty, PERCENT)],
+            else [
+                sr.Measurement(codes.DCM.CertaintyOfFinding, 100 * certainty, codes.UCUM.Percent)
+            ],
         }
 
     reported = list(lesions)
@@ -106,10 +100,9 @@ def structured_report(
 
 
 def _region(provenance: Provenance, box: FoundBox) -> sr.ImageRegion:
-    x1, y1, x2, y2 = box.box_xyxy
     return sr.ImageRegion(
         graphic_type=sr.GraphicTypeValues.POLYLINE,
-        graphic_data=np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]),
+        graphic_data=provenance.rectangle(box),
         source_image=sr.SourceImageForRegion(
             referenced_sop_class_uid=provenance.image.SOPClassUID,
             referenced_sop_instance_uid=provenance.image.SOPInstanceUID,

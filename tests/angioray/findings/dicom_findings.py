@@ -25,7 +25,7 @@ def carried(frame: int, xyxy: tuple[float, float, float, float]) -> FoundBox:
 
 LESIONS = (
     lesion(1, 0.875, box(0, (4.25, 6.5, 12.0, 20.75), 0.875), carried(1, (5.25, 6.5, 13.0, 20.75))),
-    lesion(2, 0.625, box(1, (20.0, 0.0, 32.0, 9.5), 0.625)),
+    lesion(2, 0.625, box(1, (20.0, -0.001, 32.001, 9.5), 0.625)),
     lesion(3, 0.125, box(2, (1.0, 1.0, 2.0, 2.0), 0.125)),
 )
 
