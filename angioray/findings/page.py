@@ -172,6 +172,8 @@ def write_page(
 def _verdict(findings: Findings, lesions: Listed[Lesion], score: float) -> str:
     if lesions:
         return f"{counted(len(lesions), 'lesion')}, best score {lesions[0].score:.2f}"
+    if not findings.frames:
+        return "No frame was looked at: the study has no detector that may judge it"
     best = max((lesion.score for lesion in findings.lesions), default=None)
     least = "nothing was found" if best is None else f"the best score is {best:.3f}"
     return f"No lesion above score {score:g}: {least}"

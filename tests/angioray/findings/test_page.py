@@ -122,6 +122,14 @@ def test_nothing_found_is_said_in_words() -> None:
     assert "the study names no views" in words
 
 
+def test_a_cine_that_nobody_looked_at_is_not_called_free_of_lesions() -> None:
+    words = words_of(
+        render_cine(replace(found(), frames=(), lesions=()), cine(), pictures(), score=0.5)
+    )
+    assert "No frame was looked at" in words and "0 of 20 frames looked at" in words
+    assert "No lesion" not in words
+
+
 def test_of_one_frame_there_is_a_picture_and_no_film() -> None:
     lesions = tuple(replace(x, boxes=x.boxes[-1:]) for x in found().lesions[1:2])
     one = replace(found(), frames=(10,), lesions=lesions)
