@@ -71,7 +71,7 @@ def render_cine(
         findings: what was found in it.
         sequence: what is known of it.
         frames: uint8[T, H, W], as a reader sees them.
-        score: of a lesion that is shown, at least; a lesion of this very score is not.
+        score: lesions whose score is greater are shown.
     """
     lesions = findings.lesions_above(score)
     size = {"width": sequence.width, "height": sequence.height}
