@@ -23,7 +23,7 @@ COMMANDS = {
     "cv": "angioray.cv:cv",
     "train": "angioray.train:train",
     # `export` writes cohorts; `python -m angioray.export` writes networks.
-    "export-models": "angioray.export:export",
+    "export-models": "angioray.export.__main__:export",
     "report": "angioray.report.__main__:report",
     "predict": "angioray.predict:predict",
     "pretrain": "angioray.pretrain.__main__:pretrain",

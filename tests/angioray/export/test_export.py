@@ -14,12 +14,12 @@ import torch
 import yaml
 from PIL import Image
 
-from angioray.export import ExportSettings, export
-from angioray.inference.onnx_graphs import Difference, compare_candidates
+from angioray.export.__main__ import ExportSettings, export
+from angioray.export.hugging_face import USE
+from angioray.export.onnx_graphs import Difference, compare_candidates
 from angioray.inference.trained import load_classifier, load_detector
 from angioray.models.retinanet import build_detector
 from angioray.models.weights_file import read_state_dict
-from angioray.report.hugging_face import USE
 from angioray.report.writing import write_report
 from angioray.study.executor import Executor
 from angioray.study.settings import settings_from_dict
@@ -29,7 +29,7 @@ from angioray.training.step import World
 from preprocess.cohort import Cohort
 from tests.angioray.settings import TOY
 
-PAGE = Path(__file__).parents[2] / "docs" / "export.md"
+PAGE = Path(__file__).parents[3] / "docs" / "export.md"
 DETECTOR = "detector-RCA-B-64"
 
 
@@ -152,9 +152,7 @@ def test_nothing_that_is_shared_names_a_folder_or_a_patient(
 def test_what_answers_otherwise_is_not_written(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "angioray.inference.onnx_graphs.compare", lambda *_: Difference(0.01, 0.002)
-    )
+    monkeypatch.setattr("angioray.export.models.compare", lambda *_: Difference(0.01, 0.002))
     settings = ExportSettings(models=("view-32",))
     with pytest.raises(ValueError, match=r"view-32-fold0 as ONNX differs .* 0.002 in scores"):
         export(str(runs), out=tmp_path / "out", settings=settings)
@@ -165,7 +163,7 @@ def test_mistakes(
     runs: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unfinished = ExportSettings(models=("detector-LCA-B-64",))
-    with pytest.raises(ValueError, match="no finished network detector-LCA-B-64: the nearest is"):
+    with pytest.raises(ValueError, match="no finished detector-LCA-B-64: the nearest is"):
         export(str(runs), out=tmp_path / "out", settings=unfinished)
     with pytest.raises(ValueError, match="is there already"):
         export(str(runs), out=exported, settings=ExportSettings())
@@ -174,9 +172,11 @@ def test_mistakes(
     card.write_text(card.read_text().replace("view-32-fold1", "view-32-fold7"))
     with pytest.raises(ValueError, match=r"no card of view-32 .*`python -m angioray.report"):
         export(str(copy), out=tmp_path / "out", settings=ExportSettings())
-    (copy / "view-32-fold0" / "result.json").unlink()
+    card.write_text('{"members": ["view-32-fold0", "view-32-fold1"]}')
+    with pytest.raises(ValueError, match=r"card of view-32 .* is not what was written"):
+        export(str(copy), out=tmp_path / "out", settings=ExportSettings())
     for path in copy.glob("*/result.json"):
         path.unlink()
-    with pytest.raises(ValueError, match="no finished network: there is none"):
+    with pytest.raises(ValueError, match="no finished model: there is none"):
         export(str(copy), out=tmp_path / "out", settings=ExportSettings())
     assert not (tmp_path / "out").exists()

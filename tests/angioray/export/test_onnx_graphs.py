@@ -19,12 +19,12 @@ from PIL import Image
 from torch import nn
 
 import angioray
-from angioray.inference import onnx_graphs
-from angioray.inference.onnx_graphs import compare, compare_candidates, require_onnx, write_graph
+from angioray.export import onnx_graphs
+from angioray.export.hugging_face import USE
+from angioray.export.onnx_graphs import compare, compare_candidates, require_onnx, write_graph
 from angioray.models.classifier import view_classifier
 from angioray.models.retinanet import RetinaNet
 from angioray.models.settings import RetinaNetSettings
-from angioray.report.hugging_face import USE
 from angioray.study.settings import settings_from_dict
 from angioray.training.frames import normalise, resize
 

@@ -54,9 +54,7 @@ frame = Image.open("frame.png").convert("L")
 frames = np.asarray(frame.resize((size, size), Image.Resampling.BILINEAR))[None, None]
 session = onnxruntime.InferenceSession("fold0.onnx")
 candidates, scores = session.run(None, {"frames": frames})
-boxes, scores = suppress(
-    candidates[0], scores[0], config["nms_iou"], config["max_predictions"]
-)
+boxes, scores = suppress(candidates[0], scores[0], config["nms_iou"], config["max_predictions"])
 boxes = boxes * np.array(frame.size * 2) / size  # x1, y1, x2, y2 in pixels of the frame
 ''',
     "view": """\
