@@ -299,6 +299,8 @@ def test_a_cohort_that_is_gone_is_named_and_means_remain(runs: Path) -> None:
     assert "The cohort &#39;gone&#39; was not found" in html
     row = entry(read(runs), RECALL, view="RCA", variant="B")
     assert row["mean"] is not None and row["ci95"] is None
+    cards = [path.read_text() for path in (runs / "report" / "model_cards").iterdir()]
+    assert all("was not at hand" in card and "gone" not in card for card in cards)
 
 
 def test_another_cohort_is_not_mistaken_for_the_studys(runs: Path) -> None:
