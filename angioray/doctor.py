@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,22 @@ from preprocess.console.command_line import run as run_command
 from preprocess.console.ray_failures import TOKEN
 from preprocess.console.tables import cell
 
-PACKAGES = (
-    "torch", "torchvision", "ray", "zarr", "pydicom", "imagecodecs", "python-gdcm",
-    "opencv-contrib-python", "scikit-learn", "safetensors",
-)  # fmt: skip
+PACKAGES = {
+    "networks": ("torch", "torchvision", "safetensors"),
+    "studies and sweeps": ("ray", "scikit-learn", "optuna"),
+    "DICOM files read": ("pydicom", "imagecodecs", "python-gdcm"),
+    "cohorts": ("zarr", "opencv-contrib-python"),
+    "predictions as DICOM": ("highdicom",),
+}
+"""What each is needed for, and what ``make setup`` installs for it."""
+EXTRAS = {
+    "export to ONNX": ("angioray[onnx]", ("onnx", "onnxscript")),
+    "ONNX files compared": ("onnxruntime", ("onnxruntime",)),
+    "timm's backbones": ("angioray[timm]", ("timm",)),
+    "--track mlflow": ("angioray[mlflow]", ("mlflow-skinny",)),
+    "--track wandb": ("angioray[wandb]", ("wandb",)),
+}
+"""What can be added, what pip is told for it, and what that installs."""
 FREE_DISK_GIB = 20
 
 
@@ -29,10 +42,24 @@ class Check:
     found: str
     advice: str = ""
     """Empty where nothing is to be done."""
+    optional: bool = False
+    """Whether nothing is lacking where the advice is not followed."""
+
+    @property
+    def lacking(self) -> bool:
+        """Whether a study suffers from what was found."""
+        return bool(self.advice) and not self.optional
+
+    @property
+    def mark(self) -> tuple[str, str]:
+        """What stands before the line, and its colour."""
+        if self.lacking:
+            return "!", "yellow"
+        return ("\N{EN DASH}", "dim") if self.advice else ("✓", "green")
 
 
 def doctor(address: str | None = None) -> None:
-    """Show what this machine or cluster has and lacks: versions, decoders, GPU, Ray, token, disk.
+    """Show what this machine or cluster has and lacks: GPU, disk, packages, decoders, Ray.
 
     Args:
         address: of a Ray cluster to examine too, such as `auto`.
@@ -41,19 +68,26 @@ def doctor(address: str | None = None) -> None:
       python -m angioray.doctor
       python -m angioray.doctor --address auto
     """
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    checks = [*_machine(), *_packages(), *_decoders(), *_token()]
+    groups = [_machine(), _packages(), _extras(), _decoders(), _token()]
     if address:
-        checks += _cluster(address)
-    table = Table("", "what", "found", "advice")
-    for finding in checks:
-        mark = Text("!", "yellow") if finding.advice else Text("✓", "green")
-        table.add_row(mark, cell(finding.what), cell(finding.found), cell(finding.advice))
+        groups.append(_cluster(address))
+    table = Table("", "what", "found, and what to do", box=SIMPLE_HEAD, pad_edge=False)
+    for group in groups:
+        for check in group:
+            mark, colour = check.mark
+            found = cell(check.found)
+            if check.advice:
+                found.append(f"; {check.advice}", colour)
+            table.add_row(Text(mark, colour), cell(check.what), found)
+        table.add_section()
     Console().print(table)
-    lacking = sum(bool(finding.advice) for finding in checks)
+    checks = [check for group in groups for check in group]
+    lacking = sum(check.lacking for check in checks)
     print(f"{lacking} of {len(checks)} checks ask for something.")
     print("Next: make demo, or python -m preprocess ingest --help")
 
@@ -88,27 +122,47 @@ def _machine() -> list[Check]:
 
 def _packages() -> list[Check]:
     checks = []
-    for name in PACKAGES:
-        try:
-            checks.append(Check(name, importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            checks.append(Check(name, "not installed", "run `make setup`"))
+    for what, names in PACKAGES.items():
+        found, missing = _versions(names)
+        checks.append(Check(what, found, "run `make setup`" if missing else ""))
     return checks
 
 
+def _extras() -> list[Check]:
+    checks = []
+    for what, (source, names) in EXTRAS.items():
+        found, missing = _versions(names)
+        advice = f"optional: pip install '{source}'" if missing else ""
+        checks.append(Check(what, found, advice, optional=True))
+    return checks
+
+
+def _versions(names: Iterable[str]) -> tuple[str, bool]:
+    """The packages with their versions, and whether one is not installed."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    found = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return found, "not installed" in versions.values()
+
+
 def _decoders() -> list[Check]:
-    """Who decodes each transfer syntax of XA images, in the order of how usual it is."""
+    """Which transfer syntaxes of XA images each decoder takes, the usual ones first."""
     from pydicom.uid import UID
 
     from preprocess.dicom.decoders import COMPRESSED, NATIVE, decoder_name
 
-    checks = []
+    decoded: dict[str, list[str]] = {}
     for syntax in (*COMPRESSED, *NATIVE):
-        name = decoder_name(syntax)
+        decoded.setdefault(decoder_name(syntax), []).append(UID(syntax).keyword)
+    checks = []
+    for name, syntaxes in decoded.items():
         slow = "install imagecodecs, which is faster" if name.startswith("pydicom") else ""
         advice = slow if name else "install imagecodecs"
-        what = f"{UID(syntax).keyword} {syntax}"
-        checks.append(Check(what, name or "no decoder", advice))
+        checks.append(Check(f"decoded by {name or 'nothing'}", ", ".join(syntaxes), advice))
     return checks
 
 
