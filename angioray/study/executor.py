@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 
 import torch
 
 from angioray.evaluation.measures import Metrics
-from angioray.study.acquisitions import Acquisitions
+from angioray.study.acquisitions import RECORDED, Acquisitions
 from angioray.study.detector_task import DetectorTask
 from angioray.study.matrix import Run
 from angioray.study.run_folder import RunFolder
@@ -126,7 +127,8 @@ class Executor:
             # Training counts all attempts; loading and judging this one.
             seconds = loaded - started + trained_s + time.perf_counter() - trained
             acquired = Acquisitions.of(self._index.cohort, store, job.batches.keys)
-            folder.finish(run, judgement, acquired, job.steps, seconds)
+            details = judgement.details | {RECORDED: acquired.as_json()}
+            folder.finish(run, replace(judgement, details=details), job.steps, seconds)
         return judgement.metrics
 
     def release(self) -> None:

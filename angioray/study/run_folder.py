@@ -17,7 +17,6 @@ import torch
 import yaml
 
 from angioray.evaluation.measures import Metrics
-from angioray.study.acquisitions import RECORDED, Acquisitions
 from angioray.study.matrix import Run
 from angioray.study.settings import StudySettings
 from angioray.training.loop import CHECKPOINT
@@ -115,14 +114,7 @@ class RunFolder:
         }
         self.files.write_json("environment.json", made_in)
 
-    def finish(
-        self,
-        run: Run,
-        judgement: Judgement,
-        acquisitions: Acquisitions,
-        steps: int,
-        seconds: float,
-    ) -> None:
+    def finish(self, run: Run, judgement: Judgement, steps: int, seconds: float) -> None:
         """Write what the run found, its result last; an earlier failure is forgotten."""
         self.files.write_json("predictions.json", judgement.predictions)
         self.files.write_json("evaluated_images.json", judgement.image_ids)
@@ -133,7 +125,6 @@ class RunFolder:
             "seconds": round(seconds, 3),
             "metrics": judgement.metrics,
             **judgement.details,
-            RECORDED: acquisitions.as_json(),
         }
         self.files.write_json("result.json", result)
         self.files.delete("failure.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 import threading
@@ -138,7 +139,8 @@ def execute(cohort: Cohort, folder: Path, name: str, share: Share) -> Path:
 def test_a_run_without_room_for_its_frames_ends_with_the_same_bits(
     toy_cohort: Cohort, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights, predictions = outcome(execute(toy_cohort, tmp_path / "resident", name, Share()))
+    resident = execute(toy_cohort, tmp_path / "resident", name, Share())
+    weights, predictions = outcome(resident)
     with monkeypatch.context() as ended:
         ending_at(ended, 6)
         with pytest.raises(EndedError):
@@ -148,6 +150,9 @@ def test_a_run_without_room_for_its_frames_ends_with_the_same_bits(
     found, found_predictions = outcome(run)
     assert found_predictions == predictions
     assert all(torch.equal(weights[key], found[key]) for key in weights)
+    results = [json.loads((each / "result.json").read_text()) for each in (resident, run)]
+    known, known_too = (result["acquisitions"] for result in results)
+    assert known == known_too and known["sides"] == [[64, 64]]
 
 
 def digest_of(cohort: Cohort, size: int, share: Share | None) -> str:
