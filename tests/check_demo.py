@@ -35,6 +35,9 @@ def problems(report: Path) -> list[str]:
         print(f"{view}: {RECALL_AT_HALF} {at_half:.3f}")
         if at_half < FOUND_AT_HALF[view]:
             found.append(f"{view}: {at_half:.3f} is below {FOUND_AT_HALF[view]}")
+    page = report.with_name("report.html").read_text(encoding="utf-8")
+    if not document["severity"] and "iFR is not estimated" not in page:
+        found.append("there is neither an estimate of iFR nor a sentence why")
     return found
 
 

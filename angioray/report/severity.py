@@ -127,7 +127,7 @@ def severity_table(severity: Severity) -> Table | None:
     published = [f"{IFR[metric]:.2f}" if metric in IFR else "" for metric in HEADINGS]
     rows.append(Row(("", "Oliveira et al.", *published, ""), "published"))
     return Table(
-        name="severity",
+        name="severity_ifr",
         caption=f"Lesions with an iFR of {IFR_CUT_OFF:g} or less, from the regions of held-out "
         "sequences",
         columns=("View", "Score of", *HEADINGS.values(), "iFR low"),
@@ -166,7 +166,7 @@ def severity_figure(severity: Severity) -> Figure | None:
 
     return draw(
         paint,
-        name="severity",
+        name="severity-roc",
         alt="ROC curves of the head and of box size alone for an iFR at or below the cut-off.",
         caption=f"iFR of {IFR_CUT_OFF:g} or less in held-out sequences, all finished folds "
         f"together. The dot is {IFR_IN_SHORT}, on its own cohort.",

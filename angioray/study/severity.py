@@ -34,6 +34,8 @@ LEAST_PATIENTS = 10
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Among which inner folds choose the C of the logistic regression."""
 INNER_FOLDS = 5
+BATCH = 32
+"""Frames that the network looks at together."""
 
 FloatArray = NDArray[np.float64]
 
@@ -139,19 +141,19 @@ def lesion_regions(
     network.eval()
     features = defaultdict[tuple[str, int], list[FloatArray]](list)
     sizes = defaultdict[tuple[str, int], list[FloatArray]](list)
-    for sequence_id in sequences:
+    keys = [key for s in sequences for key in index.lesion_frames(s, FRAMES)]
+    for start in range(0, len(keys), BATCH):
         alive()
-        keys = index.lesion_frames(sequence_id, FRAMES)
-        boxes = [index.cohort.boxes_by_frame[key] for key in keys]
-        if not keys:
-            continue
-        images = store.images(store.rows_of(keys), dtype=precision)
+        batch = keys[start : start + BATCH]
+        boxes = [index.cohort.boxes_by_frame[key] for key in batch]
+        images = store.images(store.rows_of(batch), dtype=precision)
+        inside = [_inside(found, store) for found in boxes]
         with forward_passes(store.device, precision):
-            pooled = pool_regions(network, images, [_inside(b, store, sequence_id) for b in boxes])
+            pooled = pool_regions(network, images, inside).double().cpu().numpy()
         flat = [box for of_frame in boxes for box in of_frame]
-        for box, values in zip(flat, pooled.double().cpu().numpy(), strict=True):
+        for box, values in zip(flat, pooled, strict=True):
             x1, y1, x2, y2 = box.box_xyxy
-            lesion = sequence_id, box.instance_id
+            lesion = box.sequence_id, box.instance_id
             features[lesion].append(values)
             sizes[lesion].append(np.log([x2 - x1, y2 - y1, (x2 - x1) * (y2 - y1)]))
     lesions = sorted(features)
@@ -239,9 +241,9 @@ def _scored(
     ]
 
 
-def _inside(boxes: Sequence[Box], store: FrameStore, sequence_id: str) -> torch.Tensor:
-    """Boxes in network pixels (float32[G, 4]), on the store's device."""
-    x, y = store.scales[sequence_id]
+def _inside(boxes: Sequence[Box], store: FrameStore) -> torch.Tensor:
+    """Boxes of a frame in network pixels (float32[G, 4]), on the store's device."""
+    x, y = store.scales[boxes[0].sequence_id]
     table = torch.tensor([box.box_xyxy for box in boxes]) * torch.tensor([x, y, x, y])
     return table.to(store.device)
 

@@ -1,7 +1,6 @@
 """Heads on the features of regions: what they learn from, what they score, and when they do not."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,14 +86,18 @@ def severity(cohort: Cohort, network: nn.Module, fold: Fold = FOLD) -> dict:
     return found
 
 
-def changed(cohort: Cohort, folder: Path, **ifr: tuple[float, ...]) -> Cohort:
+@pytest.fixture(scope="module")
+def found(cohort: Cohort, network: RetinaNet) -> dict:
+    return severity(cohort, network)
+
+
+def changed(cohort: Cohort, **ifr: tuple[float, ...]) -> Cohort:
     """The same with other values."""
     others = {s: replace(q, ifr=ifr.get(s, q.ifr)) for s, q in cohort.sequences.items()}
     return Cohort(cohort.folder, others, cohort.boxes, cohort.copy)
 
 
-def test_lesions_of_held_out_patients_are_told_apart(cohort: Cohort, network: RetinaNet) -> None:
-    found = severity(cohort, network)
+def test_lesions_of_held_out_patients_are_told_apart(found: dict) -> None:
     assert found["trained_on"] == {"lesions": 28, "limiting": 14, "patients": 28}
     rows = {row["sequence_id"]: row for row in found["sequences"]}
     assert set(rows) == set(FOLD.validation)
@@ -109,29 +112,21 @@ def test_lesions_of_held_out_patients_are_told_apart(cohort: Cohort, network: Re
     assert rows[MIXED]["head"] == max(lesion["head"] for lesion in lesions)
 
 
-def test_the_validation_part_teaches_nothing(
-    cohort: Cohort, network: RetinaNet, tmp_path: Path
+def test_only_training_sequences_with_values_on_one_side_teach(
+    cohort: Cohort, network: RetinaNet, found: dict
 ) -> None:
-    before = severity(cohort, network)
     swapped = {name: (0.95,) if int(name[1:]) % 2 else (0.6,) for name in FOLD.validation}
-    after = severity(changed(cohort, tmp_path, **swapped), network)
-    assert after["heads"] == before["heads"]
-    heads = [[row["head"] for row in each["sequences"]] for each in (before, after)]
+    after = severity(changed(cohort, **swapped), network)
+    assert after["heads"] == found["heads"]
+    heads = [[row["head"] for row in each["sequences"]] for each in (found, after)]
     assert heads[0] == heads[1]
+    mixed = severity(changed(cohort, s01=(0.9, 0.89)), network)
+    assert mixed["trained_on"]["lesions"] == 27
 
 
-def test_a_sequence_with_values_on_both_sides_teaches_nothing(
-    cohort: Cohort, network: RetinaNet, tmp_path: Path
-) -> None:
-    mixed = changed(cohort, tmp_path, s01=(0.9, 0.89))
-    assert severity(mixed, network)["trained_on"]["lesions"] == 27
-
-
-def test_too_few_patients_are_a_sentence(
-    cohort: Cohort, network: RetinaNet, tmp_path: Path
-) -> None:
+def test_too_few_patients_are_a_sentence(cohort: Cohort, network: RetinaNet) -> None:
     unknown = {name: () for name in NAMES[:28:2][:5]}
-    found = severity(changed(cohort, tmp_path, **unknown), network)
+    found = severity(changed(cohort, **unknown), network)
     assert found["sequences"] == [] and "heads" not in found
     assert found["reason"] == (
         "14 training patients with an iFR of 0.89 or less and 9 with a higher one: 10 of each are "
@@ -140,12 +135,7 @@ def test_too_few_patients_are_a_sentence(
 
 
 def test_a_cohort_without_ifr_says_nothing(cohort: Cohort, network: RetinaNet) -> None:
-    none = Cohort(
-        cohort.folder,
-        {name: replace(s, ifr=()) for name, s in cohort.sequences.items()},
-        cohort.boxes,
-        cohort.copy,
-    )
+    none = changed(cohort, **dict.fromkeys(NAMES, ()))
     index = CohortIndex.of(none, {"RCA": "RCA"})
     assert estimate_severity(index, FOLD, network, None, torch.float32) is None  # type: ignore[arg-type]
 
