@@ -27,7 +27,7 @@ from angioray.report.page import Block, Section, Text, plain_table
 from angioray.report.pictures import galleries
 from angioray.report.results import detector_table, fold_tables, view_table
 from angioray.report.runs import ReportedStudy
-from angioray.report.severity import severity_figure, severity_table
+from angioray.report.severity import severity_figure, severity_table, severity_verdict
 from angioray.report.tables import Table
 from angioray.report.two_steps import two_step_table
 from angioray.study.coverage import left_out
@@ -119,6 +119,8 @@ def severity_section(findings: Findings) -> Section | None:
     """Whether lesions limit the flow, where the cohort has iFR."""
     severity = findings.severity
     blocks: list[Block] = _some(severity_table(severity))
+    if verdict := severity_verdict(severity):
+        blocks.append(Text(verdict))
     if figure := severity_figure(severity):
         blocks.append(figure)
     blocks += [Text(reason) for reason in severity.reasons]

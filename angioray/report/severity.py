@@ -23,6 +23,8 @@ from preprocess.console.drawing import COLOURS, GREY, LINES, Figure, draw, panel
 SCORES = {"head": "Head", "box_size": "Box size alone"}
 """What gave the scores, by its name in ``severity.json``."""
 DIFFERENCE = "difference"
+CHANCE = 0.5
+"""The AUC of scores that say nothing."""
 HEADINGS = {
     "AUC": "AUC",
     "accuracy": "Accuracy",
@@ -32,6 +34,10 @@ HEADINGS = {
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
 }
+NOT_SAID = (
+    "The run says nothing of iFR: an earlier version finished it, or no sequence with a box has "
+    "one."
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,7 +97,7 @@ class Severity:
             return cls()
         first: dict[str, Group] = {}
         for group in study.groups:
-            if group.task == "detector" and group.finished:
+            if group.task == "detector":
                 first.setdefault(group.view, group)
         parts, reasons = [], []
         for group in first.values():
@@ -140,6 +146,31 @@ def severity_table(severity: Severity) -> Table | None:
     )
 
 
+def severity_verdict(severity: Severity) -> str:
+    """Whether the head is shown to be of use, as a sentence; empty where nothing is known."""
+    if not severity.evidence:
+        return ""
+    last = severity.evidence[-1].view
+    low = {
+        row["of"]: row["ci95"][0]
+        for row in severity.rows
+        if (row["view"], row["metric"]) == (last, "AUC") and row["ci95"] is not None
+    }
+    if "head" not in low or DIFFERENCE not in low:
+        return "There are too few patients to say whether the head is better than chance."
+    if low["head"] <= CHANCE:
+        return (
+            "The head is not shown to be better than chance: the interval of its AUC reaches down "
+            f"to {low['head']:.2f}. Draw no conclusion from its scores."
+        )
+    if low[DIFFERENCE] <= 0:
+        return (
+            "The head is better than chance, but not shown to be better than box size alone: the "
+            f"interval of their difference in AUC reaches down to {low[DIFFERENCE]:.2f}."
+        )
+    return "The head is better than chance, and than box size alone."
+
+
 def severity_figure(severity: Severity) -> Figure | None:
     """ROC curves of the head and of box size alone, a panel for each view."""
     if not (shown := [e for e in severity.evidence if 0 < e.limited.sum() < len(e.limited)]):
@@ -182,7 +213,7 @@ def _read(group: Group, cohort: Cohort) -> tuple[list[SeverityEvidence], list[st
         document = run.read("severity.json")
         with run.reading("severity.json"):
             if document is None:
-                silent[run.fold] = "It was finished by a version without it, or has no iFR."
+                silent[run.fold] = NOT_SAID
             elif document["reason"]:
                 silent[run.fold] = str(document["reason"])
             else:

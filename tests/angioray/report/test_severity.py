@@ -83,6 +83,26 @@ def test_views_are_shown_apart_and_together(cohort: Cohort, tmp_path: Path) -> N
     assert (together["sequences"], together["patients"]) == (20, 10)
 
 
+@pytest.mark.parametrize(
+    ("flipped", "said"),
+    [
+        (False, "The head is better than chance, and than box size alone."),
+        (True, "The head is not shown to be better than chance"),
+    ],
+)
+def test_the_page_says_whether_the_head_is_of_use(
+    cohort: Cohort, tmp_path: Path, flipped: bool, said: str
+) -> None:
+    runs = write_study(tmp_path / "runs", cohort)
+    write_severity(runs, cohort, "RCA")
+    for path in runs.glob("*/severity.json") if flipped else ():
+        document = json.loads(path.read_text())
+        for row in document["sequences"]:
+            row["head"] = 1 - row["head"]
+        path.write_text(json.dumps(document))
+    assert said in report_of(runs)[1]
+
+
 def test_too_little_everywhere_is_a_sentence(cohort: Cohort, tmp_path: Path) -> None:
     runs = write_study(tmp_path / "runs", cohort)
     write_severity(runs, cohort, "LCA", silent=FOLDS)

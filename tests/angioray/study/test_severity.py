@@ -1,6 +1,8 @@
 """Heads on the features of regions: what they learn from, what they score, and when they do not."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +11,13 @@ from torch import nn
 
 from angioray.models.regions import pool_regions
 from angioray.models.retinanet import RetinaNet
+from angioray.study.executor import Executor
 from angioray.study.selection import CohortIndex
 from angioray.study.severity import FRAMES, estimate_severity
 from angioray.study.splits import Fold
+from angioray.study.study import Study
 from angioray.training.frames import load_frames
+from angioray.training.step import World
 from preprocess.cohort import (
     Box,
     Cohort,
@@ -122,6 +127,19 @@ def test_only_training_sequences_with_values_on_one_side_teach(
     assert heads[0] == heads[1]
     mixed = severity(changed(cohort, s01=(0.9, 0.89)), network)
     assert mixed["trained_on"]["lesions"] == 27
+
+
+def test_a_run_of_the_first_variant_leaves_the_file(cohort: Cohort, tmp_path: Path) -> None:
+    detector = replace(TOY.detector, variants=("B", "BG"), steps=1)
+    settings = replace(TOY, tasks=("detector",), detector=detector)
+    study = Study.plan(cohort, tmp_path / "runs", settings)
+    executor = Executor(study, cohort, World(torch.device("cpu")))
+    for run in study.runs:
+        if run.fold == 0:
+            executor.execute(run, lambda *_: None)
+    (written,) = (tmp_path / "runs").glob("*/severity.json")
+    assert written.parent.name == "detector-RCA-B-64-fold0"
+    assert json.loads(written.read_text())["reason"].endswith("10 of each are needed.")
 
 
 def test_too_few_patients_are_a_sentence(cohort: Cohort, network: RetinaNet) -> None:
