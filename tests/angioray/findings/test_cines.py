@@ -12,6 +12,7 @@ import pytest
 from angioray.predict import predict
 from preprocess.cohort import Cohort
 from preprocess.console.command_line import run as run_command
+from tests.end_to_end.command_processes import run
 from tests.killing import kill_when
 from tests.toy_cohort import write_toy_cohort
 
@@ -91,6 +92,16 @@ def test_what_is_said_of_a_cine_has_no_more_than_pseudonyms(undisturbed: Path) -
         document = json.loads(path.read_text())
         assert document.keys() == {"digest", "findings", "by_true_view"}
         assert document["findings"]["sequence_id"] == path.stem
+
+
+@pytest.mark.slow
+def test_a_cluster_finds_the_same(
+    films: Cohort, runs: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    said = run("angioray.predict", *command(films, runs, out, "--ray", "local"), cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert written(out) == written(undisturbed)
 
 
 @pytest.mark.slow

@@ -48,8 +48,8 @@ def test_a_new_cine_of_a_training_patient_is_judged_by_the_fold_that_held_them_o
     assert f"Read 3 files of {films}: 2 cines of 2 patients." in said
     assert "1 files are no cine that can be looked at:\n     1 not a DICOM file" in said
     assert "1 of patients that the study has never seen, 1 by models that held" in said
-    assert "sequences.csv" in said.splitlines()[-3], "among what was written, and only there"
-    assert said.count("sequences.csv") == 1
+    assert said.count("sequences.csv") == 1, "among what was written, and only there"
+    assert said.splitlines()[-1] == f"Open in a browser: {out / 'predictions.html'}"
 
     # With a key of its own the patient is another person.
     (tmp_path / "key").write_text("ab" * 32)
