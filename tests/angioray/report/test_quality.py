@@ -76,7 +76,8 @@ def rewrite(
 def quality_of(runs: Location, *, with_cohort: bool = True, notes: tuple[str, ...] = ()) -> Quality:
     study = ReportedStudy.open(runs)
     cohort = study.cohort()[0] if with_cohort else None
-    return Quality.of(study, cohort, Chosen(variant="B", view_size=64, notes=notes))
+    chosen = Chosen(variant="B", view_size=64, classifiers=(), detectors={}, notes=notes)
+    return Quality.of(study, cohort, chosen)
 
 
 def test_a_detector_that_finds_all_is_better_than_fixed_boxes(made: Path) -> None:
