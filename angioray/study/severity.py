@@ -91,7 +91,7 @@ def estimate_severity(
         The document ``severity.json``; None where no sequence of the fold has an iFR and a box.
     """
     known = {
-        side: [s for s in sequences if s in index.boxed and index.cohort.sequences[s].ifr]
+        side: [s for s in sequences if index.cohort.sequences[s].ifr and index.lesion_frames(s, 1)]
         for side, sequences in (("train", fold.train), ("validation", fold.validation))
     }
     if not known["train"] and not known["validation"]:
@@ -109,10 +109,6 @@ def estimate_severity(
         "head": fit_head(learned.features, limited, patients),
         "box_size": fit_head(learned.sizes, limited, patients),
     }
-    scores = {
-        "head": heads["head"].scores(judged.features),
-        "box_size": heads["box_size"].scores(judged.sizes),
-    }
     return {
         **document,
         "reason": "",
@@ -121,7 +117,7 @@ def estimate_severity(
             "limiting": int(limited.sum()),
             "patients": len(set(patients)),
         },
-        "sequences": _scored(index, judged, scores),
+        "sequences": _scored(index, judged, heads) if judged.sequences else [],
         "heads": {
             name: {"C": head.strength, "bias": head.bias, "weights": head.weights.tolist()}
             for name, head in heads.items()
@@ -220,10 +216,12 @@ def _too_little(index: CohortIndex, clear: Sequence[str], network: torch.nn.Modu
     )
 
 
-def _scored(
-    index: CohortIndex, judged: Regions, scores: dict[str, FloatArray]
-) -> list[dict[str, Any]]:
+def _scored(index: CohortIndex, judged: Regions, heads: dict[str, Head]) -> list[dict[str, Any]]:
     """Each judged sequence: its lowest iFR, its highest scores, and those of its lesions."""
+    scores = {
+        "head": heads["head"].scores(judged.features),
+        "box_size": heads["box_size"].scores(judged.sizes),
+    }
     lesions = defaultdict[str, list[dict[str, Any]]](list)
     for row, (sequence_id, instance_id) in enumerate(
         zip(judged.sequences, judged.instances, strict=True)

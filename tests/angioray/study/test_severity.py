@@ -152,6 +152,12 @@ def test_too_few_patients_are_a_sentence(cohort: Cohort, network: RetinaNet) -> 
     )
 
 
+def test_a_validation_part_without_ifr_has_no_scores(cohort: Cohort, network: RetinaNet) -> None:
+    unknown = changed(cohort, **dict.fromkeys(FOLD.validation, ()))
+    document = severity(unknown, network)
+    assert document["sequences"] == [] and document["reason"] == "" and document["heads"]
+
+
 def test_a_cohort_without_ifr_says_nothing(cohort: Cohort, network: RetinaNet) -> None:
     none = changed(cohort, **dict.fromkeys(NAMES, ()))
     index = CohortIndex.of(none, {"RCA": "RCA"})
