@@ -12,7 +12,8 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 DEMO := demo
-BY_HAND := benchmarks/soak.py benchmarks/arcade.py benchmarks/pretraining.py benchmarks/label_doctor.py benchmarks/lesions.py
+BY_HAND := benchmarks/soak.py benchmarks/arcade.py benchmarks/pretraining.py benchmarks/label_doctor.py \
+  benchmarks/lesions.py benchmarks/predict.py
 
 .PHONY: help setup demo test test-all coverage lint audit weights bench bench-gpu clean lock
 
@@ -81,7 +82,7 @@ coverage: setup
 
 # By hand: the soak kills a study a hundred times over, and the label doctor trains nine of them, which
 # takes most of an hour each; ARCADE wants its
-# archives.
+# archives, and the prediction a finished study.
 bench: setup
 	@mkdir -p benchmarks/results
 	@for script in $(filter-out $(BY_HAND),$(wildcard benchmarks/*.py)); do \

@@ -82,7 +82,7 @@ def test_a_finished_cine_is_not_looked_at_again_unless_what_decides_has_changed(
     assert looked_at() == set()
     assert looked_at("--fusion_iou", "0.6") == set(films.sequences)
     assert f"{len(others) + 1} cines are looked at anew" in capsys.readouterr().out
-    # A network that was trained again has other weights: the cines that it may judge are begun anew.
+    # A network that was trained again has other weights: its cines are looked at anew.
     state = study / "view-32-fold0" / "checkpoint"
     shutil.rmtree(state)
     shutil.copytree(study / "view-32-fold1" / "checkpoint", state)
