@@ -37,7 +37,7 @@ def test_dicom_goes_in_and_boxes_come_out(
         rows = list(csv.DictReader(file))
     assert {row["sequence_id"] for row in rows} == {v["sequence_id"] for v in cohort["videos"]}
     assert {row["view"] for row in rows} <= {"LCA", "RCA"}
-    # The study has seen these cines, under the pseudonyms of another key.
+    # The study has seen these cines; their pseudonyms are by the key of its cohort.
     assert "0 of patients that the study has never seen" in said.stdout
 
     names = sorted({name.encode() for name in identifiers(prepared.archive)})
