@@ -67,17 +67,17 @@ def predict(
 
     study = Study.open(runs)
     chosen = choose(study, settings)  # before anything is decoded for models that are not there
-    films = open_films(src, out, study, key=key, dicom=dicom, processes=processes, ray=ray)
-    cohort = films.cohort
-    out.mkdir(parents=True, exist_ok=True)
     reported = ReportedStudy.open(runs)
     trained_on, problem = reported.cohort()
-    if trained_on is None:
-        print(f"Note: {problem}")
-        print("A patient of the study is recognised only by a cine that has the same pseudonym.")
     quality = Quality.of(reported, trained_on, chosen)
     for line in (*quality.sentences, *(f"Note: {warning}" for warning in quality.warnings)):
         print(line)
+    films = open_films(src, out, study, key=key, dicom=dicom, processes=processes, ray=ray)
+    cohort = films.cohort
+    out.mkdir(parents=True, exist_ok=True)
+    if trained_on is None:
+        print(f"Note: {problem}")
+        print("A patient of the study is recognised only by a cine that has the same pseudonym.")
     held_out = HeldOut.of(study, trained_on, cohort)
     cines = Cines.of(study, chosen, held_out, cohort, settings, out, films.dicom)
     several = Processes.here(processes, study, chosen, (task.cine for task in cines.tasks))
@@ -101,7 +101,7 @@ def predict(
         out,
         ((each.findings, cohort.sequences[each.findings.sequence_id]) for each in cines.finished()),
         score=settings.score,
-        subtitle=f"By {len(chosen.runs)} networks of the study {study.folder.name}",
+        subtitle=f"By {len(chosen.runs)} networks of the study {study.sha256[:12]}",
         quality=quality.sentences,
         warnings=quality.warnings,
         banner=phantom_notice(count_phantoms(cohort.sequences.values()), len(cohort.sequences)),

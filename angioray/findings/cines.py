@@ -28,7 +28,7 @@ from angioray.inference.two_step import TwoStep
 from angioray.study.held_out import HeldOut
 from angioray.study.run_folder import RunFolder
 from angioray.study.selection import CohortIndex
-from angioray.study.study import STUDY_FILE, Study
+from angioray.study.study import Study
 from angioray.training.checkpoint import STATE
 from preprocess.cohort import Cohort
 from preprocess.cohort import Sequence as Cine
@@ -162,7 +162,7 @@ class Cines:
             algorithm=Algorithm(
                 name="angioray",
                 version=__version__,
-                study_sha256=hashlib.sha256(study.folder.read(STUDY_FILE) or b"").hexdigest(),
+                study_sha256=study.sha256,
             ),
             out=out.absolute(),
             device="cpu",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -57,6 +58,11 @@ class Study:
     settings: StudySettings
     splits: Splits
     runs: tuple[Run, ...]
+
+    @property
+    def sha256(self) -> str:
+        """The digest of ``study.json``: names the study where its folder may name people."""
+        return hashlib.sha256(self.folder.read(STUDY_FILE) or b"").hexdigest()
 
     def run(self, name: str) -> Run:
         """The run of that name.
