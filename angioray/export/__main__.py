@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from preprocess.console.command_line import run as run_command
 from preprocess.console.command_line import usage
-from preprocess.console.settings import Settings
+from preprocess.console.settings import EACH_ONCE, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings(Settings):
     """What is exported."""
 
-    models: tuple[str, ...] = ()
+    models: Annotated[tuple[str, ...], EACH_ONCE] = ()
     """Such as `detector-RCA-B-512`; without it all that have a finished fold."""
 
 

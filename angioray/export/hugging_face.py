@@ -13,6 +13,7 @@ import yaml
 
 from angioray.report.markdown import fenced
 from angioray.report.model_cards import describe
+from angioray.report.operating_points import CHOSEN
 
 PIPELINE = {"view": "image-classification", "detector": "object-detection"}
 """The Hub's names of the two tasks."""
@@ -123,7 +124,7 @@ def _metadata(card: Mapping[str, Any]) -> dict[str, Any]:
                         "task": {"type": task, "name": card["model"]},
                         "dataset": {
                             "type": "angioray-cohort",
-                            "name": "Phantoms" if card["phantom_data"] else "The study's cohort",
+                            "name": _cohort_name(cohort),
                             "split": f"held out in each of {cohort['folds']} folds",
                             "revision": cohort["digest"],
                         },
@@ -135,11 +136,21 @@ def _metadata(card: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _cohort_name(cohort: Mapping[str, Any]) -> str:
+    phantoms = cohort.get("phantoms", 0)
+    if not phantoms:
+        return "The study's cohort"
+    return "Phantoms" if phantoms == cohort["sequences"] else "Phantoms and patients"
+
+
 def _metrics(card: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The model's own metrics; undefined ones are left out, for the Hub wants values."""
+    """The model's own metrics; undefined ones are left out, for the Hub wants values.
+
+    A chosen score is a threshold, and fixed boxes are no model: neither is a metric of it.
+    """
     for found in card["metrics"]:
         kind = re.split("[@/]", found["metric"])[0]
-        if found["mean"] is None or kind == "baseline":
+        if found["mean"] is None or kind in ("baseline", CHOSEN):
             continue
         name, details = found["metric"], {}
         if found["std"] is not None:

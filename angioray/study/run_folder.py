@@ -130,8 +130,10 @@ class RunFolder:
         self.files.delete("failure.json")
 
     def add_severity(self, document: dict[str, Any] | None) -> None:
-        """Write whether the run's lesions limit the flow, if it says anything of that."""
-        if document is not None:
+        """Write whether the run's lesions limit the flow; of a run that says nothing, remove it."""
+        if document is None:
+            self.files.delete("severity.json")
+        else:
             self.files.write_json("severity.json", document)
 
     def fail(self, reason: str, traceback: str) -> None:

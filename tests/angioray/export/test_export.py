@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from angioray.export.__main__ import ExportSettings, export
-from angioray.export.hugging_face import USE
+from angioray.export.hugging_face import USE, hugging_face_card
 from angioray.export.onnx_graphs import Difference, compare_candidates
 from angioray.inference.trained import load_classifier, load_detector
 from angioray.models.retinanet import build_detector
@@ -136,6 +136,22 @@ def test_cards_are_what_the_hub_reads(exported: Path, runs: Path) -> None:
         assert any(result.metric_args.get("ci95") for result in card.data.eval_results)
         assert not any("baseline" in result.metric_name for result in card.data.eval_results)
         assert "# " in card.text and "It is no medical device." in card.text
+
+
+@pytest.mark.parametrize(
+    ("phantoms", "name"),
+    [(24, "Phantoms"), (3, "Phantoms and patients"), (0, "The study's cohort")],
+)
+def test_a_card_says_whose_cines_its_numbers_are_of(
+    phantoms: int, name: str, exported: Path, runs: Path
+) -> None:
+    card = json.loads((runs / "report" / "model_cards" / f"{DETECTOR}.json").read_text())
+    assert card["cohort"]["sequences"] == 24
+    card["cohort"]["phantoms"] = phantoms
+    card["metrics"].append({"metric": "score-chosen", "mean": 0.4, "std": None, "ci95": None})
+    (index,) = yaml.safe_load(hugging_face_card(card).split("---\n")[1])["model-index"]
+    assert index["results"][0]["dataset"]["name"] == name
+    assert "score-chosen" not in {each["name"] for each in index["results"][0]["metrics"]}
 
 
 def test_nothing_that_is_shared_names_a_folder_or_a_patient(
