@@ -114,7 +114,7 @@ class Lesions:
         placed = list(placed)
         earlier = self._earlier.get(sequence_id, [])
         numbers = {box.instance_id for box in earlier}
-        places = {(box.instance_id, box.frame_index) for box in earlier}
+        grades = {(box.instance_id, box.frame_index): box.grade for box in earlier}
         drawn: dict[tuple[int, int], Box] = {}
         lesions = [one for one in placed if not one.ignored]
         numbered = self._numbered(sequence_id, lesions, earlier)
@@ -130,8 +130,8 @@ class Lesions:
                 elif box.source is BoxSource.TRACKED:
                     self.remarks[Remark.TRACKS_LEFT_OUT] += 1
                     continue
-                elif place in places:
-                    taken = replace(box, source=BoxSource.CORRECTED)
+                elif place in grades:
+                    taken = replace(box, source=BoxSource.CORRECTED, grade=grades[place])
             self.remarks[Remark.SECOND_BOXES] += place in drawn
             drawn.setdefault(place, taken)
         found = list(drawn.values())

@@ -63,6 +63,8 @@ class Region:
     """Of a tracked box, where the file says so."""
     verdict: Verdict = Verdict.GOOD
     """Likewise."""
+    grade: str | None = None
+    """The degree of stenosis, as :attr:`Box.grade` has it."""
     inverted: bool = False
     """Whether the corners came in the wrong order and were exchanged."""
     entry: str = ""

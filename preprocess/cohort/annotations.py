@@ -56,6 +56,7 @@ def boxes_from_coco(document: Mapping[str, Any]) -> tuple[Box, ...]:
             confidence=annotation["confidence"],
             verdict=Verdict(annotation["verdict"]),
             ignored=bool(annotation.get("iscrowd")),
+            grade=annotation.get("grade"),
         )
         for annotation in document["annotations"]
         for x, y, w, h in [annotation["bbox"]]
@@ -193,4 +194,5 @@ def _annotation(number: int, box: Box, first: int, video: int) -> dict[str, Any]
         "source": box.source,
         "confidence": box.confidence,
         "verdict": box.verdict,
+        **({} if box.grade is None else {"grade": box.grade}),
     }

@@ -43,7 +43,8 @@ def facts_of(
                 plain = vars(value) if isinstance(value, Display) else value
                 facts.setdefault(each.name, {})[sequence_id] = plain
     for box in boxes:
-        facts.setdefault("boxes", {}).setdefault(box.sequence_id, []).append(vars(box))
+        known = {name: value for name, value in vars(box).items() if value is not None}
+        facts.setdefault("boxes", {}).setdefault(box.sequence_id, []).append(known)
     for row in manifest:
         if row.exclude:
             facts.setdefault("exclusions", {})[row.sequence_id or row.hmac_sha256] = row.exclude

@@ -193,6 +193,15 @@ class Cohort:
         return by_frame
 
     @cached_property
+    def grades(self) -> dict[str, dict[int, set[str]]]:
+        """What readers wrote of each lesion's degree, by sequence; nothing where none is known."""
+        found: dict[str, dict[int, set[str]]] = {}
+        for box in self.boxes:
+            known = found.setdefault(box.sequence_id, {}).setdefault(box.instance_id, set())
+            known |= set() if box.grade is None else {box.grade}
+        return found
+
+    @cached_property
     def ignored_by_frame(self) -> dict[tuple[str, int], list[Box]]:
         """The areas to ignore of each frame that has any."""
         by_frame: dict[tuple[str, int], list[Box]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cache
 from types import UnionType
@@ -169,6 +169,10 @@ class Box:
     ignored: bool = False
     """Whether nobody says what is in it (COCO's ``iscrowd``): boxes there are neither right nor
     false, and nothing is learned from it as a lesion."""
+    grade: str | None = field(default=None, compare=False)
+    """The degree of stenosis as its data set writes it, such as CADICA's ``p50_70`` (narrower by 50
+    to 70 %); None where nobody says. Boxes are equal whatever their grades: which lesion is where,
+    and whether a reader accepted that, does not depend on them."""
 
 
 BOUND = 2**63

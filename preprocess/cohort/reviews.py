@@ -414,6 +414,7 @@ def state_as_json(state: State) -> dict[str, Any]:
                 "confidence": box.confidence,
                 "verdict": box.verdict,
                 **({"ignored": True} if box.ignored else {}),
+                **({} if box.grade is None else {"grade": box.grade}),
             }
             for box in state.boxes
         ],
@@ -436,6 +437,7 @@ def state_from_json(sequence_id: str, values: Mapping[str, Any]) -> State:
             confidence=box["confidence"],
             verdict=Verdict(box["verdict"]),
             ignored=box.get("ignored", False),
+            grade=box.get("grade"),
         )
         for box in values["boxes"]
     )

@@ -116,12 +116,14 @@ def _regions(path: Path, mismatches: list[Mismatch]) -> Iterator[Region]:
             mismatches.append(Mismatch(file=str(path), line=line, kind=Kind.NO_BOX, said=said))
             continue
         named = cells[4] if len(cells) > 4 else ""
+        grade = named if DEGREE.fullmatch(named) else None
         yield Region(
             places=(),
             box_xyxy=box,
             file=str(path),
             line=line,
-            category="" if DEGREE.fullmatch(named) else named,
+            category="" if grade else named,
+            grade=grade,
             inverted=inverted,
         )
 

@@ -246,7 +246,10 @@ def _boxes(kept: Sequence[Frame], sequence: cohort.Sequence) -> tuple[list[Box],
     # A set's own name of a lesion goes before what its boxes look like.
     names: dict[str | int, int] = {}
     boxes = [
-        _box(sequence, t, box, names.setdefault(region.lesion or number, len(names) + 1))
+        replace(
+            _box(sequence, t, box, names.setdefault(region.lesion or number, len(names) + 1)),
+            grade=region.grade,
+        )
         for t, (regions, numbers) in enumerate(zip(drawn, followed, strict=True))
         for (region, box), number in zip(regions, numbers, strict=True)
     ]

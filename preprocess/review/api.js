@@ -9,6 +9,7 @@
  * @property {number} confidence
  * @property {"good" | "check" | "lost"} verdict
  * @property {boolean} [ignored] an area of which nobody says what is in it
+ * @property {string} [grade] the degree of stenosis, where its data set says so
  *
  * @typedef {object} State what a reader may correct of a sequence; never changed, always replaced
  * @property {string | null} view

@@ -237,6 +237,7 @@ class Corrections:
         sequence = self.sequences[known.sequence_id]
         source = BoxSource.CORRECTED if known.before.key_boxes else BoxSource.REFERENCE
         earlier = {_place(box): box for box in (*known.before.key_boxes, *known.state.key_boxes)}
+        grades = {(box.instance_id, box.frame_index): box.grade for box in earlier.values()}
         placed = []
         for box in state.key_boxes:
             drawn = replace(
@@ -246,6 +247,7 @@ class Corrections:
                 source=source,
                 confidence=1.0,
                 verdict=Verdict.GOOD,
+                grade=grades.get((box.instance_id, box.frame_index)),  # it is the same lesion
             )
             placed.append(earlier.get(_place(drawn), drawn))
         return placed

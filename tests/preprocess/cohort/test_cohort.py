@@ -33,6 +33,7 @@ from preprocess.cohort import (
     write_annotations,
     write_manifest,
 )
+from preprocess.cohort.contents import facts_of
 from preprocess.cohort.display import Display
 from tests.preprocess.tiny_archive import noise
 
@@ -86,6 +87,30 @@ def test_round_trip(folder: Path) -> None:
     np.testing.assert_array_equal(cohort.cine("S1"), FRAMES)
     assert list(cohort.boxes_by_frame) == [("S1", 3)], "a lost box is not used"
     assert not (folder / "frames.zarr" / "S1").joinpath("c").is_file()
+
+
+def test_a_grade_is_written_where_one_is_known_and_decides_a_number(folder: Path) -> None:
+    before, written = Cohort.open(folder), (folder / "annotations.json").read_text()
+    assert '"grade"' not in written
+    graded = (replace(BOXES[0], grade="p50_70"), BOXES[1])
+    write_annotations(folder, [SEQUENCE], graded)
+    after = Cohort.open(folder)
+    assert [box.grade for box in after.boxes] == ["p50_70", None]
+    assert after.grades == {"S1": {1: {"p50_70"}}}
+    assert after.changes(before.digest, before.contents) == "other boxes of 1 sequence (S1)"
+    text = (folder / "annotations.json").read_text()
+    (folder / "annotations.json").write_text(text.replace('"p50_70"', "50"))
+    with pytest.raises(ValueError, match=r"no longer what was written \(grade is 50\)"):
+        Cohort.open(folder)
+    write_annotations(folder, [SEQUENCE], BOXES)
+    assert (folder / "annotations.json").read_text() == written
+
+
+def test_a_cohort_without_grades_has_the_digest_that_it_had_before_there_were_any() -> None:
+    """A study that an earlier version began goes on."""
+    facts = facts_of({"S1": SEQUENCE}, BOXES, [])
+    names = "sequence_id frame_index box_xyxy instance_id source confidence verdict ignored"
+    assert [" ".join(box) for box in facts["boxes"]["S1"]] == [names] * 2
 
 
 def test_an_area_to_ignore_is_a_crowd_to_coco_and_no_box_of_a_lesion(folder: Path) -> None:

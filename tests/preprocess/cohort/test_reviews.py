@@ -52,6 +52,18 @@ def test_the_last_decision_about_a_sequence_holds_bit_for_bit(tmp_path: Path) ->
     assert read_reviews(tmp_path) == {"S00RCA": last}
 
 
+def test_grades_are_kept_and_do_not_undo_what_was_accepted(tmp_path: Path) -> None:
+    (drawn,) = BEFORE.boxes
+    review = Review.begun("S00RCA", BEFORE).then(BEFORE, by="A", accepted=True)
+    (graded,) = current = (replace(drawn, grade="p50_70"),)
+    known = review.on(replace(BEFORE, boxes=current))
+    assert known.accepted and [box.grade for box in known.state.boxes] == [graded.grade]
+    with ReviewJournal(tmp_path) as journal:
+        journal.append(replace(known, state=replace(known.state, boxes=(graded, TRACKED))))
+    boxes = read_reviews(tmp_path)["S00RCA"].state.boxes
+    assert [box.grade for box in boxes] == ["p50_70", None]
+
+
 def test_a_torn_line_was_never_confirmed(tmp_path: Path) -> None:
     with ReviewJournal(tmp_path) as journal:
         journal.append(decision(1))

@@ -103,6 +103,26 @@ def test_what_was_not_touched_comes_back_to_the_bit(
 
 
 @pytest.mark.parametrize("to", FORMATS)
+def test_a_grade_stays_with_its_box(cohort: Cohort, to: str) -> None:
+    graded = [replace(b, grade="p70_90" if b.instance_id == 7 else None) for b in BOXES]
+    write_annotations(cohort.folder, cohort.sequences.values(), graded)
+    before = annotations(cohort)
+    out = sent(cohort, to)
+    correct(cohort.folder, out)
+    assert annotations(cohort) == before
+
+
+def test_a_box_that_was_moved_keeps_its_grade(cohort: Cohort) -> None:
+    graded = [replace(b, grade=f"p{b.instance_id}") for b in BOXES]
+    write_annotations(cohort.folder, cohort.sequences.values(), graded)
+    out = sent(cohort, "cvat")
+    edit(out, "S1", lambda root: moved(shape_at(root, 7, 4), ELSEWHERE))
+    correct(cohort.folder, out)
+    (found,) = (b for b in Cohort.open(cohort.folder).boxes if b.box_xyxy == ELSEWHERE)
+    assert (found.source, found.grade) == (BoxSource.CORRECTED, "p7")
+
+
+@pytest.mark.parametrize("to", FORMATS)
 def test_the_files_alone_have_every_box_track_and_key_frame(cohort: Cohort, to: str) -> None:
     before = annotations(cohort)
     out = sent(cohort, to)

@@ -276,11 +276,12 @@ def test_cadica_becomes_cines_of_patients(
         *[Phase.OPTIMAL] * 3,
         Phase.VANISHING,
     ]
-    assert [(b.frame_index, b.box_xyxy, b.instance_id) for b in cohort.boxes] == [
-        (1, (4, 5, 10, 12), 1),
-        (1, (20, 20, 25, 25), 2),
-        (3, (5, 6, 11, 13), 3),
+    assert [(b.frame_index, b.box_xyxy, b.instance_id, b.grade) for b in cohort.boxes] == [
+        (1, (4, 5, 10, 12), 1, "p50_70"),
+        (1, (20, 20, 25, 25), 2, "p0_20"),
+        (3, (5, 6, 11, 13), 3, "p50_70"),
     ]
+    assert cohort.grades == {"cadica_p1_v3": {1: {"p50_70"}, 2: {"p0_20"}, 3: {"p50_70"}}}
     assert lesion.reference_frame == 3
     np.testing.assert_array_equal(cohort.cine("cadica_p1_v3"), noise(5, SIZE))
     assert [line.partition("selectedVideos/")[2] for line in listed(out)] == [

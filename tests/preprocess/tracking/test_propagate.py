@@ -154,6 +154,16 @@ def test_again_and_in_parallel_it_writes_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "annotations.json").read_bytes() == first
 
 
+def test_what_a_reader_graded_keeps_its_grade(tmp_path: Path) -> None:
+    cohort = blob_cohort(tmp_path, {"S1": blob_cine()})
+    graded = [replace(box, grade="p50_70") for box in cohort.boxes]
+    write_annotations(tmp_path, cohort.sequences.values(), graded)
+    propagate(tmp_path, HERE)
+    found = Cohort.open(tmp_path).boxes
+    expected = {BoxSource.REFERENCE: "p50_70", BoxSource.TRACKED: None}
+    assert len(found) == 12 and all(box.grade == expected[box.source] for box in found)
+
+
 def test_a_correction_changes_nothing_beyond_the_next_key_frame(tmp_path: Path) -> None:
     cohort = blob_cohort(tmp_path, {"S1": blob_cine()})
     propagate(tmp_path, HERE)
