@@ -1,4 +1,4 @@
-"""How well lesions that limit the flow are told from others, by a score of each sequence."""
+"""How well sequences with a severe lesion are told from others, by a score of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from angioray.evaluation.matching import BoolArray, FloatArray
 from angioray.evaluation.measures import Draws, Measure, Ratio, divided
 
 AT = 0.5
-"""A score greater than this says that the flow is limited."""
+"""A score greater than this says that there is a severe lesion."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +42,7 @@ def severity_measures(positive: BoolArray, score: FloatArray) -> dict[str, Measu
     """The measures of a score by name: ``AUC``, and at a score above 0.5 the shares of a table.
 
     Args:
-        positive: bool[N], the sequences whose flow is limited.
+        positive: bool[N], the sequences with a severe lesion.
         score: float[N], 0 to 1, higher where that is more probable.
 
     Returns:

@@ -16,6 +16,7 @@ from angioray.report.severity import Severity
 from angioray.report.two_steps import TwoStepResult, two_step_results
 from angioray.study.frame_index import FrameIndex
 from angioray.study.readings import readings
+from angioray.study.severity_questions import QUESTIONS
 from preprocess.cohort import Cohort
 from preprocess.console.progress import track
 
@@ -31,7 +32,8 @@ class Findings:
     scored: tuple[tuple[Group, dict[str, Estimate]], ...]
     comparisons: tuple[Comparison, ...]
     two_steps: tuple[TwoStepResult, ...]
-    severity: Severity
+    severity: tuple[Severity, ...]
+    """Of each question to which the cohort knows answers."""
     readers: tuple[Agreement, ...]
     """How well the cohort's readers agree; empty without two who read the same sequences."""
     readers_problem: str
@@ -69,7 +71,9 @@ class Findings:
             scored=tuple(scored),
             comparisons=(*compare_sizes(views), *compare_variants(detectors)),
             two_steps=tuple(two_step_results(study, views, detectors)),
-            severity=Severity.of(study, cohort),
+            severity=tuple(
+                each for question in QUESTIONS if (each := Severity.of(study, cohort, question))
+            ),
             readers=readers,
             readers_problem=problem,
             weaknesses=tuple(weak),

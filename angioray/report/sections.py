@@ -116,17 +116,18 @@ def two_step_section(findings: Findings) -> Section | None:
 
 
 def severity_section(findings: Findings) -> Section | None:
-    """Whether lesions limit the flow, where the cohort has iFR."""
-    severity = findings.severity
-    blocks: list[Block] = _some(severity_table(severity))
-    if verdict := severity_verdict(severity):
-        blocks.append(Text(verdict))
-    if figure := severity_figure(severity):
-        blocks.append(figure)
-    blocks += [Text(reason) for reason in severity.reasons]
+    """How severe lesions are, where the cohort has iFR or grades."""
+    blocks: list[Block] = []
+    for severity in findings.severity:
+        blocks += _some(severity_table(severity))
+        if verdict := severity_verdict(severity):
+            blocks.append(Text(verdict))
+        if figure := severity_figure(severity):
+            blocks.append(figure)
+        blocks += [Text(reason) for reason in severity.reasons]
     if not blocks:
         return None
-    return Section(anchor="severity", title="iFR from regions", blocks=tuple(blocks))
+    return Section(anchor="severity", title="Severity from regions", blocks=tuple(blocks))
 
 
 def pictures_section(findings: Findings) -> Section | None:

@@ -1,4 +1,4 @@
-"""iFR from regions: how well the heads of a study tell lesions that limit the flow."""
+"""Severity from regions: how well the heads of a study tell severe lesions from others."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from angioray.evaluation.severity import roc_curve, severity_measures
 from angioray.report.published import IFR, IFR_IN_SHORT
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.tables import Row, Table, Value
-from preprocess.cohort import IFR_CUT_OFF, Cohort
+from angioray.study.severity_questions import Question
+from preprocess.cohort import Cohort
 from preprocess.console.drawing import COLOURS, GREY, LINES, Figure, draw, panels
 
 SCORES = {"head": "Head", "box_size": "Box size alone"}
 """What gave the scores, by its name in ``severity.json``."""
+PUBLISHED = {"ifr": IFR}
+"""What was published of others' models, by question."""
 DIFFERENCE = "difference"
 CHANCE = 0.5
 """The AUC of scores that say nothing."""
@@ -34,43 +37,42 @@ HEADINGS = {
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
 }
-NOT_SAID = (
-    "The run says nothing of iFR: an earlier version finished it, or no sequence with a box has "
-    "one."
-)
+NOT_SAID = "The run says nothing of it: an earlier version finished it, or nothing is known there."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SeverityEvidence:
-    """The sequences of held-out folds whose iFR is known, and their scores."""
+    """The sequences of held-out folds with a known answer to a question, and their scores."""
 
+    question: Question
     view: str
     variant: str
     patients: tuple[str, ...]
-    limited: BoolArray
-    """bool[N], whether the lowest iFR of each is at or below the cut-off."""
+    yes: BoolArray
+    """bool[N], the answers."""
     scores: Mapping[str, FloatArray]
     """float[N] of each of :data:`SCORES`."""
 
     @property
     def counted(self) -> str:
-        """How many sequences, and of how many the flow is limited."""
-        return f"{int(self.limited.sum())} of {len(self.limited)}"
+        """Of how many sequences the answer is yes, and how many there are."""
+        return f"{int(self.yes.sum())} of {len(self.yes)}"
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The entries of ``report.json``: each measure of each score, and their differences."""
         resampling = Resampling.of(self.patients)
-        head, size = (severity_measures(self.limited, self.scores[name]) for name in SCORES)
+        head, size = (severity_measures(self.yes, self.scores[name]) for name in SCORES)
         known = {
+            "question": self.question.name,
             "view": self.view,
             "variant": self.variant,
-            "sequences": len(self.limited),
-            "limiting": int(self.limited.sum()),
+            "sequences": len(self.yes),
+            "yes": int(self.yes.sum()),
             "patients": resampling.patients,
         }
         for metric in HEADINGS:
             for of, measure in zip(SCORES, (head[metric], size[metric]), strict=True):
-                found = value(measure, len(self.limited)), resampling.interval(measure)
+                found = value(measure, len(self.yes)), resampling.interval(measure)
                 yield {**known, "of": of, "metric": metric, **_listed(*found)}
             apart = resampling.difference(head[metric], size[metric])
             yield {
@@ -83,30 +85,31 @@ class SeverityEvidence:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Severity:
-    """What the runs of a study say of iFR."""
+    """What the runs of a study say to one question."""
 
+    question: Question
     evidence: tuple[SeverityEvidence, ...] = ()
     """Of each view, and of all together where there are several."""
     reasons: tuple[str, ...] = ()
     """Sentences on the folds that say nothing."""
 
     @classmethod
-    def of(cls, study: ReportedStudy, cohort: Cohort | None) -> Severity:
-        """Read what each view's first variant says."""
-        if cohort is None or not any(s.ifr for s in cohort.sequences.values()):
-            return cls()
+    def of(cls, study: ReportedStudy, cohort: Cohort | None, question: Question) -> Severity | None:
+        """Read what each view's first variant says; None where the cohort knows no answer."""
+        if cohort is None or all(question.of_sequence(cohort, s) is None for s in cohort.sequences):
+            return None
         first: dict[str, Group] = {}
         for group in study.groups:
             if group.task == "detector":
                 first.setdefault(group.view, group)
         parts, reasons = [], []
         for group in first.values():
-            part, silent = _read(group, cohort)
+            part, silent = _read(group, cohort, question)
             parts += part
             reasons += silent
         if len(parts) > 1:
             parts.append(_together(parts))
-        return cls(evidence=tuple(parts), reasons=tuple(reasons))
+        return cls(question=question, evidence=tuple(parts), reasons=tuple(reasons))
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -119,6 +122,7 @@ def severity_table(severity: Severity) -> Table | None:
     if not severity.evidence:
         return None
     found = {(row["view"], row["of"], row["metric"]): row for row in severity.rows}
+    question = severity.question
     rows = []
     for evidence in severity.evidence:
         for of, name in {**SCORES, DIFFERENCE: "Difference"}.items():
@@ -130,19 +134,22 @@ def severity_table(severity: Severity) -> Table | None:
             )
             cells = (evidence.view, name, *values, evidence.counted)
             rows.append(Row(cells, "" if of == "head" else "baseline"))
-    published = [f"{IFR[metric]:.2f}" if metric in IFR else "" for metric in HEADINGS]
-    rows.append(Row(("", "Oliveira et al.", *published, ""), "published"))
+    note = (
+        "A sequence counts by its worst value and by its highest lesion; a score above 0.5 says "
+        "yes. The boxes are those of the cohort, not the detector's. Majority class: the accuracy "
+        "of whoever always gives the more frequent answer. Values are of all folds together, with "
+        "95 % intervals (bootstrap over patients)."
+    )
+    if published := PUBLISHED.get(question.name):
+        theirs = [f"{published[metric]:.2f}" if metric in published else "" for metric in HEADINGS]
+        rows.append(Row(("", "Oliveira et al.", *theirs, ""), "published"))
+        note += f" Grey: {IFR_IN_SHORT}, 250 measurements of another cohort."
     return Table(
-        name="severity_ifr",
-        caption=f"Lesions with an iFR of {IFR_CUT_OFF:g} or less, from the regions of held-out "
-        "sequences",
-        columns=("View", "Score of", *HEADINGS.values(), "iFR low"),
+        name=f"severity_{question.name}",
+        caption=f"Lesions with {question.yes}, from the regions of held-out sequences",
+        columns=("View", "Score of", *HEADINGS.values(), "Yes"),
         rows=tuple(rows),
-        note="A sequence counts by its lowest iFR and by its highest lesion; a score above 0.5 "
-        "says that the flow is limited. The boxes are those of the cohort, not the detector's. "
-        "Majority class: the accuracy of whoever always names the more frequent side. Values are "
-        "of all folds together, with 95 % intervals (bootstrap over patients). Grey: "
-        f"{IFR_IN_SHORT}, 250 measurements of another cohort.",
+        note=note,
     )
 
 
@@ -173,8 +180,10 @@ def severity_verdict(severity: Severity) -> str:
 
 def severity_figure(severity: Severity) -> Figure | None:
     """ROC curves of the head and of box size alone, a panel for each view."""
-    if not (shown := [e for e in severity.evidence if 0 < e.limited.sum() < len(e.limited)]):
+    if not (shown := [e for e in severity.evidence if 0 < e.yes.sum() < len(e.yes)]):
         return None
+    question = severity.question
+    published = PUBLISHED.get(question.name)
 
     def paint(canvas: Canvas) -> None:
         grid = panels(canvas, len(shown), max(len(shown), 2))
@@ -182,63 +191,68 @@ def severity_figure(severity: Severity) -> Figure | None:
             axes.plot([0, 1], [0, 1], color=GREY, lw=1)
             for number, (of, name) in enumerate(SCORES.items()):
                 axes.plot(
-                    *roc_curve(evidence.limited, evidence.scores[of]),
+                    *roc_curve(evidence.yes, evidence.scores[of]),
                     color=COLOURS[number],
                     linestyle=LINES[number],
                     label=name,
                 )
-            at = 1 - IFR["specificity"], IFR["sensitivity"]
-            axes.plot(*at, "o", color=GREY, ms=5, label="Oliveira et al.", linestyle="none")
+            if published:
+                at = 1 - published["specificity"], published["sensitivity"]
+                axes.plot(*at, "o", color=GREY, ms=5, label="Oliveira et al.", linestyle="none")
             axes.set(xlabel="1 - specificity", xlim=(0, 1), ylim=(0, 1.02))
-            axes.set_title(f"{evidence.view}, {evidence.counted} low")
+            axes.set_title(f"{evidence.view}, {evidence.counted}")
         grid[0].set_ylabel("Sensitivity")
         handles = grid[0].get_legend_handles_labels()
         canvas.legend(*handles, loc="outside lower center", ncols=5)
 
     return draw(
         paint,
-        name="severity-roc",
-        alt="ROC curves of the head and of box size alone for an iFR at or below the cut-off.",
-        caption=f"iFR of {IFR_CUT_OFF:g} or less in held-out sequences, all finished folds "
-        f"together. The dot is {IFR_IN_SHORT}, on its own cohort.",
+        name=f"severity-roc-{question.name}",
+        alt=f"ROC curves of the head and of box size alone for {question.yes}.",
+        caption=f"Held-out sequences with {question.yes}, all finished folds together."
+        + (f" The dot is {IFR_IN_SHORT}, on its own cohort." if published else ""),
         width_in=9.4,
         height_in=3.6,
     )
 
 
-def _read(group: Group, cohort: Cohort) -> tuple[list[SeverityEvidence], list[str]]:
+def _read(
+    group: Group, cohort: Cohort, question: Question
+) -> tuple[list[SeverityEvidence], list[str]]:
     """What the finished folds of a group say, and a sentence on those that say nothing."""
     rows, silent = [], {}
     for run in group.finished:
         document = run.read("severity.json")
         with run.reading("severity.json"):
-            if document is None:
+            answer = None if document is None else document.get("questions", {}).get(question.name)
+            if answer is None:
                 silent[run.fold] = NOT_SAID
-            elif document["reason"]:
-                silent[run.fold] = str(document["reason"])
+            elif answer["reason"]:
+                silent[run.fold] = str(answer["reason"])
             else:
-                for row in document["sequences"]:
-                    sequence = cohort.sequences[row["sequence_id"]]
-                    low = min(sequence.ifr) <= IFR_CUT_OFF
-                    rows.append((sequence.patient_id, low, *(float(row[of]) for of in SCORES)))
+                for row in answer["sequences"]:
+                    patient_id = cohort.sequences[row["sequence_id"]].patient_id
+                    scores = (float(row[of]) for of in SCORES)
+                    rows.append((patient_id, bool(row["yes"]), *scores))
     reasons = []
     if silent:
         folds = ", ".join(map(str, silent))
         fold, reason = next(iter(silent.items()))
         reasons = [
-            f"{group.view}: iFR is not estimated in {len(silent)} of {len(group.runs)} folds "
-            f"({folds}). Fold {fold}: {reason}"
+            f"{group.view}: {question.about} is not estimated in {len(silent)} of "
+            f"{len(group.runs)} folds ({folds}). Fold {fold}: {reason}"
         ]
     if not rows:
         return [], reasons
-    patients, limited, *scores = zip(*rows, strict=True)
+    patients, yes, *each_score = zip(*rows, strict=True)
     return [
         SeverityEvidence(
+            question=question,
             view=group.view,
             variant=group.variant,
             patients=patients,
-            limited=np.array(limited),
-            scores={of: np.array(each) for of, each in zip(SCORES, scores, strict=True)},
+            yes=np.array(yes),
+            scores={of: np.array(each) for of, each in zip(SCORES, each_score, strict=True)},
         )
     ], reasons
 
@@ -248,7 +262,7 @@ def _together(parts: Sequence[SeverityEvidence]) -> SeverityEvidence:
         parts[0],
         view="all",
         patients=tuple(patient for part in parts for patient in part.patients),
-        limited=np.concatenate([part.limited for part in parts]),
+        yes=np.concatenate([part.yes for part in parts]),
         scores={of: np.concatenate([part.scores[of] for part in parts]) for of in SCORES},
     )
 

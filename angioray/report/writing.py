@@ -128,7 +128,7 @@ def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:
         ],
         "comparisons": [row for c in findings.comparisons for row in c.as_json()],
         "two_step": [row for result in findings.two_steps for row in result.as_json()],
-        "severity": findings.severity.rows,
+        "severity": [row for severity in findings.severity for row in severity.rows],
         "agreement": [row for pair in findings.readers for row in pair.as_json()],
         "missing": [_missing(run) for run in study.missing],
     }

@@ -111,7 +111,7 @@ class DetectorTask:
     def severity(
         self, precision: torch.dtype, alive: Alive = nobody_waits
     ) -> dict[str, Any] | None:
-        """Whether the validation part's lesions limit the flow; of a study's first variant alone.
+        """How severe the validation part's lesions are; of a study's first variant alone.
 
         None where there is nothing to say.
         """

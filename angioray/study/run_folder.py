@@ -130,7 +130,7 @@ class RunFolder:
         self.files.delete("failure.json")
 
     def add_severity(self, document: dict[str, Any] | None) -> None:
-        """Write whether the run's lesions limit the flow; of a run that says nothing, remove it."""
+        """Write how severe the run's lesions are; of a run that says nothing of it, remove it."""
         if document is None:
             self.files.delete("severity.json")
         else:

@@ -1,14 +1,13 @@
-"""iFR from regions: whether lesions limit the flow, by what a trained detector sees in their boxes.
+"""Severity from regions: how severe lesions are, by what a trained detector sees in their boxes.
 
-The iFR of a sequence is known, that of each of its lesions is not: labels list values in no order
-that regions follow. So a head learns from lesions of sequences whose values all lie on one side of
-the cut-off, and a sequence is judged by its lowest value and by its highest lesion.
+A head learns from the lesions of which the answer is known (``severity_questions.py``), and a
+sequence is judged by its highest lesion.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,18 +18,19 @@ from numpy.typing import NDArray
 from angioray.models.regions import pool_regions
 from angioray.models.retinanet import RetinaNet
 from angioray.study.selection import CohortIndex
+from angioray.study.severity_questions import QUESTIONS, Question
 from angioray.study.splits import Fold
 from angioray.training.frames import FrameStore
 from angioray.training.precision import forward_passes
 from angioray.training.step import Alive, nobody_waits
-from preprocess.cohort import IFR_CUT_OFF, Box
+from preprocess.cohort import Box
 from preprocess.console.words import counted
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FRAMES = 6
 """Of a sequence, evenly spaced: the features of a lesion are means over them."""
 LEAST_PATIENTS = 10
-"""Of the training part on either side of the cut-off; with fewer no head is trained."""
+"""Of the training part for either answer; with fewer no head is trained."""
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Among which inner folds choose the C of the logistic regression."""
 INNER_FOLDS = 5
@@ -42,7 +42,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Regions:
-    """L lesions of sequences whose iFR is known."""
+    """L lesions."""
 
     sequences: list[str]
     """The sequence of each."""
@@ -64,7 +64,7 @@ class Head:
     """Its C, the inverse of the regularisation."""
 
     def scores(self, features: FloatArray) -> FloatArray:
-        """How probably each lesion limits the flow (float64[L]), were both sides as frequent."""
+        """How probable a yes is for each lesion (float64[L]), were both answers as frequent."""
         found: FloatArray = 1 / (1 + np.exp(-(features @ self.weights + self.bias)))
         return found
 
@@ -77,7 +77,7 @@ def estimate_severity(
     precision: torch.dtype,
     alive: Alive = nobody_waits,
 ) -> dict[str, Any] | None:
-    """Train a head on a fold's training lesions, and score its validation part.
+    """Train a head for each question on a fold's training lesions, and score its validation part.
 
     Args:
         index: of the cohort.
@@ -88,36 +88,63 @@ def estimate_severity(
         alive: is called again and again.
 
     Returns:
-        The document ``severity.json``; None where no sequence of the fold has an iFR and a box.
+        The document ``severity.json``: an entry of each question to which anything is known of the
+        fold's lesions. None where there is no such question.
     """
-    known = {
-        side: [s for s in sequences if index.cohort.sequences[s].ifr and index.lesion_frames(s, 1)]
-        for side, sequences in (("train", fold.train), ("validation", fold.validation))
+    answers = {
+        question.name: answer
+        for question in QUESTIONS
+        if (answer := _answer(question, index, fold, network, store, precision, alive))
     }
-    if not known["train"] and not known["validation"]:
+    return {"schema_version": SCHEMA_VERSION, "questions": answers} if answers else None
+
+
+def _answer(
+    question: Question,
+    index: CohortIndex,
+    fold: Fold,
+    network: torch.nn.Module,
+    store: FrameStore,
+    precision: torch.dtype,
+    alive: Alive,
+) -> dict[str, Any] | None:
+    """The entry of one question; None where nothing is known of any sequence."""
+    cohort = index.cohort
+    known = {
+        (s, lesion): answer
+        for s in fold.train
+        for lesion in _lesions(index, s)
+        if (answer := question.of_lesion(cohort, s, lesion)) is not None
+    }
+    held_out = [
+        s
+        for s in fold.validation
+        if index.lesion_frames(s, 1) and question.of_sequence(cohort, s) is not None
+    ]
+    if not known and not held_out:
         return None
-    clear = [s for s in known["train"] if _side(index, s) is not None]
-    document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "cut_off": IFR_CUT_OFF}
-    if reason := _too_little(index, clear, network):
-        return {**document, "reason": reason, "sequences": []}
+    if reason := _too_little(question, index, known, network):
+        return {"reason": reason, "sequences": []}
     assert isinstance(network, RetinaNet)
-    learned = lesion_regions(index, clear, network, store, precision, alive)
-    judged = lesion_regions(index, known["validation"], network, store, precision, alive)
-    limited = np.array([_side(index, s) for s in learned.sequences], dtype=bool)
-    patients = [index.cohort.sequences[s].patient_id for s in learned.sequences]
+    teachers = dict.fromkeys(s for s, _ in known)
+    learned = lesion_regions(index, teachers, network, store, precision, alive)
+    judged = lesion_regions(index, held_out, network, store, precision, alive)
+    lesions = [*zip(learned.sequences, learned.instances, strict=True)]
+    rows = [row for row, lesion in enumerate(lesions) if lesion in known]
+    yes = np.array([known[lesions[row]] for row in rows], dtype=bool)
+    patients = [cohort.sequences[learned.sequences[row]].patient_id for row in rows]
     heads = {
-        "head": fit_head(learned.features, limited, patients),
-        "box_size": fit_head(learned.sizes, limited, patients),
+        "head": fit_head(learned.features[rows], yes, patients),
+        "box_size": fit_head(learned.sizes[rows], yes, patients),
     }
     return {
-        **document,
         "reason": "",
         "trained_on": {
-            "lesions": len(limited),
-            "limiting": int(limited.sum()),
+            "lesions": len(yes),
+            "yes": int(yes.sum()),
             "patients": len(set(patients)),
         },
-        "sequences": _scored(index, judged, heads) if judged.sequences else [],
+        "sequences": _scored(question, index, judged, heads) if judged.sequences else [],
         "heads": {
             name: {"C": head.strength, "bias": head.bias, "weights": head.weights.tolist()}
             for name, head in heads.items()
@@ -161,14 +188,14 @@ def lesion_regions(
     )
 
 
-def fit_head(features: FloatArray, limited: NDArray[np.bool_], patients: Sequence[str]) -> Head:
+def fit_head(features: FloatArray, yes: NDArray[np.bool_], patients: Sequence[str]) -> Head:
     """Fit a logistic regression; its strength is chosen by inner folds, by patient.
 
-    Both sides weigh alike, whatever their number, as in the published model.
+    Both answers weigh alike, whatever their number, as in the published model of iFR.
 
     Args:
         features: float64[L, C].
-        limited: bool[L], some of each.
+        yes: bool[L], some of each.
         patients: whose lesion each is; no patient is on both sides of an inner fold.
     """
     from sklearn.linear_model import LogisticRegression
@@ -182,7 +209,7 @@ def fit_head(features: FloatArray, limited: NDArray[np.bool_], patients: Sequenc
         {"logisticregression__C": STRENGTHS},
         scoring="roc_auc",
         cv=StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=0),
-    ).fit(features, limited, groups=patients)
+    ).fit(features, yes, groups=patients)
     scaler, regression = search.best_estimator_
     weights = regression.coef_[0] / scaler.scale_
     return Head(
@@ -192,32 +219,38 @@ def fit_head(features: FloatArray, limited: NDArray[np.bool_], patients: Sequenc
     )
 
 
-def _side(index: CohortIndex, sequence_id: str) -> bool | None:
-    """Whether all lesions of a sequence limit the flow, or none; None where some do."""
-    sides = {value <= IFR_CUT_OFF for value in index.cohort.sequences[sequence_id].ifr}
-    return sides.pop() if len(sides) == 1 else None
+def _lesions(index: CohortIndex, sequence_id: str) -> list[int]:
+    """The lesions in the frames that are looked at."""
+    boxes = index.cohort.boxes_by_frame
+    keys = index.lesion_frames(sequence_id, FRAMES)
+    return sorted({box.instance_id for key in keys for box in boxes[key]})
 
 
-def _too_little(index: CohortIndex, clear: Sequence[str], network: torch.nn.Module) -> str:
+def _too_little(
+    question: Question,
+    index: CohortIndex,
+    known: Mapping[tuple[str, int], bool],
+    network: torch.nn.Module,
+) -> str:
     """Why no head can be trained, as a sentence; empty if one can."""
     if not isinstance(network, RetinaNet):
         return "The detector of an installed package gives no features of regions."
     patients = defaultdict[bool, set[str]](set)
-    for sequence_id in clear:
-        patients[bool(_side(index, sequence_id))].add(
-            index.cohort.sequences[sequence_id].patient_id
-        )
-    low, high = len(patients[True]), len(patients[False])
-    if min(low, high) >= LEAST_PATIENTS:
+    for (sequence_id, _), answer in known.items():
+        patients[answer].add(index.cohort.sequences[sequence_id].patient_id)
+    yes, no = len(patients[True]), len(patients[False])
+    if min(yes, no) >= LEAST_PATIENTS:
         return ""
     return (
-        f"{counted(low, 'training patient')} with an iFR of {IFR_CUT_OFF:g} or less and {high} "
-        f"with a higher one: {LEAST_PATIENTS} of each are needed."
+        f"{counted(yes, 'training patient')} with {question.yes} and {no} with {question.no}: "
+        f"{LEAST_PATIENTS} of each are needed."
     )
 
 
-def _scored(index: CohortIndex, judged: Regions, heads: dict[str, Head]) -> list[dict[str, Any]]:
-    """Each judged sequence: its lowest iFR, its highest scores, and those of its lesions."""
+def _scored(
+    question: Question, index: CohortIndex, judged: Regions, heads: Mapping[str, Head]
+) -> list[dict[str, Any]]:
+    """Each judged sequence: the answer, its highest scores, and those of its lesions."""
     scores = {
         "head": heads["head"].scores(judged.features),
         "box_size": heads["box_size"].scores(judged.sizes),
@@ -231,7 +264,7 @@ def _scored(index: CohortIndex, judged: Regions, heads: dict[str, Head]) -> list
     return [
         {
             "sequence_id": sequence_id,
-            "ifr": min(index.cohort.sequences[sequence_id].ifr),
+            "yes": question.of_sequence(index.cohort, sequence_id),
             **{name: max(lesion[name] for lesion in listed) for name in scores},
             "lesions": listed,
         }

@@ -14,6 +14,7 @@ from angioray.models.retinanet import RetinaNet
 from angioray.study.executor import Executor
 from angioray.study.selection import CohortIndex
 from angioray.study.severity import FRAMES, estimate_severity
+from angioray.study.severity_questions import QUESTIONS
 from angioray.study.splits import Fold
 from angioray.study.study import Study
 from angioray.training.frames import load_frames
@@ -82,13 +83,13 @@ def network() -> RetinaNet:
     return RetinaNet(TOY.detector).eval()
 
 
-def severity(cohort: Cohort, network: nn.Module, fold: Fold = FOLD) -> dict:
+def severity(cohort: Cohort, network: nn.Module, question: str = "ifr") -> dict:
     index = CohortIndex.of(cohort, {"RCA": "RCA"})
     keys = [key for name in NAMES for key in index.lesion_frames(name, FRAMES)]
     store = load_frames(cohort, keys, size=TOY.detector.size, device=torch.device("cpu"))
-    found = estimate_severity(index, fold, network, store, torch.float32)
-    assert found is not None
-    return found
+    found = estimate_severity(index, FOLD, network, store, torch.float32)
+    assert found is not None and found["questions"].keys() == {question}
+    return found["questions"][question]
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +104,10 @@ def changed(cohort: Cohort, **ifr: tuple[float, ...]) -> Cohort:
 
 
 def test_lesions_of_held_out_patients_are_told_apart(found: dict) -> None:
-    assert found["trained_on"] == {"lesions": 28, "limiting": 14, "patients": 28}
+    assert found["trained_on"] == {"lesions": 28, "yes": 14, "patients": 28}
     rows = {row["sequence_id"]: row for row in found["sequences"]}
     assert set(rows) == set(FOLD.validation)
-    low = np.array([row["ifr"] <= 0.89 for row in rows.values()])
+    low = np.array([row["yes"] for row in rows.values()])
     assert low.tolist() == [bool(int(name[1:]) % 2) for name in rows]
     assert [row["head"] > 0.5 for row in rows.values()] == low.tolist()
     # All these boxes are equal, so that their size says nothing.
@@ -139,7 +140,8 @@ def test_a_run_of_the_first_variant_leaves_the_file(cohort: Cohort, tmp_path: Pa
             executor.execute(run, lambda *_: None)
     (written,) = (tmp_path / "runs").glob("*/severity.json")
     assert written.parent.name == "detector-RCA-B-64-fold0"
-    assert json.loads(written.read_text())["reason"].endswith("10 of each are needed.")
+    answer = json.loads(written.read_text())["questions"]["ifr"]
+    assert answer["reason"].endswith("10 of each are needed.")
 
 
 def test_too_few_patients_are_a_sentence(cohort: Cohort, network: RetinaNet) -> None:
@@ -162,6 +164,57 @@ def test_a_cohort_without_ifr_says_nothing(cohort: Cohort, network: RetinaNet) -
     none = changed(cohort, **dict.fromkeys(NAMES, ()))
     index = CohortIndex.of(none, {"RCA": "RCA"})
     assert estimate_severity(index, FOLD, network, None, torch.float32) is None  # type: ignore[arg-type]
+
+
+def graded(cohort: Cohort, dark: str | None, light: str | None) -> Cohort:
+    """Without iFR, the lesions graded: dark ones and light ones; the second one of two is light."""
+    none = changed(cohort, **dict.fromkeys(NAMES, ()))
+    is_dark = {number + 1: bool(number % 2) for number in range(PATIENTS)}
+    boxes = tuple(
+        replace(b, grade=dark if is_dark.get(b.instance_id) else light) for b in none.boxes
+    )
+    return Cohort(cohort.folder, none.sequences, boxes, cohort.copy)
+
+
+def test_grades_are_asked_by_the_same_head(cohort: Cohort, network: RetinaNet, found: dict) -> None:
+    """The answers are those that iFR gave, for dark lesions are the narrow ones."""
+    answer = severity(graded(cohort, "p50_70", "p20_50"), network, "stenosis")
+    assert answer == found
+    rows = {row["sequence_id"]: row["yes"] for row in answer["sequences"]}
+    assert rows[MIXED] and sum(rows.values()) == 4
+
+
+@pytest.mark.parametrize(
+    ("dark", "light", "yes", "no"),
+    [("p100", None, 14, 0), ("p20_50", "p0_20", 0, 28), ("p90_98", "mild", 14, 0)],
+)
+def test_half_of_the_diameter_is_the_cut(
+    cohort: Cohort, network: RetinaNet, dark: str, light: str | None, yes: int, no: int
+) -> None:
+    answer = severity(graded(cohort, dark, light), network, "stenosis")
+    assert answer["sequences"] == [] and answer["reason"] == (
+        f"{yes} training patients with a stenosis of 50 % or more and {no} with a lesser one: "
+        "10 of each are needed."
+    )
+
+
+def test_a_lesion_has_its_highest_grade_and_a_sequence_its_worst_lesion(cohort: Cohort) -> None:
+    (stenosis,) = (question for question in QUESTIONS if question.name == "stenosis")
+
+    def asked(*grades: tuple[int, int, str | None]) -> tuple[object, ...]:
+        """The answers for lesions 36 and 99, and for their sequence."""
+        by_place = {(lesion, frame): grade for lesion, frame, grade in grades}
+        boxes = tuple(
+            replace(b, grade=by_place.get((b.instance_id, b.frame_index))) for b in cohort.boxes
+        )
+        known = Cohort(cohort.folder, cohort.sequences, boxes, cohort.copy)
+        lesions = (stenosis.of_lesion(known, MIXED, lesion) for lesion in (36, 99))
+        return (*lesions, stenosis.of_sequence(known, MIXED))
+
+    assert asked() == (None, None, None)
+    assert asked((36, 2, "p20_50"), (36, 4, "p70_90")) == (True, None, True)
+    assert asked((36, 2, "p20_50")) == (False, None, None), "the other lesion may be worse"
+    assert asked((36, 2, "p20_50"), (99, 2, "p0_20")) == (False, False, False)
 
 
 def test_another_detector_is_a_sentence(cohort: Cohort) -> None:
