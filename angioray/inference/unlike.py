@@ -18,6 +18,7 @@ SIMILAR = 1.1
 GREY_LEVELS = 10.0
 """Of 255. While contrast passes, the mean grey level of one cine moves by as much: by up to 19
 levels in the demo's cohort."""
+SIZES_NAMED = 3
 MILLISECONDS = 1000.0
 
 
@@ -27,7 +28,8 @@ def unlike(known: Acquisitions, sequence: Sequence, mean_grey: float | None) -> 
     Args:
         known: the training cines of all models that judge the cine (``Acquisitions.together``).
         sequence: the cine.
-        mean_grey: of its frames as they are shown, 0 to 255; None if it is not known.
+        mean_grey: of the frame that names its view, as it is shown, 0 to 255; None if it is not
+            known.
     """
     return tuple(
         sentence
@@ -42,9 +44,9 @@ def _size(known: Acquisitions, sequence: Sequence) -> Iterator[str]:
         _alike(width, other_width) and _alike(height, other_height)
         for other_width, other_height in known.sides
     ):
-        smallest, *others = (f"{w} x {h}" for w, h in known.sides)
-        theirs = f"{smallest} to {others[-1]}" if others else smallest
-        yield f"It has {width} x {height} pixels; the models were trained on {theirs}."
+        theirs = [f"{w} x {h}" for w, h in known.sides]
+        named = ", ".join(theirs[:SIZES_NAMED]) + (", ..." if len(theirs) > SIZES_NAMED else "")
+        yield f"It has {width} x {height} pixels; the models were trained on {named}."
 
 
 def _rate(known: Acquisitions, sequence: Sequence) -> Iterator[str]:
@@ -80,8 +82,8 @@ def _brightness(known: Acquisitions, mean_grey: float | None) -> Iterator[str]:
         return
     than = "darker" if mean_grey < low else "brighter"
     yield (
-        f"It is {than} than 99 % of the training cines: its mean grey level is {mean_grey:.0f} of "
-        f"255, theirs {low:.0f} to {high:.0f}."
+        f"It is {than} than 99 % of the training cines: the mean grey level of a frame with "
+        f"contrast is {mean_grey:.0f} of 255, theirs {low:.0f} to {high:.0f}."
     )
 
 

@@ -43,6 +43,7 @@ class Result:
         boxes: float[D, 4] for each frame, xyxy in the frame's own pixels, best first.
         scores: float[D] for each frame, 0 to 1.
         lesions: those boxes linked through the frames, best first.
+        unlike: in what the cine is unlike all that the models were trained on, a sentence each.
     """
 
     view: str | None
@@ -50,6 +51,7 @@ class Result:
     boxes: list[FloatArray]
     scores: list[FloatArray]
     lesions: tuple[Lesion, ...]
+    unlike: tuple[str, ...]
 
     def above(self, score: float = 0.5) -> list[FloatArray]:
         """The boxes of each frame whose score is greater."""
@@ -147,6 +149,7 @@ class System:
             boxes=[np.array([b.box_xyxy for b in each]).reshape(-1, 4) for each in boxes],
             scores=[np.array([b.score for b in each]) for each in boxes],
             lesions=found.lesions,
+            unlike=found.unlike,
         )
 
     def __repr__(self) -> str:

@@ -68,12 +68,12 @@ def test_a_like_cine_and_missing_facts_give_no_sentence(
         (
             {"height": 1024, "width": 1024},
             100.0,
-            "It has 1024 x 1024 pixels; the models were trained on 512 x 512 to 960 x 720.",
+            "It has 1024 x 1024 pixels; the models were trained on 512 x 512, 960 x 720.",
         ),
         (
             {"height": 512, "width": 960},  # both sides are known, but of two cines
             100.0,
-            "It has 960 x 512 pixels; the models were trained on 512 x 512 to 960 x 720.",
+            "It has 960 x 512 pixels; the models were trained on 512 x 512, 960 x 720.",
         ),
         (
             {"frame_time_ms": 1000 / 7.5},
@@ -90,14 +90,14 @@ def test_a_like_cine_and_missing_facts_give_no_sentence(
         (
             {},
             69.0,
-            "It is darker than 99 % of the training cines: its mean grey level is 69 of 255, "
-            "theirs 80 to 140.",
+            "It is darker than 99 % of the training cines: the mean grey level of a frame with "
+            "contrast is 69 of 255, theirs 80 to 140.",
         ),
         (
             {},
             151.0,
-            "It is brighter than 99 % of the training cines: its mean grey level is 151 of 255, "
-            "theirs 80 to 140.",
+            "It is brighter than 99 % of the training cines: the mean grey level of a frame with "
+            "contrast is 151 of 255, theirs 80 to 140.",
         ),
     ],
 )
