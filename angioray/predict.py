@@ -121,7 +121,7 @@ def predict(
             "and frame)."
         )
     if films.dicom:
-        print(f"Private likewise: the DICOM findings of {len(films.dicom)} films in {dicom}.")
+        print(f"Private likewise: the DICOM findings in {dicom}.")
     print(f"Open in a browser: {page}")
 
 

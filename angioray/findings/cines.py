@@ -6,8 +6,11 @@ digest of all that decides the answer: with another one the cine is looked at an
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
@@ -17,7 +20,6 @@ import cv2
 import torch
 
 from angioray import __version__
-from angioray.findings.dicom_files import STRUCTURED_REPORT, write_dicom
 from angioray.findings.page import part_path, render_cine
 from angioray.findings.processes import Processes
 from angioray.findings.provenance import Algorithm
@@ -34,6 +36,8 @@ from preprocess.cohort import Cohort
 from preprocess.cohort import Sequence as Cine
 from preprocess.console.progress import track
 from preprocess.console.workers import map_unordered
+from preprocess.dicom.acceptance import Rejection
+from preprocess.ingest.assembly import rejection_counts
 from preprocess.storage import LocalCopy, absolute
 from preprocess.storage.atomic import remove_partials, write_text
 
@@ -173,6 +177,9 @@ class Cines:
     def look(self, processes: Processes, cluster: str | None) -> Iterator[str]:
         """Look at every cine that is not finished, and show how long the rest takes.
 
+        DICOM findings are written of the finished ones too: those that are there may be of another
+        study or score, or have a name that was corrected since.
+
         Args:
             processes: how many, where.
             cluster: the address of a Ray cluster that does it instead, each cine on a core.
@@ -188,19 +195,20 @@ class Cines:
             if path.stem not in kept:
                 path.unlink()
         before = [task for task in self.tasks if self._path(task).exists()]
-        left = [task for task in self.tasks if not self._is_finished(task)]
-        if done := len(self.tasks) - len(left):
+        done = sum(_is_finished(task, self.out) for task in self.tasks)
+        if done:
             yield f"{done} of {len(self.tasks)} cines were finished by an earlier run."
         if anew := len(before) - done:
             yield (
                 f"{anew} cines are looked at anew: the study, the settings, the cines or the "
-                "models that may judge them have changed since, or their DICOM findings are wanted."
+                "models that may judge them have changed since."
             )
         work = replace(
             self.work,
             device="cpu" if cluster else processes.device,
             threads=1 if cluster else processes.threads,
         )
+        left = [task for task in self.tasks if task.dicom or not _is_finished(task, self.out)]
         finished = map_unordered(
             partial(look, work=work),
             left,
@@ -208,36 +216,38 @@ class Cines:
             died=_died,
             cluster=cluster,
         )
-        lost = sum(not each for each in track(finished, total=len(left), label="cines"))
-        if lost:
+        ends = Counter(track(finished, total=len(left), label="cines"))
+        if lost := ends.pop(None, 0):
             yield (
                 f"Note: {lost} cines ended the process that looked at them, perhaps for want of "
                 "memory; they are left out. The same command with fewer --processes tries again."
             )
+        if reasons := [reason for reason in ends.elements() if reason]:
+            yield f"Note: {len(reasons)} films got no DICOM findings:"
+            yield rejection_counts(reasons)
 
     def finished(self) -> Iterator[LookedAt]:
         """The finished cines in the order of the cohort, one at a time in memory."""
         for task in self.tasks:
-            if self._is_finished(task):
+            if _is_finished(task, self.out):
                 yield _read(self._path(task))
 
     def _path(self, task: CineTask) -> Path:
         return _path(self.out, task.cine.sequence_id)
 
-    def _is_finished(self, task: CineTask) -> bool:
-        if task.dicom is not None:
-            _, stem = task.dicom
-            if not stem.with_name(stem.name + STRUCTURED_REPORT).exists():
-                return False
-        try:
-            with self._path(task).open(encoding="utf-8", errors="replace") as file:
-                return file.readline() == _first_line(task.digest)
-        except FileNotFoundError:
-            return False
+
+def look(task: CineTask, *, work: Work) -> str | None:
+    """Look at one cine where that is not done, and write what is found, in a worker.
+
+    Returns:
+        Why its film gets no DICOM findings; empty where it has them or they are not asked for.
+    """
+    if not _is_finished(task, work.out):
+        _look(task, work)
+    return _write_dicom(task, work) if task.dicom else ""
 
 
-def look(task: CineTask, *, work: Work) -> bool:
-    """Look at one cine and write what is found, in a worker. True, for it came to its end."""
+def _look(task: CineTask, work: Work) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(work.threads)
     system = _system(work.runs, work.settings, work.device, work.models)
@@ -254,14 +264,39 @@ def look(task: CineTask, *, work: Work) -> bool:
     score = work.settings.score
     part = render_cine(findings, cine, frames, score=score)
     write_text(part_path(work.out, cine.sequence_id), part)
-    if task.dicom is not None:
-        write_dicom(*task.dicom, findings, algorithm=work.algorithm, score=score)
     _write(_path(work.out, cine.sequence_id), task.digest, findings, by_true_view)
-    return True
 
 
-def _died(_task: CineTask) -> bool:
-    return False
+def _write_dicom(task: CineTask, work: Work) -> str:
+    """Of what is stored of a finished cine. What goes wrong is said without the film's name."""
+    from angioray.findings.dicom_files import write_dicom  # slow to import, and seldom asked for
+
+    assert task.dicom is not None
+    sequence_id = task.cine.sequence_id
+    findings, score = _read(_path(work.out, sequence_id)).findings, work.settings.score
+    try:
+        write_dicom(*task.dicom, findings, algorithm=work.algorithm, score=score)
+    except Rejection as reason:
+        return str(reason)
+    except ValueError:
+        return "its header has a value that cannot be written"
+    except OSError as problem:
+        number = problem.errno or errno.EIO
+        where = f"the folder of the DICOM findings of {sequence_id}"
+        raise OSError(number, os.strerror(number), where) from None
+    return ""
+
+
+def _died(_task: CineTask) -> None:
+    return None
+
+
+def _is_finished(task: CineTask, out: Path) -> bool:
+    try:
+        with _path(out, task.cine.sequence_id).open(encoding="utf-8", errors="replace") as file:
+            return file.readline() == _first_line(task.digest)
+    except FileNotFoundError:
+        return False
 
 
 @lru_cache(maxsize=1)

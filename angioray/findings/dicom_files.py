@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from angioray.findings.presentation_state import presentation_state
 from angioray.findings.provenance import Algorithm, read_provenance
 from angioray.findings.structured_report import structured_report
 from angioray.inference.findings import Findings
+from preprocess.dicom.acceptance import Rejection
 from preprocess.ingest.file_discovery import WRITTEN_BY_US
 from preprocess.ingest.journal import OWNER_ONLY
 from preprocess.storage.atomic import write_bytes
@@ -45,7 +48,8 @@ def write_dicom(
         The files that are now there; for their owner alone.
 
     Raises:
-        ValueError: the source is no XA image, or has fewer frames than the findings say.
+        Rejection: the source is no XA image, has no usable UID, or fewer frames than the findings.
+        ValueError: its header has another value that cannot be written.
         OSError: it cannot be read, or a target not be written.
     """
     lesions = findings.lesions_above(score)
@@ -59,21 +63,26 @@ def write_dicom(
     with config.disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         provenance = read_provenance(source, algorithm, content)
+        last = max((box.frame_index for lesion in lesions for box in lesion.boxes), default=0)
+        if last >= provenance.image.NumberOfFrames:
+            raise Rejection("its file has fewer frames than were looked at")
         written = [report]
         if lesions:
-            _write(state, presentation_state(provenance, lesions))
+            drawn = partial(presentation_state, provenance, lesions)
+            _write(state, provenance.uid("PR"), drawn)
             written.insert(0, state)
         else:
             state.unlink(missing_ok=True)
-        _write(report, structured_report(provenance, lesions, view=findings.view, score=score))
+        said = partial(structured_report, provenance, lesions, view=findings.view, score=score)
+        _write(report, provenance.uid("SR"), said)
     return written
 
 
-def _write(path: Path, dataset: Dataset) -> None:
-    if _instance_of(path) == dataset.SOPInstanceUID:
+def _write(path: Path, instance: str, make: Callable[[], Dataset]) -> None:
+    if _instance_of(path) == instance:
         return  # one UID names one object: it is not written anew with another date
     buffer = BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
+    make().save_as(buffer, enforce_file_format=True)
     write_bytes(path, buffer.getvalue(), mode=OWNER_ONLY)
 
 

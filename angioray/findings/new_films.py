@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from angioray.findings.tables import Source, private_table
 from angioray.study.study import Study
@@ -57,7 +58,7 @@ def open_films(
 
     Raises:
         ValueError: there are no cines; the output has another key; or DICOM findings, which name
-            patients, are wanted of a cohort or within the output.
+            patients, are wanted of a cohort, within the output, or where nothing can be written.
     """
     given = open_storage(src)
     is_cohort = not isinstance(given, FolderStorage) or given.exists("annotations.json")
@@ -76,6 +77,8 @@ def open_films(
     folder = Path(src).absolute()
     if not folder.is_dir():
         raise ValueError(f"{src} is no folder. Give a folder of DICOM files, or a cohort.")
+    if dicom is not None:
+        _check_writable(dicom)
     private = out.absolute()
     result = ingest_archive(
         Path(src),
@@ -100,6 +103,19 @@ def open_films(
             if dicom is not None
         },
     )
+
+
+def _check_writable(folder: Path) -> None:
+    """Before anything is read: a later error would be about the folder of one patient."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as problem:
+        raise ValueError(
+            f"DICOM findings cannot be written in {folder} ({problem.strerror}). Give --dicom "
+            "another folder."
+        ) from None
 
 
 def _key(study: Study, private: Path, key: Path | None) -> Path | None:

@@ -190,7 +190,7 @@ def test_what_is_no_cine_is_refused(tmp_path: Path) -> None:
     _, report = write(source, tmp_path / "cine", *LESIONS)
     with pytest.raises(Rejection, match="not an XA image"):
         write(report, tmp_path / "again", *LESIONS)
-    with pytest.raises(ValueError, match="Frame number 4 is invalid"):
+    with pytest.raises(Rejection, match="its file has fewer frames"):
         write(source, tmp_path / "again", lesion(1, 0.9, box(3, (1.0, 1.0, 2.0, 2.0))))
     assert not list(tmp_path.glob("again*"))
 

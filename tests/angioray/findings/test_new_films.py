@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from angioray.predict import predict
 from preprocess.console.command_line import run as run_command
@@ -97,6 +98,8 @@ def test_dicom_findings_are_beside_the_films_and_never_in_the_output(
     within = tmp_path / "out" / "dicom"
     assert f"{within} is within {tmp_path / 'out'}, which is there to be" in refused(films, within)
     assert "but a cohort was given" in refused(runs.parent / "cohort", films)
+    no_folder = films / "notes.txt"
+    assert f"cannot be written in {no_folder} (File exists). Give" in refused(films, no_folder)
     assert not (tmp_path / "out").exists()
 
     # Films that were looked at before get them too; the next command takes none for a film.
@@ -109,3 +112,53 @@ def test_dicom_findings_are_beside_the_films_and_never_in_the_output(
         *("known.angioray-sr.dcm", "day 2/new.dcm.angioray-sr.dcm"),
     }
     assert "2 of 2 cines were finished by an earlier run." in capsys.readouterr().out
+
+
+def test_dicom_findings_are_of_this_run_and_of_the_film_as_it_is_now(
+    films: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dicom = tmp_path / "dicom"
+    reports = [dicom / "known.angioray-sr.dcm", dicom / "day 2" / "new.dcm.angioray-sr.dcm"]
+
+    def written(*options: str) -> list[bytes]:
+        look(films, runs, tmp_path / "out", "--dicom", str(dicom), *options)
+        return [path.read_bytes() for path in reports]
+
+    assert all(b"score=0.4" in report for report in written("--score", "0.4"))
+    look(films, runs, tmp_path / "out", "--score", "0.3")  # by which all cines are finished
+    before = written("--score", "0.3")
+    assert all(b"score=0.3" in report for report in before)
+
+    corrected = dcmread(films / "known")
+    corrected.PatientName = "Corrected"
+    corrected.save_as(films / "known")
+    capsys.readouterr()
+    after = written("--score", "0.3")
+    assert "2 of 2 cines were finished by an earlier run." in capsys.readouterr().out
+    assert dcmread(reports[0]).PatientName == "Corrected"
+    assert after[1] == before[1]
+
+
+def test_a_film_that_dicom_cannot_refer_to_is_counted_and_the_others_go_on(
+    films: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_cine(films / "odd", noise(3, 64, seed=3), SOPInstanceUID="IMG-0001")
+    rows = look(films, runs, tmp_path / "out", "--dicom", str(tmp_path / "dicom"))
+    assert len(rows) == 3
+    said = capsys.readouterr().out
+    assert (
+        "Note: 1 films got no DICOM findings:\n     1 no SOPInstanceUID that is a UID\n"
+    ) in said
+    assert len(list((tmp_path / "dicom").rglob("*-sr.dcm"))) == 2
+
+
+def test_what_cannot_be_written_is_told_without_the_film_s_name(
+    films: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dicom" / "day 2" / "new.dcm.angioray-sr.dcm").mkdir(parents=True)
+    with pytest.raises(SystemExit):
+        look(films, runs, tmp_path / "out", "--dicom", str(tmp_path / "dicom"))
+    said = capsys.readouterr().err
+    sequence = Pseudonyms(KEY).sequence(dcmread(films / "day 2" / "new.dcm").SOPInstanceUID)
+    assert f"the folder of the DICOM findings of {sequence} is a folder" in said
+    assert "day 2" not in said
