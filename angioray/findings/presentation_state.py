@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, TypeVar
 
 import highdicom as hd
 import numpy as np
 from highdicom import pr
 from highdicom.color import CIELabColor
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from angioray.findings.provenance import Provenance
 from angioray.inference.findings import FoundBox, Lesion
-from preprocess.dicom.acceptance import numbers_of
-from preprocess.dicom.grayscale import Find, LookupTable, is_for_display, tables_of
-
-Lut = TypeVar("Lut", hd.ModalityLUT, hd.VOILUT)
+from preprocess.dicom.grayscale import (
+    Find,
+    is_for_display,
+    rescale_of,
+    tables_of,
+    windows_of,
+)
 
 LAYER = "STENOSES"
 COLOUR = CIELabColor.from_string("gold")
@@ -32,7 +33,8 @@ def presentation_state(
     """One closed rectangle and one label for each box, on its frame alone.
 
     The label has the number of the lesion and its score, the same on all its frames. A box that no
-    detector found in its frame is dashed. Window and tables are those of the source.
+    detector found in its frame is dashed. Window and tables are those of the source that ingest
+    would take.
 
     Raises:
         ValueError: there is no box, or one on a frame that the source does not have.
@@ -122,39 +124,37 @@ def _modality_lut(find: Find) -> hd.ModalityLUTTransformation | None:
     if not is_for_display(find):
         return None
     if table := next(tables_of(find("ModalityLUTSequence")), None):
-        lut = _as_declared(hd.ModalityLUT("US", *_entries(table)), table)
+        # Declared with 8 or 16 bits, which are all that this table may have (C.11.1.1.1).
+        entries = table.outputs.astype(np.uint8 if table.outputs.max() < 2**8 else np.uint16)
+        lut = hd.ModalityLUT("US", table.first % 2**16, entries)
         return hd.ModalityLUTTransformation(modality_lut=lut)
-    intercept, slope = (numbers_of(find(f"Rescale{name}")) for name in ("Intercept", "Slope"))
-    if len(intercept) != 1 or len(slope) != 1:
+    slope, intercept = rescale_of(find)
+    if (slope, intercept) == (1, 0):
         return None
-    return hd.ModalityLUTTransformation(intercept[0], slope[0], rescale_type="US")
+    return hd.ModalityLUTTransformation(intercept, slope, rescale_type="US")
 
 
 def _voi_lut(find: Find) -> list[pr.SoftcopyVOILUTTransformation] | None:
-    """The source's windows, or its tables where it has no window; None without any."""
-    centers, widths = (numbers_of(find(f"Window{name}")) for name in ("Center", "Width"))
-    if centers and len(centers) == len(widths) and min(widths) >= 1:
+    """The source's first window, or its first table where it has no window; None without any."""
+    if window := next(windows_of(find), None):
+        centre, width = window
         function = find("VOILUTFunction")
         known = function in [known.value for known in hd.VOILUTFunctionValues]
         return [
             pr.SoftcopyVOILUTTransformation(
-                window_center=centers,
-                window_width=widths,
+                window_center=centre,
+                window_width=width,
                 voi_lut_function=function if known else None,
             )
         ]
-    luts = [_as_declared(hd.VOILUT(*_entries(t)), t) for t in tables_of(find("VOILUTSequence"))]
-    return [pr.SoftcopyVOILUTTransformation(voi_luts=luts)] if luts else None
-
-
-def _entries(table: LookupTable) -> tuple[int, NDArray[np.unsignedinteger[Any]]]:
-    return table.first % 2**16, table.outputs.astype(np.uint8 if table.bits <= 8 else np.uint16)
-
-
-def _as_declared(lut: Lut, table: LookupTable) -> Lut:
-    """With the bits of the source: highdicom declares 8 or 16, and they say what is white."""
-    lut.LUTDescriptor = [*lut.LUTDescriptor[:2], table.bits]
-    return lut
+    table = next(tables_of(find("VOILUTSequence")), None)
+    if table is None:
+        return None
+    # Bits say what is white, and many sources declare more than their values have. Here all 16 say.
+    white = 2 ** int(table.outputs.max()).bit_length() - 1
+    entries = np.rint(table.outputs * (65535 / max(white, 1))).astype(np.uint16)
+    lut = hd.VOILUT(table.first % 2**16, entries)
+    return [pr.SoftcopyVOILUTTransformation(voi_luts=[lut])]
 
 
 def _presentation_lut(find: Find) -> hd.PresentationLUTTransformation:

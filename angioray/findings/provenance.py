@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import DA, TM
@@ -23,7 +25,7 @@ from preprocess.dicom.acceptance import (
     value_in_groups,
     value_of,
 )
-from preprocess.dicom.grayscale import Find
+from preprocess.dicom.grayscale import Find, tables_of
 from preprocess.dicom.parsing import Source, parsed, parsing
 
 UTF_8 = "ISO_IR 192"
@@ -34,7 +36,7 @@ REQUIRED = (
 )
 """Of patient and study, what every object has, be it empty (PS3.3 C.7.1.1 and C.7.2.1)."""
 OPTIONAL = ("IssuerOfPatientID", "StudyDescription")
-WELL_FORMED_UID = re.compile(r"[0-9.]{1,64}")
+WELL_FORMED_UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*")
 """Not strictly: components with leading zeros are forbidden, and devices write them."""
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID")
 IMAGE = (
@@ -42,11 +44,15 @@ IMAGE = (
     *("NumberOfFrames", "Rows", "Columns", "SpecificCharacterSet", "PixelRepresentation"),
 )
 GREY_SCALE = (
-    *("PhotometricInterpretation", "PixelIntensityRelationship", "ModalityLUTSequence"),
-    *("RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth"),
-    *("VOILUTFunction", "VOILUTSequence"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("PhotometricInterpretation", "PixelIntensityRelationship", "RescaleSlope"),
+    *("RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction"),
 )
+TABLES = ("ModalityLUTSequence", "VOILUTSequence")
+GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+"""In which the grey scale of an enhanced image is."""
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+LONGEST = {"LO": 64, "SH": 16}
+"""Characters of a value (PS3.5 table 6.2-1). A name (PN) has 64 in each of its three groups."""
 SERIES_NUMBERS = {"PR": 9001, "SR": 9002}
 """Of the two series that angioray adds to a study; cath labs count theirs from 1."""
 
@@ -71,7 +77,8 @@ class Provenance:
         image: the header that the objects refer to and copy, complete where real ones are not.
         find: what the source says of its display, by keyword.
         algorithm: who found them.
-        content: all that was found and all of the image, as text that differs where they do.
+        content: all that was found, all of the image and how it is shown, as text that differs
+            where they do.
     """
 
     image: Dataset
@@ -134,14 +141,15 @@ def read_provenance(source: Path, algorithm: Algorithm, content: str) -> Provena
         Rejection: it is no XA image, or has no SOP Instance UID.
         OSError: it cannot be read at all.
     """
-    names = [*REQUIRED, *OPTIONAL, *UIDS, *IMAGE, *GREY_SCALE]
+    names = [*REQUIRED, *OPTIONAL, *UIDS, *IMAGE, *GREY_SCALE, *TABLES, *GROUPS]
     with parsing(), Source(source) as file:
         header = parsed(file, names, stop_before_pixels=True)
         check_object(header)
         image = _image(header)
     # With the image: where a patient's name is corrected in the source, the object is another.
-    content = repr([content, *(str(element.value) for element in image)])
+    # So it is where its window is.
     find = partial(value_in_groups, header)
+    content = repr([content, *(str(element.value) for element in image), *_grey_scale(find)])
     return Provenance(image=image, find=find, algorithm=algorithm, content=content)
 
 
@@ -153,7 +161,7 @@ def _image(header: Dataset) -> Dataset:
         setattr(image, name, _allowed(name, _text(header, name)))
     for name in OPTIONAL:
         if text := _text(header, name):
-            setattr(image, name, text)
+            setattr(image, name, _allowed(name, text))
     image.SOPClassUID = header.SOPClassUID
     instance = _text(header, "SOPInstanceUID")
     if not WELL_FORMED_UID.fullmatch(instance):
@@ -166,7 +174,8 @@ def _image(header: Dataset) -> Dataset:
     image.Rows, image.Columns = int(header.Rows), int(header.Columns)
     image.SamplesPerPixel, image.Modality = 1, "XA"
     number = _text(header, "InstanceNumber")
-    image.InstanceNumber = max(int(number), 1) if number.isdecimal() else 1
+    digits = re.fullmatch("[0-9]{1,10}", number)
+    image.InstanceNumber = min(max(int(number), 1), 2**31 - 1) if digits else 1
     # highdicom looks for the grey scale of every multi-frame image in functional groups, and fails
     # where there are none. Ours is given to it by hand.
     image.SharedFunctionalGroupsSequence = [Dataset()]
@@ -174,15 +183,22 @@ def _image(header: Dataset) -> Dataset:
     return image
 
 
+def _grey_scale(find: Find) -> Iterator[object]:
+    for name in GREY_SCALE:
+        yield str(find(name))
+    for name in TABLES:
+        yield [(table.first, table.outputs.tolist()) for table in tables_of(find(name))]
+
+
 def _text(header: Dataset, name: str) -> str:
     value = value_of(header, name)
     # A backslash separates values; all of these have one.
     whole = "^".join(map(str, value)) if isinstance(value, MultiValue) else str(value or "")
-    return whole.replace("\0", "").strip()
+    return CONTROL_CHARACTER.sub("", whole).strip()
 
 
 def _allowed(name: str, text: str) -> str:
-    """The text, where it is a value that DICOM allows for the attribute, and otherwise none."""
+    """The text, cut where it is too long for the attribute; none where DICOM does not allow it."""
     try:
         if name.endswith("Date") and text:
             return DA(text).isoformat().replace("-", "")
@@ -190,7 +206,11 @@ def _allowed(name: str, text: str) -> str:
             TM(text)
     except ValueError:
         return ""
-    return "" if name == "PatientSex" and text not in ("M", "F", "O") else text
+    if name == "PatientSex" and text not in ("M", "F", "O"):
+        return ""
+    if (kind := dictionary_VR(name)) == "PN":
+        return "=".join(group[:64].strip() for group in text.split("=")[:3])
+    return text[: LONGEST.get(kind)].strip()
 
 
 def _uid(*parts: object) -> str:

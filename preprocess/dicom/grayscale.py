@@ -52,7 +52,7 @@ def display_of(
     stored = np.arange(2**bits_stored)
     table = next(tables_of(find("ModalityLUTSequence")), None) if for_display else None
     modality = () if table is None else table.of(stored)
-    slope, intercept = _rescale(find) if for_display and table is None else (1.0, 0.0)
+    slope, intercept = rescale_of(find) if for_display and table is None else (1.0, 0.0)
     monochrome1 = find("PhotometricInterpretation") == "MONOCHROME1"
 
     def between(edges: tuple[float, float], lut: tuple[int, ...]) -> Display:
@@ -61,8 +61,8 @@ def display_of(
         return Display(lower=min(edges), upper=max(edges), inverted=inverted, modality_lut=lut)
 
     displays = []
-    if window := next(_windows(find), None):
-        lower, upper = ((edge - intercept) / slope for edge in window)
+    if window := next(windows_of(find), None):
+        lower, upper = ((edge - intercept) / slope for edge in _edges(*window, find))
         displays.append(between((lower, upper), modality))
     if voi := next(tables_of(find("VOILUTSequence")), None):
         outputs = np.asarray(modality) if modality else stored
@@ -95,22 +95,28 @@ def is_for_display(find: Find) -> bool:
     return str(find("PixelIntensityRelationship") or "").strip() not in ("LOG", "DISP")
 
 
-def _windows(find: Find) -> Iterator[tuple[float, float]]:
-    """The values shown as black and white (C.11.2.1.2: LINEAR, or exact where it says so)."""
-    is_exact = find("VOILUTFunction") in ("LINEAR_EXACT", "SIGMOID")
+def windows_of(find: Find) -> Iterator[tuple[float, float]]:
+    """Centre and width of the windows that can be used (C.11.2.1.2)."""
     for pair in zip(_values(find("WindowCenter")), _values(find("WindowWidth")), strict=False):
         numbers = numbers_of(pair)
         # LINEAR counts whole values. The others are also for rescaled ones, all between 0 and 1.
-        if not numbers or numbers[1] <= 0 or (numbers[1] < 1 and not is_exact):
-            continue
-        centre, width = numbers
-        if is_exact:
-            yield centre - width / 2, centre + width / 2
-        else:
-            yield centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
+        if numbers and numbers[1] > 0 and (numbers[1] >= 1 or _is_exact(find)):
+            yield numbers[0], numbers[1]
 
 
-def _rescale(find: Find) -> tuple[float, float]:
+def _edges(centre: float, width: float, find: Find) -> tuple[float, float]:
+    """The values shown as black and white (LINEAR, or exact where it says so)."""
+    if _is_exact(find):
+        return centre - width / 2, centre + width / 2
+    return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
+
+
+def _is_exact(find: Find) -> bool:
+    return find("VOILUTFunction") in ("LINEAR_EXACT", "SIGMOID")
+
+
+def rescale_of(find: Find) -> tuple[float, float]:
+    """Slope and intercept; (1, 0) changes nothing."""
     slope, intercept = (
         next(iter(numbers_of(find(f"Rescale{name}"))), 0.0) for name in ("Slope", "Intercept")
     )

@@ -48,6 +48,18 @@ WHOLE: dict[str, Any] = {
     "PatientName": "Müller^Jürgen",
     "InstanceNumber": 4,
 }
+
+
+def lookup_table(bits: int, **more: Any) -> Dataset:
+    """An item of a LUT sequence that maps 8 bits to ``bits``."""
+    table = Dataset()
+    table.LUTDescriptor = [256, 0, bits]
+    table.LUTData = np.arange(0, 1024, 4, dtype=np.uint16).tobytes()
+    for name, value in more.items():
+        setattr(table, name, value)
+    return table
+
+
 ODD: dict[str, dict[str, Any]] = {
     "whole": {},
     "empty": {name: "" for name in WHOLE if not name.endswith("UID")},
@@ -64,6 +76,21 @@ ODD: dict[str, dict[str, Any]] = {
         "PatientBirthDate": "unknown",
         "PatientSex": "female",
     },
+    "values too long, or with control characters": {
+        "PatientName": "Doe^\x07" + "X" * 80,
+        "PatientID": "A\nB" + "1" * 80,
+        "IssuerOfPatientID": "I" * 80,
+        "StudyDescription": "D\t" + "d" * 80,
+        "StudyID": "7" * 20,
+        "AccessionNumber": "A" * 20,
+    },
+    "numbers out of range": {"InstanceNumber": "99999999999", "RescaleSlope": 0},
+    "UIDs of dots": {"StudyInstanceUID": "1..2.", "SeriesInstanceUID": "..."},
+    "a table that declares more bits than it has": {
+        "WindowCenter": None,
+        "WindowWidth": None,
+        "VOILUTSequence": [lookup_table(16)],
+    },
     "separators": {"PatientName": "=", "PatientID": "A\\B", "StudyDate": "1994.10.13"},
     "several names": {"PatientName": ["Doe", "Jane"]},
     "no UID of the study": {"StudyInstanceUID": "none"},
@@ -79,16 +106,6 @@ ODD: dict[str, dict[str, Any]] = {
     },
     "no number of frames": {"NumberOfFrames": None, "frames": noise(1)},
 }
-
-
-def lookup_table(bits: int, **more: Any) -> Dataset:
-    """An item of a LUT sequence that maps 8 bits to ``bits``."""
-    table = Dataset()
-    table.LUTDescriptor = [256, 0, bits]
-    table.LUTData = np.arange(0, 1024, 4, dtype=np.uint16).tobytes()
-    for name, value in more.items():
-        setattr(table, name, value)
-    return table
 
 
 def cine(path: Path, **more: Any) -> Path:
@@ -170,6 +187,35 @@ def test_the_same_findings_have_the_same_uids_and_others_others(tmp_path: Path) 
         paths = write_dicom(source, tmp_path / "cine", found, algorithm=other, score=0.5)
         instances.append({dcmread(path).SOPInstanceUID for path in paths})
     assert len(set.union(*instances)) == 6
+
+
+def test_another_window_or_table_is_another_object(tmp_path: Path) -> None:
+    no_window = {"WindowCenter": None, "WindowWidth": None}
+    other = lookup_table(10, LUTData=bytes(512))
+    instances = set()
+    for header in (
+        {},
+        {"WindowCenter": 60},
+        {"RescaleSlope": 2},
+        {**no_window, "VOILUTSequence": [lookup_table(10)]},
+        {**no_window, "VOILUTSequence": [other]},
+    ):
+        source = cine(tmp_path / "cine.dcm", SOPInstanceUID="1.2.9", **header)
+        instances.add(dcmread(write(source, tmp_path / "cine", *LESIONS)[0]).SOPInstanceUID)
+    assert len(instances) == 5
+
+
+def test_the_window_is_the_one_that_ingest_takes(tmp_path: Path) -> None:
+    """The first that can be used; a slope of 0 counts as 1, and an absent intercept as 0."""
+    header = {"WindowCenter": [100, 120, 90], "WindowWidth": [0, 60, 70]}
+    source = cine(tmp_path / "cine.dcm", **header, RescaleSlope=2)
+    state = dcmread(write(source, tmp_path / "cine", *LESIONS)[0])
+    (shown,) = state.SoftcopyVOILUTSequence
+    assert (shown.WindowCenter, shown.WindowWidth) == (120, 60)
+    assert (state.RescaleSlope, state.RescaleIntercept) == (2, 0)
+    source = cine(tmp_path / "cine.dcm", RescaleSlope=0, RescaleIntercept=5)
+    state = dcmread(write(source, tmp_path / "cine", *LESIONS)[0])
+    assert (state.RescaleSlope, state.RescaleIntercept) == (1, 5)
 
 
 def test_where_nothing_was_found_the_report_says_so_alone(tmp_path: Path) -> None:
@@ -260,12 +306,21 @@ def test_dcmtk_has_the_boxes_of_the_frame_at_their_pixels(tmp_path: Path, frame:
     [
         {},
         {"WindowCenter": 60, "WindowWidth": 41},
+        {"WindowCenter": [60, 128], "WindowWidth": [41, 256]},
         {"WindowCenter": None, "WindowWidth": None},
         {"PhotometricInterpretation": "MONOCHROME1"},
         {"RescaleSlope": 2, "RescaleIntercept": -10, "RescaleType": "US"},
         {"WindowCenter": None, "WindowWidth": None, "VOILUTSequence": [lookup_table(10)]},
     ],
-    ids=["a window of all", "a narrow one", "none", "black is high", "rescaled", "a table"],
+    ids=[
+        "a window of all",
+        "a narrow one",
+        "the first of two",
+        "none",
+        "black is high",
+        "rescaled",
+        "a table",
+    ],
 )
 def test_the_picture_looks_as_without_it(tmp_path: Path, header: dict[str, Any]) -> None:
     source = cine(tmp_path / "cine.dcm", **header)
@@ -287,6 +342,18 @@ def test_a_modality_table_that_is_not_for_display_stays_behind(tmp_path: Path) -
         state = dcmread(write(source, tmp_path / relationship, *LESIONS)[0])
         assert ("ModalityLUTSequence" in state) is kept
     (written,) = state.ModalityLUTSequence
+    assert written.LUTDescriptor == [256, 0, 16]
+    assert written.LUTData == tables[0].LUTData
+
+
+def test_a_modality_table_of_10_bits_is_written_with_16_as_the_standard_wants(
+    tmp_path: Path,
+) -> None:
+    tables = [lookup_table(10, ModalityLUTType="US")]
+    source = cine(
+        tmp_path / "cine.dcm", PixelIntensityRelationship="LIN", ModalityLUTSequence=tables
+    )
+    (written,) = dcmread(write(source, tmp_path / "cine", *LESIONS)[0]).ModalityLUTSequence
     assert written.LUTDescriptor == [256, 0, 16]
     assert written.LUTData == tables[0].LUTData
 
