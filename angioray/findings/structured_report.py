@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from highdicom import sr
+from highdicom.sr.utils import find_content_items
 from pydicom.sr.codedict import codes
 
 from angioray.findings.provenance import Provenance
@@ -21,8 +22,8 @@ def structured_report(
     """What was found, in measurement groups, or that nothing was.
 
     The first group is about the cine and says whether there are findings (CAD Processing and
-    Findings Summary). Then, for each lesion, comes one group about it, and one for each of its
-    boxes (TID 1410): a closed POLYLINE on one frame, "Bounded by". All groups of a lesion have its
+    Findings Summary). Then come one group about each lesion, and one about each of their boxes
+    (TID 1410): a closed POLYLINE on one frame, "Bounded by". All groups of a lesion have its
     tracking identifier. Certainty of Finding is a score in percent; the box of a frame in which no
     detector found the lesion has none. Groups about the cine and about lesions name the algorithm.
 
@@ -68,28 +69,20 @@ def structured_report(
             source_images=[sr.SourceImageForMeasurementGroup.from_source_image(image)],
         )
     ]
-    for lesion in reported:
-        groups.append(
-            sr.MeasurementsAndQualitativeEvaluations(
-                **stenosis(lesion, lesion.score),
-                algorithm_id=algorithm(),
-                source_images=[sr.SourceImageForMeasurementGroup.from_source_image(image)],
-            )
+    groups += [
+        sr.MeasurementsAndQualitativeEvaluations(
+            **stenosis(lesion, lesion.score),
+            algorithm_id=algorithm(),
+            source_images=[sr.SourceImageForMeasurementGroup.from_source_image(image)],
         )
-        groups += [
-            sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-                **stenosis(lesion, None if box.carried else box.score),
-                geometric_purpose=codes.SCT.BoundedBy,
-                referenced_region=_region(provenance, box),
-            )
-            for box in lesion.boxes
-        ]
+        for lesion in reported
+    ]
     report = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_observer(provenance)),
         procedure_reported=codes.SCT.CoronaryArteriography,
         imaging_measurements=groups,
     )
-    return sr.ComprehensiveSR(
+    document = sr.ComprehensiveSR(
         evidence=[image],
         content=report,
         is_complete=True,
@@ -97,6 +90,19 @@ def structured_report(
         is_verified=False,
         **provenance.identification("SR"),
     )
+    # Boxes come afterwards: highdicom copies all content twice and searches it for images, which
+    # takes longer than making it.
+    (measured,) = find_content_items(document, name=codes.DCM.ImagingMeasurements)
+    for lesion in reported:
+        for box in lesion.boxes:
+            measured.ContentSequence.extend(
+                sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+                    **stenosis(lesion, None if box.carried else box.score),
+                    geometric_purpose=codes.SCT.BoundedBy,
+                    referenced_region=_region(provenance, box),
+                )
+            )
+    return document
 
 
 def _region(provenance: Provenance, box: FoundBox) -> sr.ImageRegion:
