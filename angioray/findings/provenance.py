@@ -59,9 +59,11 @@ SERIES_NUMBERS = {"PR": 9001, "SR": 9002}
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """Who found it: a program, its version, and the digest of the study that trained its networks.
+    """Who found it: a program, its version, and the study that trained its networks.
 
-    ``study_sha256`` has 64 hexadecimal digits, as many as DICOM's Long String (LO) takes.
+    ``study_sha256`` is of its ``study.json``, that is of settings, folds and cohort, not of the
+    networks: those that were trained again have the same. It has 64 hexadecimal digits, as many as
+    DICOM's Long String (LO) takes.
     """
 
     name: str
@@ -107,7 +109,7 @@ class Provenance:
 
     @property
     def device_uid(self) -> str:
-        """The UID of the program with these networks."""
+        """The UID of the program of this version with networks of this study."""
         return _uid(self.algorithm)
 
     def identification(self, modality: str) -> dict[str, Any]:

@@ -375,7 +375,7 @@ def test_a_carried_box_is_dashed_and_labels_stay_in_the_frame(tmp_path: Path) ->
 
 
 def test_the_page_reads_the_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(cine(tmp_path / "film.dcm"), tmp_path / "film", *LESIONS)
+    write(cine(tmp_path / "IM1.dcm"), tmp_path / "IM1.dcm", *LESIONS)
     (block,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
