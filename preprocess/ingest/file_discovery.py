@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from preprocess.storage.atomic import PARTIAL
+
 WRITTEN_BY_US = (".angioray-pr.dcm", ".angioray-sr.dcm")
 """How the DICOM objects end that a prediction writes beside its sources: they are none."""
+OURS = re.compile(rf"({'|'.join(map(re.escape, WRITTEN_BY_US))})(\.[\d-]+{re.escape(PARTIAL)})?$")
+"""The end of their names, also where a killed prediction left them half-written."""
 
 
 class FileDiscovery:
@@ -57,7 +62,7 @@ class FileDiscovery:
     def _fill(self) -> None:
         try:
             for path in walk(self._src, self.closed):
-                if path.name.endswith(WRITTEN_BY_US):
+                if OURS.search(path.name):
                     continue
                 resolved = Path(os.path.realpath(path))  # resolve() fails on links in a circle
                 if resolved not in self._apart and self._apart.isdisjoint(resolved.parents):

@@ -85,8 +85,13 @@ def sync_below(folder: Path) -> None:
         sync_folder(Path(inner))
 
 
-def remove_partials(*folders: Path) -> None:
-    """Remove what a killed writer left half-written right in these folders."""
+def remove_partials(*folders: Path, of: str = "") -> None:
+    """Remove what a killed writer left half-written right in these folders.
+
+    Args:
+        folders: to look into.
+        of: the name of the file that was to be written, as a pattern; empty for any.
+    """
     for folder in folders:
-        for path in folder.glob(f".*{PARTIAL}"):
+        for path in folder.glob(f".{of}*{PARTIAL}"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -21,7 +21,8 @@ NOBODY = 65534
 
 
 def test_every_file_at_any_depth_in_a_fixed_order_but_ours(tmp_path: Path) -> None:
-    for name in ("b/2", "b/1", "a", "c/d/e.dcm", "cohort/x", "sequences.csv"):
+    written = ("a.angioray-sr.dcm", ".a.angioray-pr.dcm.12-34.partial")
+    for name in ("b/2", "b/1", "a", "c/d/e.dcm", "cohort/x", "sequences.csv", *written):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
