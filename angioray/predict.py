@@ -43,7 +43,8 @@ def predict(
             report, which viewers open, are written there. They name the patient as the file does.
 
     Raises:
-        ValueError: there is nothing to look at, or a step of the study has no finished model.
+        ValueError: there is nothing to look at, a step of the study has no finished model, OUT is
+            another process's or has files of another kind, or cines were lost with their process.
 
     Examples:
       python -m angioray.predict new-dicom --runs runs --out predictions
@@ -53,7 +54,7 @@ def predict(
     """
     from angioray.findings.cines import Cines
     from angioray.findings.end_to_end import Judged, describe, metrics
-    from angioray.findings.new_films import open_films
+    from angioray.findings.new_films import open_films, unrecognised
     from angioray.findings.page import write_page
     from angioray.findings.processes import Processes
     from angioray.findings.tables import TABLES, private_table, write_tables
@@ -63,66 +64,81 @@ def predict(
     from angioray.study.held_out import HeldOut
     from angioray.study.study import Study
     from preprocess.cohort import count_phantoms, phantom_notice
+    from preprocess.console.words import counted
     from preprocess.storage.atomic import write_json
 
     study = Study.open(runs)
     chosen = choose(study, settings)  # before anything is decoded for models that are not there
     reported = ReportedStudy.open(runs)
-    trained_on, problem = reported.cohort()
+    trained_on, _ = reported.cohort()
     quality = Quality.of(reported, trained_on, chosen)
     for line in (*quality.sentences, *(f"Note: {warning}" for warning in quality.warnings)):
         print(line)
-    films = open_films(src, out, study, key=key, dicom=dicom, processes=processes, ray=ray)
-    cohort = films.cohort
-    out.mkdir(parents=True, exist_ok=True)
-    if trained_on is None:
-        print(f"Note: {problem}")
-        print("A patient of the study is recognised only by a cine that has the same pseudonym.")
-    held_out = HeldOut.of(study, trained_on, cohort)
-    cines = Cines.of(study, chosen, held_out, cohort, settings, out, films.dicom)
-    several = Processes.here(processes, study, chosen, (task.cine for task in cines.tasks))
-    for line in cines.look(several, ray):
-        print(line)
-
-    judged = Judged(cines.tasks)
-    looked_at = judged.following(cines.finished(), cohort)
-    found = write_tables(out, looked_at, cohort, settings.score, films.sources)
-    print(
-        f"Looked at {found.frames} frames of {found.cines} cines; {found.new} of patients that the "
-        f"study has never seen, {found.cines - found.new} by models that held the patient out."
-    )
-    if left := len(cohort.sequences) - found.cines:
-        print(f"{left} cines were left out: no finished model may judge them without a leak.")
-    print(
-        f"Lesions with a score above {settings.score:g}: {found.lesions}, in {found.with_lesions} "
-        "cines."
-    )
-    page = write_page(
-        out,
-        ((each.findings, cohort.sequences[each.findings.sequence_id]) for each in cines.finished()),
-        score=settings.score,
-        subtitle=f"By {len(chosen.runs)} networks of the study {study.sha256[:12]}",
-        quality=quality.sentences,
-        warnings=quality.warnings,
-        banner=phantom_notice(count_phantoms(cohort.sequences.values()), len(cohort.sequences)),
-        private_table=private_table(out).name if films.sources else "",
-    )
-    names = [*TABLES, page.name]
-    if (result := judged.result(cohort)) is not None:
-        write_json(out / "metrics.json", metrics(result, chosen, settings))
-        names.append("metrics.json")
-        for line in describe(result):
+    with open_films(src, out, study, key=key, dicom=dicom, processes=processes, ray=ray) as films:
+        cohort, warnings = films.cohort, quality.warnings
+        if unknown := unrecognised(study, trained_on, films):
+            warnings = (unknown, *warnings)
+            print(f"Note: {unknown}")
+        else:
+            print("Patients of the study are recognised by their pseudonyms.")
+        held_out = HeldOut.of(study, trained_on, cohort)
+        cines = Cines.of(study, chosen, held_out, cohort, settings, out, films.dicom)
+        several = Processes.here(processes, study, chosen, (task.cine for task in cines.tasks))
+        for line in cines.look(several, ray):
             print(line)
-    print(f"Wrote {out} ({', '.join(names)}).")
-    print(f"The boxes are COCO results of the images in {cohort.folder / 'annotations.json'}.")
-    if films.sources:
+
+        judged = Judged(cines.tasks)
+        looked_at = judged.following(cines.finished(), cohort)
+        found = write_tables(out, looked_at, cohort, settings.score, films.sources)
         print(
-            f"Private, not to be shared: {private_table(out)} (each box with its file, instance "
-            "and frame)."
+            f"Looked at {counted(found.frames, 'frame')} of {counted(found.cines, 'cine')}: "
+            f"{found.new} of patients not known to the study, {found.cines - found.new} by models "
+            "that held the patient out."
         )
-    if films.dicom:
-        print(f"Private likewise: the DICOM findings in {dicom}.")
-    print(f"Open in a browser: {page}")
+        if left := len(cohort.sequences) - len(cines.tasks):
+            words = "Left out, for no finished model may judge them without a leak"
+            print(f"{words}: {counted(left, 'cine')}.")
+        print(
+            f"Lesions with a score above {settings.score:g}: {found.lesions}, in "
+            f"{counted(found.with_lesions, 'cine')}."
+        )
+        page = write_page(
+            out,
+            (
+                (each.findings, cohort.sequences[each.findings.sequence_id])
+                for each in cines.finished()
+            ),
+            score=settings.score,
+            subtitle=f"By {len(chosen.runs)} networks of the study {study.sha256[:12]}",
+            quality=quality.sentences,
+            warnings=warnings,
+            banner=phantom_notice(count_phantoms(cohort.sequences.values()), len(cohort.sequences)),
+            private_table=private_table(out).name if films.sources else "",
+        )
+        names = [*TABLES, page.name]
+        if (result := judged.result(cohort)) is not None:
+            write_json(out / "metrics.json", metrics(result, chosen, settings))
+            names.append("metrics.json")
+            for line in describe(result):
+                print(line)
+        else:  # of an earlier run, on other cines
+            (out / "metrics.json").unlink(missing_ok=True)
+        print(f"Wrote {out} ({', '.join(names)}).")
+        print(f"The boxes are COCO results of the images in {cohort.folder / 'annotations.json'}.")
+        if films.sources:
+            print(
+                f"Private, not to be shared: {private_table(out)} (each box with its file, "
+                "instance and frame)."
+            )
+        if films.dicom:
+            print(f"Private likewise: the DICOM findings in {dicom}.")
+        print(f"Open in a browser: {page}")
+        if lost := len(cines.tasks) - found.cines:
+            raise ValueError(
+                f"{counted(lost, 'cine')} of {len(cines.tasks)} ended the process that looked at "
+                "them, perhaps for want of memory, and are left out of what was written. The same "
+                "command with fewer --processes tries them again."
+            )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import errno
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
@@ -20,6 +19,7 @@ import cv2
 import torch
 
 from angioray import __version__
+from angioray.findings.output_folder import FOLDER
 from angioray.findings.page import part_path, render_cine
 from angioray.findings.processes import Processes
 from angioray.findings.provenance import Algorithm
@@ -38,11 +38,12 @@ from preprocess.console.progress import track
 from preprocess.console.workers import map_unordered
 from preprocess.dicom.acceptance import Rejection
 from preprocess.ingest.assembly import rejection_counts
+from preprocess.ingest.file_discovery import WRITTEN_BY_US
 from preprocess.storage import LocalCopy, absolute
 from preprocess.storage.atomic import remove_partials, write_text
 
-FOLDER = "cines"
-"""Of the output."""
+BEGINNING = '{"digest":"'
+"""Of each file of findings; a file without it is somebody else's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,11 +189,14 @@ class Cines:
             What to say of it, line by line.
         """
         folder = self.out / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
         remove_partials(self.out, folder)
+        for films in {task.dicom[1].parent for task in self.tasks if task.dicom is not None}:
+            for ending in WRITTEN_BY_US:
+                remove_partials(films, of=f"*{ending}")
         kept = {task.cine.sequence_id for task in self.tasks}
-        for path in folder.iterdir():  # of cines that are no longer in the cohort
-            if path.stem not in kept:
+        for path in folder.glob("*.json"):  # of cines that are no longer in the cohort
+            if path.stem not in kept and _is_ours(path):
+                part_path(self.out, path.stem).unlink(missing_ok=True)
                 path.unlink()
         before = [task for task in self.tasks if self._path(task).exists()]
         done = sum(_is_finished(task, self.out) for task in self.tasks)
@@ -216,13 +220,8 @@ class Cines:
             died=_died,
             cluster=cluster,
         )
-        ends = Counter(track(finished, total=len(left), label="cines"))
-        if lost := ends.pop(None, 0):
-            yield (
-                f"Note: {lost} cines ended the process that looked at them, perhaps for want of "
-                "memory; they are left out. The same command with fewer --processes tries again."
-            )
-        if reasons := [reason for reason in ends.elements() if reason]:
+        ended = track(finished, total=len(left), label="cines")
+        if reasons := [reason for reason in ended if reason]:
             yield f"Note: {len(reasons)} films got no DICOM findings:"
             yield rejection_counts(reasons)
 
@@ -236,7 +235,7 @@ class Cines:
         return _path(self.out, task.cine.sequence_id)
 
 
-def look(task: CineTask, *, work: Work) -> str | None:
+def look(task: CineTask, *, work: Work) -> str:
     """Look at one cine where that is not done, and write what is found, in a worker.
 
     Returns:
@@ -287,14 +286,15 @@ def _write_dicom(task: CineTask, work: Work) -> str:
     return ""
 
 
-def _died(_task: CineTask) -> None:
-    return None
+def _died(task: CineTask) -> str:
+    return "its process ended, perhaps for want of memory" if task.dicom else ""
 
 
 def _is_finished(task: CineTask, out: Path) -> bool:
     try:
         with _path(out, task.cine.sequence_id).open(encoding="utf-8", errors="replace") as file:
-            return file.readline() == _first_line(task.digest)
+            whole = part_path(out, task.cine.sequence_id).exists()
+            return whole and file.readline() == _first_line(task.digest)
     except FileNotFoundError:
         return False
 
@@ -333,7 +333,14 @@ def _read(path: Path) -> LookedAt:
 
 
 def _first_line(digest: str) -> str:
-    return f'{{"digest":"{digest}",\n'
+    return f'{BEGINNING}{digest}",\n'
+
+
+def _is_ours(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(BEGINNING)) == BEGINNING.encode()
 
 
 def _digest_of_run(study: Study, name: str) -> str:

@@ -186,7 +186,7 @@ def _about(findings: Findings, sequence: Sequence) -> Iterator[str]:
     else:
         yield from (f"{name} {p:.2f}" for name, p in others.items())
         yield f"by {counted(findings.models, 'model')}"
-    known = "new to the study" if findings.new_patient else "known to the study"
+    known = "not known to the study" if findings.new_patient else "known to the study"
     yield f"patient {findings.patient_id}, {known}"
     if angles := angles_in_words(sequence):
         yield angles

@@ -5,6 +5,7 @@ Cines come one at a time and are written as they come, so any number of them fit
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from pathlib import Path
 from angioray.findings.cines import LookedAt
 from angioray.inference.findings import Findings, FoundBox, Lesion
 from preprocess.cohort import CATEGORY, Cohort
-from preprocess.storage.atomic import write_json, write_text, writing
+from preprocess.storage.atomic import remove_partials, write_json, write_text, writing
 from preprocess.storage.csv_text import csv_lines, csv_text
 from preprocess.storage.names import beside
 
@@ -84,6 +85,8 @@ def write_tables(
 ) -> Tally:
     """Write the tables of an output folder, and the private one where there are sources.
 
+    Without sources, a private table of an earlier run is removed: it is of other cines.
+
     Args:
         out: the output folder.
         cines: in the order of the cohort.
@@ -94,12 +97,15 @@ def write_tables(
     tally, images, views = Tally(), list[int](), dict[str, object]()
     rows: list[list[object]] = []
     lesions: list[list[object]] = []
+    table = private_table(out)
+    remove_partials(table.parent, of=glob.escape(table.name))
+    if not sources:
+        table.unlink(missing_ok=True)
     with ExitStack() as stack:
         predictions = stack.enter_context(writing(out / "predictions.json"))
         private = None
         if sources:
-            file = writing(private_table(out), mode=OWNER_ONLY)
-            private = stack.enter_context(file)
+            private = stack.enter_context(writing(table, mode=OWNER_ONLY))
             private.writelines(map(str.encode, csv_lines([SOURCE_COLUMNS])))
         between = "[\n"
         for looked_at in cines:
@@ -120,7 +126,8 @@ def write_tables(
                 }
             if private and (source := sources.get(findings.sequence_id)):
                 lines = csv_lines(_source_rows(findings, source, score))
-                private.writelines(map(str.encode, lines))
+                # Names of files need not be UTF-8: their bytes are written as they are.
+                private.writelines(line.encode(errors="surrogateescape") for line in lines)
         predictions.write(b"[]\n" if between == "[\n" else b"\n]\n")
     write_json(out / "evaluated_images.json", images)
     write_json(out / "views.json", views)

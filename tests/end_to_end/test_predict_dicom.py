@@ -38,7 +38,7 @@ def test_dicom_goes_in_and_boxes_come_out(
     assert {row["sequence_id"] for row in rows} == {v["sequence_id"] for v in cohort["videos"]}
     assert {row["view"] for row in rows} <= {"LCA", "RCA"}
     # The study has seen these cines; their pseudonyms are by the key of its cohort.
-    assert "0 of patients that the study has never seen" in said.stdout
+    assert "0 of patients not known to the study" in said.stdout
 
     names = sorted({name.encode() for name in identifiers(prepared.archive)})
     for path in files(out):

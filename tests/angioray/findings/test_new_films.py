@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
+from angioray.findings.new_films import Films, unrecognised
 from angioray.predict import predict
+from angioray.study.study import Study
+from preprocess.cohort import Cohort
 from preprocess.console.command_line import run as run_command
 from preprocess.dicom.pseudonyms import Pseudonyms
 from tests.angioray.findings.conftest import KEY
 from tests.preprocess.tiny_archive import noise, write_cine
+from tests.toy_cohort import write_toy_cohort
 
 
 def look(src: Path, runs: Path, out: Path, *options: str) -> dict[str, dict[str, object]]:
@@ -47,8 +54,8 @@ def test_a_new_cine_of_a_training_patient_is_judged_by_the_fold_that_held_them_o
     said = capsys.readouterr().out
     assert "Patients of the study are recognised" in said
     assert f"Read 3 files of {films}: 2 cines of 2 patients." in said
-    assert "1 files are no cine that can be looked at:\n     1 not a DICOM file" in said
-    assert "1 of patients that the study has never seen, 1 by models that held" in said
+    assert "Not cines that can be looked at: 1 file:\n     1 not a DICOM file" in said
+    assert "1 of patients not known to the study, 1 by models that held" in said
     assert said.count("sequences.csv") == 1, "among what was written, and only there"
     assert said.splitlines()[-1] == f"Open in a browser: {out / 'predictions.html'}"
 
@@ -56,9 +63,17 @@ def test_a_new_cine_of_a_training_patient_is_judged_by_the_fold_that_held_them_o
     (tmp_path / "key").write_text("ab" * 32)
     rows = look(films, runs, tmp_path / "other", "--key", str(tmp_path / "key"))
     assert {row["models"] for row in rows.values()} == {"2"}
+    warning = (
+        "Patients of the study cannot be recognised (these pseudonyms are by another key than "
+        "those of its cohort): a patient of the study may be judged by models that were trained "
+        "on them."
+    )
+    said = capsys.readouterr().out
+    assert f"Note: {warning}\n" in said and "are recognised by" not in said
+    assert warning in (tmp_path / "other" / "predictions.html").read_text()
     # What was begun so goes on so, and the command says what that means.
     look(films, runs, tmp_path / "other")
-    assert "recognised only by a cine that the study has too" in capsys.readouterr().out
+    assert f"Note: {warning}\n" in capsys.readouterr().out
 
 
 def test_what_names_a_file_is_beside_the_output_for_its_owner_alone(
@@ -87,6 +102,48 @@ def test_what_names_a_file_is_beside_the_output_for_its_owner_alone(
     assert {row["sop_instance_uid"] for row in theirs} == {"1.2.3"}
 
 
+def test_a_key_that_nothing_can_come_of_is_refused(
+    films: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for src, problem in (
+        (films, f"--key {tmp_path / 'no'} cannot be read (No such file or directory). Give a file"),
+        (runs.parent / "cohort", "--key is for the pseudonyms of DICOM files, but a cohort was"),
+    ):
+        with pytest.raises(SystemExit):
+            look(src, runs, tmp_path / "out", "--key", str(tmp_path / "no"))
+        assert problem in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_whether_patients_can_be_recognised(runs: Path, tmp_path: Path) -> None:
+    study, trained_on = Study.open(runs), Cohort.open(runs.parent / "cohort")
+
+    def warned(cohort: Cohort, key: bytes, trained_on: Cohort | None = trained_on) -> str:
+        seen = Films(cohort=cohort, sources={}, dicom={}, key=key)
+        return unrecognised(study, trained_on, seen)
+
+    new = write_toy_cohort(tmp_path / "new", patients=2, prefix="new")
+    assert warned(new, KEY) == ""
+    assert "(its cohort is gone or was changed)" in warned(new, KEY, None)
+    assert "(these pseudonyms are by another key" in warned(new, bytes(32))
+    assert warned(trained_on, bytes(32), None) == "", "its own cohort, wherever it is"
+    shutil.copytree(runs, tmp_path / "runs")
+    alone = replace(Study.open(tmp_path / "runs"), cohort_folder=str(tmp_path / "gone"))
+    films_of = Films(cohort=new, sources={}, dicom={}, key=KEY)
+    assert "(the key of its cohort's pseudonyms is not here)" in unrecognised(
+        alone, trained_on, films_of
+    )
+
+
+def test_a_name_that_is_no_text_is_in_the_private_table_as_it_is(
+    runs: Path, tmp_path: Path
+) -> None:
+    src = tmp_path / "films"
+    write_cine(src / os.fsdecode(b"\xe9tude.dcm"), noise(3, 64, seed=2), instance="1.2.4")
+    look(src, runs, tmp_path / "out", "--score", "0")
+    assert b"\n\xe9tude.dcm," in (tmp_path / "out.results.private.csv").read_bytes()
+
+
 def test_dicom_findings_are_beside_the_films_and_never_in_the_output(
     films: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,7 +154,7 @@ def test_dicom_findings_are_beside_the_films_and_never_in_the_output(
 
     within = tmp_path / "out" / "dicom"
     assert f"{within} is within {tmp_path / 'out'}, which is there to be" in refused(films, within)
-    assert "but a cohort was given" in refused(runs.parent / "cohort", films)
+    assert "--dicom writes findings that" in refused(runs.parent / "cohort", films)
     no_folder = films / "notes.txt"
     assert f"cannot be written in {no_folder} (File exists). Give" in refused(films, no_folder)
     assert not (tmp_path / "out").exists()

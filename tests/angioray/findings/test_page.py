@@ -98,7 +98,7 @@ def test_a_cine_says_its_view_its_lesions_and_their_scores() -> None:
     html = render_cine(found(), cine(), pictures(), score=0.5)
     words = " ".join(words_of(html).split())
     assert "S1 2 lesions, best score 0.90" in words
-    assert "RCA 0.88 · LCA 0.12 · by 5 models · patient P1, new to the study" in words
+    assert "RCA 0.88 · LCA 0.12 · by 5 models · patient P1, not known to the study" in words
     assert "LAO 40 CRA 20 · 8 of 20 frames looked at" in words
     assert "frame 7: lesion 1 0.95" in words and "lesion 3" not in words
     box = '<rect class="found" x="10.0" y="20.0" width="12.0" height="10.0"/>'

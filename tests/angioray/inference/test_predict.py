@@ -206,4 +206,4 @@ def test_an_empty_folder_is_told_by_its_name(
     with pytest.raises(SystemExit):
         predicted(tmp_path / "out", source, runs)
     assert f"{source} holds no files. Give the folder" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "cohort").exists()

@@ -1,0 +1,40 @@
+"""The output folder of a prediction: begun by one, and written by one process at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from angioray.study.run_folder import alone_in
+from preprocess.storage import LOCK
+
+FOLDER = "cines"
+"""Of the output, for what was found in each cine."""
+
+
+@contextmanager
+def alone_in_output(out: Path, src: str) -> Iterator[None]:
+    """Keep an output folder for this process.
+
+    Args:
+        out: it; with its lock and :data:`FOLDER` in it, it was begun by a prediction.
+        src: what is looked at.
+
+    Raises:
+        ValueError: another process predicts into it, it has files but none of a prediction, or
+            the source is in it.
+    """
+    if "://" not in src and Path(src).resolve().is_relative_to(out.resolve()):
+        raise ValueError(
+            f"{src} is within {out}, where predictions are written. Give --out another folder."
+        )
+    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if there - {LOCK} and not {LOCK, FOLDER} <= there:
+        raise ValueError(
+            f"{out} has files, but no prediction has begun it: they might be overwritten. Give "
+            "--out a new folder."
+        )
+    with alone_in(out, what="prediction"):
+        (out / FOLDER).mkdir(exist_ok=True)
+        yield
