@@ -135,9 +135,9 @@ def predict(
         print(f"Open in a browser: {page}")
         if lost := len(cines.tasks) - found.cines:
             raise ValueError(
-                f"{counted(lost, 'cine')} of {len(cines.tasks)} ended the process that looked at "
-                "them, perhaps for want of memory, and are left out of what was written. The same "
-                "command with fewer --processes tries them again."
+                f"{counted(lost, 'cine')} of {len(cines.tasks)} could not be looked at: the "
+                "process ended, perhaps for want of memory. The others are written. The same "
+                "command with fewer --processes tries again."
             )
 
 

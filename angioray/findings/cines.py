@@ -35,6 +35,7 @@ from angioray.training.checkpoint import STATE
 from preprocess.cohort import Cohort
 from preprocess.cohort import Sequence as Cine
 from preprocess.console.progress import track
+from preprocess.console.words import counted
 from preprocess.console.workers import map_unordered
 from preprocess.dicom.acceptance import Rejection
 from preprocess.ingest.assembly import rejection_counts
@@ -201,11 +202,11 @@ class Cines:
         before = [task for task in self.tasks if self._path(task).exists()]
         done = sum(_is_finished(task, self.out) for task in self.tasks)
         if done:
-            yield f"{done} of {len(self.tasks)} cines were finished by an earlier run."
+            yield f"Finished by an earlier run: {done} of {counted(len(self.tasks), 'cine')}."
         if anew := len(before) - done:
             yield (
-                f"{anew} cines are looked at anew: the study, the settings, the cines or the "
-                "models that may judge them have changed since."
+                f"Looked at anew: {counted(anew, 'cine')}, for the study, the settings, the cines "
+                "or the models that may judge them have changed since."
             )
         work = replace(
             self.work,
@@ -222,7 +223,7 @@ class Cines:
         )
         ended = track(finished, total=len(left), label="cines")
         if reasons := [reason for reason in ended if reason]:
-            yield f"Note: {len(reasons)} films got no DICOM findings:"
+            yield f"Note: {counted(len(reasons), 'film')} got no DICOM findings:"
             yield rejection_counts(reasons)
 
     def finished(self) -> Iterator[LookedAt]:

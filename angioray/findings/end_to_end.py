@@ -16,6 +16,7 @@ from angioray.inference.findings import FoundBox
 from angioray.inference.settings import PredictSettings
 from angioray.study.frame_index import FrameIndex
 from preprocess.cohort import Cohort
+from preprocess.console.words import counted
 
 SHOWN = (
     *("at_least_one@IoU0.20/score0.50", "recall@IoU0.20/score0.50/max5"),
@@ -75,8 +76,8 @@ def metrics(judged: EndToEnd, chosen: Chosen, settings: PredictSettings) -> dict
 def describe(judged: EndToEnd) -> Iterator[str]:
     """The same in lines for the terminal."""
     yield (
-        f"Judged on the reference frames of {judged.sequences} sequences of {judged.patients} "
-        f"patients; {judged.wrong_views} views were named wrongly."
+        f"Judged on the reference frames of {counted(judged.sequences, 'sequence')} of "
+        f"{counted(judged.patients, 'patient')}; views named wrongly: {judged.wrong_views}."
     )
     yield f"  {'':<36} view given  named first"
     for name in SHOWN:

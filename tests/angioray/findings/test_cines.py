@@ -89,7 +89,7 @@ def test_a_finished_cine_is_not_looked_at_again_unless_what_decides_has_changed(
         return {path.stem for path in after if after[path] != before.get(path)}
 
     assert looked_at() == {first, others[0]}
-    assert f"{len(others) - 1} of {len(others) + 1} cines were" in capsys.readouterr().out
+    assert f"earlier run: {len(others) - 1} of {len(others) + 1} cines." in capsys.readouterr().out
     assert written(out) == written(undisturbed)
     assert not partial.exists() and not private_table(out).exists()
     (out / "cines" / "notes").mkdir()
@@ -97,7 +97,7 @@ def test_a_finished_cine_is_not_looked_at_again_unless_what_decides_has_changed(
         (out / "cines" / name).write_text(content)
     assert looked_at() == set()
     assert looked_at("--fusion_iou", "0.6") == set(films.sequences)
-    assert f"{len(others) + 1} cines are looked at anew" in capsys.readouterr().out
+    assert f"Looked at anew: {len(others) + 1} cines, for" in capsys.readouterr().out
     # A network that was trained again has other weights: its cines are looked at anew.
     state = study / "view-32-fold0" / "checkpoint"
     shutil.rmtree(state)
@@ -151,7 +151,7 @@ def test_cines_whose_process_died_end_the_command_with_a_sentence(
         run_command(predict, prog="predict", argv=command(films, runs, out, "--processes", "1"))
     said = capsys.readouterr()
     assert ended.value.code != 0
-    assert f"1 cine of {len(films.sequences)} ended the process that looked at" in said.err
+    assert f"1 cine of {len(films.sequences)} could not be looked at" in said.err
     assert "without a leak" not in said.out and "Open in a browser" in said.out
     assert len((out / "sequences.csv").read_text().splitlines()) == len(films.sequences)
 

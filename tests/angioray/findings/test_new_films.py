@@ -159,16 +159,19 @@ def test_dicom_findings_are_beside_the_films_and_never_in_the_output(
     assert f"cannot be written in {no_folder} (File exists). Give" in refused(films, no_folder)
     assert not (tmp_path / "out").exists()
 
-    # Films that were looked at before get them too; the next command takes none for a film.
+    # Films that were looked at before get them too; the next command takes none for a film, nor
+    # what a killed one left half-written.
+    partial = films / "day 2" / ".new.dcm.angioray-pr.dcm.12-34.partial"
+    partial.write_bytes((films / "known").read_bytes())
     look(films, runs, tmp_path / "out")
     for _ in range(2):
         rows = look(films, runs, tmp_path / "out", "--dicom", str(films))
-        assert set(rows) == {"known", "day 2/new.dcm"}
+        assert set(rows) == {"known", "day 2/new.dcm"} and not partial.exists()
     reports = [path for path in films.rglob("*.angioray-sr.dcm") if path.stat().st_size > 100]
     assert {path.relative_to(films).as_posix() for path in reports} == {
         *("known.angioray-sr.dcm", "day 2/new.dcm.angioray-sr.dcm"),
     }
-    assert "2 of 2 cines were finished by an earlier run." in capsys.readouterr().out
+    assert "Finished by an earlier run: 2 of 2 cines." in capsys.readouterr().out
 
 
 def test_dicom_findings_are_of_this_run_and_of_the_film_as_it_is_now(
@@ -191,7 +194,7 @@ def test_dicom_findings_are_of_this_run_and_of_the_film_as_it_is_now(
     corrected.save_as(films / "known")
     capsys.readouterr()
     after = written("--score", "0.3")
-    assert "2 of 2 cines were finished by an earlier run." in capsys.readouterr().out
+    assert "Finished by an earlier run: 2 of 2 cines." in capsys.readouterr().out
     assert dcmread(reports[0]).PatientName == "Corrected"
     assert after[1] == before[1]
 
@@ -203,9 +206,7 @@ def test_a_film_that_dicom_cannot_refer_to_is_counted_and_the_others_go_on(
     rows = look(films, runs, tmp_path / "out", "--dicom", str(tmp_path / "dicom"))
     assert len(rows) == 3
     said = capsys.readouterr().out
-    assert (
-        "Note: 1 films got no DICOM findings:\n     1 no SOPInstanceUID that is a UID\n"
-    ) in said
+    assert ("Note: 1 film got no DICOM findings:\n     1 no SOPInstanceUID that is a UID\n") in said
     assert len(list((tmp_path / "dicom").rglob("*-sr.dcm"))) == 2
 
 
