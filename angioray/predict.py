@@ -55,6 +55,7 @@ def predict(
     from angioray.findings.cines import Cines
     from angioray.findings.end_to_end import Judged, describe, metrics
     from angioray.findings.new_films import open_films, unrecognised
+    from angioray.findings.output_folder import check_output
     from angioray.findings.page import write_page
     from angioray.findings.processes import Processes
     from angioray.findings.tables import TABLES, private_table, write_tables
@@ -69,6 +70,7 @@ def predict(
 
     study = Study.open(runs)
     chosen = choose(study, settings)  # before anything is decoded for models that are not there
+    check_output(out, src)
     reported = ReportedStudy.open(runs)
     trained_on, _ = reported.cohort()
     quality = Quality.of(reported, trained_on, chosen)

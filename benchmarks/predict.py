@@ -25,7 +25,8 @@ from pathlib import Path
 import torch
 from measuring import Row, show, write
 
-from angioray.findings.cines import FOLDER, Cines, CineTask, look
+from angioray.findings.cines import Cines, CineTask, look
+from angioray.findings.output_folder import FOLDER
 from angioray.inference.chosen import choose
 from angioray.inference.settings import PredictSettings
 from angioray.inference.trained import Models

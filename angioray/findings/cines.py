@@ -1,8 +1,4 @@
-"""Cine after cine, in any number of processes: looked at once, and what was found written.
-
-A cine is finished when its ``SEQUENCE.json`` is there, which is written last. Its first line has a
-digest of all that decides the answer: with another one the cine is looked at anew.
-"""
+"""Cine after cine, in any number of processes: looked at once, and what was found written."""
 
 from __future__ import annotations
 
@@ -19,12 +15,19 @@ import cv2
 import torch
 
 from angioray import __version__
+from angioray.findings.cine_file import (
+    LookedAt,
+    findings_path,
+    is_finished,
+    is_ours,
+    read_findings,
+    write_findings,
+)
 from angioray.findings.output_folder import FOLDER
 from angioray.findings.page import part_path, render_cine
 from angioray.findings.processes import Processes
 from angioray.findings.provenance import Algorithm
 from angioray.inference.chosen import Chosen, Judges
-from angioray.inference.findings import Findings, FoundBox
 from angioray.inference.settings import PredictSettings
 from angioray.inference.two_step import TwoStep
 from angioray.study.held_out import HeldOut
@@ -42,9 +45,6 @@ from preprocess.ingest.assembly import rejection_counts
 from preprocess.ingest.file_discovery import WRITTEN_BY_US
 from preprocess.storage import LocalCopy, absolute
 from preprocess.storage.atomic import remove_partials, write_text
-
-BEGINNING = '{"digest":"'
-"""Of each file of findings; a file without it is somebody else's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,20 +90,6 @@ class Work:
     out: Path
     device: str
     threads: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class LookedAt:
-    """A finished cine.
-
-    Attributes:
-        findings: what was found.
-        by_true_view: boxes on the reference frame by the detectors of the view that readers named,
-            where another one was named and they may judge it.
-    """
-
-    findings: Findings
-    by_true_view: tuple[FoundBox, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,11 +182,13 @@ class Cines:
                 remove_partials(films, of=f"*{ending}")
         kept = {task.cine.sequence_id for task in self.tasks}
         for path in folder.glob("*.json"):  # of cines that are no longer in the cohort
-            if path.stem not in kept and _is_ours(path):
+            if path.stem not in kept and is_ours(path):
                 part_path(self.out, path.stem).unlink(missing_ok=True)
                 path.unlink()
-        before = [task for task in self.tasks if self._path(task).exists()]
-        done = sum(_is_finished(task, self.out) for task in self.tasks)
+        before = [
+            task for task in self.tasks if findings_path(self.out, task.cine.sequence_id).exists()
+        ]
+        done = sum(self._is_finished(task) for task in self.tasks)
         if done:
             yield f"Finished by an earlier run: {done} of {counted(len(self.tasks), 'cine')}."
         if anew := len(before) - done:
@@ -213,7 +201,7 @@ class Cines:
             device="cpu" if cluster else processes.device,
             threads=1 if cluster else processes.threads,
         )
-        left = [task for task in self.tasks if task.dicom or not _is_finished(task, self.out)]
+        left = [task for task in self.tasks if task.dicom or not self._is_finished(task)]
         finished = map_unordered(
             partial(look, work=work),
             left,
@@ -229,11 +217,11 @@ class Cines:
     def finished(self) -> Iterator[LookedAt]:
         """The finished cines in the order of the cohort, one at a time in memory."""
         for task in self.tasks:
-            if _is_finished(task, self.out):
-                yield _read(self._path(task))
+            if self._is_finished(task):
+                yield read_findings(self.out, task.cine.sequence_id)
 
-    def _path(self, task: CineTask) -> Path:
-        return _path(self.out, task.cine.sequence_id)
+    def _is_finished(self, task: CineTask) -> bool:
+        return is_finished(self.out, task.cine.sequence_id, task.digest)
 
 
 def look(task: CineTask, *, work: Work) -> str:
@@ -242,7 +230,7 @@ def look(task: CineTask, *, work: Work) -> str:
     Returns:
         Why its film gets no DICOM findings; empty where it has them or they are not asked for.
     """
-    if not _is_finished(task, work.out):
+    if not is_finished(work.out, task.cine.sequence_id, task.digest):
         _look(task, work)
     return _write_dicom(task, work) if task.dicom else ""
 
@@ -264,7 +252,8 @@ def _look(task: CineTask, work: Work) -> None:
     score = work.settings.score
     part = render_cine(findings, cine, frames, score=score)
     write_text(part_path(work.out, cine.sequence_id), part)
-    _write(_path(work.out, cine.sequence_id), task.digest, findings, by_true_view)
+    looked_at = LookedAt(findings=findings, by_true_view=by_true_view)
+    write_findings(work.out, task.digest, looked_at)
 
 
 def _write_dicom(task: CineTask, work: Work) -> str:
@@ -273,7 +262,7 @@ def _write_dicom(task: CineTask, work: Work) -> str:
 
     assert task.dicom is not None
     sequence_id = task.cine.sequence_id
-    findings, score = _read(_path(work.out, sequence_id)).findings, work.settings.score
+    findings, score = read_findings(work.out, sequence_id).findings, work.settings.score
     try:
         write_dicom(*task.dicom, findings, algorithm=work.algorithm, score=score)
     except Rejection as reason:
@@ -291,57 +280,10 @@ def _died(task: CineTask) -> str:
     return "its process ended, perhaps for want of memory" if task.dicom else ""
 
 
-def _is_finished(task: CineTask, out: Path) -> bool:
-    try:
-        with _path(out, task.cine.sequence_id).open(encoding="utf-8", errors="replace") as file:
-            whole = part_path(out, task.cine.sequence_id).exists()
-            return whole and file.readline() == _first_line(task.digest)
-    except FileNotFoundError:
-        return False
-
-
 @lru_cache(maxsize=1)
 def _system(runs: str, settings: PredictSettings, device: str, _models: str) -> TwoStep:
     """This process's networks; other ones in the same folder are another digest."""
     return TwoStep(Study.open(runs), settings, torch.device(device))
-
-
-def _path(out: Path, sequence_id: str) -> Path:
-    return out / FOLDER / f"{sequence_id}.json"
-
-
-def _write(
-    path: Path, digest: str, findings: Findings, by_true_view: tuple[FoundBox, ...] | None
-) -> None:
-    rest = {
-        "findings": findings.as_json(),
-        "by_true_view": None if by_true_view is None else [asdict(box) for box in by_true_view],
-    }
-    text = json.dumps(rest, allow_nan=False, separators=(",", ":"))
-    write_text(path, f"{_first_line(digest)}{text[1:]}\n")
-
-
-def _read(path: Path) -> LookedAt:
-    document = json.loads(path.read_text("utf-8"))
-    boxes = document["by_true_view"]
-    by_true_view = None
-    if boxes is not None:
-        by_true_view = tuple(
-            FoundBox(**{**box, "box_xyxy": tuple(box["box_xyxy"])}) for box in boxes
-        )
-    findings = Findings.from_json(document["findings"])
-    return LookedAt(findings=findings, by_true_view=by_true_view)
-
-
-def _first_line(digest: str) -> str:
-    return f'{BEGINNING}{digest}",\n'
-
-
-def _is_ours(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(BEGINNING)) == BEGINNING.encode()
 
 
 def _digest_of_run(study: Study, name: str) -> str:

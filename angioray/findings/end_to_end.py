@@ -10,7 +10,8 @@ import numpy as np
 
 from angioray.evaluation.end_to_end import EndToEnd
 from angioray.evaluation.matching import Detections
-from angioray.findings.cines import CineTask, LookedAt
+from angioray.findings.cine_file import LookedAt
+from angioray.findings.cines import CineTask
 from angioray.inference.chosen import Chosen
 from angioray.inference.findings import FoundBox
 from angioray.inference.settings import PredictSettings

@@ -64,8 +64,8 @@ def open_films(
         ray: the address of a cluster that does instead.
 
     Raises:
-        ValueError: there are no cines; the output has another key, or is no prediction's; a key is
-            given for a cohort, or cannot be read; or DICOM findings, which name patients, are
+        ValueError: there are no cines; the output has another key, or is in use; a key is given for
+            a cohort, or cannot be read; or DICOM findings, which name patients, are
             wanted of a cohort, within the output, or where nothing can be written.
     """
     given = open_storage(src)
@@ -90,7 +90,7 @@ def open_films(
         _check_writable(dicom)
     if key is not None:
         _check_key(key)
-    with alone_in_output(out, src):
+    with alone_in_output(out):
         if is_cohort:
             yield Films(cohort=Cohort.open(src), sources={}, dicom={}, key=_cohort_key(given))
         else:

@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from angioray.findings.cines import LookedAt
+from angioray.findings.cine_file import LookedAt
 from angioray.inference.findings import Findings, FoundBox, Lesion
 from preprocess.cohort import CATEGORY, Cohort
+from preprocess.ingest.journal import OWNER_ONLY
 from preprocess.storage.atomic import remove_partials, write_json, write_text, writing
 from preprocess.storage.csv_text import csv_lines, csv_text
 from preprocess.storage.names import beside
@@ -35,7 +36,6 @@ SOURCE_COLUMNS = (
     *("file", "sop_instance_uid", "view", "frame_number", "x1", "y1", "x2", "y2", "score"),
     "lesion",
 )
-OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True, kw_only=True)

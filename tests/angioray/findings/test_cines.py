@@ -121,7 +121,7 @@ def test_an_output_is_one_commands_and_begun_by_one(
             run_command(predict, prog="predict", argv=words)
         return capsys.readouterr().err
 
-    with alone_in_output(out, str(films.folder)):
+    with alone_in_output(out):
         assert f"Another process is running the prediction in {out}" in refused(films.folder)
     (out / "new").mkdir()
     assert f"{out / 'new'} is within {out}, where predictions" in refused(out / "new")

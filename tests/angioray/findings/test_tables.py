@@ -6,7 +6,7 @@ import csv
 import json
 from pathlib import Path
 
-from angioray.findings.cines import LookedAt
+from angioray.findings.cine_file import LookedAt
 from angioray.findings.tables import Source, private_table, write_tables
 from angioray.inference.findings import Findings, FoundBox, Lesion
 from preprocess.cohort import Cohort
