@@ -32,4 +32,5 @@ class PredictSettings(EnsembleSettings):
     view_size: Count | None = None
     """Input side of the view classifier in pixels; the study's first if null."""
     score: Proportion = 0.5
-    """Boxes whose score is greater are counted in sequences.csv and drawn, 0 to 1; all are kept."""
+    """Lesions whose score is greater are drawn and reported, and boxes counted, 0 to 1; the tables
+    keep all."""
