@@ -28,7 +28,7 @@ def check_output(out: Path, src: str) -> None:
     """
     if out.exists() and not out.is_dir():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(out))
-    if "://" not in src and Path(src).resolve().is_relative_to(out.resolve()):
+    if "://" not in str(src) and Path(src).resolve().is_relative_to(out.resolve()):
         raise ValueError(
             f"{src} is within {out}, where predictions are written. Give --out another folder."
         )
