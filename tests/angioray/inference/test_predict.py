@@ -132,9 +132,9 @@ def test_what_the_study_has_not_is_named(cohort: Cohort, runs: Path, tmp_path: P
         (PredictSettings(view_size=99), r"view_size is 99, which .* has not: there is 32"),
     ):
         with pytest.raises(ValueError, match=message):
-            predict(cohort.folder, runs=runs, out=tmp_path, settings=settings)
+            predict(cohort.folder, runs=runs, out=tmp_path / "out", settings=settings)
     with pytest.raises(ValueError, match="is no folder"):
-        predict(tmp_path / "no", runs=runs, out=tmp_path, settings=PredictSettings())
+        predict(tmp_path / "no", runs=runs, out=tmp_path / "out", settings=PredictSettings())
 
 
 def test_the_report_says_what_wrong_views_cost(runs: Path) -> None:
