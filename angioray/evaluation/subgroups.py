@@ -8,7 +8,7 @@ import numpy as np
 
 from angioray.evaluation.matching import BoolArray, FloatArray, IntArray, Matches, Truth
 from angioray.evaluation.measures import Ratio
-from preprocess.cohort import IFR_CUT_OFF
+from preprocess.ifr import IFR_CUT_OFF
 
 SMALL_BELOW_PX2 = 32**2
 LARGE_FROM_PX2 = 96**2

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from preprocess.cohort import IFR_CUT_OFF, Cohort
+from preprocess.cohort import Cohort
+from preprocess.ifr import IFR_CUT_OFF
 
 GRADE = re.compile(r"p(\d+)(?:_\d+)?")
 """A class of CADICA: by how many percent the artery is narrower, at least and at most."""

@@ -21,7 +21,6 @@ from preprocess.cohort.manifest import ManifestRow, read_manifest, write_manifes
 from preprocess.cohort.opened import Cohort, cohort_location
 from preprocess.cohort.phantoms import count_phantoms, phantom_notice
 from preprocess.cohort.records import (
-    IFR_CUT_OFF,
     NO_LESION,
     Box,
     BoxSource,
@@ -32,7 +31,6 @@ from preprocess.cohort.records import (
 
 __all__ = [
     "CATEGORY",
-    "IFR_CUT_OFF",
     "NO_LESION",
     "SCHEMA_VERSION",
     "Box",

@@ -40,9 +40,6 @@ class Verdict(StrEnum):
 
 Bounds = tuple[int | None, int | None, int | None]
 
-IFR_CUT_OFF = 0.89
-"""A lesion whose iFR is at or below it limits the flow (paper, Table 1)."""
-
 
 class Exclusion(StrEnum):
     """Why a cine is kept out although it is whole (paper, section 2)."""

@@ -10,9 +10,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from preprocess.cohort import IFR_CUT_OFF, Cohort, read_manifest
+from preprocess.cohort import Cohort, read_manifest
 from preprocess.console.settings import Count, CountOrZero, Settings, bounds
 from preprocess.console.tables import cell, plain
+from preprocess.ifr import IFR_CUT_OFF
 from preprocess.storage.atomic import write_json, write_text
 from preprocess.storage.csv_text import csv_text
 from preprocess.summary.table_1 import COLUMNS, TableRow

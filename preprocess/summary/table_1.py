@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from preprocess.cohort import IFR_CUT_OFF, BoxSource, Cohort, ManifestRow, Phase, Sequence
+from preprocess.cohort import BoxSource, Cohort, ManifestRow, Phase, Sequence
+from preprocess.ifr import IFR_CUT_OFF
 
 IMPLANT = "implant"
 NO_VIEW = "(no view)"

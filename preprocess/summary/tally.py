@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from preprocess.cohort import (
-    IFR_CUT_OFF,
     Box,
     BoxSource,
     Cohort,
@@ -16,6 +15,7 @@ from preprocess.cohort import (
     count_phantoms,
     phantom_notice,
 )
+from preprocess.ifr import IFR_CUT_OFF
 from preprocess.summary.anchors import AnchorAgreement, box_sides
 from preprocess.summary.findings import Finding, findings
 from preprocess.summary.table_1 import (
