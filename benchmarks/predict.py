@@ -66,13 +66,14 @@ def prediction_row(study: Study, cohort: Cohort, out: Path, turns: int) -> Row:
     settings = PredictSettings()
     chosen, held_out = choose(study, settings), HeldOut.of(study, None, cohort)
     cines = Cines.of(study, chosen, held_out, cohort, settings, out, {})
-    (out / FOLDER).mkdir(parents=True)
-    work = replace(cines.work, device=CPU.type, threads=1)
     bare = BarePasses(study)
     passes = [bare.of(cohort, task) for task in cines.tasks]
     frames = sum(each.frames for each in passes)
     rates: dict[str, list[float]] = {"ours": [], "peer": []}
     for turn in range(turns + 1):  # in the first the networks are read
+        anew = out / str(turn)  # what is finished is not looked at again
+        (anew / FOLDER).mkdir(parents=True)
+        work = replace(cines.work, out=anew, device=CPU.type, threads=1)
         for who, steps in (
             ("ours", [partial(look, task, work=work) for task in cines.tasks]),
             ("peer", passes),
