@@ -12,7 +12,7 @@ from pathlib import Path
 
 from angioray.findings.output_folder import FOLDER
 from angioray.findings.page import part_path
-from angioray.inference.findings import Findings, FoundBox
+from angioray.inference.findings import Findings, FoundBox, boxes_from_json
 from preprocess.storage.atomic import write_text
 
 BEGINNING = '{"digest":"'
@@ -63,13 +63,10 @@ def read_findings(out: Path, sequence_id: str) -> LookedAt:
     """Read what was found in a cine."""
     document = json.loads(findings_path(out, sequence_id).read_text("utf-8"))
     boxes = document["by_true_view"]
-    by_true_view = None
-    if boxes is not None:
-        by_true_view = tuple(
-            FoundBox(**{**box, "box_xyxy": tuple(box["box_xyxy"])}) for box in boxes
-        )
     findings = Findings.from_json(document["findings"])
-    return LookedAt(findings=findings, by_true_view=by_true_view)
+    return LookedAt(
+        findings=findings, by_true_view=None if boxes is None else boxes_from_json(boxes)
+    )
 
 
 def _first_line(digest: str) -> str:

@@ -188,8 +188,8 @@ class Cines:
         before = [
             task for task in self.tasks if findings_path(self.out, task.cine.sequence_id).exists()
         ]
-        done = sum(self._is_finished(task) for task in self.tasks)
-        if done:
+        unfinished = [task for task in self.tasks if not self._is_finished(task)]
+        if done := len(self.tasks) - len(unfinished):
             yield f"Finished by an earlier run: {done} of {counted(len(self.tasks), 'cine')}."
         if anew := len(before) - done:
             yield (
@@ -201,7 +201,7 @@ class Cines:
             device="cpu" if cluster else processes.device,
             threads=1 if cluster else processes.threads,
         )
-        left = [task for task in self.tasks if task.dicom or not self._is_finished(task)]
+        left = self.tasks if any(task.dicom for task in self.tasks) else unfinished
         finished = map_unordered(
             partial(look, work=work),
             left,

@@ -104,12 +104,18 @@ class Findings:
         """
         values = dict(document)
         lesions = tuple(
-            Lesion(**{**lesion, "boxes": _boxes(lesion["boxes"])}) for lesion in values["lesions"]
+            Lesion(**{**lesion, "boxes": boxes_from_json(lesion["boxes"])})
+            for lesion in values["lesions"]
         )
-        values |= {"boxes": _boxes(values["boxes"]), "lesions": lesions}
+        values |= {"boxes": boxes_from_json(values["boxes"]), "lesions": lesions}
         values |= {name: tuple(values[name]) for name in ("frames", "unlike")}
         return cls(**values)
 
 
-def _boxes(documents: Iterable[Mapping[str, Any]]) -> tuple[FoundBox, ...]:
+def boxes_from_json(documents: Iterable[Mapping[str, Any]]) -> tuple[FoundBox, ...]:
+    """Boxes as ``asdict`` and JSON leave them.
+
+    Raises:
+        KeyError, TypeError: they are others.
+    """
     return tuple(FoundBox(**{**box, "box_xyxy": tuple(box["box_xyxy"])}) for box in documents)
