@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+import yaml
+
+from angioray.study.executor import Executor
+from angioray.study.settings import Settings
+from angioray.study.study import Study
+from angioray.training.step import World
+from preprocess.cohort import Cohort
 from tests.angioray.settings import TOY
 from tests.end_to_end.command_processes import Running
 
@@ -39,6 +48,21 @@ class ToyStudy:
         """The arguments that begin or continue it."""
         fixed = ("angioray.cv", self.cohort, "--config", self.settings, "--all-folds")
         return (*fixed, "--runs", runs, *options)
+
+
+def undisturbed(cohort: Cohort, folder: Path, settings: Settings) -> ToyStudy:
+    """Carry the study out in this process, one run after the other, without Ray."""
+    file = folder / "toy.yaml"
+    file.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(settings)))))
+    torch.set_num_threads(1)  # as a lane has it
+    runs = folder / "runs"
+    study = Study.plan(cohort, runs, settings)
+    study.freeze(cohort)
+    executor = Executor(study, cohort, World(torch.device("cpu")))
+    for run in study.runs:
+        executor.execute(run, lambda *_: None)
+    predictions = {name: (runs / name / "predictions.json").read_bytes() for name in RUNS}
+    return ToyStudy(cohort.folder, file, predictions)
 
 
 def training_workers(command: Running) -> list[Any]:

@@ -8,15 +8,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.cluster.cluster_study import RUNS, ToyStudy
+from preprocess.cohort import Cohort
+from tests.cluster.cluster_study import RUNS, SETTINGS, ToyStudy, undisturbed
 from tests.end_to_end.command_processes import PATIENCE_S, REPOSITORY, psutil, run
 from tests.end_to_end.run_folders import half_done, predictions
 
@@ -81,6 +82,16 @@ class Lab:
                         return True
         return False
 
+    def wait_for_work(self, runs: Path, logs: Callable[[], str]) -> int:
+        """The first host other than the head that has a run."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            for n in range(2, COUNT + 1):
+                if self.is_at_work(n, runs):
+                    return n
+            time.sleep(0.2)
+        raise AssertionError(f"no host but the head had work:\n{logs()}")
+
     def cluster_file(self) -> Path:
         """The project's file, with these hosts in it, and the environment linked, not installed."""
         found = yaml.safe_load((REPOSITORY / "cluster-onprem.yaml").read_text())
@@ -102,6 +113,13 @@ class Lab:
         path = self.folder / "cluster.yaml"
         path.write_text(yaml.safe_dump(found))
         return path
+
+
+@pytest.fixture
+def toy_study(toy_cohort: Cohort, tmp_path: Path) -> ToyStudy:
+    """Long enough that the head's lane cannot end it before the other hosts' lanes have started."""
+    detector = replace(SETTINGS.detector, steps=300)
+    return undisturbed(toy_cohort, tmp_path, replace(SETTINGS, detector=detector))
 
 
 @pytest.fixture
@@ -143,8 +161,7 @@ def test_a_study_survives_a_host_that_loses_its_power(lab: Lab, toy_study: ToySt
     job = f"cd ~/angioray && python -m angioray.cv {study} --address auto"
     submit = "ray job submit --address http://127.0.0.1:8265 --submission-id study --no-wait"
     lab.ray("exec", "--no-config-cache", file, f'{submit} -- bash -lc "{job}"')
-    wait_until(lambda: lab.is_at_work(COUNT, runs))
-    lab.hosts("kill", COUNT)
+    lab.hosts("kill", lab.wait_for_work(runs, lambda: job_logs(lab, file)))
     wait_until(lambda: ended(lab, file))
     assert "Job 'study' succeeded" in job_status(lab, file), job_logs(lab, file)
     assert predictions(runs, RUNS) == toy_study.predictions
