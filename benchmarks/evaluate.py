@@ -26,7 +26,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from angioray.evaluation.bootstrap import RESAMPLES, Resampling
-from angioray.evaluation.detection import COCO_IOUS, JudgedFrames, Matched, detector_metrics
+from angioray.evaluation.detection import (
+    COCO_IOUS,
+    LENIENT_IOU,
+    JudgedFrames,
+    Matched,
+    detector_metrics,
+)
 from angioray.evaluation.matching import FloatArray, Predictions
 
 FRAMES = 2000
@@ -86,7 +92,7 @@ def by_coco(documents: tuple[COCO, COCO]) -> dict[str, float]:
     """COCO's average precision, and that at IoU > 0.2."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(*documents, "bbox")
-        evaluation.params.iouThrs = np.array([np.nextafter(0.2, 1), *COCO_IOUS])
+        evaluation.params.iouThrs = np.array([np.nextafter(0.2, 1), LENIENT_IOU, *COCO_IOUS])
         evaluation.params.areaRng = [[0, 1e10]]
         evaluation.params.areaRngLbl = ["all"]
         evaluation.evaluate()
@@ -94,8 +100,9 @@ def by_coco(documents: tuple[COCO, COCO]) -> dict[str, float]:
     precision = evaluation.eval["precision"][:, :, 0, 0, -1].mean(axis=1)
     return {
         "AP@IoU0.20/max100": float(precision[0]),
-        "AP@IoU0.50/max100": float(precision[1]),
-        "AP@IoU0.50:0.95/max100": float(precision[1:].mean()),
+        "AP@IoU0.30/max100": float(precision[1]),
+        "AP@IoU0.50/max100": float(precision[2]),
+        "AP@IoU0.50:0.95/max100": float(precision[2:].mean()),
     }
 
 

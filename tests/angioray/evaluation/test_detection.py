@@ -55,8 +55,17 @@ def test_average_precision_falls_as_overlap_is_asked_for() -> None:
     # 10 x 10 boxes, one 2 px off: 80 / 120, right at 0.50, 0.55, 0.60 and 0.65 alone.
     found = {1: (np.array([[2.0, 0.0, 12.0, 10.0]]), np.array([0.9]))}
     metrics = detector_metrics(judged({1: np.array([A])}, 1), found)
+    assert metrics["AP@IoU0.30/max100"] == pytest.approx(1)
     assert metrics["AP@IoU0.50/max100"] == pytest.approx(1)
     assert metrics["AP@IoU0.50:0.95/max100"] == pytest.approx(0.4)
+
+
+def test_an_overlap_of_exactly_030_is_right_as_coco_counts() -> None:
+    # 3 x 10 px of a lesion of 10 x 10 px: 30 / 100.
+    found = {1: (np.array([[0.0, 0.0, 3.0, 10.0]]), np.array([0.9]))}
+    metrics = detector_metrics(judged({1: np.array([A])}, 1), found)
+    assert metrics["AP@IoU0.30/max100"] == pytest.approx(1)
+    assert metrics["AP@IoU0.50/max100"] == 0 and metrics["AP@IoU0.20/max100"] == pytest.approx(1)
 
 
 def test_a_score_of_exactly_the_threshold_does_not_count() -> None:
