@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from angioray.study.matrix import Run
 from angioray.study.selection import ALL_VIEWS, CohortIndex
-from angioray.study.splits import Fold
+from angioray.study.splits import Fold, split
 from angioray.study.study import Study
 from angioray.training.frames import FrameKey
 from preprocess.console.words import counted
@@ -19,7 +19,7 @@ def trained_on(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
     Raises:
         ValueError: there is none.
     """
-    sequences = study.fold(run).train
+    sequences = training_part(study, index, run).train
     if run.task == "view":
         per_sequence = study.settings.view.frames_per_sequence
         return [key for key, _ in index.view_frames(sequences, per_sequence)]
@@ -40,6 +40,45 @@ def judged_on(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
     return index.judged_frames(sequences, study.settings.detector.judged_frames)
 
 
+def judged_healthy(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
+    """The frames of healthy sequences that a detector is judged on beside those with boxes."""
+    if run.task == "view":
+        return []
+    sequences = study.fold(run).validation
+    return index.healthy_frames(sequences, study.settings.detector.judged_frames)
+
+
+def validated_on(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
+    """The frames of training patients that a detector is measured on while it trains."""
+    sequences = training_part(study, index, run).validation
+    return index.judged_frames(sequences, study.settings.detector.judged_frames)
+
+
+def training_part(study: Study, index: CohortIndex, run: Run) -> Fold:
+    """The training part of a run's fold: what it learns from, and what is kept out of that.
+
+    ``detector.validation_share`` of the patients are kept out; they are the same for all variants
+    and seeds. None of them is of the fold's own validation part.
+
+    Raises:
+        ValueError: there are too few patients for that.
+    """
+    training = study.fold(run).train
+    share = study.settings.detector.validation_share
+    if run.task == "view" or not share:
+        return Fold(training, ())
+    members = [m for m in index.detector_members(run.view) if m.sequence_id in set(training)]
+    parts, patients = round(1 / share), len({member.patient_id for member in members})
+    if patients < parts:
+        raise ValueError(
+            f"{run.name} trains on {counted(patients, 'patient')}, of which "
+            f"`detector.validation_share` {share:g} keeps out less than one. Set it to at least "
+            f"{1 / max(patients, 2):.2f}, or to 0."
+        )
+    what = f"the training part of {run.name}"
+    return split(members, folds=parts, unit="patient", seed=study.settings.seed, what=what)[0]
+
+
 def describe_runs(study: Study, index: CohortIndex, runs: Sequence[Run]) -> list[str]:
     """What runs train on and are judged on, a line for those that differ in their fold alone.
 
@@ -53,10 +92,12 @@ def describe_runs(study: Study, index: CohortIndex, runs: Sequence[Run]) -> list
     for group in groups.values():
         trained = [trained_on(study, index, run) for run in group]
         judged = [len(judged_on(study, index, run)) for run in group]
+        healthy = [len(judged_healthy(study, index, run)) for run in group]
         sequences = [len({sequence_id for sequence_id, _ in keys}) for keys in trained]
         lines.append(
             f"{group[0].name.rpartition('-')[0]}: trains on {_range(map(len, trained))} frames of "
-            f"{_range(sequences)} sequences, is judged on {_range(judged)} frames."
+            f"{_range(sequences)} sequences, is judged on {_range(judged)} frames"
+            + (f" and on {_range(healthy)} of healthy arteries." if any(healthy) else ".")
         )
     return lines
 

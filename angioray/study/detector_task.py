@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from angioray.evaluation.detection import detector_metrics, fixed_predictions
+from angioray.evaluation.average_precision import average_precision
+from angioray.evaluation.detection import PAPER, Matched, detector_metrics, fixed_predictions
 from angioray.evaluation.fixed_boxes import best_fixed_boxes
+from angioray.evaluation.healthy import healthy_metrics
 from angioray.evaluation.matching import Detections, Predictions
 from angioray.models.retinanet import DetectionBatch, RetinaNet, build_detector
 from angioray.models.settings import RetinaNetSettings
-from angioray.study.coverage import judged_on, trained_on
+from angioray.study.coverage import judged_healthy, judged_on, trained_on, validated_on
 from angioray.study.frame_index import FrameIndex
 from angioray.study.matrix import Run
 from angioray.study.run_folder import Judgement
@@ -32,6 +34,8 @@ from angioray.training.step import Alive, World, nobody_waits
 from preprocess.cohort import CATEGORY, Box
 
 JUDGING_BATCH = 32
+VALIDATION_AP = f"validation/{PAPER.at('AP')}"
+"""In ``metrics.jsonl``: of training patients that are kept out of training."""
 BOXES_ROUNDED_TO = 4
 """Folds differ by a box: rounded up, they share a compiled step."""
 
@@ -56,6 +60,8 @@ class DetectorTask:
         self.optimiser = settings.optimiser
         keys = trained_on(study, index, run)
         self._judged = judged_on(study, index, run)
+        self._healthy = judged_healthy(study, index, run)
+        self._validated = validated_on(study, index, run)
         self.batches = Batches(
             store, keys, store.rows_of(keys), settings.batch_size, settings.augmentation, run.seed
         )
@@ -69,7 +75,11 @@ class DetectorTask:
         fold = study.fold(run)
         sequences = [*fold.train, *fold.validation]
         which = study.settings.detector.judged_frames
-        return index.detector_frames(sequences, run.variant) + index.judged_frames(sequences, which)
+        return (
+            index.detector_frames(sequences, run.variant)
+            + index.judged_frames(sequences, which)
+            + index.healthy_frames(sequences, which)
+        )
 
     @property
     def compiled_for(self) -> Hashable:
@@ -94,19 +104,45 @@ class DetectorTask:
         return self.model.loss(images, boxes, self._tiles)
 
     def judge(self, precision: torch.dtype, alive: Alive = nobody_waits) -> Judgement:
-        """Boxes on the validation part's judged frames, and the paper's measures of them."""
-        which = self._settings.judged_frames
-        boxes = detect_frames(self.model, self.batches.store, self._judged, precision, alive)
-        found = self._by_image(boxes)
+        """Boxes on the validation part's judged frames, and the paper's measures of them.
+
+        Frames of healthy arteries are looked at after all others, for rounding depends on the batch
+        that a frame is in: they change nothing of the paper's numbers.
+        """
+        found = self._detect(self._judged, precision, alive)
+        on_healthy = self._detect(self._healthy, precision, alive)
         cohort = self._index.cohort
         frames = FrameIndex(cohort=cohort)
-        training = self._index.judged_frames(self._fold.train, which)
+        training = self._index.judged_frames(self._fold.train, self._settings.judged_frames)
         fixed = best_fixed_boxes(frames.truth(cohort.image_id(*key) for key in training))
         metrics = detector_metrics(
             frames.judged(found), found, baseline=fixed_predictions(fixed, found)
         )
+        diseased = {
+            cohort.sequences[s].patient_id for s in self._fold.validation if s in self._index.boxed
+        }
+        healthy = [
+            {"image_id": image_id, "patient_is_healthy": patient not in diseased}
+            for image_id, patient in zip(on_healthy, frames.patients(on_healthy), strict=True)
+        ]
+        everything = {**found, **on_healthy}
+        metrics |= healthy_metrics(
+            frames.judged(everything), everything, frames.healthy_patients(healthy)
+        )
         details = {"fixed_boxes": [_xywh(box) for box in fixed]}
-        return Judgement(coco_results(found), list(found), metrics, details)
+        return Judgement(coco_results(everything), list(found), metrics, details, healthy)
+
+    def validate(self, precision: torch.dtype, alive: Alive = nobody_waits) -> dict[str, float]:
+        """Average precision on the training patients that are kept out of training, by its name.
+
+        Empty where none are, or none of them has a lesion.
+        """
+        if not self._validated:
+            return {}
+        found = self._detect(self._validated, precision, alive)
+        judged = FrameIndex(cohort=self._index.cohort).judged(found)
+        ap = average_precision(Matched.of(judged, found).best)
+        return {} if ap is None else {VALIDATION_AP: ap}
 
     def severity(
         self, precision: torch.dtype, alive: Alive = nobody_waits
@@ -121,8 +157,12 @@ class DetectorTask:
             self._index, self._fold, self.model, self.batches.store, precision, alive
         )
 
-    def _by_image(self, values: Mapping[FrameKey, Any]) -> dict[int, Any]:
-        return {self._index.cohort.image_id(*key): value for key, value in values.items()}
+    def _detect(
+        self, keys: Sequence[FrameKey], precision: torch.dtype, alive: Alive
+    ) -> dict[int, Detections]:
+        """The boxes on frames, by image id."""
+        found = detect_frames(self.model, self.batches.store, keys, precision, alive)
+        return {self._index.cohort.image_id(*key): boxes for key, boxes in found.items()}
 
 
 def padded_boxes(

@@ -6,6 +6,7 @@ import errno
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -18,7 +19,7 @@ from angioray.study.selection import CohortIndex
 from angioray.study.study import Study
 from angioray.study.view_task import ViewTask
 from angioray.training.frames import FrameStore, load_frames
-from angioray.training.loop import Progress, train
+from angioray.training.loop import Progress, nothing_to_validate, train
 from angioray.training.precision import able_here, dtype_here, precision_in_words
 from angioray.training.step import Alive, Leaving, World, nobody_leaves, nobody_waits
 from preprocess.cohort import Cohort
@@ -118,6 +119,9 @@ class Executor:
             compiled=settings.compile,
             until=until,
             leaving=self._leaving,
+            validate=partial(job.validate, self._precision, self._alive)
+            if isinstance(job, DetectorTask)
+            else nothing_to_validate,
         )
         trained = time.perf_counter()
         judgement = job.judge(self._precision, self._alive)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +38,22 @@ class FrameIndex:
         sequences = self.cohort.sequences
         return [sequences[self._frames[image_id][0]].patient_id for image_id in image_ids]
 
+    def healthy_patients(self, rows: Iterable[Mapping[str, Any]]) -> dict[int, str | None]:
+        """The patient of each healthy frame, None where that patient has a lesion in its view.
+
+        Args:
+            rows: of a run's ``healthy_images.json``.
+        """
+        healthy = {int(row["image_id"]): bool(row["patient_is_healthy"]) for row in rows}
+        patients = zip(healthy, self.patients(healthy), strict=True)
+        return {i: patient if healthy[i] else None for i, patient in patients}
+
     def truth(self, image_ids: Iterable[int]) -> dict[int, FloatArray]:
-        """The lesions of each frame that has any (float64[G, 4], xyxy in stored pixels)."""
-        return self._areas(self.cohort.boxes_by_frame, image_ids)
+        """The lesions of each frame that has any (float64[G, 4], xyxy in stored pixels).
+
+        Boxes of whose place tracking is not sure are none: they are areas to ignore.
+        """
+        return self._areas(image_ids, self._lesions)
 
     def judged(self, image_ids: Iterable[int]) -> JudgedFrames:
         """All that the evaluation needs to know of these frames."""
@@ -49,13 +63,20 @@ class FrameIndex:
             sequence=sequence,
             truth=self.truth(sequence),
             ifr={image_id: min(ifr) for image_id, ifr in values.items() if ifr},
-            ignored=self._areas(self.cohort.ignored_by_frame, sequence),
+            ignored=self._areas(sequence, self._ignored),
         )
 
+    def _lesions(self, key: FrameKey) -> list[Box]:
+        return [box for box in self.cohort.boxes_by_frame.get(key, []) if not box.doubtful]
+
+    def _ignored(self, key: FrameKey) -> list[Box]:
+        doubtful = [box for box in self.cohort.boxes_by_frame.get(key, []) if box.doubtful]
+        return [*self.cohort.ignored_by_frame.get(key, []), *doubtful]
+
     def _areas(
-        self, by_frame: Mapping[FrameKey, list[Box]], image_ids: Iterable[int]
+        self, image_ids: Iterable[int], of_frame: Callable[[FrameKey], list[Box]]
     ) -> dict[int, FloatArray]:
-        found = ((image_id, by_frame.get(self._frames[image_id], [])) for image_id in image_ids)
+        found = ((image_id, of_frame(self._frames[image_id])) for image_id in image_ids)
         return {
             image_id: np.array([box.box_xyxy for box in boxes], dtype=np.float64)
             for image_id, boxes in found

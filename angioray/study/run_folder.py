@@ -24,6 +24,7 @@ from angioray.training.step import Alive, nobody_waits
 from preprocess.storage import Location, Storage, open_storage
 
 SCHEMA_VERSION = 1
+HEALTHY_IMAGES = "healthy_images.json"
 BEAT_S = 1.0
 """Between two signs of life of a process that waits for a lock."""
 REPORTED_PACKAGES = ("angioray", "torch", "torchvision", "ray", "numpy", "zarr")
@@ -38,12 +39,16 @@ class Judgement:
         image_ids: the images that were judged, those without a prediction included.
         metrics: by name; None where undefined.
         details: what else belongs into the result.
+        healthy: a row for each frame of a healthy artery that a detector was judged on beside
+            ``image_ids``: its ``image_id``, and whether ``patient_is_healthy``: has no lesion in
+            this view. Its predictions are among the others.
     """
 
     predictions: list[dict[str, Any]]
     image_ids: list[int]
     metrics: Metrics
     details: dict[str, Any]
+    healthy: list[dict[str, Any]] | None = None
 
 
 class RunFolder:
@@ -118,6 +123,8 @@ class RunFolder:
         """Write what the run found, its result last; an earlier failure is forgotten."""
         self.files.write_json("predictions.json", judgement.predictions)
         self.files.write_json("evaluated_images.json", judgement.image_ids)
+        if judgement.healthy is not None:
+            self.files.write_json(HEALTHY_IMAGES, judgement.healthy)
         result = {
             "schema_version": SCHEMA_VERSION,
             **asdict(run),

@@ -136,6 +136,22 @@ class CohortIndex:
             if which == "optimal" or is_reference(self.cohort.sequences[sequence_id], key[1])
         ]
 
+    def healthy_frames(
+        self, sequence_ids: Iterable[str], which: Literal["reference", "optimal"]
+    ) -> list[FrameKey]:
+        """Frames of healthy sequences that a detector is judged on beside those with boxes.
+
+        With ``reference`` the one that names the view: a healthy sequence then counts with one
+        frame, as one with lesions does.
+        """
+        return [
+            (sequence_id, t)
+            for sequence_id in sequence_ids
+            if sequence_id in self.healthy - self.boxed
+            for sequence in [self.cohort.sequences[sequence_id]]
+            for t in ([view_frame(sequence)] if which == "reference" else contrast_frames(sequence))
+        ]
+
     def lesion_frames(self, sequence_id: str, at_most: int) -> list[FrameKey]:
         """Frames of a sequence with every lesion's box, evenly thinned; all runs have them."""
         return _thinned(self.detector_frames([sequence_id], "B"), at_most)

@@ -97,6 +97,9 @@ class DetectorTraining(RetinaNetSettings):
     """Random changes of training frames."""
     judged_frames: Literal["reference", "optimal"] = "reference"
     """Frames of the validation part that predictions are made on and judged by."""
+    validation_share: Annotated[float, bounds(0, most=0.5)] = 0.0
+    """Share of each fold's training patients, 0 to 0.5, that is kept out of training and measured
+    at every checkpoint; 1 / n is met best. At 0 all train, as published."""
 
 
 @dataclass(frozen=True, kw_only=True)

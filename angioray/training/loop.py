@@ -32,6 +32,14 @@ LOG_EVERY = 10
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called with the steps done, all steps, and the last logged line."""
 
+Validate = Callable[[], dict[str, float]]
+"""Measures the model on what it does not train on: values by name."""
+
+
+def nothing_to_validate() -> dict[str, float]:
+    """For where everything trains."""
+    return {}
+
 
 def train(
     job: TrainingTask[Any],
@@ -44,6 +52,7 @@ def train(
     compiled: bool = False,
     until: int | None = None,
     leaving: Leaving = nobody_leaves,
+    validate: Validate = nothing_to_validate,
 ) -> float:
     """Train a job to its last step, from its checkpoint if there is one.
 
@@ -59,6 +68,8 @@ def train(
         compiled: compile forward pass and losses as one graph; CUDA graphs on a GPU.
         until: stop after this step, with a checkpoint to go on from; at the last one if None.
         leaving: when it turns true, a checkpoint is written soon, and training goes on.
+        validate: is asked by the leading rank at every checkpoint that `checkpoint_every` asks for
+            and at the last step; what it gives is logged.
 
     Returns:
         Seconds spent training, earlier attempts included up to the checkpoint that was kept.
@@ -83,18 +94,24 @@ def train(
         logging = done % LOG_EVERY == 0 or done == job.steps
         if saving or logging or (job.plateau is not None and job.plateau.judges(step)):
             _refuse_if_not_finite(stepper.first_bad, job, world, folder)
+            if saving:
+                # Ranks hold the same weights: each comes to the same answer by itself.
+                _refuse_weights_not_finite(job, folder, done)
             values = _mean_over_ranks(unread, world)
             unread.clear()
             if job.plateau is not None:
                 job.plateau.record(step, [line["loss"] for line in values])
             line = {**values[-1], "learning_rate": rate, "frames_per_s": clock.rate(done)}
-            if log is not None and logging:
-                log.append({"step": done, **line})
+            if log is not None:
+                validating = done % checkpoint_every == 0 or done == job.steps
+                measured = validate() if validating else {}
+                if logging or measured:
+                    log.append({"step": done, **line, **measured})
+                if measured:
+                    clock = _Clock(job.batches.batch_size, done)
             progress(done, job.steps, line)
-        if saving:
-            # Ranks hold the same weights: each comes to the same answer by itself.
-            _refuse_weights_not_finite(job, folder, done)
-            if world.leads:
+            # After the log: where a crash comes between them, the resumed run logs this step again.
+            if saving and world.leads:
                 kept = None if done == job.steps else stepper.optimiser
                 _save(job, folder, kept, done, time.perf_counter() - began)
     return time.perf_counter() - began

@@ -171,6 +171,11 @@ class Box:
     to 70 %); None where nobody says. Boxes are equal whatever their grades: which lesion is where,
     and whether a reader accepted that, does not depend on them."""
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether tracking placed it and is not sure of its place; a reader's box never is."""
+        return self.source is BoxSource.TRACKED and self.verdict is Verdict.CHECK
+
 
 BOUND = 2**63
 """Of numbers that arrays take; what is not finite is not below it either."""

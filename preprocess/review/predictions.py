@@ -99,7 +99,8 @@ def read_predictions(cohort: Cohort, runs: Location) -> Predictions:
                 continue
             boxes: dict[FrameKey, list[FoundBox]] = {key: [] for key in judged}
             for key, row in rows:
-                boxes[key].append(_found_box(row))
+                if key in boxes:  # the others are of healthy arteries
+                    boxes[key].append(_found_box(row))
         for key, of_frame in boxes.items():
             if key[0] in cohort.sequences:
                 best_first = sorted(of_frame, key=lambda box: -box.score)

@@ -288,6 +288,6 @@ def test_what_is_kept_on_disk_is_what_is_counted(toy_cohort: Cohort) -> None:
 
     state = RetinaNet(TOY.detector, pretrained=False).state_dict()
     assert need.kept == sum(t.numel() * t.element_size() for t in state.values())
-    # 10 sequences with a lesion, 5 frames each that have a box.
-    assert need.frames == 50 * 64 * 64
+    # 10 sequences with a lesion, 5 frames each that have a box; one frame of each healthy one.
+    assert need.frames == 52 * 64 * 64
     assert torch.device("meta") not in {t.device for t in state.values()}

@@ -49,13 +49,14 @@ def without_contrast_free(sequence: Sequence) -> Sequence:
 def test_the_frames_that_are_really_used(toy_cohort: Cohort) -> None:
     study, index = planned(toy_cohort)
     runs = [run for run in study.runs if run.view != "RCA"]
-    # Folds of two: twelve sequences of each view; five of six of a detector have a lesion.
+    # Folds of two: twelve sequences of each view; of six of a detector, five have a lesion.
+    judged = "is judged on 5 frames and on 1 of healthy arteries."
     assert describe_runs(study, index, runs) == [
         "view-32: trains on 24 frames of 12 sequences, is judged on 12 frames.",
-        "detector-LCA-B-64: trains on 25 frames of 5 sequences, is judged on 5 frames.",
-        "detector-LCA-BG-64: trains on 30 frames of 5 sequences, is judged on 5 frames.",
-        "detector-LCA-NL-64: trains on 30 frames of 6 sequences, is judged on 5 frames.",
-        "detector-LCA-BGNL-64: trains on 35 frames of 6 sequences, is judged on 5 frames.",
+        f"detector-LCA-B-64: trains on 25 frames of 5 sequences, {judged}",
+        f"detector-LCA-BG-64: trains on 30 frames of 5 sequences, {judged}",
+        f"detector-LCA-NL-64: trains on 30 frames of 6 sequences, {judged}",
+        f"detector-LCA-BGNL-64: trains on 35 frames of 6 sequences, {judged}",
     ]
     assert describe_unused(study, index, study.runs) == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from angioray.study.frame_index import FrameIndex
 from angioray.study.selection import CohortIndex
-from preprocess.cohort import NO_LESION, Cohort, Verdict
+from preprocess.cohort import NO_LESION, BoxSource, Cohort, Verdict
 from tests.toy_cohort import write_toy_cohort
 
 CLASSES = {"RCA": "RCA", "LCA": "LCA"}
@@ -31,6 +31,43 @@ def test_a_detector_is_judged_on_reference_frames_of_diseased_sequences(
     reference = index.judged_frames(ids, "reference")
     assert len(reference) == 10 and {t for _, t in reference} == {4}
     assert len(index.judged_frames(ids, "optimal")) == 50
+
+
+def test_a_healthy_sequence_is_judged_on_one_frame_or_on_all_with_contrast(
+    toy_cohort: Cohort,
+) -> None:
+    index = CohortIndex.of(toy_cohort, CLASSES)
+    ids = [member.sequence_id for member in index.detector_members("RCA")]
+    assert index.healthy_frames(ids, "reference") == [("S10RCA", 4), ("S11RCA", 4)]
+    assert index.healthy_frames(ids, "optimal") == [
+        (name, t) for name in ("S10RCA", "S11RCA") for t in (2, 3, 4, 5, 6)
+    ]
+    # A label and a box may contradict each other: a box then counts.
+    sequence = replace(toy_cohort.sequences["S00RCA"], no_lesion=True)
+    sequences = {**toy_cohort.sequences, "S00RCA": sequence}
+    changed = Cohort(toy_cohort.folder, sequences, toy_cohort.boxes)
+    assert ("S00RCA", 4) not in CohortIndex.of(changed, CLASSES).healthy_frames(ids, "reference")
+
+
+def test_a_box_of_whose_place_tracking_is_not_sure_is_an_area_to_ignore(toy_cohort: Cohort) -> None:
+    tracked, *others = (box for box in toy_cohort.boxes if box.source is BoxSource.TRACKED)
+    readers = next(box for box in toy_cohort.boxes if box.source is BoxSource.REFERENCE)
+    doubted = [
+        replace(tracked, verdict=Verdict.CHECK, confidence=0.3),
+        replace(readers, verdict=Verdict.CHECK, confidence=0.0),  # a reader's box never is
+    ]
+    changed = Cohort(toy_cohort.folder, toy_cohort.sequences, (*doubted, *others))
+    ids = [changed.image_id(box.sequence_id, box.frame_index) for box in doubted]
+    judged = FrameIndex(cohort=changed).judged(ids)
+    assert {i: boxes.tolist() for i, boxes in judged.ignored.items()} == {
+        ids[0]: [list(tracked.box_xyxy)]
+    }
+    assert list(judged.truth) == [ids[1]]
+    # It is judged and trained on as before.
+    key = (tracked.sequence_id, tracked.frame_index)
+    index = CohortIndex.of(changed, CLASSES)
+    assert key in index.judged_frames([key[0]], "optimal")
+    assert key in index.detector_frames([key[0]], "B")
 
 
 def test_a_frame_with_a_lost_box_is_not_trained_on(toy_cohort: Cohort) -> None:

@@ -86,6 +86,7 @@ def test_a_run_folder_holds_exactly_what_the_design_says(finished: dict[str, Pat
         "environment.json",
         "evaluated_images.json",
         "events.out.tfevents",
+        "healthy_images.json",
         "metrics.jsonl",
         "predictions.json",
         "result.json",
@@ -97,6 +98,9 @@ def test_a_run_folder_holds_exactly_what_the_design_says(finished: dict[str, Pat
     assert len(result["fixed_boxes"]) == 5
     assert "baseline/recall@IoU0.20/score0.00/max5" in result["metrics"]
     images = json.loads((run / "evaluated_images.json").read_text())
+    healthy = json.loads((run / "healthy_images.json").read_text())
+    assert [row["patient_is_healthy"] for row in healthy] == [True]
+    images += [row["image_id"] for row in healthy]
     assert {p["image_id"] for p in json.loads((run / "predictions.json").read_text())} <= {*images}
 
 
