@@ -74,25 +74,38 @@ def agreement_tables(found: Sequence[Agreement]) -> list[Table]:
             caption="How well readers agree: each judged as a detector against each other",
             columns=("Truth", "Reader", "View", "Frames", "Patients", *_OF_BOXES.values()),
             rows=tuple(boxes),
-            note="The boxes of the reader are judged as those of a detector are, with score 1; "
-            "those of the first are the truth. “cohort” is who drew the cohort's own boxes, which "
-            "the detectors learn. One frame of each sequence that both have read is compared: the "
+            note="One frame of each sequence that both have read is compared: the "
             "cohort's reference frame, or the middle of its optimal interval where there is none. "
             "That is so too where the detectors were judged on all optimal frames "
             "(--detector.judged_frames optimal), which are more frames than these. "
             "A frame is left out that has an area to ignore, or on which a reader who found "
-            "lesions has no box, or a lost one. Mean IoU is of the boxes that found a lesion. "
-            f"Below each value is the 95 % interval (bootstrap over patients). {EXPERTS}",
+            "lesions has no box, or a lost one. "
+            f"{EXPERTS}",
+            meanings={
+                "Truth": "who drew the boxes that are taken for the lesions; “cohort” is who drew "
+                "the cohort's own, which the detectors learn",
+                "Reader": "whose boxes are judged as those of a detector are, each with score 1",
+                "View": "the artery that the sequences show",
+                "Mean IoU": "of the boxes that find a lesion, with that lesion",
+            },
         ),
         Table(
             name="reader_agreement_sequences",
             caption="How well readers agree about whole sequences",
             columns=("Reader", "Other", "Sequences", "Patients", *_OF_SEQUENCES.values()),
             rows=tuple(sequences),
-            note="The share of sequences about which both say the same: whether there is any "
-            "lesion, and which view it is, where both name one; a second reading begins without a "
-            "view, so that nobody agrees unasked. Cohen's kappa is what they agree on beyond "
-            "chance: 1 at best, 0 for chance, undefined where both always say the same one thing.",
+            note="A second reading begins without a view, so that nobody agrees unasked. Kappa is "
+            "undefined where both always say the same one thing.",
+            meanings={
+                "Reader, Other": "who are compared",
+                "Any lesion": "share of the sequences about which both say that there is a lesion, "
+                "or both that there is none",
+                "Same view": "share of the sequences that both give the same view, where both give "
+                "one",
+                "Kappa, lesion": "Cohen's kappa of the same: what they agree on beyond chance, 1 "
+                "at best, 0 for chance",
+                "Kappa, view": "likewise of the view",
+            },
         ),
     ]
 

@@ -49,7 +49,15 @@ def balance_table(study: ReportedStudy, cohort: Cohort) -> Table:
             "Patients on both sides",
         ),
         rows=tuple(rows),
-        note="Boxes are those of all frames, tracked ones included, lost ones left out.",
+        meanings={
+            "Split": "which models the folds are of",
+            "Unit": "what is never cut in two: all cines of a patient, or a sequence",
+            "Sequences, Patients": "how many train / are judged",
+            "Boxes": "those of all frames, tracked ones included, lost ones left out",
+            "Training sequences, Validation sequences": "of each view, how many train and "
+            "how many are judged",
+            "Patients on both sides": "of whom cines train and other cines are judged",
+        },
     )
 
 

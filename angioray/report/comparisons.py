@@ -9,6 +9,7 @@ from typing import Any
 from angioray.evaluation.bootstrap import Difference, Resampling
 from angioray.evaluation.detection import Matched
 from angioray.evaluation.measures import Measure
+from angioray.report.definitions import VARIANTS
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.published import DETECTOR_METRICS, VIEW_METRICS
 from angioray.report.results import HEADINGS
@@ -125,10 +126,13 @@ def comparison_tables(comparisons: Iterable[Comparison]) -> list[Table]:
                     )
                     for c in rows
                 ),
-                note="Differences on all frames that both were judged on; below them the 95 % "
-                "interval of a bootstrap that draws the same patients for both. An interval that "
-                "holds 0 leaves open which is better; of twenty differences that are none, one "
-                "leaves 0 out by chance.",
+                note="An interval that holds 0 leaves open which is better; of twenty differences "
+                "that are none, one leaves 0 out by chance.",
+                meanings={
+                    "Difference": "the first less the second, on all frames that both were judged "
+                    "on; intervals draw the same patients for both",
+                    **({"Variant": VARIANTS} if view else {}),
+                },
             )
         )
     return tables

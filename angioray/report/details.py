@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from angioray.evaluation.average_precision import FALSE_PER_FRAME
 from angioray.evaluation.detection import PAPER
 from angioray.evaluation.subgroups import SUBGROUPS
+from angioray.report.definitions import VARIANTS
 from angioray.report.estimates import Estimate
 from angioray.report.operating_points import CHOSEN_SCORE
 from angioray.report.results import Scored, folds_of
@@ -34,10 +35,16 @@ def chosen_table(scored: Scored) -> Table | None:
         "Score thresholds: fixed, and chosen on other patients",
         ("View", "Variant", "Score", "Above", "At least one", "Recall", "Precision", "F1", "Folds"),
         rows,
-        "At most five boxes per frame. A fold's chosen threshold gives the best F1 on the "
+        "A fold's chosen threshold gives the best F1 on the "
         "out-of-fold predictions of all other folds, that is on its own training patients, each "
         "predicted by a detector that had not seen them; nothing of the fold's own validation part "
         "enters. Intervals take the thresholds as given.",
+        {
+            "Score": f"how the threshold was set: fixed at {PAPER.score:g} as in the paper, or "
+            "chosen by the best F1 on other folds",
+            "Above": "the threshold: of each frame count the five boxes of highest score, as far "
+            "as that is above it",
+        },
     )
 
 
@@ -55,8 +62,7 @@ def precision_table(scored: Scored) -> Table | None:
         "Average precision, and calibration of the scores",
         scored,
         columns,
-        "At most five boxes per frame, of any score. The third is the mean over ten overlaps, as "
-        "COCO has it. Calibration error is the expected one, 0 at best.",
+        "",
     )
 
 
@@ -68,8 +74,13 @@ def froc_table(scored: Scored) -> Table | None:
         "Sensitivity at 1/8 to 8 false boxes per frame",
         scored,
         points | {"sensitivity@IoU0.20/mean": "Mean"},
-        "Recall (IoU > 0.2) at the lowest score threshold that gives no more than so many false "
-        "boxes per frame, read without interpolation.",
+        "",
+        {
+            ", ".join(points.values()): "recall at the lowest score threshold that gives no more "
+            "than so many false boxes per frame (FROC), read without interpolation; boxes of equal "
+            "score come together, and a box finds a lesion above an IoU of 0.2",
+            "Mean": "of these",
+        },
         with_std=False,
     )
 
@@ -80,6 +91,7 @@ def _by_detector(
     scored: Scored,
     columns: Mapping[str, str],
     note: str,
+    meanings: Mapping[str, str] | None = None,
     *,
     with_std: bool = True,
 ) -> Table | None:
@@ -89,7 +101,7 @@ def _by_detector(
         for group, found in _detectors(scored)
         if all(metric in found for metric in columns)
     ]
-    return _table(name, caption, ("View", "Variant", *columns.values()), rows, note)
+    return _table(name, caption, ("View", "Variant", *columns.values()), rows, note, meanings)
 
 
 def subgroup_table(scored: Scored) -> Table | None:
@@ -102,13 +114,20 @@ def subgroup_table(scored: Scored) -> Table | None:
         for name, words in SUBGROUPS.items()
         if any(found[f"{RECALL}/{name}"].mean is not None for _, found in groups)
     ]
+    detectors = [f"{group.view} {group.variant}" for group, _ in groups]
     return _table(
         "subgroups",
         "Which lesions are found: recall by size, number in the frame, and iFR",
-        ("Lesions", *(f"{group.view} {group.variant}" for group, _ in groups)),
+        ("Lesions", *detectors),
         rows,
-        "Score > 0.5, at most five boxes per frame. Limits of size are COCO's, on the area of the "
-        "box in stored pixels. A sequence has one iFR here, its lowest, as in the paper's Table 1.",
+        "",
+        {
+            "Lesions": "whose recall it is. Limits of size are COCO's, on the area of the box in "
+            "stored pixels; a sequence has one iFR, its lowest",
+            ", ".join(detectors): "recall of the detectors of that view and variant, with at most "
+            "five boxes a frame of score above 0.5",
+            "Variant": VARIANTS,
+        },
     )
 
 
@@ -128,6 +147,10 @@ def class_table(scored: Scored) -> Table | None:
         ("Input (px)", "Class", "Recall", "Precision", "F1"),
         rows,
         "",
+        {
+            "Recall": "share of the frames of the class that are given it",
+            "Precision": "share of the frames given the class that are of it",
+        },
     )
 
 
@@ -148,8 +171,20 @@ def _value(found: Mapping[str, Estimate], name: str, *, with_std: bool = True) -
 
 
 def _table(
-    name: str, caption: str, columns: tuple[str, ...], rows: list[Row], note: str
+    name: str,
+    caption: str,
+    columns: tuple[str, ...],
+    rows: list[Row],
+    note: str,
+    meanings: Mapping[str, str] | None = None,
 ) -> Table | None:
     if not rows:
         return None
-    return Table(name=name, caption=caption, columns=columns, rows=tuple(rows), note=note)
+    return Table(
+        name=name,
+        caption=caption,
+        columns=columns,
+        rows=tuple(rows),
+        note=note,
+        meanings=meanings or {},
+    )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from angioray.report.markdown import escape, fenced
 from angioray.report.pictures import Gallery
-from angioray.report.tables import Row, Table, Value
+from angioray.report.tables import Row, Table, Value, markdown_terms
 from preprocess.console.drawing import Figure
 from preprocess.console.pages import render
+
+RESEARCH = (
+    "This is research. It is no medical device: it must not be used for diagnosis, to decide on a "
+    "treatment, or to spare a reader's look at a cine."
+)
+"""What every page and model card says first."""
 
 
 @dataclass(frozen=True)
@@ -19,17 +25,22 @@ class Text:
     text: str
 
 
+@dataclass(frozen=True)
+class Terms:
+    """Words and their meanings."""
+
+    terms: Mapping[str, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Listing:
     """Something to be copied: commands or settings."""
 
     title: str
     text: str
-    folded: bool = False
-    """Shown only when asked for."""
 
 
-Block = Text | Listing | Table | Figure | Gallery
+Block = Text | Terms | Listing | Table | Figure | Gallery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +65,8 @@ class Page:
     sections: tuple[Section, ...]
     banner: str = ""
     """What stands above all, where the pictures show phantoms; else empty."""
+    glossary: Mapping[str, str] = field(default_factory=dict)
+    """Meanings of the words in the headings of its tables, which stand below each of them."""
 
     def html(self) -> str:
         """One file that needs no network."""
@@ -63,6 +76,7 @@ class Page:
             "page.html.j2",
             style="report.css",
             page=self,
+            research=RESEARCH,
             kind=_kind,
             numbered=lambda block: labels[id(block)],
             is_measured=lambda cell: isinstance(cell, Value),
@@ -72,13 +86,29 @@ class Page:
         """The words and tables; figures and pictures are in the HTML."""
         lines = [f"> **{escape(self.banner)}**", ""] if self.banner else []
         lines += [f"# {escape(self.title)}", "", escape(self.subtitle), ""]
+        lines += [f"**{escape(RESEARCH)}**", ""]
         lines += [f"> **Note.** {escape(notice)}\n" for notice in self.notices]
         lines += [f"- {escape(sentence)}" for sentence in self.headline]
         for section in self.sections:
             lines += ["", f"## {escape(section.title)}"]
             for block in section.blocks:
-                lines += ["", _markdown(block)]
+                lines += ["", self._markdown(block)]
         return "\n".join(lines) + "\n"
+
+    def _markdown(self, block: Block) -> str:
+        match block:
+            case Text():
+                return escape(block.text)
+            case Terms():
+                return markdown_terms(block.terms)
+            case Listing():
+                return f"**{escape(block.title)}**\n\n{fenced(block.text)}"
+            case Table():
+                return block.markdown(self.glossary)
+            case Figure():
+                return f"*Figure (in report.html): {escape(block.caption)}*"
+            case Gallery():
+                return f"*Pictures (in report.html): {escape(f'{block.title}. {block.note}')}*"
 
 
 def _kind(block: Block) -> str:
@@ -99,20 +129,6 @@ def _numbered(page: Page) -> dict[int, str]:
     return labels
 
 
-def _markdown(block: Block) -> str:
-    match block:
-        case Text():
-            return escape(block.text)
-        case Listing():
-            return f"**{escape(block.title)}**\n\n{fenced(block.text)}"
-        case Table():
-            return block.markdown()
-        case Figure():
-            return f"*Figure (in report.html): {escape(block.caption)}*"
-        case Gallery():
-            return f"*Pictures (in report.html): {escape(f'{block.title}. {block.note}')}*"
-
-
 def plain_table(
     name: str,
     caption: str,
@@ -120,6 +136,7 @@ def plain_table(
     rows: Sequence[tuple[str, ...]],
     *,
     note: str = "",
+    meanings: Mapping[str, str] | None = None,
     number_in_paper: int | None = None,
 ) -> Table:
     """A table of plain text."""
@@ -129,5 +146,6 @@ def plain_table(
         columns=columns,
         rows=tuple(Row(cells) for cells in rows),
         note=note,
+        meanings=meanings or {},
         number_in_paper=number_in_paper,
     )

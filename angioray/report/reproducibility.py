@@ -1,4 +1,4 @@
-"""How to run the study again, and how its numbers were made."""
+"""How to run the study again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from angioray.evaluation.bootstrap import RESAMPLES
 from angioray.report.page import Block, Listing, Section, Text, plain_table
 from angioray.report.published import PAPER
 from angioray.report.runs import ReportedRun, ReportedStudy
@@ -45,74 +44,16 @@ def again_section(study: ReportedStudy) -> Section:
     if facts:
         rows = [(name, _values(values)) for name, values in facts.items()]
         blocks.append(
-            plain_table("environment", "Where the runs were made", ("What", "Value"), rows)
+            plain_table(
+                "environment",
+                "Where the runs were made",
+                ("What", "Value"),
+                rows,
+                meanings={"What, Value": "as each run wrote them down when it began"},
+            )
         )
-    blocks.append(Listing(title="Settings", text=settings_yaml(study), folded=True))
+    blocks.append(Listing(title="Settings", text=settings_yaml(study)))
     return Section(anchor="again", title="Running it again", blocks=tuple(blocks))
-
-
-def definitions_section() -> Section:
-    """What each number means."""
-    definitions = [
-        (
-            "Correct box",
-            "IoU with a lesion greater than 0.2. Boxes are matched in falling order of score; each "
-            "takes the free lesion that it overlaps most, and a lesion is found once.",
-        ),
-        ("Recall, precision", "Over all lesions and boxes of a fold's judged frames, score > 0.5."),
-        ("Max 1, max 5", "Only the one or five boxes of highest score of each frame count."),
-        (
-            "At least one",
-            "Share of the sequences with lesions that have a correct box among their judged "
-            "frames, score > 0.5, at most five boxes per frame.",
-        ),
-        (
-            "AP",
-            "COCO's average precision over 101 recall values, IoU > 0.2, at most five boxes per "
-            "frame of any score.",
-        ),
-        (
-            "Fixed boxes",
-            "Five boxes that are the same in every frame: those that find most lesions on the "
-            "training frames of the fold. What a detector finds beyond them, it sees.",
-        ),
-        (
-            "Chosen score",
-            "The threshold of a fold that gives the best F1 on the out-of-fold predictions of all "
-            "other folds; never chosen on the fold's own validation part.",
-        ),
-        (
-            "Sensitivity at false boxes per frame",
-            "Recall at the lowest score threshold that gives, over all judged frames, no more than "
-            "so many false boxes per frame (FROC). Boxes of equal score come together.",
-        ),
-        (
-            "Calibration error",
-            "Mean distance, over ten bins of confidence weighted by their answers, between mean "
-            "confidence and the share that is right.",
-        ),
-        ("F1 (macro)", "Mean over classes of 2 TP / (2 TP + FP + FN)."),
-        ("Cross entropy", "Natural logarithm; probabilities are clipped at 1e-7."),
-        (
-            "Mean ± std",
-            "Over finished folds; the standard deviation is the sample's (n - 1). Undefined "
-            "values, such as the precision of no boxes, are left out.",
-        ),
-        (
-            "95 % interval",
-            f"Percentiles 2.5 and 97.5 of {RESAMPLES} resamples of the patients on the held-out "
-            "frames of all finished folds together. It says how the patients vary, not the "
-            "training; pooled frames weigh folds by their size, so that it need not be centred on "
-            "the mean over folds. An interval without width says that all patients agree, not that "
-            "the value is certain.",
-        ),
-        (
-            "Paper, Cong et al.",
-            "Published on other cohorts, so that differences are not differences between methods.",
-        ),
-    ]
-    table = plain_table("definitions", "Definitions", ("Term", "Meaning"), definitions)
-    return Section(anchor="reading", title="How to read the numbers", blocks=(table,))
 
 
 def _commands(study: ReportedStudy) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from angioray.report.definitions import FIXED_BOXES
 from angioray.report.estimates import Estimate
 from angioray.report.published import (
     CONG_ET_AL,
@@ -62,8 +63,7 @@ def view_table(scored: Scored) -> Table | None:
         number_in_paper=2,
         columns=("Input (px)", *(HEADINGS[name] for name in VIEW_METRICS), "Folds"),
         rows=tuple(rows),
-        note="Mean ± standard deviation over folds; below it the 95 % interval (bootstrap over "
-        f"patients); grey: Table 2 of the paper ({PAPER_IN_SHORT}), on its own cohort.",
+        note=f"Made like Table 2 of the paper ({PAPER_IN_SHORT}); its numbers are grey.",
     )
 
 
@@ -92,12 +92,12 @@ def detector_table(scored: Scored) -> Table | None:
             "Folds",
         ),
         rows=tuple(rows),
-        note="A box is right if its IoU with a lesion exceeds 0.2; scores count above 0.5, except "
-        "under AP and any score, where all of at most five boxes per frame do. Mean ± standard "
-        "deviation over folds; below it the 95 % interval (bootstrap over patients); grey: Table 3 "
-        f"of the paper ({PAPER_IN_SHORT}) and Cong et al. as cited there, on other cohorts. Fixed "
-        "boxes look at no picture: they are the five that find most lesions of the training "
-        "frames.",
+        note=f"Made like Table 3 of the paper ({PAPER_IN_SHORT}); its numbers are grey.",
+        meanings={
+            FIXED_BOXES: "five boxes at fixed places that ignore the image: those that find most "
+            "lesions on the training frames of the fold",
+            "Cong et al.": "as the paper cites them, on another cohort",
+        },
     )
 
 
@@ -151,7 +151,7 @@ def _baseline_row(view: str, of_view: Scored) -> list[Row]:
         if BASELINE in found:
             value = _value(found[BASELINE], None)
             empty = ("",) * (len(_DETECTOR_COLUMNS) - 1)
-            cells: tuple[Cell, ...] = (view, "Fixed boxes", "", *empty, value, folds_of(group))
+            cells: tuple[Cell, ...] = (view, FIXED_BOXES, "", *empty, value, folds_of(group))
             return [Row(cells, "baseline")]
     return []
 

@@ -34,7 +34,7 @@ from angioray.study.coverage import left_out
 from angioray.study.selection import CohortIndex
 from angioray.study.splits import Fold
 from preprocess.cohort import Cohort, ManifestRow, Verdict, read_manifest
-from preprocess.summary.table_1 import COLUMNS, note, rejected_reasons, table_1
+from preprocess.summary.table_1 import COLUMNS, meanings, rejected_reasons, table_1
 
 
 def cohort_section(study: ReportedStudy, cohort: Cohort | None) -> Section:
@@ -204,7 +204,7 @@ def _table_1(cohort: Cohort, rows: list[ManifestRow]) -> Table:
         tuple(COLUMNS.values()),
         [tuple(str(getattr(row, name)) for name in COLUMNS) for row in table_1(cohort, rows)],
         number_in_paper=1,
-        note=note(),
+        meanings=meanings(),
     )
 
 
@@ -220,6 +220,7 @@ def _rejected(rows: list[ManifestRow]) -> Block:
         f"{total} of {len(rows)} source files were rejected",
         ("Reason", "Files"),
         [(reason, str(count)) for reason, count in rejected.items()],
+        meanings={"Reason": "why a file is not in the cohort", "Files": "how many"},
     )
 
 

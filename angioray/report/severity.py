@@ -14,6 +14,7 @@ from angioray.evaluation.bootstrap import Interval, Resampling
 from angioray.evaluation.matching import BoolArray, FloatArray
 from angioray.evaluation.measures import value
 from angioray.evaluation.severity import roc_curve, severity_measures
+from angioray.report.definitions import MAJORITY
 from angioray.report.published import IFR, IFR_IN_SHORT
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.tables import Row, Table, Value
@@ -31,12 +32,24 @@ CHANCE = 0.5
 HEADINGS = {
     "AUC": "AUC",
     "accuracy": "Accuracy",
-    "majority": "Majority class",
+    "majority": MAJORITY,
     "NPV": "NPV",
     "PPV": "PPV",
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
 }
+MEANINGS = {
+    "Score of": "what gives the score: the head, a logistic regression of the detector's features; "
+    "or one of the box's size alone; difference: head less box size",
+    "AUC": "area under the ROC curve; 0.5 for chance",
+    MAJORITY: "the accuracy of always giving the more frequent answer",
+    "NPV": "share of the answers no that are right",
+    "PPV": "share of the answers yes that are right",
+    "Sensitivity": "share of the true yes that are found",
+    "Specificity": "share of the true no that are found",
+    "Yes": "sequences of which yes is true, of all that are judged",
+}
+"""What the headings mean."""
 NOT_SAID = "The run says nothing of it: an earlier version finished it, or nothing is known there."
 
 
@@ -136,9 +149,8 @@ def severity_table(severity: Severity) -> Table | None:
             rows.append(Row(cells, "" if of == "head" else "baseline"))
     note = (
         "A sequence counts by its worst value and by its highest lesion; a score above 0.5 says "
-        "yes. The boxes are those of the cohort, not the detector's. Majority class: the accuracy "
-        "of whoever always gives the more frequent answer. Values are of all folds together, with "
-        "95 % intervals (bootstrap over patients)."
+        "yes. The boxes are those of the cohort, not the detector's. Values are of all folds "
+        "together."
     )
     if published := PUBLISHED.get(question.name):
         theirs = [f"{published[metric]:.2f}" if metric in published else "" for metric in HEADINGS]
@@ -150,6 +162,7 @@ def severity_table(severity: Severity) -> Table | None:
         columns=("View", "Score of", *HEADINGS.values(), "Yes"),
         rows=tuple(rows),
         note=note,
+        meanings=MEANINGS,
     )
 
 

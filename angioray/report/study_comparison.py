@@ -12,6 +12,7 @@ from angioray.report.comparisons import (
     compare_views,
     comparison_tables,
 )
+from angioray.report.definitions import GLOSSARY, VARIANTS
 from angioray.report.estimates import Estimate
 from angioray.report.findings import Findings
 from angioray.report.headline import notices
@@ -63,6 +64,7 @@ def write_comparison(runs: Location, against: Location) -> Written:
             Section(anchor="settings", title="Settings", blocks=(_settings(studies, names),)),
         ),
         banner=_banner(studies, names),
+        glossary=GLOSSARY,
     )
     folder = folders[0] / "report" / f"against-{folders[1].name}"
     folder.write_json(
@@ -121,8 +123,11 @@ def _side_by_side(one: Findings, other: Findings, name: str, against: str) -> It
                 caption=f"Each study by itself: {task}s",
                 columns=("Runs", "Study", *(HEADINGS[metric] for metric in metrics)),
                 rows=tuple(rows),
-                note="Mean ± standard deviation over folds; below it the 95 % interval (bootstrap "
-                "over patients).",
+                meanings={
+                    "Runs": "what was trained",
+                    "Study": "the runs folder",
+                    **({"Variant": VARIANTS} if task == "detector" else {}),
+                },
             )
 
 
@@ -160,7 +165,13 @@ def _settings(studies: Iterable[ReportedStudy], names: tuple[str, str]) -> Block
     rows = [(name, *map(str, values)) for name, *values in differences(one, other)]
     if not rows:
         return Text("The settings are the same.")
-    return plain_table("settings_that_differ", "Settings that differ", ("Setting", *names), rows)
+    return plain_table(
+        "settings_that_differ",
+        "Settings that differ",
+        ("Setting", *names),
+        rows,
+        meanings={"Setting": "as YAML and options name it", ", ".join(names): "its values"},
+    )
 
 
 def _values(found: Mapping[str, Estimate], metrics: Iterable[str]) -> list[Value]:

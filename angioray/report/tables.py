@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from angioray.evaluation.bootstrap import Interval
@@ -12,7 +13,8 @@ from angioray.report.published import Published
 from preprocess.storage.csv_text import csv_text
 
 NOTHING = "\N{EN DASH}"
-_PUBLISHED_BY = "paper"
+MEAN_STD, INTERVAL, PUBLISHED = "mean ± std", "low to high", "paper"
+"""The names of what a measured cell holds, as a table defines them below itself."""
 _NUMBER = re.compile(r"[-+\d][\d.,%/ ]*( s| min.*| h.*|× 10[⁻⁰¹²³⁴-⁹]+)?")
 
 
@@ -50,7 +52,7 @@ class Value:
             return ""
         # The paper prints one of its values with three decimals.
         digits = 2 if round(self.published.mean, 2) == self.published.mean else 3
-        return f"{_PUBLISHED_BY} {_with_std(self.published.mean, self.published.std, digits)}"
+        return f"{PUBLISHED} {_with_std(self.published.mean, self.published.std, digits)}"
 
     def _number(self, number: float) -> str:
         # Rounded first, so that a small negative number is 0 and not -0.
@@ -85,6 +87,9 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     note: str = ""
+    """What must be known of the table beyond the meaning of its words."""
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    """Of words that mean something of their own in this table, by heading or label."""
     number_in_paper: int | None = None
     """The paper's table that this one is made like."""
 
@@ -96,6 +101,26 @@ class Table:
             all(isinstance(cell, str) and (not cell or is_number(cell)) for cell in column)
             for column in columns
         ) or (False,) * len(self.columns)
+
+    def terms(self, glossary: Mapping[str, str]) -> dict[str, str]:
+        """The meanings that stand below the table: of its headings, labels and kinds of values.
+
+        Args:
+            glossary: meanings by heading, or by a part of one between commas. A table's own go
+                before them, and may be of several headings, with commas between these.
+        """
+        known = {**glossary, **self.meanings}
+        own = {part: key for key in self.meanings for part in (*key.split(", "), key)}
+        words: list[str] = []
+        for heading in self.columns:
+            whole = heading in known or heading in own
+            words += [own.get(w, w) for w in ([heading] if whole else heading.split(", "))]
+        words += self.meanings
+        values = [cell for row in self.rows for cell in row.cells if isinstance(cell, Value)]
+        words += [MEAN_STD] if any(value.std is not None for value in values) else []
+        words += [INTERVAL] if any(value.ci95 is not None for value in values) else []
+        words += [PUBLISHED] if any(value.published is not None for value in values) else []
+        return {word: known[word] for word in dict.fromkeys(words) if word in known}
 
     def csv(self) -> str:
         """As CSV: a column of measured values becomes mean, std, low, high and published."""
@@ -115,8 +140,8 @@ class Table:
             rows.append(cells)
         return csv_text(header, rows)
 
-    def markdown(self) -> str:
-        """As a Markdown table under its caption."""
+    def markdown(self, glossary: Mapping[str, str]) -> str:
+        """As a Markdown table between its caption and the meanings of its words."""
         lines = [
             f"**{escape(self.caption)}**",
             "",
@@ -126,7 +151,15 @@ class Table:
         lines += [
             "| " + " | ".join(escape(str(cell)) for cell in row.cells) + " |" for row in self.rows
         ]
-        return "\n".join([*lines, *(["", escape(self.note)] if self.note else [])])
+        lines += ["", escape(self.note)] if self.note else []
+        if terms := self.terms(glossary):
+            lines += ["", markdown_terms(terms)]
+        return "\n".join(lines)
+
+
+def markdown_terms(terms: Mapping[str, str]) -> str:
+    """Words and their meanings as a list in Markdown."""
+    return "\n".join(f"- **{escape(word)}**: {escape(means)}." for word, means in terms.items())
 
 
 def is_number(cell: Cell) -> bool:

@@ -79,11 +79,7 @@ def two_step_table(results: Sequence[TwoStepResult]) -> Table | None:
         rows.append(Row((*head, "given", *given, "")))
         rows.append(Row((*head, "named first", *named, wrong)))
         rows.append(Row((*head, "difference", *apart, ""), "baseline"))
-    note = (
-        "All views together. Given: each sequence is looked at by the detector of its true view. "
-        "Named first: by that of the view which the classifier named, on frames held out from "
-        "both. Values are over all frames together, with 95 % intervals (bootstrap over patients)."
-    )
+    note = "Values are of all views and frames together, held out from classifier and detectors."
     if not all(result.weights_are_there for result in results):
         note += (
             " The weights of the detectors are gone, so that sequences of wrongly named views "
@@ -99,6 +95,12 @@ def two_step_table(results: Sequence[TwoStepResult]) -> Table | None:
         ),
         rows=tuple(rows),
         note=note,
+        meanings={
+            "View named at": "input size of the view classifier",
+            "View": "given: each sequence is judged by the detector of its true view; named first: "
+            "by that of the view that the classifier named; difference: named first less given",
+            "Wrong views": "sequences that the classifier gave another view",
+        },
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from angioray.report.definitions import GLOSSARY, definitions_section
 from angioray.report.findings import Findings
 from angioray.report.headline import headline, notices
 from angioray.report.model_cards import WITHOUT_COHORT, write_model_cards
@@ -14,7 +15,6 @@ from angioray.report.page import Page, Section
 from angioray.report.reproducibility import (
     SETTINGS_FILE,
     again_section,
-    definitions_section,
     settings_yaml,
 )
 from angioray.report.results import detector_table, view_table
@@ -81,6 +81,7 @@ def write_report_and_tables(runs: Location) -> Written:
         notices=(*findings.weaknesses, *notices(study, cohort, problem)),
         sections=tuple(section for section in sections if section is not None),
         banner=study.banner,
+        glossary=GLOSSARY,
     )
     folder = study.folder / "report"
     shared = notices(study, cohort, WITHOUT_COHORT if cohort is None else problem)

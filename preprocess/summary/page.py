@@ -14,7 +14,7 @@ from preprocess.summary.contact_sheet import ContactSheet, contact_sheet, kind
 from preprocess.summary.figures import angle_scatter, box_sizes, ifr_split
 from preprocess.summary.findings import boxes_by_sequence
 from preprocess.summary.intervals import PHASE_COLOURS, phases_over_time
-from preprocess.summary.table_1 import COLUMNS, in_paper_order, note, view_name
+from preprocess.summary.table_1 import COLUMNS, in_paper_order, meanings, view_name
 from preprocess.summary.tally import Tally, boxes_by_view
 
 PLACED_BY = {
@@ -56,7 +56,7 @@ def quality_page(cohort: Cohort, tally: Tally, *, shown: int, frames: int) -> st
         view_name=view_name,
         tally=tally,
         columns=COLUMNS,
-        note=note(tally.ifr_threshold),
+        meanings=meanings(tally.ifr_threshold),
         figures=_figures(cohort, tally),
         placed_by=PLACED_BY,
         phase_colours=PHASE_COLOURS,

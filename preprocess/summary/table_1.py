@@ -92,14 +92,20 @@ def table_1(
     return [_row(name, members, ifr_threshold) for name, members in groups.items()]
 
 
-def note(ifr_threshold: float = IFR_CUT_OFF) -> str:
-    """What stands below the table."""
-    return (
-        "No Contrast to Vanishing count the frames of accepted sequences by interval. Optimal and "
-        "its views are the accepted sequences that are not labelled as healthy; Total is Optimal "
-        "and what was discarded. Stenosis annotations are reference boxes. A sequence counts once "
-        f"under iFR, by its lowest value: below is at most {ifr_threshold:g}."
-    )
+def meanings(ifr_threshold: float = IFR_CUT_OFF) -> dict[str, str]:
+    """What the table's headings mean, by heading or by several with commas between them."""
+    return {
+        COLUMNS["name"]: "which sequences a row counts. Optimal: accepted ones that are not "
+        "labelled as healthy, all and by view; Total: these and what was discarded; No Lesion: "
+        "healthy ones",
+        COLUMNS["patients"]: "who have these sequences",
+        COLUMNS["sequences"]: "cines",
+        "No Contrast, Introducing, Optimal, Vanishing": "frames of accepted sequences before "
+        "contrast enters the arteries, while it does, while it fills them, and while it leaves",
+        COLUMNS["stenosis_annotations"]: "reference boxes; tracked ones are not counted",
+        "iFR below, iFR above": "sequences by their lowest iFR, each once: below is at most "
+        f"{ifr_threshold:g}",
+    }
 
 
 def view_name(sequence: Sequence) -> str:

@@ -103,8 +103,8 @@ def _onwards(sweep: Sweep) -> Section:
             ),
         ]
     blocks += [
-        Listing(title="Searched space", text=_yaml(sweep.document["space"]), folded=True),
-        Listing(title="Base settings", text=_yaml(sweep.document["base"]), folded=True),
+        Listing(title="Searched space", text=_yaml(sweep.document["space"])),
+        Listing(title="Base settings", text=_yaml(sweep.document["base"])),
     ]
     return Section(anchor="again", title="Going on from here", blocks=tuple(blocks))
 

@@ -25,10 +25,11 @@ from angioray.report.gradcam import sanity
 from angioray.report.markdown import fenced
 from angioray.report.published import published_detector, published_view
 from angioray.report.study_comparison import write_comparison
-from angioray.report.tables import Value
+from angioray.report.tables import Row, Table, Value
 from angioray.report.writing import write_report
 from preprocess.cohort import Cohort, phantom_notice
 from preprocess.console.command_line import run as run_command
+from tests.angioray.headings import undefined
 from tests.angioray.synthetic_study import CLASSES, FOLDS, fail, write_cohort, write_study
 from tests.hostile_names import HOSTILE_VIEWS, words_of
 
@@ -261,6 +262,39 @@ def test_the_papers_numbers_stand_beside(cohort: Cohort, tmp_path: Path) -> None
     assert published_view(512)["cross_entropy"].std == 0.27
     assert published_detector("RCA", "BG")["precision@IoU0.20/score0.50/max1"].mean == 0.714
     assert published_detector("all", "B") == {}
+
+
+def test_every_heading_is_defined_below_its_table(reported: Path) -> None:
+    html = html_of(reported)
+    assert html.count("<table id=") > 12
+    assert undefined(html) == {}
+    bare = html.replace("<dt>Recall</dt>", "<dt>Else</dt>")
+    assert undefined(bare)["table_3_detector"] == [
+        *("Recall, max 1", "Recall, max 5", "Recall, any score")
+    ]
+    text = (reported / "report" / "report.md").read_text()
+    for page in (html.replace("<dt>", "").replace("</dt> <dd>", ": "), text.replace("**", "")):
+        assert page.count("BGNL: all of these.") == 8  # the tables of variants, comparison included
+        assert page.count("max 1: of each frame counts the box of highest score") == 4
+
+
+def test_a_tables_own_meaning_goes_before_that_of_all_tables() -> None:
+    row = Row(("1", "2", "3", Value(mean=1, ci95=(0, 2))))
+    table = Table(
+        name="t",
+        caption="",
+        columns=("Recall, max 1", "A", "B", "Kappa, view"),
+        rows=(row,),
+        meanings={"A, B": "ours", "Recall": "of a class", "Label": "of a row"},
+    )
+    glossary = {"A": "theirs", "Recall": "of lesions", "max 1": "one", "low to high": "interval"}
+    assert table.terms(glossary | {"Precision": "unused"}) == {
+        "Recall": "of a class",
+        "max 1": "one",
+        "A, B": "ours",
+        "Label": "of a row",
+        "low to high": "interval",
+    }
 
 
 def test_an_unfinished_study_says_what_is_missing(runs: Path) -> None:
@@ -502,6 +536,7 @@ def test_two_studies_are_compared_on_the_same_patients(
         assert row["patients"] == 10 and row["ci95"] is not None
     assert any(row["difference"] for row in found)
     assert "detector.steps" in html and "7000" in html and "Their folds are the same." in html
+    assert undefined(html) == {}
     back, opposite = compared(other, runs)
     assert "other against runs" in back
     of = {(c["task"], c["view"], c["metric"]): c["difference"] for c in found}

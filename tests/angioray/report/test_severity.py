@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from angioray.report.writing import write_report
 from preprocess.cohort import Cohort, update_attributes, write_annotations
+from tests.angioray.headings import undefined
 from tests.angioray.synthetic_study import FOLDS, write_cohort, write_study
 
 TOO_LITTLE = "3 training patients with an iFR of 0.89 or less and 1 with a higher one."
@@ -73,6 +74,7 @@ def test_numbers_are_those_of_the_held_out_sequences(cohort: Cohort, tmp_path: P
     assert '<figure id="severity-roc-ifr"' in html
     assert f"in 1 of {FOLDS} folds (0). Fold 0: {TOO_LITTLE}" in html
     assert "PMC11982120" in html
+    assert undefined(html) == {}
 
 
 def test_views_are_shown_apart_and_together(cohort: Cohort, tmp_path: Path) -> None:
