@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from angioray.study.splits import Fold
 from angioray.study.study import BEGUN_EARLIER, read_study
 from preprocess.cohort import Cohort, phantom_notice
 from preprocess.console.tables import plain
@@ -210,6 +211,14 @@ class ReportedStudy:
         """What every page of the study begins with, where its cohort shows phantoms; else empty."""
         facts = self.document["cohort"]
         return phantom_notice(facts.get("phantoms", 0), facts["sequences"])
+
+    @property
+    def splits(self) -> dict[str, list[Fold]]:
+        """The folds of each split (``view``, ``detector/RCA``)."""
+        return {
+            key: [Fold(fold["train"], fold["validation"]) for fold in cut["folds"]]
+            for key, cut in self.document["splits"].items()
+        }
 
     @property
     def view_class(self) -> dict[str, str]:

@@ -22,6 +22,7 @@ from angioray.report.details import (
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.figures import calibration, confusion, detector_curves, learning_curves
 from angioray.report.findings import Findings
+from angioray.report.flow import inclusion_figure
 from angioray.report.gradcam import attention
 from angioray.report.page import Block, Section, Text, plain_table
 from angioray.report.pictures import galleries
@@ -32,7 +33,6 @@ from angioray.report.tables import Table
 from angioray.report.two_steps import two_step_table
 from angioray.study.coverage import left_out
 from angioray.study.selection import CohortIndex
-from angioray.study.splits import Fold
 from preprocess.cohort import Cohort, ManifestRow, Verdict, read_manifest
 from preprocess.summary.table_1 import COLUMNS, meanings, rejected_reasons, table_1
 
@@ -47,7 +47,8 @@ def cohort_section(study: ReportedStudy, cohort: Cohort | None) -> Section:
     blocks: list[Block] = [summary]
     if cohort is not None:
         blocks += [Text(sentence) for sentence in _left_out(study, cohort)]
-        blocks += _cohort_tables(cohort)
+        rows = read_manifest(cohort.folder)
+        blocks += [inclusion_figure(study, cohort, rows), _table_1(cohort, rows), _rejected(rows)]
         detector = study.document["settings"].get("detector", {})
         size = detector.get("size")
         if len(sides := _box_sides(cohort, size)):
@@ -173,11 +174,7 @@ def _some(*tables: Table | None) -> list[Block]:
 
 
 def _left_out(study: ReportedStudy, cohort: Cohort) -> list[str]:
-    splits = {
-        key: [Fold(fold["train"], fold["validation"]) for fold in cut["folds"]]
-        for key, cut in study.document["splits"].items()
-    }
-    return left_out(splits, CohortIndex.of(cohort, study.view_class))
+    return left_out(study.splits, CohortIndex.of(cohort, study.view_class))
 
 
 def _box_sides(cohort: Cohort, size: int | None) -> FloatArray:
@@ -190,11 +187,6 @@ def _box_sides(cohort: Cohort, size: int | None) -> FloatArray:
             x, y = (1, 1) if size is None else (size / sequence.width, size / sequence.height)
             sides.append((x * (x2 - x1), y * (y2 - y1)))
     return np.array(sides, dtype=np.float64).reshape(-1, 2)
-
-
-def _cohort_tables(cohort: Cohort) -> list[Block]:
-    rows = read_manifest(cohort.folder)
-    return [_table_1(cohort, rows), _rejected(rows)]
 
 
 def _table_1(cohort: Cohort, rows: list[ManifestRow]) -> Table:

@@ -129,21 +129,34 @@ def left_out(splits: Mapping[str, Iterable[Fold]], index: CohortIndex) -> list[s
         splits: folds by split key (``view``, ``detector/RCA``).
         index: of the cohort.
     """
+    sentences = []
+    names = {"view": "view classifiers", "detector": "detectors"}
+    for step, reasons in count_left_out(splits, index).items():
+        if reasons:
+            listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+            everything = counted(len(index.cohort.sequences), "sequence")
+            sentences.append(
+                f"The {names[step]} leave out {reasons.total()} of {everything}: {listed}."
+            )
+    return sentences
+
+
+def count_left_out(
+    splits: Mapping[str, Iterable[Fold]], index: CohortIndex
+) -> dict[str, Counter[str]]:
+    """How many sequences no run of a step (``view``, ``detector``) sees, by the reason."""
     used: dict[str, set[str]] = defaultdict(set)
     for key, folds in splits.items():
         for fold in folds:
             used[key.partition("/")[0]].update(fold.train, fold.validation)
     views = {key.partition("/")[2] for key in splits}
-    sentences = []
-    for step, name in (("view", "view classifiers"), ("detector", "detectors")):
-        if step not in used:
-            continue
-        if missing := [s for s in index.cohort.sequences if s not in used[step]]:
-            reasons = Counter(_reason(index, step, views, s) for s in missing)
-            listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-            everything = counted(len(index.cohort.sequences), "sequence")
-            sentences.append(f"The {name} leave out {len(missing)} of {everything}: {listed}.")
-    return sentences
+    return {
+        step: Counter(
+            _reason(index, step, views, s) for s in index.cohort.sequences if s not in used[step]
+        )
+        for step in ("view", "detector")
+        if step in used
+    }
 
 
 def equal_variants(study: Study, index: CohortIndex) -> list[str]:

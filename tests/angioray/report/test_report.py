@@ -34,7 +34,7 @@ from tests.angioray.synthetic_study import CLASSES, FOLDS, fail, write_cohort, w
 from tests.hostile_names import HOSTILE_VIEWS, words_of
 
 FIGURES = (
-    *("boxes", "confusion", "curves-RCA", "curves-LCA", "learning"),
+    *("inclusion", "boxes", "confusion", "curves-RCA", "curves-LCA", "learning"),
     *("calibration-view", "calibration-RCA", "calibration-LCA"),
 )
 RECALL = "recall@IoU0.20/score0.50/max5"
