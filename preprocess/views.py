@@ -47,6 +47,20 @@ def angles_in_words(sequence: Sequence) -> str:
     return f"{side} {abs(primary):.0f} {tilt} {abs(secondary):.0f}"
 
 
+def projection(sequence: Sequence) -> str | None:
+    """``LAO cranial``: to which side and tilt the C-arm stands, or None where an angle is unknown.
+
+    Within 10 degrees of straight the side is AP, and no tilt is named. A positive primary angle is
+    LAO, a positive secondary angle cranial (DICOM PS3.3, C.8.7.5).
+    """
+    primary, secondary = sequence.primary_angle_deg, sequence.secondary_angle_deg
+    if primary is None or secondary is None:
+        return None
+    side = "AP" if abs(primary) <= STRAIGHT_DEG else "LAO" if primary > 0 else "RAO"
+    tilt = "" if abs(secondary) <= STRAIGHT_DEG else " cranial" if secondary > 0 else " caudal"
+    return side + tilt
+
+
 def proposed_view(sequence: Sequence) -> str | None:
     """The view that the C-arm's angles make plain, or None.
 

@@ -41,7 +41,7 @@ def subgroup_recalls(
     """
     frames = len(matches.frame_image_id)
     position = np.repeat(np.arange(frames), matches.frame_truths)
-    found = _found(matches, kept)
+    found = found_lesions(matches, kept)
     return {
         name: Ratio(
             numerator=np.bincount(position, found & chosen, minlength=frames).astype(float),
@@ -51,7 +51,7 @@ def subgroup_recalls(
     }
 
 
-def _found(matches: Matches, kept: BoolArray) -> BoolArray:
+def found_lesions(matches: Matches, kept: BoolArray) -> BoolArray:
     """bool[L]: whether each lesion was found, frame by frame in the order of the truth."""
     first = np.cumsum(matches.frame_truths) - matches.frame_truths
     hits = kept & matches.is_true_positive

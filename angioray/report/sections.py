@@ -29,6 +29,7 @@ from angioray.report.pictures import galleries
 from angioray.report.results import detector_table, fold_tables, view_table
 from angioray.report.runs import ReportedStudy
 from angioray.report.severity import severity_figure, severity_table, severity_verdict
+from angioray.report.strata import strata_table
 from angioray.report.tables import Table
 from angioray.report.two_steps import two_step_table
 from angioray.study.coverage import left_out
@@ -96,6 +97,7 @@ def detection_section(findings: Findings) -> Section | None:
         precision_table(findings.scored),
         froc_table(findings.scored),
         subgroup_table(findings.scored),
+        strata_table(findings.detectors),
     )
     for view, variants in of_view.items():
         curves = {

@@ -1,0 +1,136 @@
+"""The results by the angle, maker and year of a cine and by how severe its lesions are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from angioray.evaluation.bootstrap import Resampling
+from angioray.evaluation.detection import PAPER, per_frame
+from angioray.evaluation.measures import Ratio
+from angioray.evaluation.subgroups import found_lesions
+from angioray.report.evidence import DetectorEvidence
+from angioray.report.tables import Row, Table, Value
+from angioray.study.severity_questions import QUESTIONS
+from preprocess.cohort import Sequence as Cine
+from preprocess.views import projection
+
+FEWEST_PATIENTS = 5
+"""With lesions: groups of fewer are joined, and of fewer still nothing is said but how many."""
+UNKNOWN = "unknown"
+
+Names = NDArray[np.str_]
+OF_CINE: dict[str, Callable[[Cine], str | int | None]] = {
+    "Angle": projection,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Strata:
+    """Groups of lesions, and of the judged frames where a frame belongs to one group."""
+
+    by: str
+    lesion: Names
+    """str[L], frame by frame in the order of the truth."""
+    frame: Names | None
+    """str[N]; None where one frame may have lesions of several groups."""
+
+
+def strata_table(detectors: Sequence[DetectorEvidence]) -> Table | None:
+    """Recall, precision and false boxes by group, of each view's first variant.
+
+    None where all cines are alike, or nothing is known of them.
+    """
+    first: dict[str, DetectorEvidence] = {}
+    for evidence in detectors:
+        first.setdefault(evidence.group.view, evidence)
+    rows = [
+        Row((evidence.group.view, strata.by, *cells))
+        for evidence in first.values()
+        for strata in strata_of(evidence)
+        for cells in _cells(evidence, strata)
+    ]
+    if not rows:
+        return None
+    return Table(
+        name="strata",
+        caption="Results by angle, maker and year of the cine, and by severity of the lesion",
+        columns=(
+            *("Detectors", "By", "Group", "Patients", "Lesions"),
+            *("Recall", "Precision", "False boxes per frame"),
+        ),
+        rows=tuple(rows),
+        note="Of each view's first variant, on the judged frames with lesions, all finished folds "
+        "together; score > 0.5, at most five boxes per frame. Below each value is the 95 % "
+        "interval (bootstrap over patients). Angles within 10 degrees of straight are AP, or have "
+        f"no tilt. Groups of fewer than {FEWEST_PATIENTS} patients are joined, and have no values "
+        "if they are too few together. A false box belongs to no lesion, so that groups of lesions "
+        "have recall alone. No group was chosen by its result; of many groups, some differ by "
+        "chance.",
+    )
+
+
+def strata_of(evidence: DetectorEvidence) -> Iterator[Strata]:
+    """The ways to group a detector's lesions that give more than one group."""
+    cohort = evidence.frames.cohort
+    keys = [evidence.frames.frame(int(i)) for i in evidence.matches.frame_image_id]
+    position = _position(evidence)
+    for by, of_cine in OF_CINE.items():
+        frame = np.array([str(of_cine(cohort.sequences[s]) or UNKNOWN) for s, _ in keys])
+        if len(set(frame)) > 1:
+            yield Strata(by=by, lesion=frame[position], frame=frame)
+    boxes = [(s, box.instance_id) for s, t in keys for box in cohort.boxes_by_frame.get((s, t), [])]
+    for question in QUESTIONS:
+        about = question.about
+        said = {True: question.yes, False: f"{question.no} ({about})", None: f"{about} {UNKNOWN}"}
+        lesion = np.array([said[question.of_lesion(cohort, s, number)] for s, number in boxes])
+        if len(set(lesion)) > 1:
+            yield Strata(by="Severity", lesion=lesion, frame=None)
+
+
+def _position(evidence: DetectorEvidence) -> NDArray[np.int64]:
+    """int64[L]: the frame of each lesion."""
+    return np.repeat(np.arange(len(evidence.image_ids)), evidence.matches.frame_truths)
+
+
+def _cells(
+    evidence: DetectorEvidence, strata: Strata
+) -> Iterator[tuple[str, str, str, Value, Value, Value]]:
+    matches = evidence.matches
+    kept = matches.kept(score_above=PAPER.score, max_detections=PAPER.max_detections)
+    position = _position(evidence)
+    found = found_lesions(matches, kept)
+    right, boxes = (per_frame(matches, kept & c) for c in (matches.is_true_positive, True))
+    frames = len(evidence.image_ids)
+    patients = np.array(evidence.frames.patients(evidence.image_ids))
+    resampling = Resampling.of(patients.tolist())
+    nothing = Value(mean=None)
+    for name, members in _joined(strata.lesion, patients[position]).items():
+        chosen = np.isin(strata.lesion, members)
+        count = len(set(patients[position][chosen]))
+        ratios = [
+            Ratio(
+                numerator=np.bincount(position, found & chosen, minlength=frames).astype(float),
+                denominator=np.bincount(position, chosen, minlength=frames).astype(float),
+            )
+        ]
+        if strata.frame is not None:
+            inside = np.isin(strata.frame, members).astype(float)
+            ratios.append(Ratio(numerator=right * inside, denominator=boxes * inside))
+            ratios.append(Ratio(numerator=(boxes - right) * inside, denominator=inside))
+        values = [Value(mean=each.value, ci95=resampling.interval(each)) for each in ratios]
+        enough = values if count >= FEWEST_PATIENTS else []
+        recall, precision, false = (*enough, nothing, nothing, nothing)[:3]
+        yield name, str(count), str(int(chosen.sum())), recall, precision, false
+
+
+def _joined(lesion: Names, patient: Names) -> dict[str, list[str]]:
+    """The groups that each row has, by its name: the largest first, small ones joined last."""
+    counts = {name: len(set(patient[lesion == name])) for name in sorted(set(lesion.tolist()))}
+    large = [name for name, count in counts.items() if count >= FEWEST_PATIENTS]
+    small = [name for name in counts if name not in large]
+    rows = {name: [name] for name in sorted(large, key=lambda name: -counts[name])}
+    return rows | ({", ".join(small): small} if small else {})

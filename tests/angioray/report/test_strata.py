@@ -1,0 +1,111 @@
+"""Results by group: angles by hand, values as of the group's frames alone, small groups joined."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from angioray.evaluation.detection import detector_metrics
+from angioray.report.evidence import DetectorEvidence
+from angioray.report.runs import ReportedStudy
+from angioray.report.strata import strata_table
+from angioray.report.tables import Table, Value
+from angioray.study.frame_index import FrameIndex
+from preprocess.cohort import Cohort
+from preprocess.views import projection
+from tests.angioray.synthetic_study import write_cohort, write_study
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("strata")
+    return write_study(folder / "runs", write_cohort(folder / "cohort"), variants=("B", "BG"))
+
+
+def evidence(runs: Path, change: dict[str, dict[str, Any]]) -> list[DetectorEvidence]:
+    """Of the study's detectors, with other attributes of the patients that are named."""
+    cohort = Cohort.open(runs.parent / "cohort")
+    for name, cine in cohort.sequences.items():
+        cohort.sequences[name] = replace(cine, **change.get(cine.patient_id, {}))
+    frames = FrameIndex(cohort=cohort)
+    groups = ReportedStudy.open(runs).groups
+    return [DetectorEvidence.of(group, frames) for group in groups if group.task == "detector"]
+
+
+def rows(table: Table | None) -> dict[tuple[str, str, str], tuple[Any, ...]]:
+    assert table is not None
+    found = {tuple(map(str, row.cells[:3])): row.cells[3:] for row in table.rows}
+    assert len(found) == len(table.rows)
+    return found  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "expected"),
+    [
+        (30.0, 25.0, "LAO cranial"),
+        (45.0, -30.0, "LAO caudal"),  # the spider view
+        (-30.0, -20.0, "RAO caudal"),
+        (-30.0, 0.0, "RAO"),
+        (0.0, 40.0, "AP cranial"),
+        (10.0, -10.0, "AP"),
+        (10.1, -10.1, "LAO caudal"),
+        (None, 25.0, None),
+        (30.0, None, None),
+    ],
+)
+def test_projections_by_hand(
+    primary: float | None, secondary: float | None, expected: str | None, runs: Path
+) -> None:
+    cine = next(iter(Cohort.open(runs.parent / "cohort").sequences.values()))
+    turned = replace(cine, primary_angle_deg=primary, secondary_angle_deg=secondary)
+    assert projection(turned) == expected
+
+
+def test_a_group_has_the_values_of_its_frames_alone_and_small_ones_are_joined(runs: Path) -> None:
+    angles = [(30.0, 20.0)] * 5 + [(-30.0, 0.0)] * 3 + [(0.0, 0.0)] * 2
+    change = {
+        f"p{n:02d}": {"primary_angle_deg": a, "secondary_angle_deg": b}
+        for n, (a, b) in enumerate(angles)
+    }
+    found = evidence(runs, change)
+    of_rca = next(each for each in found if each.group.view == "RCA")
+    said = rows(strata_table(found))
+    assert {key[1:] for key in said} == {("Angle", "LAO cranial"), ("Angle", "AP, RAO")}
+    for name, patients in (("LAO cranial", range(5)), ("AP, RAO", range(5, 10))):
+        inside = [f"p{n:02d}" for n in patients]
+        images = [
+            i
+            for i, p in zip(of_rca.image_ids, of_rca.frames.patients(of_rca.image_ids), strict=True)
+            if p in inside
+        ]
+        judged = of_rca.frames.judged(images)
+        alone = detector_metrics(
+            judged, {i: of_rca.predictions[i] for i in images if i in of_rca.predictions}
+        )
+        lesions = sum(map(len, judged.truth.values()))
+        count, of_lesions, recall, precision, false = said["RCA", "Angle", name]
+        assert (count, of_lesions) == ("5", str(lesions))
+        assert recall.mean == pytest.approx(alone["recall@IoU0.20/score0.50/max5"])
+        assert precision.mean == pytest.approx(alone["precision@IoU0.20/score0.50/max5"])
+        boxes = sum(int((of_rca.predictions[i][1] > 0.5).sum()) for i in images)
+        assert false.mean == pytest.approx(boxes * (1 - precision.mean) / len(images))
+        assert recall.ci95[0] <= recall.mean <= recall.ci95[1]
+
+
+def test_too_few_patients_are_counted_and_nothing_more(runs: Path) -> None:
+    said = rows(strata_table(evidence(runs, {f"p{n:02d}": {"ifr": (0.95,)} for n in range(3)})))
+    few = said["LCA", "Severity", "a higher one (iFR)"]
+    many = said["LCA", "Severity", "an iFR of 0.89 or less"]
+    nothing = Value(mean=None)
+    assert few == ("3", "4", nothing, nothing, nothing)  # p00 has two lesions in each view
+    assert many[:2] == ("7", "10")
+    assert many[2].mean is not None and many[3:] == (nothing, nothing)
+    assert many[2].ci95 is not None
+
+
+def test_cines_that_are_all_alike_have_no_table(runs: Path) -> None:
+    assert strata_table(evidence(runs, {})) is None
+    assert strata_table([]) is None
