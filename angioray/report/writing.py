@@ -10,6 +10,8 @@ from typing import Any
 from angioray.report.definitions import GLOSSARY, definitions_section
 from angioray.report.findings import Findings
 from angioray.report.headline import headline, notices
+from angioray.report.limitations import limitations_section
+from angioray.report.methods import METHODS_FILE, methods_markdown, methods_section
 from angioray.report.model_cards import WITHOUT_COHORT, write_model_cards
 from angioray.report.page import Page, Section
 from angioray.report.reproducibility import (
@@ -72,6 +74,8 @@ def write_report_and_tables(runs: Location) -> Written:
         folds_section(study, cohort),
         training_section(study),
         definitions_section(),
+        limitations_section(findings),
+        methods_section(findings),
         again_section(study),
     ]
     page = Page(
@@ -90,6 +94,7 @@ def write_report_and_tables(runs: Location) -> Written:
     for table in _tables(page.sections):
         folder.write_text(f"{table.name}.csv", table.csv())
     folder.write_text(SETTINGS_FILE, settings_yaml(study))
+    folder.write_text(METHODS_FILE, methods_markdown(findings))
     folder.write_text("report.md", page.markdown())
     folder.write_text("report.html", page.html())
     results = (view_table(findings.scored), detector_table(findings.scored))

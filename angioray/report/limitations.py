@@ -1,0 +1,130 @@
+"""The limits of a study, as far as its own facts show them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from angioray.report.balance import patients_are_unknown, shared_patients
+from angioray.report.findings import Findings
+from angioray.report.headline import few_patients
+from angioray.report.page import Section, Text
+from angioray.report.runs import ReportedStudy
+from angioray.study.settings import settings_from_dict
+from preprocess.cohort import BoxSource, Cohort, Verdict, read_manifest
+from preprocess.console.words import counted
+
+EXCLUDED = {
+    "implant": "with implants",
+    "pacemaker": "with a pacemaker",
+    "ifr_wire": "that show a pressure wire",
+    "other": "excluded for other reasons",
+}
+"""What sequences of each exclusion are, in words."""
+
+
+def limitations_section(findings: Findings) -> Section:
+    """The limits, one paragraph each."""
+    return Section(
+        anchor="limitations",
+        title="Limitations",
+        blocks=tuple(Text(sentence) for sentence in limitations(findings)),
+    )
+
+
+def limitations(findings: Findings) -> list[str]:
+    """What limits the study, as sentences: none that is not true of it."""
+    study, cohort = findings.study, findings.cohort
+    said = [study.banner, *_of_study(study)]
+    if cohort is not None:
+        said += [*_of_patients(study, cohort), *_of_labels(cohort), *_of_readers(findings)]
+    return [sentence for sentence in said if sentence]
+
+
+def _of_study(study: ReportedStudy) -> Iterator[str]:
+    yield few_patients(study)
+    yield (
+        "No model was judged on patients of another cohort. The cohort does not name centres, so "
+        "that it is not known here whether they are one or several."
+    )
+    yield (
+        "The cohort holds neither age nor sex of its patients: how results differ by them is not "
+        "known."
+    )
+    if study.missing:
+        yield (
+            f"{len(study.missing)} of {counted(len(study.runs), 'run')} have no result; all values "
+            "are of the finished folds."
+        )
+    if study.document["settings"].get("seeds", 1) == 1:
+        yield (
+            "Each model was trained once in each fold: how much results change with the seed of "
+            "training is not known."
+        )
+
+
+def _of_patients(study: ReportedStudy, cohort: Cohort) -> Iterator[str]:
+    if patients_are_unknown(cohort):
+        yield (
+            "The sources name no patients, so that stills of one patient may lie on both sides of "
+            "a fold; results are then better than they would be on new patients."
+        )
+    elif shared := [key for key, folds in shared_patients(study, cohort).items() if any(folds)]:
+        yield (
+            f"In the split of {' and of '.join(shared)}, patients lie on both sides of a fold: "
+            "results are better than they would be on new patients."
+        )
+    stills = sum(cine.length == 1 for cine in cohort.sequences.values())
+    if stills:
+        yield (
+            f"{stills} of {counted(len(cohort.sequences), 'sequence')} are stills: on them nothing "
+            "is known of contrast, or of a lesion through time."
+        )
+    detector = settings_from_dict(study.document["settings"]).detector
+    detectors = any(run.task == "detector" for run in study.runs)
+    cines = len(cohort.sequences) - stills
+    if detectors and cines and detector.judged_frames == "reference":
+        yield (
+            "Detectors were judged on reference frames alone, which were chosen because the artery "
+            "is well seen there; on other frames of a cine they may do worse."
+        )
+    left_out = Counter(row.exclude for row in read_manifest(cohort.folder) if row.exclude)
+    if left_out:
+        named = [f"{EXCLUDED.get(why, why)} ({count})" for why, count in left_out.most_common()]
+        yield (
+            f"Sequences {', '.join(named)} were left out: the results say nothing of such cines."
+        )
+
+
+def _of_labels(cohort: Cohort) -> Iterator[str]:
+    cines, everything = cohort.sequences.values(), len(cohort.sequences)
+    if proposed := sum(cine.phases_proposed for cine in cines):
+        yield (
+            f"The contrast intervals of {proposed} of {counted(everything, 'sequence')} were "
+            "proposed from the pixels and read by nobody."
+        )
+    if proposed := sum(cine.reference_proposed for cine in cines):
+        yield (
+            f"The reference frames of {proposed} of {counted(everything, 'sequence')} were "
+            "proposed from the pixels and chosen by nobody."
+        )
+    used = [box for box in cohort.boxes if box.verdict is not Verdict.LOST]
+    if tracked := sum(box.source is BoxSource.TRACKED for box in used):
+        yield (
+            f"{tracked} of {len(used)} boxes were placed by tracking, not by a reader; models "
+            "learn from them too."
+        )
+    known = sum(bool(cine.ifr) for cine in cines)
+    if 0 < known < everything:
+        yield (
+            f"The iFR is known of {known} of {counted(everything, 'sequence')}; these may differ "
+            "from the others."
+        )
+
+
+def _of_readers(findings: Findings) -> Iterator[str]:
+    if not findings.readers and not findings.readers_problem:
+        yield (
+            "The cohort has no second reading, so that it is not known how well readers agree on "
+            "these lesions."
+        )

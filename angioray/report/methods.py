@@ -1,0 +1,314 @@
+"""Text for the methods of a paper, with the study's own values, to be edited by its authors."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from angioray.evaluation.bootstrap import RESAMPLES
+from angioray.evaluation.detection import PAPER as THRESHOLDS
+from angioray.models.settings import NAMED_WEIGHTS, RETINANET
+from angioray.report.findings import Findings
+from angioray.report.page import Listing, Section, Text
+from angioray.report.published import PAPER_IN_SHORT
+from angioray.report.runs import ReportedStudy
+from angioray.study.settings import (
+    DetectorTraining,
+    StudySettings,
+    ViewTraining,
+    settings_from_dict,
+)
+from angioray.training.settings import AugmentationSettings, OptimiserSettings
+from preprocess.cohort import BoxSource, Cohort, Verdict, read_manifest
+from preprocess.console.words import counted
+from preprocess.summary.table_1 import rejected_reasons
+
+METHODS_FILE = "methods.md"
+LINE = 88
+WEIGHTS = {
+    "imagenet": "weights learned on ImageNet",
+    "phantom": "weights learned on simulated angiograms",
+    "none": "random weights",
+}
+SPLITS = {
+    "published": "The published train and validation parts of the data set were used as one fold.",
+    "published-test": "The published train and validation parts of the data set trained, and its "
+    "test part was judged on.",
+}
+
+
+def methods(findings: Findings) -> dict[str, str]:
+    """The paragraphs by their headings. What the study does not know stands in brackets."""
+    study, cohort = findings.study, findings.cohort
+    settings = settings_from_dict(study.document["settings"])
+    tasks = {run.task for run in study.runs}
+    said = {
+        "Cohort": _cohort(study, cohort),
+        "Reference standard": _reference(findings),
+        "Preprocessing": _preprocessing(study, cohort),
+        "Data partitions": _partitions(study, settings),
+        "View classifier": _classifier(settings.view) if "view" in tasks else [],
+        "Stenosis detectors": _detector(study, settings.detector) if "detector" in tasks else [],
+        "Evaluation": _evaluation(settings, tasks),
+        "Statistical analysis": _statistics(findings),
+        "Software": _software(study),
+    }
+    written = {heading: " ".join(sentences) for heading, sentences in said.items()}
+    return {heading: text for heading, text in written.items() if text}
+
+
+def methods_markdown(findings: Findings) -> str:
+    """``methods.md``."""
+    parts = [f"## {heading}\n\n{text}\n" for heading, text in methods(findings).items()]
+    return "\n".join(["# Methods\n", *parts])
+
+
+def methods_section(findings: Findings) -> Section:
+    """The text, in lines that fit on a page."""
+    lines = methods_markdown(findings).splitlines()
+    wrapped = (textwrap.fill(line, LINE, break_on_hyphens=False) for line in lines)
+    about = Text(
+        f"A text to begin with, also in report/{METHODS_FILE}. Its values are this study's. What "
+        "the study does not know stands in brackets."
+    )
+    text = Listing(title="Methods", text="\n".join(wrapped), folded=True)
+    return Section(anchor="methods", title="Methods text, ready to edit", blocks=(about, text))
+
+
+def _cohort(study: ReportedStudy, cohort: Cohort | None) -> Iterator[str]:
+    facts = study.document["cohort"]
+    yield (
+        f"The cohort has {counted(facts['sequences'], 'X-ray coronary angiography sequence')} of "
+        f"{counted(facts['patients'], 'patient')}."
+    )
+    if cohort is not None:
+        rows = read_manifest(cohort.folder)
+        if rejected := rejected_reasons(rows):
+            reasons = ", ".join(f"{reason} ({count})" for reason, count in rejected.items())
+            yield (
+                f"Of {len(rows)} source files {sum(rejected.values())} were left out, for these "
+                f"reasons: {reasons}."
+            )
+        lengths = sorted(sequence.length for sequence in cohort.sequences.values())
+        yield (
+            f"A sequence has a median of {lengths[len(lengths) // 2]} frames (range {lengths[0]} "
+            f"to {lengths[-1]}); all have {sum(lengths)}."
+        )
+    yield study.banner
+    yield (
+        "[Centres, dates, how patients were recruited, their age and sex, the approval of the "
+        "ethics committee.]"
+    )
+
+
+def _reference(findings: Findings) -> Iterator[str]:
+    cohort = findings.cohort
+    if cohort is None:
+        return
+    cines = cohort.sequences.values()
+    drawn = [box for box in cohort.boxes if box.source is not BoxSource.TRACKED]
+    tracked = Counter(box.verdict for box in cohort.boxes if box.source is BoxSource.TRACKED)
+    yield (
+        f"Stenoses are marked on {counted(len({box.sequence_id for box in drawn}), 'sequence')}, "
+        f"by {len(drawn)} reference boxes."
+    )
+    if tracked:
+        yield (
+            f"On the other frames of these sequences {tracked.total()} boxes were placed by "
+            f"tracking, of which {tracked[Verdict.LOST]} were lost and not used."
+        )
+    if healthy := sum(cine.no_lesion for cine in cines):
+        yield f"A reader marked {counted(healthy, 'sequence')} as free of lesions."
+    if known := sum(bool(cine.ifr) for cine in cines):
+        yield f"The instantaneous wave-free ratio (iFR) is known of {counted(known, 'sequence')}."
+    if proposed := sum(cine.phases_proposed for cine in cines):
+        yield (
+            f"The contrast intervals of {counted(proposed, 'sequence')} were proposed from the "
+            "pixels by the software."
+        )
+    if proposed := sum(cine.reference_proposed for cine in cines):
+        yield f"So were the reference frames of {counted(proposed, 'sequence')}."
+    pairs = {frozenset((pair.truth, pair.reader)) for pair in findings.readers}
+    if pairs:
+        yield f"The agreement of {counted(len(pairs), 'pair')} of readers was measured."
+    yield "[Who read the angiograms, with what experience, knowing what of the patients.]"
+
+
+def _preprocessing(study: ReportedStudy, cohort: Cohort | None) -> Iterator[str]:
+    sizes = sorted({run.size for run in study.runs})
+    yield (
+        "Frames were shown as 8-bit grey pictures through the display window of their header, "
+        f"resized to squares of {' or '.join(map(str, sizes))} pixels and normalised by the grey "
+        "mean and standard deviation of ImageNet."
+    )
+    if cohort is not None:
+        shapes = Counter((cine.width, cine.height) for cine in cohort.sequences.values())
+        shown = [f"{w} x {h} pixels ({count})" for (w, h), count in shapes.most_common(4)]
+        yield f"As acquired they have {', '.join(shown)}{' and others' if len(shapes) > 4 else ''}."
+        if any(row.hmac_sha256 for row in read_manifest(cohort.folder)):
+            yield (
+                "Patients have pseudonyms, and of the DICOM headers an allow-list of technical "
+                "attributes was kept."
+            )
+
+
+def _partitions(study: ReportedStudy, settings: StudySettings) -> Iterator[str]:
+    if settings.splits is not None:
+        yield SPLITS.get(settings.splits, "The folds were given in a file.")
+    for key, cut in study.document["splits"].items():
+        what = "view classifiers" if key == "view" else f"detectors of {key.partition('/')[2]}"
+        yield (
+            f"The {what} have {counted(len(cut['folds']), 'fold')}; no {cut['unit']} lies on both "
+            "sides of one."
+        )
+    if settings.splits is None:
+        yield (
+            "Folds were stratified by view class for the classifiers and by the number of lesions "
+            f"for the detectors, with the seed {settings.seed}."
+        )
+    yield (
+        "Each model was judged on the validation part of its fold; it had seen none of its "
+        "sequences."
+    )
+
+
+def _classifier(view: ViewTraining) -> Iterator[str]:
+    first = f", in the first {view.frozen_epochs} its last stage alone"
+    yield (
+        f"The view was named by a {view.backbone} that takes one grey frame and began with "
+        f"{_weights(view.weights)}. It was trained for {view.epochs} epochs in batches of "
+        f"{view.batch_size} frames{first if view.frozen_epochs else ''}, "
+        f"{_optimiser(view.optimiser)}."
+    )
+    if view.frames_per_sequence:
+        yield f"Of each sequence it saw {view.frames_per_sequence} frames with contrast."
+    if view.plateau_factor < 1:
+        yield (
+            f"The learning rate was multiplied by {view.plateau_factor:g} when the training loss "
+            f"had not fallen for {view.plateau_patience} epochs."
+        )
+    yield _augmentation(view.augmentation)
+
+
+def _detector(study: ReportedStudy, detector: DetectorTraining) -> Iterator[str]:
+    anchors = detector.anchors
+    views = {run.view for run in study.runs if run.task == "detector"}
+    per_view = " per view" if len(views) > 1 else ""
+    if detector.network == RETINANET:
+        first, last = detector.levels
+        yield (
+            f"Stenoses were found by one RetinaNet{per_view} over a {detector.backbone} with a "
+            f"feature pyramid of the levels {first} to {last} and {detector.channels} channels, "
+            f"and {anchors.per_cell} anchors per cell (ratios {_list(anchors.ratios)}; scales "
+            f"{_list(anchors.scales)} of {anchors.base_size_strides:g} strides)."
+        )
+    else:
+        yield f"Stenoses were found by one detector{per_view}, `{detector.network}`."
+    yield (
+        f"It began with {_weights(detector.weights)}. Its loss is the focal loss (alpha "
+        f"{detector.focal_alpha:g}, gamma {detector.focal_gamma:g}) and a smooth L1 loss of boxes "
+        f"with weight {detector.box_weight:g}; anchors are lesions from an IoU of "
+        f"{detector.foreground_iou:g} and background below {detector.background_iou:g}. It was "
+        f"trained for {detector.steps} steps of {detector.batch_size} frames, "
+        f"{_optimiser(detector.optimiser)}."
+    )
+    yield _augmentation(detector.augmentation)
+    uses = {
+        "B": "frames with contrast and boxes (B)",
+        "BG": "these and frames without contrast (BG)",
+        "NL": "B and healthy sequences (NL)",
+        "BGNL": "B with both (BGNL)",
+    }
+    yield f"Training used {_either(uses[variant] for variant in detector.variants)}."
+    yield f"Of boxes that overlap by an IoU above {detector.nms_iou:g} the best was kept."
+
+
+def _evaluation(settings: StudySettings, tasks: Iterable[str]) -> Iterator[str]:
+    if "view" in tasks:
+        yield "Classifiers were judged on one frame of each sequence by accuracy and macro F1."
+    if "detector" in tasks:
+        at = THRESHOLDS
+        frames = {"reference": "the reference frame", "optimal": "all frames with full contrast"}
+        yield (
+            f"Detectors were judged on {frames[settings.detector.judged_frames]} of each sequence "
+            f"with lesions. A box is right if its IoU with a lesion that no better box has found "
+            f"is above {at.iou:g} (pycocotools). Recall and precision count at most "
+            f"{at.max_detections} boxes per frame of a score above {at.score:g}; average precision "
+            "and sensitivity by false boxes per frame (FROC) need no such score."
+        )
+        yield (
+            "As a baseline, five fixed boxes that find most lesions of the training part were "
+            "judged in the same way."
+        )
+
+
+def _statistics(findings: Findings) -> Iterator[str]:
+    yield "Values are means and standard deviations (n - 1) over folds."
+    if findings.views or findings.detectors:
+        yield (
+            f"95 % intervals are percentiles of {RESAMPLES} bootstrap resamples of patients on the "
+            "frames held out by all finished folds."
+        )
+    if findings.comparisons:
+        yield "Variants and input sizes were compared on the same resamples of the same patients."
+    yield "No hypothesis was tested and no correction for many comparisons was made."
+
+
+def _software(study: ReportedStudy) -> Iterator[str]:
+    packages: Counter[str] = Counter()
+    devices: Counter[str] = Counter()
+    arithmetic: Counter[str] = Counter()
+    for run in study.runs:
+        made_in = run.read("environment.json") or {}
+        packages.update(f"{name} {v}" for name, v in made_in.get("packages", {}).items() if v)
+        devices.update(name if name != "cpu" else "CPU" for name in [made_in.get("device")] if name)
+        arithmetic.update(filter(None, [made_in.get("forward_passes")]))
+    yield f"The protocol is that of {PAPER_IN_SHORT}, carried out with angioray."
+    if packages:
+        yield f"Versions: {', '.join(sorted(packages))}."
+    if devices:
+        kind = f" in {_either(sorted(arithmetic))} arithmetic" if arithmetic else ""
+        yield f"Models were trained on {_either(sorted(devices))}{kind}."
+
+
+def _weights(name: str) -> str:
+    """Where weights come from; of a file nothing is said, for its path may name somebody."""
+    return WEIGHTS[name] if name in NAMED_WEIGHTS else "weights from a file"
+
+
+def _optimiser(optimiser: OptimiserSettings) -> str:
+    said = [f"learning rate {optimiser.learning_rate:g}"]
+    said += [f"momentum {optimiser.momentum:g}"] if optimiser.name == "sgd" else []
+    said += [f"weight decay {optimiser.weight_decay:g}"]
+    said += [f"{optimiser.warmup_steps} warm-up steps"] if optimiser.warmup_steps else []
+    said += ["cosine decay"] if optimiser.decay == "cosine" else []
+    said += [
+        f"{rate:g} from {100 * share:g} % of the steps on" for share, rate in optimiser.changes
+    ]
+    if optimiser.gradient_norm is not None:
+        said += [f"gradients clipped at a norm of {optimiser.gradient_norm:g}"]
+    names = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
+    return f"with {names[optimiser.name]} ({', '.join(said)})"
+
+
+def _augmentation(changes: AugmentationSettings) -> str:
+    said = [
+        f"{name} by up to {100 * getattr(changes, name):g} %"
+        for name in ("brightness", "contrast", "zoom", "shift")
+        if getattr(changes, name)
+    ]
+    said += [f"mirroring (probability {changes.flip:g})"] if changes.flip else []
+    said += list(changes.extra)
+    if not said:
+        return "Training frames were not changed."
+    return f"Training frames were changed at random: {', '.join(said)}."
+
+
+def _list(numbers: Iterable[float]) -> str:
+    return ", ".join(f"{number:.3g}" for number in numbers)
+
+
+def _either(words: Iterable[str]) -> str:
+    listed = list(words)
+    return ", ".join(listed[:-1]) + " or " + listed[-1] if len(listed) > 1 else listed[0]
