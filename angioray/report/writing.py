@@ -31,6 +31,7 @@ from angioray.report.sections import (
     two_step_section,
     view_section,
 )
+from angioray.report.sensitivity import guaranteed_sensitivities, sensitivity_section
 from angioray.report.tables import Table
 from preprocess.storage import Location, Storage
 
@@ -68,6 +69,7 @@ def write_report_and_tables(runs: Location) -> Written:
         cohort_section(study, cohort),
         view_section(findings),
         detection_section(findings),
+        sensitivity_section(findings),
         two_step_section(findings),
         severity_section(findings),
         pictures_section(findings),
@@ -133,6 +135,7 @@ def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:
             estimate.as_json() for _, found in findings.scored for estimate in found.values()
         ],
         "comparisons": [row for c in findings.comparisons for row in c.as_json()],
+        "guaranteed_sensitivity": [each.as_json() for each in guaranteed_sensitivities(findings)],
         "two_step": [row for result in findings.two_steps for row in result.as_json()],
         "severity": [row for severity in findings.severity for row in severity.rows],
         "agreement": [row for pair in findings.readers for row in pair.as_json()],

@@ -217,6 +217,20 @@ def test_a_score_is_chosen_beside_the_fixed_one(reported: Path) -> None:
     )
 
 
+def test_a_sensitivity_is_guaranteed_where_there_are_enough_patients(reported: Path) -> None:
+    rows = [r for r in read(reported)["guaranteed_sensitivity"] if r["variant"] == "B"]
+    assert len(rows) == 2 * (FOLDS + 1) * 3
+    for row in rows:
+        assert row["patients"] == (10 if row["fold"] is None else 10 // FOLDS)
+        if row["fold"] is not None and row["missed_at_most"] < 0.3:
+            needed = 9 if row["missed_at_most"] == 0.1 else 4
+            assert row["reason"] == f"too few patients: 2, needs at least {needed}"
+        assert (row["score"] is None) == bool(row["reason"])
+        assert (row["score"] is None) == (row["false_boxes_per_frame"] is None)
+    assert any(row["score"] is not None for row in rows)
+    assert "too few patients: 2, needs at least 9" in html_of(reported)
+
+
 def test_the_page_fetches_nothing(reported: Path) -> None:
     html = html_of(reported)
     page = Page(html)
@@ -487,7 +501,10 @@ def test_curves_by_hand() -> None:
 def test_stills_without_patients_are_called_that(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path / "cohort", patients=5, stills=True)
     runs = write_study(tmp_path / "runs", cohort, variants=("B",), sizes=())
-    assert "Grouping by patient was impossible" in write_report(runs).read_text()
+    html = write_report(runs).read_text()
+    assert "Grouping by patient was impossible" in html
+    assert "No sensitivity of the RCA detectors can be guaranteed" in html
+    assert read(runs)["guaranteed_sensitivity"] == []
 
 
 def test_each_final_model_has_a_card(reported: Path) -> None:
