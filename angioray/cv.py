@@ -23,6 +23,7 @@ def cv(
     runs: str = "runs",
     address: str | None = None,
     all_folds: bool = False,
+    folds_only: str | None = None,
     plan: bool = False,
     status: bool = False,
     track: Literal["mlflow", "wandb"] | None = None,
@@ -41,6 +42,7 @@ def cv(
         address: of a Ray cluster; `auto` is the one that this machine belongs to. Without it
             RAY_ADDRESS, or a cluster started here for as long as the command runs.
         all_folds: run every fold; without it only fold 0 of everything, as a first look.
+        folds_only: run these folds alone, such as `0,1`; also for --plan and --status.
         plan: show runs, resources and expected time, and start nothing.
         status: show how far the study is, from its folder alone, and start nothing.
         track: log every run in MLflow (MLFLOW_TRACKING_URI, or a file of this folder) or in Weights
@@ -52,6 +54,7 @@ def cv(
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --plan
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --address auto
       python -m angioray.cv s3://bucket/cohort --all-folds --runs s3://bucket/runs --address auto
+      python -m angioray.cv cohort --folds-only 1,2
       python -m angioray.cv --status runs
       python -m angioray.cv cohort --all-folds --detector.variants '[B, NL]' --lanes.gpus 0.5
     """
@@ -68,13 +71,17 @@ def cv(
     if status:
         from angioray.study.status import print_status
 
-        print_status(cohort or runs)
+        print_status(cohort or runs, folds_only)
         return
+    if all_folds and folds_only is not None:
+        raise ValueError(
+            f"--all-folds runs every fold and --folds-only {folds_only} some of them: give one."
+        )
     opened = Cohort.open(cohort_location(cohort))
     study = Study.plan(opened, absolute(runs), settings)
     study.refuse_another(opened)
     index = CohortIndex.of(opened, settings.view_classes)
-    wanted = [run for run in study.runs if all_folds or run.fold == 0]
+    wanted = list(study.runs) if all_folds else study.runs_of_folds(folds_only or "0")
     todo = [run for run in wanted if not RunFolder.of(study.folder, run).finished]
     missing = study.look_for_weights({run.task for run in todo}, download=not plan)
     if plan:

@@ -63,6 +63,7 @@ class Objective:
         """
         base = replace(
             settings,
+            seeds=1,
             tasks=(task,),
             view=replace(settings.view, sizes=settings.view.sizes[:1]),
             detector=replace(settings.detector, variants=(variant,)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -98,6 +98,14 @@ class MeanOf:
         """The mean of the parts' values."""
         means: FloatArray = np.mean([part.values(draws) for part in self.parts], axis=0)
         return means
+
+
+def means(tables: Sequence[Mapping[str, Measure]]) -> dict[str, Measure]:
+    """By name, the mean of the measures of several models on the same frames."""
+    if len(tables) == 1:
+        return dict(tables[0])
+    names = [name for name in tables[0] if all(name in table for table in tables)]
+    return {name: MeanOf([table[name] for table in tables]) for name in names}
 
 
 def divided(above: FloatArray, below: FloatArray) -> FloatArray:

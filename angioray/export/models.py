@@ -60,12 +60,12 @@ def export_models(runs: Location, out: Path, wanted: Sequence[str]) -> Iterator[
             write_text(folder / model.name / "README.md", readme)
             write_json(folder / model.name / "config.json", _config(study, model))
             apart = _write_networks(folder / model.name, model, _frames(cohort, model.size))
-            folds = f"{len(model.finished)} of {len(model.runs)} folds"
+            folds = f"{len(model.members)} of {len(model.folds)} folds"
             yield f"{model.title}: {folds}; as ONNX it {apart}."
 
 
 def _chosen(study: ReportedStudy, wanted: Sequence[str]) -> list[Group]:
-    finished = {group.name: group for group in study.groups if group.finished}
+    finished = {group.name: group for group in study.groups if group.members}
     unknown = [name for name in wanted if name not in finished]
     if unknown or not finished:
         name = unknown[0] if unknown else "model"
@@ -87,7 +87,7 @@ def _readme(study: ReportedStudy, model: Group) -> str:
 def _write_networks(folder: Path, model: Group, frames: Tensor) -> str:
     """Write the networks of a model's folds; what sets them apart from PyTorch, in words."""
     differences = []
-    for run in model.finished:
+    for run in model.members:
         network = (load_classifier if model.task == "view" else load_detector)(run.folder)
         path = folder / f"fold{run.fold}.onnx"
         write_graph(path, network, model.size)
@@ -115,14 +115,14 @@ def _frames(cohort: Cohort | None, size: int) -> Tensor:
 def _config(study: ReportedStudy, model: Group) -> dict[str, Any]:
     """What a program must know to use the files."""
     settings = study.document["settings"][model.task]
-    result = model.finished[0].result or {}
+    result = model.members[0].result or {}
     config = {
         "schema_version": SCHEMA_VERSION,
         "angioray": angioray.__version__,
         "model": model.title,
         "task": model.task,
         "classes": [CATEGORY["name"]] if model.task == "detector" else result["classes"],
-        "folds": [f"fold{run.fold}" for run in model.finished],
+        "folds": [f"fold{run.fold}" for run in model.members],
         "opset": OPSET,
         "input_px": model.size,
         "architecture": {name: settings[name] for name in ARCHITECTURE if name in settings},

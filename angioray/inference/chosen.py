@@ -77,14 +77,15 @@ class Chosen:
 
 
 def choose(study: Study, settings: PredictSettings) -> Chosen:
-    """The networks that answer; each step must have a finished one.
+    """The networks that answer, of each fold that of its first seed; each step must have one.
 
     Raises:
         ValueError: the study has no such variant or size, no detectors, or a step of which no
             network is finished.
     """
-    detectors = [run for run in study.runs if run.task == "detector"]
-    classifiers = [run for run in study.runs if run.task == "view"]
+    runs = [run for run in study.runs if run.repeat == 0]  # further seeds tell chance, at a price
+    detectors = [run for run in runs if run.task == "detector"]
+    classifiers = [run for run in runs if run.task == "view"]
     variant = _known(study, "variant", settings.variant, [run.variant for run in detectors])
     size = None
     steps: dict[str, list[Run]] = {}

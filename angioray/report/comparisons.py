@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from angioray.evaluation.bootstrap import Difference, Resampling
-from angioray.evaluation.detection import Matched
 from angioray.evaluation.measures import Measure
 from angioray.report.definitions import VARIANTS
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
@@ -80,10 +79,7 @@ def compare_detectors(
 ) -> list[Comparison]:
     """``one - other`` on the frames that both were judged on; empty where there are none."""
     common = sorted(set(one.image_ids) & set(other.image_ids))
-    frames = one.frames.judged(common)
-    measures, others = (
-        Matched.of(frames, evidence.predictions).measures() for evidence in (one, other)
-    )
+    measures, others = (evidence.measures(common) for evidence in (one, other))
     patients = one.frames.patients(common)
     differences = _differences(patients, measures, others, COMPARED_OF_DETECTORS)
     return _compared("detector", one.group.view, name, against, patients, differences)

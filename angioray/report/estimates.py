@@ -1,8 +1,8 @@
-"""Each metric of each group over its folds: mean, standard deviation, 95 % interval."""
+"""Each metric of each group over its folds and seeds: mean, standard deviation, 95 % interval."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,10 @@ class Estimate:
     ci95: Interval | None
     """Bootstrap over patients, on the pooled frames of the finished folds."""
     folds: tuple[float | None, ...]
-    """One value per planned fold; None where it is undefined or the run has no result."""
+    """One value per planned fold, the mean of its seeds; None where it is undefined in all of them
+    or no run has a result."""
+    seeds: tuple[tuple[float | None, ...], ...]
+    """The same of each seed by itself."""
 
     def as_json(self) -> dict[str, Any]:
         """The entry of ``report.json``."""
@@ -39,6 +42,7 @@ class Estimate:
             "std": self.std,
             "ci95": None if self.ci95 is None else list(self.ci95),
             "folds": list(self.folds),
+            "seeds": [list(folds) for folds in self.seeds],
         }
 
 
@@ -47,20 +51,33 @@ def estimates(group: Group, intervals: Mapping[str, Interval | None]) -> dict[st
     names = [name for run in group.finished for name in (run.result or {})["metrics"]]
     return {
         name: over_folds(
-            group, name, {run.fold: run.metric(name) for run in group.runs}, intervals.get(name)
+            group,
+            name,
+            [{run.fold: run.metric(name) for run in seed.runs} for seed in group.by_seed],
+            intervals.get(name),
         )
         for name in dict.fromkeys(names)
     }
 
 
 def over_folds(
-    group: Group, metric: str, values: Mapping[int, float | None], ci95: Interval | None
+    group: Group,
+    metric: str,
+    by_seed: Iterable[Mapping[int, float | None]],
+    ci95: Interval | None,
 ) -> Estimate:
-    """One metric from its values by fold."""
-    folds = tuple(values.get(run.fold) for run in group.runs)
+    """One metric from each seed's values by fold."""
+    seeds = tuple(tuple(values.get(fold) for fold in group.folds) for values in by_seed)
+    folds = tuple(aggregate(of_fold).mean for of_fold in zip(*seeds, strict=True))
     spread = aggregate(folds)
     return Estimate(
-        group=group, metric=metric, mean=spread.mean, std=spread.std, ci95=ci95, folds=folds
+        group=group,
+        metric=metric,
+        mean=spread.mean,
+        std=spread.std,
+        ci95=ci95,
+        folds=folds,
+        seeds=seeds,
     )
 
 
@@ -69,7 +86,7 @@ def detector_intervals(
 ) -> dict[str, Interval | None]:
     """95 % intervals of a detector's metrics, of all or of those that are named."""
     resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
-    return _intervals(resampling, evidence.matched.measures(), names)
+    return _intervals(resampling, evidence.measures(evidence.image_ids), names)
 
 
 def view_intervals(

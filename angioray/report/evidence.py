@@ -12,7 +12,7 @@ import numpy as np
 
 from angioray.evaluation.detection import Matched, fixed_predictions
 from angioray.evaluation.matching import FloatArray, Matches, Truth
-from angioray.evaluation.measures import Measure
+from angioray.evaluation.measures import Measure, means
 from angioray.evaluation.views import view_measures
 from angioray.report.runs import Group, ReportedRun
 from angioray.study.frame_index import FrameIndex
@@ -31,10 +31,23 @@ class DetectorEvidence:
     predictions: BoxesAndScores
     fixed: BoxesAndScores
     """The baseline's boxes, those of each frame's own fold."""
+    others: tuple[DetectorEvidence, ...] = ()
+    """Of the group's other seeds that were judged on the same frames; all else is of the first."""
 
     @classmethod
     def of(cls, group: Group, frames: FrameIndex) -> DetectorEvidence:
-        """Read the group's predictions."""
+        """Read the predictions of a group with finished runs."""
+        first, *others = (cls._of_seed(each, frames) for each in group.by_seed if each.finished)
+        same = (other for other in others if other.image_ids == first.image_ids)
+        return replace(first, group=group, others=tuple(same))
+
+    def measures(self, image_ids: list[int]) -> dict[str, Measure]:
+        """Every measure on some of the frames by name, the mean of all seeds."""
+        seeds = (self, *self.others)
+        return means([each._matched(sorted(image_ids)).measures() for each in seeds])
+
+    @classmethod
+    def _of_seed(cls, group: Group, frames: FrameIndex) -> DetectorEvidence:
         folds, predictions, fixed = {}, {}, {}
         for run in group.finished:
             assert run.result is not None
@@ -57,7 +70,8 @@ class DetectorEvidence:
     @cached_property
     def matched(self) -> Matched:
         """Pooled over folds."""
-        return self._matched(self.image_ids)
+        frames = self.frames.judged(self.image_ids)
+        return Matched.of(frames, self.predictions, baseline=self.fixed)
 
     @cached_property
     def matched_folds(self) -> dict[int, Matched]:
@@ -75,6 +89,8 @@ class DetectorEvidence:
         return self.matched.best
 
     def _matched(self, image_ids: list[int]) -> Matched:
+        if image_ids == self.image_ids:
+            return self.matched
         return Matched.of(self.frames.judged(image_ids), self.predictions, baseline=self.fixed)
 
 
@@ -91,12 +107,26 @@ class ViewEvidence:
     labels: list[str]
     probabilities: FloatArray
     """float64[N, K]."""
+    others: tuple[ViewEvidence, ...] = ()
+    """Of the group's other seeds, on the same frames; all else is of the first."""
 
     @classmethod
     def of(
         cls, group: Group, frames: FrameIndex, view_class: dict[str, str]
     ) -> ViewEvidence | None:
-        """Read the group's predictions; None without any."""
+        """Read the predictions of a group; None without any."""
+        seeds = (cls._of_seed(each, frames, view_class) for each in group.by_seed)
+        if not (read := [seed for seed in seeds if seed is not None]):
+            return None
+        first, *others = read
+        same = (each for each in others if sorted(each.image_ids) == sorted(first.image_ids))
+        aligned = tuple(each.of_images(first.image_ids) for each in same)
+        return replace(first, group=group, others=aligned)
+
+    @classmethod
+    def _of_seed(
+        cls, group: Group, frames: FrameIndex, view_class: dict[str, str]
+    ) -> ViewEvidence | None:
         rows = [
             (row["image_id"], run.fold, row["probabilities"])
             for run in group.finished
@@ -127,11 +157,15 @@ class ViewEvidence:
             folds=[self.folds[row] for row in rows],
             labels=[self.labels[row] for row in rows],
             probabilities=self.probabilities[rows],
+            others=tuple(other.of_images(image_ids) for other in self.others),
         )
 
     def measures(self) -> dict[str, Measure]:
-        """Every measure of the classifier by name."""
-        return view_measures(self.labels, self.probabilities, self.classes)
+        """Every measure of the classifier by name, the mean of all seeds."""
+        seeds = (self, *self.others)
+        return means(
+            [view_measures(each.labels, each.probabilities, each.classes) for each in seeds]
+        )
 
 
 def xyxy(boxes_xywh: FloatArray) -> FloatArray:

@@ -130,7 +130,8 @@ def learning_curves(groups: Sequence[Group]) -> Figure | None:
             for run in group.runs:
                 steps, losses = _curve(run.curve, "loss")
                 colour = COLOURS[run.fold % len(COLOURS)]
-                axes.plot(steps, losses, color=colour, lw=1, label=f"fold {run.fold}")
+                label = None if run.repeat else f"fold {run.fold}"
+                axes.plot(steps, losses, color=colour, lw=1, label=label)
             axes.set_title(_short(group))
             axes.set_ylim(bottom=0)
             if number % columns == 0:
@@ -145,7 +146,7 @@ def learning_curves(groups: Sequence[Group]) -> Figure | None:
         paint,
         name="learning",
         alt="Training loss against optimiser steps for every fold of every run.",
-        caption="Training loss by step, one line per fold (means of neighbouring lines of the log "
+        caption="Training loss by step, one line per run (means of neighbouring lines of the log "
         "where there are many).",
         width_in=9.4,
         height_in=0.4 + 1.95 * rows,

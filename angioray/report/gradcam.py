@@ -50,7 +50,7 @@ def attention(evidence: ViewEvidence) -> Gallery | Text | None:
         correlations += [correlation for _, correlation in explained]
     return Gallery(
         title=f"What the classifier sees at {evidence.group.size} px",
-        note=f"Grad-CAM of the last block for the true class, fold {run.fold}, on frames held "
+        note=f"Grad-CAM of the last block for the true class, fold {run.label}, on frames held "
         "out; brighter means that the place speaks more for the class. To the right of each map "
         f"the same with random weights. {sanity(correlations)}",
         pictures=tuple(pictures),

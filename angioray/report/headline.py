@@ -33,6 +33,12 @@ def headline(study: ReportedStudy, scored: Scored) -> tuple[str, ...]:
         f"{states['finished']} of {len(study.runs)} runs are finished, on {facts['sequences']} "
         f"sequences of {facts['patients']} patients."
     ]
+    if any(run.repeat for run in study.runs):
+        sentences.append(
+            "Every fold was trained with several seeds. A metric is their mean, and so are its "
+            "intervals and comparisons; curves, pictures, views with boxes and severity are of "
+            "the first seed alone, whose networks predict."
+        )
     told: set[str] = set()
     for group, found in scored:
         sentence = "" if group.view in told else describe(group, found)

@@ -47,7 +47,7 @@ def write_model_cards(
     """Write a card for each group with a finished run into ``folder``; their names."""
     names = []
     for group, found in scored:
-        if group.finished:
+        if group.members:
             card = model_card(study, group, found, notices)
             folder.write_json(f"{card['name']}.json", card)
             folder.write_text(f"{card['name']}.md", _markdown(card))
@@ -60,7 +60,7 @@ def model_card(
 ) -> dict[str, Any]:
     """The card of one group's models, as JSON."""
     settings = study.document["settings"]
-    first = group.finished[0]
+    first = group.members[0]
     cut = study.document["splits"][first.split_key]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -71,8 +71,8 @@ def model_card(
         "view": group.view,
         "variant": group.variant,
         "input_px": group.size,
-        "members": [run.name for run in group.finished],
-        "folds_planned": len(group.runs),
+        "members": [run.name for run in group.members],
+        "folds_planned": len(group.folds),
         "intended_use": INTENDED_USE[group.task],
         "out_of_scope": list(OUT_OF_SCOPE),
         "cohort": {
@@ -122,7 +122,7 @@ def read_model_card(study: ReportedStudy, group: Group) -> dict[str, Any]:
     """
     where = study.folder / "report" / "model_cards"
     card: dict[str, Any] | None = where.read_json(f"{group.name}.json")
-    if card is None or card.get("members") != [run.name for run in group.finished]:
+    if card is None or card.get("members") != [run.name for run in group.members]:
         raise ValueError(
             f"{where} has no card of {group.name} with the folds that are finished now. Make the "
             f"report first: `python -m angioray.report {study.folder}`."

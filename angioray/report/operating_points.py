@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.detection import PAPER
-from angioray.evaluation.measures import Ratio
+from angioray.evaluation.measures import MeanOf, Ratio
 from angioray.evaluation.operating_point import chosen_scores
 from angioray.report.estimates import Estimate, over_folds
 from angioray.report.evidence import DetectorEvidence
@@ -20,22 +22,31 @@ def chosen_estimates(evidence: DetectorEvidence) -> dict[str, Estimate]:
 
     Intervals take the thresholds as given.
     """
-    folds = evidence.matched_folds
-    scores = {fold: score for fold, score in chosen_scores(folds).items() if score is not None}
-    if not scores:
+    folds = [seed.matched_folds for seed in (evidence, *evidence.others)]
+    scores = [
+        {fold: score for fold, score in chosen_scores(of_seed).items() if score is not None}
+        for of_seed in folds
+    ]
+    if not scores[0]:
         return {}
-    by_fold = {fold: folds[fold].at_score(s, label=CHOSEN) for fold, s in scores.items()}
-    ids = [i for fold in scores for i in folds[fold].best.frame_image_id.tolist()]
+    by_seed = [
+        {fold: of_seed[fold].at_score(score, label=CHOSEN) for fold, score in chosen.items()}
+        for of_seed, chosen in zip(folds, scores, strict=True)
+        if chosen.keys() == scores[0].keys()  # an interval is of the same frames in all seeds
+    ]
+    ids = [i for fold in scores[0] for i in folds[0][fold].best.frame_image_id.tolist()]
     resampling = Resampling.of(evidence.frames.patients(ids))
-    found = {
-        CHOSEN_SCORE: over_folds(evidence.group, CHOSEN_SCORE, scores, None),
-    }
-    for name in next(iter(by_fold.values())):
-        ratios = {fold: ratios[name] for fold, ratios in by_fold.items()}
-        pooled = Ratio(
-            numerator=np.concatenate([ratio.numerator for ratio in ratios.values()]),
-            denominator=np.concatenate([ratio.denominator for ratio in ratios.values()]),
-        )
-        values = {fold: ratio.value for fold, ratio in ratios.items()}
+    found = {CHOSEN_SCORE: over_folds(evidence.group, CHOSEN_SCORE, scores, None)}
+    for name in next(iter(by_seed[0].values())):
+        ratios = [{fold: each[name] for fold, each in by_fold.items()} for by_fold in by_seed]
+        values = [{fold: ratio.value for fold, ratio in by_fold.items()} for by_fold in ratios]
+        pooled = MeanOf([_pooled(list(by_fold.values())) for by_fold in ratios])
         found[name] = over_folds(evidence.group, name, values, resampling.interval(pooled))
     return found
+
+
+def _pooled(folds: Sequence[Ratio]) -> Ratio:
+    return Ratio(
+        numerator=np.concatenate([ratio.numerator for ratio in folds]),
+        denominator=np.concatenate([ratio.denominator for ratio in folds]),
+    )

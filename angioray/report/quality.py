@@ -57,7 +57,7 @@ class Quality:
             ValueError: a file of a run is not what was written.
         """
         frames = None if cohort is None else FrameIndex(cohort=cohort)
-        groups = [group for group in study.groups if group.finished and _predicts(group, chosen)]
+        groups = [g.by_seed[0] for g in study.groups if g.members and _predicts(g, chosen)]
         sentences: list[str] = []
         weak: list[str] = []
         for group in groups:
@@ -133,7 +133,7 @@ def _folds_of_one_answer(group: Group) -> list[str]:
         )
         if len(answered) == 1 and len(true) > 1:
             sentences.append(
-                f"The view classifier of fold {run.fold} at {group.size} px takes all that it is "
+                f"The view classifier of fold {run.label} at {group.size} px takes all that it is "
                 f"judged on for {answered[0]}, where {' and '.join(true)} are true: do not trust "
                 "its views."
             )

@@ -130,7 +130,7 @@ def _fold_row(run: ReportedRun, names: Iterable[str]) -> Row:
     cells = (
         *identity,
         str(run.size),
-        str(run.fold),
+        run.label,
         *(_number(run.metric(name)) for name in names),
         str(result["steps"]) if result else NOTHING,
         duration(result["seconds"]) if result else NOTHING,
@@ -175,8 +175,9 @@ def _value(estimate: Estimate | None, published: Published | None) -> Value:
 
 
 def folds_of(group: Group) -> str:
-    """How many of a group's folds are finished."""
-    return f"{len(group.finished)}/{len(group.runs)}"
+    """How many of a group's folds are finished, over all seeds."""
+    seeds = f" of {len(group.by_seed)} seeds" if len(group.by_seed) > 1 else ""
+    return f"{len(group.finished)}/{len(group.runs)}{seeds}"
 
 
 def _number(value: float | None) -> str:

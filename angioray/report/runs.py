@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -33,6 +33,13 @@ class ReportedRun:
     variant: str
     size: int
     fold: int
+    repeat: int = 0
+    """Which seed of its fold, from 0."""
+
+    @property
+    def label(self) -> str:
+        """Its fold, and its seed unless that is the first: ``0``, ``0, seed 1``."""
+        return f"{self.fold}, seed {self.repeat}" if self.repeat else str(self.fold)
 
     @property
     def split_key(self) -> str:
@@ -122,7 +129,7 @@ def _check_numbers(values: dict[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The runs that differ only in their fold: one row of a table."""
+    """The runs that differ only in their fold and seed: one row of a table."""
 
     task: str
     view: str
@@ -132,8 +139,27 @@ class Group:
 
     @property
     def finished(self) -> tuple[ReportedRun, ...]:
-        """The runs with a result, by fold."""
+        """The runs with a result, by fold and seed."""
         return tuple(run for run in self.runs if run.state == "finished")
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The planned folds."""
+        return tuple(dict.fromkeys(run.fold for run in self.runs))
+
+    @cached_property
+    def by_seed(self) -> tuple[Group, ...]:
+        """The runs of each seed by themselves, one a fold; those of the first predict."""
+        repeats = sorted({run.repeat for run in self.runs})
+        return tuple(
+            replace(self, runs=tuple(run for run in self.runs if run.repeat == repeat))
+            for repeat in repeats
+        )
+
+    @property
+    def members(self) -> tuple[ReportedRun, ...]:
+        """The finished runs that predict."""
+        return self.by_seed[0].finished
 
     @property
     def name(self) -> str:
@@ -173,7 +199,11 @@ class ReportedStudy:
         document = read_study(folder)
         known = ("name", "task", "view", "variant", "size", "fold")
         runs = tuple(
-            ReportedRun(folder=folder / run["name"], **{key: run[key] for key in known})
+            ReportedRun(
+                folder=folder / run["name"],
+                repeat=run.get("repeat", 0),
+                **{key: run[key] for key in known},
+            )
             for run in document["runs"]
         )
         return cls(folder=folder, document=document, runs=runs)
@@ -190,7 +220,7 @@ class ReportedStudy:
                 view=view,
                 variant=variant,
                 size=size,
-                runs=tuple(sorted(runs, key=lambda run: run.fold)),
+                runs=tuple(sorted(runs, key=lambda run: (run.fold, run.repeat))),
             )
             for (task, view, variant, size), runs in grouped.items()
         )

@@ -114,7 +114,7 @@ class Severity:
         first: dict[str, Group] = {}
         for group in study.groups:
             if group.task == "detector":
-                first.setdefault(group.view, group)
+                first.setdefault(group.view, group.by_seed[0])
         parts, reasons = [], []
         for group in first.values():
             part, silent = _read(group, cohort, question)

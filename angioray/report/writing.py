@@ -114,7 +114,9 @@ def here(folder: Storage, page: str) -> Path:
 def _subtitle(study: ReportedStudy) -> str:
     folds = {len(cut["folds"]) for cut in study.document["splits"].values()}
     counted = " or ".join(map(str, sorted(folds)))
-    return f"{counted}-fold cross-validation, {len(study.runs)} runs, reported by angioray"
+    seeds = study.document["settings"].get("seeds", 1)
+    each = f", {seeds} seeds a fold" if seeds > 1 else ""
+    return f"{counted}-fold cross-validation{each}, {len(study.runs)} runs, reported by angioray"
 
 
 def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:
@@ -151,6 +153,7 @@ def _missing(run: ReportedRun) -> dict[str, Any]:
         "variant": run.variant,
         "size": run.size,
         "fold": run.fold,
+        "repeat": run.repeat,
         "reason": run.reason_missing,
     }
 

@@ -80,7 +80,7 @@ def training_part(study: Study, index: CohortIndex, run: Run) -> Fold:
 
 
 def describe_runs(study: Study, index: CohortIndex, runs: Sequence[Run]) -> list[str]:
-    """What runs train on and are judged on, a line for those that differ in their fold alone.
+    """What runs train on and are judged on, a line for those that differ in fold and seed alone.
 
     Raises:
         ValueError: a run has no frame to train on.
@@ -94,9 +94,10 @@ def describe_runs(study: Study, index: CohortIndex, runs: Sequence[Run]) -> list
         judged = [len(judged_on(study, index, run)) for run in group]
         healthy = [len(judged_healthy(study, index, run)) for run in group]
         sequences = [len({sequence_id for sequence_id, _ in keys}) for keys in trained]
+        name = group[0].name.rpartition("-fold")[0]
         lines.append(
-            f"{group[0].name.rpartition('-')[0]}: trains on {_range(map(len, trained))} frames of "
-            f"{_range(sequences)} sequences, is judged on {_range(judged)} frames"
+            f"{name}: trains on {_range(map(len, trained))} frames of {_range(sequences)} "
+            f"sequences, is judged on {_range(judged)} frames"
             + (f" and on {_range(healthy)} of healthy arteries." if any(healthy) else ".")
         )
     return lines
@@ -163,7 +164,7 @@ def equal_variants(study: Study, index: CohortIndex) -> list[str]:
     """Variants that have the frames of another one in every fold, so that they cannot differ."""
     alike: dict[str, dict[str, str]] = {}
     for run in study.runs:
-        if run.task == "detector" and run.fold == 0:
+        if run.task == "detector" and run.fold == run.repeat == 0:
             first = alike.setdefault(run.view, {})
             frames = _frames_of_variant(study, index, run)
             others = (name for name in first if first[name] == name)

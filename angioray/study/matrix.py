@@ -1,9 +1,10 @@
-"""The matrix of runs: task x view x variant x size x fold, and the folds that they share."""
+"""The matrix of runs: task x view x variant x size x fold x seed, and the folds they share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from angioray.study.given_splits import given_split
 from angioray.study.seeds import seed_of
@@ -18,7 +19,10 @@ Splits = dict[str, tuple[Fold, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training: a task on one view, variant, input size and fold, with its own seed."""
+    """One training: a task on one view, variant, input size and fold, with its own seed.
+
+    Where a fold is trained with several seeds, ``repeat`` counts them from 0.
+    """
 
     task: Task
     view: str = ""
@@ -28,11 +32,13 @@ class Run:
     size: int
     fold: int
     seed: int
+    repeat: int = 0
 
     @property
     def name(self) -> str:
-        """The run's folder name, such as ``detector-RCA-B-512-fold0``."""
+        """The run's folder name: ``detector-RCA-B-512-fold0``, with its second seed ``…-seed1``."""
         words = [self.task, self.view, self.variant, str(self.size), f"fold{self.fold}"]
+        words += [f"seed{self.repeat}"] if self.repeat else []
         return "-".join(word for word in words if word)
 
     @property
@@ -44,6 +50,11 @@ class Run:
     def frames_key(self) -> tuple[str, str, str, int]:
         """Runs that share this see nearly the same frames at the same size."""
         return (self.task, self.view, self.variant, self.size)
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields and its name. The first seed has no ``repeat``: older studies have none."""
+        fields = {**asdict(self), "name": self.name}
+        return fields if self.repeat else {k: v for k, v in fields.items() if k != "repeat"}
 
 
 def lay_out(index: CohortIndex, settings: StudySettings) -> tuple[Splits, tuple[Run, ...]]:
@@ -57,7 +68,12 @@ def lay_out(index: CohortIndex, settings: StudySettings) -> tuple[Splits, tuple[
     if "view" in settings.tasks:
         splits["view"] = _view_splits(index, settings)
         sizes, folds = settings.view.sizes, range(len(splits["view"]))
-        runs += [_run(settings, task="view", size=s, fold=f) for s in sizes for f in folds]
+        runs += [
+            run
+            for s in sizes
+            for f in folds
+            for run in _runs(settings, task="view", size=s, fold=f)
+        ]
     if "detector" in settings.tasks:
         detector = settings.detector
         for view in _detector_views(index):
@@ -68,9 +84,12 @@ def lay_out(index: CohortIndex, settings: StudySettings) -> tuple[Splits, tuple[
             )
             folds = range(len(splits[key]))
             runs += [
-                _run(settings, task="detector", view=view, variant=v, size=detector.size, fold=f)
+                run
                 for v in detector.variants
                 for f in folds
+                for run in _runs(
+                    settings, task="detector", view=view, variant=v, size=detector.size, fold=f
+                )
             ]
     return splits, tuple(runs)
 
@@ -117,6 +136,11 @@ def _detector_views(index: CohortIndex) -> list[str]:
     return index.detector_views
 
 
-def _run(settings: StudySettings, *, task: Task, size: int, fold: int, **names: str) -> Run:
-    # Folds differ in their seed, and nothing else does: variants are compared on equal terms.
-    return Run(task=task, size=size, fold=fold, seed=seed_of(settings.seed, fold), **names)
+def _runs(
+    settings: StudySettings, *, task: Task, size: int, fold: int, **names: str
+) -> Iterator[Run]:
+    # Folds and repeats differ in their seed, and nothing else does: variants are compared on equal
+    # terms. The first seed is the one of studies that have no other.
+    for repeat in range(settings.seeds):
+        seed = seed_of(settings.seed, fold, *([repeat] if repeat else []))
+        yield Run(task=task, size=size, fold=fold, seed=seed, repeat=repeat, **names)

@@ -109,7 +109,7 @@ class RunFolder:
             dtype: of its forward passes.
             frames: where they lie, in words.
         """
-        resolved = {"run": {**asdict(run), "name": run.name}, "settings": asdict(settings)}
+        resolved = {"run": run.as_json(), "settings": asdict(settings)}
         # Through JSON, so that tuples are plain lists in the YAML.
         plain = json.loads(json.dumps(resolved))
         self.files.write_text("settings.yaml", yaml.safe_dump(plain, sort_keys=False))
@@ -127,7 +127,7 @@ class RunFolder:
             self.files.write_json(HEALTHY_IMAGES, judgement.healthy)
         result = {
             "schema_version": SCHEMA_VERSION,
-            **asdict(run),
+            **run.as_json(),
             "steps": steps,
             "seconds": round(seconds, 3),
             "metrics": judgement.metrics,

@@ -110,6 +110,9 @@ class StudySettings(Settings):
     """Of splits, initial weights, sampling and augmentation, 0 to 2^32 - 1."""
     folds: Annotated[int, bounds(LEAST_FOLDS)] = 5
     """Folds of the cross-validation, 2 or more."""
+    seeds: Count = 1
+    """Trainings of each fold that differ in their seed alone: 3 tell what a metric owes to chance
+    in initial weights, sampling and augmentation."""
     splits: str | None = None
     """Folds that are given, not cut: a JSON file; `published`, where a public set's train part
     trains and its val part validates; or `published-test`, where both train and its test part

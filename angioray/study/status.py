@@ -67,17 +67,19 @@ class RunStatus:
         )
 
 
-def print_status(runs: str) -> None:
+def print_status(runs: str, folds: str | None = None) -> None:
     """Show how far a study is, without Ray, from any machine that sees its folder.
 
     Args:
         runs: the study's runs folder, also in an object store.
+        folds: to show, such as ``0,1``; all of them if None.
 
     Raises:
-        ValueError: there is no study.
+        ValueError: there is no study, or no such fold.
     """
     study = Study.open(runs)
-    folders = [RunFolder.of(study.folder, run) for run in study.runs]
+    wanted = study.runs if folds is None else study.runs_of_folds(folds)
+    folders = [RunFolder.of(study.folder, run) for run in wanted]
     with ThreadPoolExecutor(ASKED_AT_ONCE) as threads:  # a store takes its time for each question
         found = list(threads.map(RunStatus.of, folders))
     rows = [

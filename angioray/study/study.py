@@ -76,6 +76,21 @@ class Study:
         there = instead(name, (run.name for run in self.runs))
         raise ValueError(f"The study in {self.folder} has no run {name!r}: {there}.")
 
+    def runs_of_folds(self, named: str) -> list[Run]:
+        """The runs of some folds, named as in ``0,1``.
+
+        Raises:
+            ValueError: a name is that of no fold.
+        """
+        there = [str(fold) for fold in sorted({run.fold for run in self.runs})]
+        wanted = [word.strip() for word in named.strip("[]() ").split(",")]
+        if unknown := [word for word in wanted if word not in there]:
+            raise ValueError(
+                f"{unknown[0]!r} is no fold of the study, which has {', '.join(there)}. Give their "
+                "numbers with commas between, such as `--folds-only 0,1`."
+            )
+        return [run for run in self.runs if str(run.fold) in wanted]
+
     def fold(self, run: Run) -> Fold:
         """The two sides of a run's fold."""
         return self.splits[run.split_key][run.fold]
@@ -213,7 +228,7 @@ class Study:
                 }
                 for key, cut in self.splits.items()
             },
-            "runs": [{**asdict(run), "name": run.name} for run in self.runs],
+            "runs": [run.as_json() for run in self.runs],
         }
         return _plain(document)
 
@@ -264,7 +279,7 @@ def _runs_of(document: Mapping[str, Any]) -> tuple[Run, ...]:
     """The runs; their names, which become folders, are those that their settings give."""
     runs = []
     for entry in document["runs"]:
-        run = Run(**{f.name: entry[f.name] for f in fields(Run)})
+        run = Run(**{f.name: entry[f.name] for f in fields(Run) if f.name in entry})
         check_types(run)
         if check_name(entry["name"], "a run") != run.name:
             raise ValueError(f"the run {run.name} is called {entry['name']}")

@@ -38,6 +38,8 @@ class FoundBox:
 class Predictions:
     """Out-of-fold predictions of a study's finished runs: nobody speaks of what it trained on.
 
+    Of a fold with several seeds the first speaks.
+
     Attributes:
         boxes: by frame: the boxes of each detector that was judged on it (one for every variant),
             best first.
@@ -72,7 +74,8 @@ def read_predictions(cohort: Cohort, runs: Location) -> Predictions:
         changed = cohort.changes(kept["digest"], kept.get("contents"))
         sequences = _sequences_of(kept, cohort) if changed else cohort.sequences
         found = Predictions(view_class=dict(study["view_classes"]))
-        listed = [(folder / run["name"], run["task"]) for run in study["runs"]]
+        first_seeds = [run for run in study["runs"] if not run.get("repeat")]
+        listed = [(folder / run["name"], run["task"]) for run in first_seeds]
     if not sequences:
         raise ValueError(
             f"The study in {folder} cannot be laid on this cohort, which has {changed} since it "

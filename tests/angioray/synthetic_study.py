@@ -108,6 +108,7 @@ def write_study(
     sizes: Iterable[int] = (64, 96),
     leave_out: Iterable[str] = (),
     luck: int = 0,
+    seeds: int = 1,
 ) -> Path:
     """A runs folder whose runs are all finished, but for those left out."""
     views = sorted({str(sequence.view) for sequence in cohort.sequences.values()})
@@ -122,10 +123,13 @@ def write_study(
             "size": size,
             "fold": fold,
             "seed": fold,
-            "name": "-".join(filter(None, (task, view, variant, str(size), f"fold{fold}"))),
+            **({"repeat": repeat} if repeat else {}),
+            "name": "-".join(filter(None, (task, view, variant, str(size), f"fold{fold}", again))),
         }
         for task, view, variant, size in matrix
         for fold in range(FOLDS)
+        for repeat in range(seeds)
+        for again in [f"seed{repeat}" if repeat else ""]
     ]
     runs.mkdir(parents=True)
     document = {
@@ -138,7 +142,12 @@ def write_study(
             "phantoms": count_phantoms(cohort.sequences.values()),
             "patients": len({s.patient_id for s in cohort.sequences.values()}),
         },
-        "settings": {"seed": 0, "folds": FOLDS, "detector": {"steps": 3500, "batch_size": 32}},
+        "settings": {
+            "seed": 0,
+            "seeds": seeds,
+            "folds": FOLDS,
+            "detector": {"steps": 3500, "batch_size": 32},
+        },
         "view_classes": {view: view for view in views},
         "splits_sha256": "0123456789abcdef" * 4,
         "splits": {

@@ -1,0 +1,129 @@
+"""A study whose folds were trained with several seeds: their means, and what the first does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from angioray.evaluation.bootstrap import Resampling
+from angioray.inference.chosen import choose
+from angioray.inference.settings import PredictSettings
+from angioray.report.estimates import over_folds
+from angioray.report.evidence import DetectorEvidence, ViewEvidence
+from angioray.report.findings import Findings
+from angioray.report.runs import ReportedStudy
+from angioray.report.writing import write_report
+from angioray.study.executor import Executor
+from angioray.study.frame_index import FrameIndex
+from angioray.study.study import Study
+from angioray.training.step import World
+from preprocess.cohort import Cohort
+from tests.angioray.settings import TOY
+from tests.angioray.synthetic_study import FOLDS, write_cohort, write_study
+
+LEFT_OUT = "detector-RCA-B-128-fold1-seed1"
+RECALL = "recall@IoU0.20/score0.00/max5"
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    return write_cohort(tmp_path_factory.mktemp("seeds") / "cohort")
+
+
+@pytest.fixture(scope="module")
+def runs(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("seeds") / "runs"
+    return write_study(folder, cohort, variants=("B",), sizes=(64,), seeds=2, leave_out=(LEFT_OUT,))
+
+
+def test_a_folds_value_is_the_mean_of_its_seeds(runs: Path) -> None:
+    group = ReportedStudy.open(runs).groups[0]
+    assert (group.name, group.folds, len(group.by_seed)) == ("view-64", (0, 1, 2, 3, 4), 2)
+    by_seed = [{0: 0.2, 1: 0.6, 2: None}, {0: 0.4, 2: None, 3: 1.0}]
+    estimate = over_folds(group, "accuracy", by_seed, None)
+    assert estimate.seeds == ((0.2, 0.6, None, None, None), (0.4, None, None, 1.0, None))
+    assert estimate.folds == pytest.approx((0.3, 0.6, None, 1.0, None))
+    assert estimate.mean == pytest.approx((0.3 + 0.6 + 1.0) / 3)
+    assert estimate.std == pytest.approx(np.std([0.3, 0.6, 1.0], ddof=1))
+    assert estimate.as_json()["seeds"][1] == [0.4, None, None, 1.0, None]
+
+
+def test_intervals_are_of_the_mean_over_seeds_on_the_same_patients(
+    runs: Path, cohort: Cohort
+) -> None:
+    study, frames = ReportedStudy.open(runs), FrameIndex(cohort=cohort)
+    view, lca, rca = study.groups
+    both = DetectorEvidence.of(lca, frames)
+    each = [DetectorEvidence.of(seed, frames) for seed in lca.by_seed]
+    assert [len(evidence.others) for evidence in (both, *each)] == [1, 0, 0]
+    draws = Resampling.of(frames.patients(both.image_ids)).draws
+    together = both.measures(both.image_ids)[RECALL].values(draws)
+    apart = [evidence.matched.measures()[RECALL].values(draws) for evidence in each]
+    assert not np.array_equal(*apart)
+    np.testing.assert_allclose(together, np.mean(apart, axis=0))
+    assert DetectorEvidence.of(rca, frames).others == ()  # its second seed lacks the frames of one
+    seen = ViewEvidence.of(view, frames, study.view_class)
+    assert seen is not None and len(seen.others) == 1
+    some = seen.of_images(seen.image_ids[::2])
+    draws = Resampling.of(frames.patients(some.image_ids)).draws
+    apart = [
+        e.measures()["accuracy"].values(draws) for e in (replace(some, others=()), *some.others)
+    ]
+    np.testing.assert_allclose(some.measures()["accuracy"].values(draws), np.mean(apart, axis=0))
+
+
+def test_the_report_counts_seeds_and_its_cards_name_those_that_predict(
+    runs: Path, cohort: Cohort
+) -> None:
+    findings = Findings.of(ReportedStudy.open(runs), cohort)
+    assert {len(e.seeds) for _, found in findings.scored for e in found.values()} <= {1, 2}
+    folder = write_report(runs).with_name("report.md").parent
+    text = (folder / "report.md").read_text()
+    assert "5-fold cross-validation, 2 seeds a fold, 30 runs" in text
+    assert "29 of 30 runs are finished" in text and "9/10 of 2 seeds" in text
+    document = json.loads((folder / "report.json").read_text())
+    missing = [(run["name"], run["fold"], run["repeat"]) for run in document["missing"]]
+    assert missing == [(LEFT_OUT, 1, 1)]
+    card = json.loads((folder / "model_cards" / "detector-RCA-B-128.json").read_text())
+    assert card["members"] == [f"detector-RCA-B-128-fold{fold}" for fold in range(FOLDS)]
+    assert card["folds_planned"] == FOLDS
+
+
+@pytest.mark.slow
+def test_a_toy_study_of_two_seeds_from_training_to_report(
+    toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    settings = replace(TOY, tasks=("view",), seeds=2, view=replace(TOY.view, epochs=1))
+    study = Study.plan(toy_cohort, tmp_path / "runs", settings)
+    study.freeze(toy_cohort)
+    executor = Executor(study, toy_cohort, World(torch.device("cpu")))
+    for run in study.runs:
+        executor.execute(run, lambda *_: None)
+    names = ["view-32-fold0", "view-32-fold0-seed1", "view-32-fold1", "view-32-fold1-seed1"]
+    assert [run.name for run in study.runs] == names
+    weights = [tmp_path / "runs" / name / "checkpoint" for name in names[:2]]
+    tensors = [next(folder.glob("*.safetensors")).read_bytes() for folder in weights]
+    assert tensors[0] != tensors[1]
+    write_report(tmp_path / "runs")
+    (group,) = ReportedStudy.open(tmp_path / "runs").groups
+    report = json.loads((tmp_path / "runs" / "report" / "report.json").read_text())
+    entry = next(row for row in report["metrics"] if row["metric"] == "cross_entropy")
+    for values, seed in zip(entry["seeds"], group.by_seed, strict=True):
+        assert values == [run.metric("cross_entropy") for run in seed.runs]
+    assert entry["folds"] == pytest.approx(np.mean(entry["seeds"], axis=0))
+
+
+def test_the_first_seed_of_each_fold_predicts(toy_cohort: Cohort, tmp_path: Path) -> None:
+    study = Study.plan(toy_cohort, tmp_path, replace(TOY, seeds=2))
+    study.freeze(toy_cohort)
+    for run in study.runs:
+        (tmp_path / run.name).mkdir()
+        (tmp_path / run.name / "result.json").write_text("{}")
+    chosen = choose(study, PredictSettings())
+    assert len(chosen.runs) == 2 + 2 * 2 and not chosen.notes
+    assert {run.repeat for run in chosen.runs} == {0}
