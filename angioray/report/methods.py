@@ -72,7 +72,7 @@ def methods_section(findings: Findings) -> Section:
         f"A text to begin with, also in report/{METHODS_FILE}. Its values are this study's. What "
         "the study does not know stands in brackets."
     )
-    text = Listing(title="Methods", text="\n".join(wrapped), folded=True)
+    text = Listing(title="Methods", text="\n".join(wrapped))
     return Section(anchor="methods", title="Methods text, ready to edit", blocks=(about, text))
 
 
