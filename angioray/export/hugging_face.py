@@ -109,7 +109,7 @@ def hugging_face_card(card: Mapping[str, Any]) -> str:
 
 
 def _metadata(card: Mapping[str, Any]) -> dict[str, Any]:
-    task, cohort = PIPELINE[card["task"]], card["cohort"]
+    task, cohort, finished = PIPELINE[card["task"]], card["cohort"], len(card["members"])
     return {
         "license": "other",
         "license_name": "not-chosen-yet",
@@ -125,7 +125,7 @@ def _metadata(card: Mapping[str, Any]) -> dict[str, Any]:
                         "dataset": {
                             "type": "angioray-cohort",
                             "name": _cohort_name(cohort),
-                            "split": f"held out in each of {cohort['folds']} folds",
+                            "split": f"held out in {finished} of {cohort['folds']} folds",
                             "revision": cohort["digest"],
                         },
                         "metrics": list(_metrics(card)),

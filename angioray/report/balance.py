@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from angioray.report.runs import ReportedStudy
 from angioray.report.tables import Row, Table
 from preprocess.cohort import Cohort
+from preprocess.console.words import counted
 
 
 def balance_table(study: ReportedStudy, cohort: Cohort) -> Table:
@@ -61,15 +64,69 @@ def balance_table(study: ReportedStudy, cohort: Cohort) -> Table:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class BothSides:
+    """What is known of patients who lie on both sides of the folds of a split.
+
+    Attributes:
+        verb: empty if there are none; ``lie``; or ``may lie`` where nobody can say.
+        reason: how that is known, or why it is not; empty if there are none.
+    """
+
+    verb: Literal["", "lie", "may lie"]
+    reason: str
+
+    @classmethod
+    def of(cls, study: ReportedStudy, cohort: Cohort | None, key: str) -> BothSides:
+        """By the folds themselves; without the cohort, by how they were cut.
+
+        Args:
+            study: has the folds.
+            cohort: says whose each sequence is.
+            key: of the split, such as ``view`` or ``detector/RCA``.
+        """
+        cut = study.document["splits"][key]
+        if cohort is None:
+            facts = study.document["cohort"]
+            if cut["unit"] != "patient":
+                return cls(verb="may lie", reason=f"cut by {cut['unit']}")
+            if facts["patients"] == facts["sequences"]:
+                return cls(verb="may lie", reason="each sequence counts as a patient of its own")
+            return cls(verb="", reason="")
+        if patients_are_unknown(cohort):
+            return cls(verb="may lie", reason="the sources name no patients")
+        both = set().union(*(_on_both_sides(cohort, fold) for fold in cut["folds"]))
+        if not both:
+            return cls(verb="", reason="")
+        patients = counted(len(both), "patient")
+        return cls(verb="lie", reason=f"cut by {cut['unit']}; {patients} are on both")
+
+    def sentence(self, models: str) -> str:
+        """What it means for the metrics of models, such as ``view classifiers``; may be empty."""
+        if not self.verb:
+            return ""
+        better = "are" if self.verb == "lie" else "may be"
+        return (
+            f"Cines of one patient {self.verb} on both sides of the folds of the {models} "
+            f"({self.reason}), so that their metrics {better} better than they would be on new "
+            "patients."
+        )
+
+
 def shared_patients(study: ReportedStudy, cohort: Cohort) -> dict[str, list[int]]:
     """By split: how many patients of each fold's validation part also lie in its training part."""
     return {
-        key: [
-            len(_patients(cohort, fold["train"]) & _patients(cohort, fold["validation"]))
-            for fold in cut["folds"]
-        ]
+        key: [len(_on_both_sides(cohort, fold)) for fold in cut["folds"]]
         for key, cut in study.document["splits"].items()
     }
+
+
+def cohort_in_words(study: ReportedStudy, cohort: Cohort | None) -> str:
+    """How many sequences of how many patients, if anybody knows whose they are."""
+    facts = study.document["cohort"]
+    if cohort is not None and patients_are_unknown(cohort):
+        return f"{counted(facts['sequences'], 'still')} whose sources name no patients"
+    return f"{counted(facts['sequences'], 'sequence')} of {counted(facts['patients'], 'patient')}"
 
 
 def patients_are_unknown(cohort: Cohort) -> bool:
@@ -77,6 +134,10 @@ def patients_are_unknown(cohort: Cohort) -> bool:
     lengths = [sequence.length for sequence in cohort.sequences.values()]
     patients = {sequence.patient_id for sequence in cohort.sequences.values()}
     return len(lengths) > 1 and len(patients) == len(lengths) and set(lengths) == {1}
+
+
+def _on_both_sides(cohort: Cohort, fold: Mapping[str, Sequence[str]]) -> set[str]:
+    return _patients(cohort, fold["train"]) & _patients(cohort, fold["validation"])
 
 
 def _patients(cohort: Cohort, sequence_ids: Iterable[str]) -> set[str]:

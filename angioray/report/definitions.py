@@ -9,7 +9,7 @@ from __future__ import annotations
 from angioray.evaluation.bootstrap import RESAMPLES
 from angioray.report.page import Section, Terms
 from angioray.report.published import PAPER_IN_SHORT
-from angioray.report.tables import INTERVAL, MEAN_STD, PUBLISHED
+from angioray.report.tables import LOW_TO_HIGH, MEAN_STD, PUBLISHED
 
 FIXED_BOXES = "Fixed boxes"
 MAJORITY = "Majority class"
@@ -59,7 +59,7 @@ GLOSSARY = {
     "State": "finished, or why there is no result",
     # What a cell holds.
     MEAN_STD: "over the finished folds",
-    INTERVAL: "95 % interval, from a bootstrap over patients",
+    LOW_TO_HIGH: "95 % interval, from a bootstrap over patients",
     PUBLISHED: f"{PAPER_IN_SHORT}, on its own cohort: a difference is not one between methods "
     "alone",
 }
@@ -72,11 +72,11 @@ _OF_ALL_NUMBERS = {
     "that they judge",
     "Right box": "boxes are taken in falling order of score; each takes the free lesion that it "
     "overlaps most, and a lesion is found once",
-    INTERVAL: f"percentiles 2.5 and 97.5 of {RESAMPLES} resamples of the patients, on the held-out "
-    "frames of all finished folds together. They say how "
-    "the patients vary, not the training. Together, folds weigh by their size, so that an interval "
-    "need not be centred on the mean over folds. An interval without width says that all patients "
-    "agree, not that the value is certain",
+    LOW_TO_HIGH: f"percentiles 2.5 and 97.5 of {RESAMPLES} resamples of the patients, on the "
+    "held-out frames of all finished folds together. They say how the patients vary, not the "
+    "training. Together, folds weigh by their size, so that an interval need not be centred on the "
+    "mean over folds. An interval without width says that all patients agree, not that the value "
+    "is certain",
     FIXED_BOXES: "what a detector finds beyond them, it sees",
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from angioray.evaluation.agreement import Agreement, agreements
 from angioray.evaluation.bootstrap import Interval
 from angioray.report.comparisons import Comparison, compare_sizes, compare_variants
+from angioray.report.derived import false_box_estimates, majority_estimates
 from angioray.report.estimates import Estimate, detector_intervals, estimates, view_intervals
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.operating_points import chosen_estimates
@@ -49,18 +50,19 @@ class Findings:
         groups = study.groups
         for group in track(groups, total=len(groups), label="Scoring"):
             intervals: dict[str, Interval | None] = {}
-            chosen: dict[str, Estimate] = {}
+            derived: dict[str, Estimate] = {}
             found: DetectorEvidence | None = None
             if frames is not None and group.finished and group.task == "view":
                 if seen := ViewEvidence.of(group, frames, study.view_class):
                     views.append(seen)
                     intervals = view_intervals(seen)
+                    derived = majority_estimates(study, seen)
             elif frames is not None and group.finished:
                 found = DetectorEvidence.of(group, frames)
                 detectors.append(found)
                 intervals = detector_intervals(found)
-                chosen = chosen_estimates(found)
-            scored.append((group, estimates(group, intervals) | chosen))
+                derived = chosen_estimates(found) | false_box_estimates(found)
+            scored.append((group, estimates(group, intervals) | derived))
             weak += weaknesses(*scored[-1], found)
         readers, problem = _readers(study, cohort)
         return cls(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from angioray.report.balance import patients_are_unknown
+from angioray.report.balance import BothSides, cohort_in_words, patients_are_unknown
+from angioray.report.derived import FALSE_BOXES, MAJORITY_ACCURACY
 from angioray.report.estimates import Estimate
 from angioray.report.results import ALL_BOXES, BASELINE
 from angioray.report.runs import Group, ReportedStudy
@@ -14,24 +15,25 @@ from preprocess.cohort import Cohort
 
 _FEW_PATIENTS = 20
 _NAMED = 8
-_RECALL = "recall@IoU0.20/score0.50/max5"
-_PRECISION = "precision@IoU0.20/score0.50/max5"
-TOLD = ("accuracy", _RECALL, _PRECISION)
+RECALL = "recall@IoU0.20/score0.50/max5"
+PRECISION = "precision@IoU0.20/score0.50/max5"
+TOLD = ("accuracy", RECALL, PRECISION)
 """The metrics of which :func:`describe` gives an interval."""
 
 Scored = Sequence[tuple[Group, Mapping[str, Estimate]]]
 
 
-def headline(study: ReportedStudy, scored: Scored) -> tuple[str, ...]:
+def headline(study: ReportedStudy, cohort: Cohort | None, scored: Scored) -> tuple[str, ...]:
     """One sentence on the runs, one per classifier, one per view's first variant with results.
+
+    Each says whether patients lie on both sides of its folds, unless a notice says it of all.
 
     The first variant, not the best one: choosing by result would flatter it.
     """
     states = Counter(run.state for run in study.runs)
-    facts = study.document["cohort"]
     sentences = [
-        f"{states['finished']} of {len(study.runs)} runs are finished, on {facts['sequences']} "
-        f"sequences of {facts['patients']} patients."
+        f"{states['finished']} of {len(study.runs)} runs are finished, on "
+        f"{cohort_in_words(study, cohort)}."
     ]
     if any(run.repeat for run in study.runs):
         sentences.append(
@@ -39,11 +41,15 @@ def headline(study: ReportedStudy, scored: Scored) -> tuple[str, ...]:
             "intervals and comparisons; curves, pictures, views with boxes and severity are of "
             "the first seed alone, whose networks predict."
         )
+    unknown = cohort is not None and patients_are_unknown(cohort)
     told: set[str] = set()
     for group, found in scored:
         sentence = "" if group.view in told else describe(group, found)
         if sentence:
-            sentences.append(sentence)
+            sides = BothSides.of(study, cohort, group.runs[0].split_key)
+            sentences.append(
+                f"{sentence} {'' if unknown else sides.sentence(group.models)}".strip()
+            )
         if sentence and group.task == "detector":
             told.add(group.view)
     return tuple(sentences)
@@ -52,8 +58,15 @@ def headline(study: ReportedStudy, scored: Scored) -> tuple[str, ...]:
 def describe(group: Group, found: Mapping[str, Estimate]) -> str:
     """How good the models of a group are on what was held out, in a sentence; empty if unknown."""
     if group.task == "view" and "accuracy" in found:
-        return f"View at {group.size} px: accuracy {_said(found['accuracy'])} on frames held out."
-    if group.task == "detector" and _RECALL in found:
+        sentence = (
+            f"View at {group.size} px: accuracy {_said(found['accuracy'])} on frames held out"
+        )
+        if (majority := found.get(MAJORITY_ACCURACY)) is not None:
+            sentence += (
+                f", where always giving the commonest view has {Value(mean=majority.mean).main}"
+            )
+        return f"{sentence}."
+    if group.task == "detector" and RECALL in found:
         return _detector_sentence(group, found)
     return ""
 
@@ -97,15 +110,18 @@ def few_patients(study: ReportedStudy) -> str:
 
 def _detector_sentence(group: Group, found: Mapping[str, Estimate]) -> str:
     sentence = (
-        f"{group.view} detector, variant {group.variant}: finds {_said(found[_RECALL])} of the "
-        "lesions with at most five boxes of score above 0.5"
+        f"{group.view} detector, variant {group.variant}: finds {_said(found[RECALL])} of the "
+        "lesions with at most five boxes a frame of score above 0.5"
     )
-    if _PRECISION in found:
-        sentence += f"; {_said(found[_PRECISION])} of these boxes are right"
+    if PRECISION in found:
+        sentence += f"; {_said(found[PRECISION])} of these boxes are right"
+    if FALSE_BOXES in found:
+        sentence += f", and {_said(found[FALSE_BOXES])} a frame are false"
     if ALL_BOXES in found and BASELINE in found and found[BASELINE].mean is not None:
         sentence += (
-            f"; with five boxes of any score {Value(mean=found[ALL_BOXES].mean).main}, where five "
-            f"fixed boxes that look at nothing find {Value(mean=found[BASELINE].mean).main}"
+            f". Its five best boxes of any score find {Value(mean=found[ALL_BOXES].mean).main}; "
+            "five boxes at fixed places that ignore the image find "
+            f"{Value(mean=found[BASELINE].mean).main}"
         )
     return f"{sentence}."
 

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from angioray.evaluation.bootstrap import Difference, Interval, Resampling
-from angioray.evaluation.detection import recall_of_all
+from angioray.evaluation.detection import PAPER, recall_of_all
 from angioray.inference.chosen import Chosen
+from angioray.report.balance import BothSides
+from angioray.report.derived import false_box_estimates, majority_estimates
 from angioray.report.estimates import Estimate, detector_intervals, estimates, view_intervals
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
-from angioray.report.headline import TOLD, describe, few_patients
+from angioray.report.headline import PRECISION, RECALL, TOLD, describe, few_patients
 from angioray.report.results import ALL_BOXES, BASELINE
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.tables import Value
@@ -18,10 +20,6 @@ from angioray.study.acquisitions import RECORDED
 from angioray.study.frame_index import FrameIndex
 from preprocess.cohort import Cohort
 
-CUT_BY_SEQUENCE = (
-    "The folds of the view classifiers were cut by sequence: cines of one patient lie on both "
-    "sides, so that their metrics are better than they would be on new patients."
-)
 NO_INTERVALS = (
     "The study's cohort is gone or was changed, so that the quality of the models has no intervals."
 )
@@ -63,17 +61,22 @@ class Quality:
         for group in groups:
             found: DetectorEvidence | None = None
             intervals: dict[str, Interval | None] = {}
+            derived: dict[str, Estimate] = {}
             if frames is not None and group.task == "detector":
                 found = DetectorEvidence.of(group, frames)
                 intervals = detector_intervals(found, TOLD)
+                derived = false_box_estimates(found)
             elif frames is not None and (seen := ViewEvidence.of(group, frames, study.view_class)):
                 intervals = view_intervals(seen, TOLD)
-            scored = estimates(group, intervals)
+                derived = majority_estimates(study, seen)
+            scored = estimates(group, intervals) | derived
             sentences.append(describe(group, scored))
             weak += weaknesses(group, scored, found)
         notes = [_only_phantoms(study), *weak, *chosen.notes, few_patients(study)]
-        units = {study.document["splits"][g.finished[0].split_key]["unit"] for g in groups}
-        notes += [CUT_BY_SEQUENCE] if "sequence" in units else []
+        notes += [
+            BothSides.of(study, cohort, group.finished[0].split_key).sentence(group.models)
+            for group in groups
+        ]
         notes += [NO_INTERVALS] if cohort is None else []
         results = [run.result or {} for group in groups for run in group.finished]
         notes += [] if all(RECORDED in result for result in results) else [NO_ACQUISITIONS]
@@ -92,18 +95,20 @@ def weaknesses(
     """
     if group.task == "view":
         return _folds_of_one_answer(group)
+    collapsed = _folds_without_a_find(group)
     if BASELINE not in scored:
-        return []
+        return collapsed
     gain = _gain(scored, found)
     lowest = gain.value if gain.ci95 is None else gain.ci95[0]
     if lowest is None or lowest > 0:
-        return []
+        return collapsed
     shown = Value(mean=gain.value, ci95=gain.ci95, signed=True)
     interval = f", 95 % interval {shown.interval}" if shown.interval else ""
     return [
         f"The {group.view} detectors of variant {group.variant} are not shown to be better than "
-        f"five fixed boxes that look at nothing (recall {shown.main}{interval}): do not trust "
-        "their boxes."
+        f"five boxes at fixed places that ignore the image (recall {shown.main}{interval}): do not "
+        "trust their boxes.",
+        *collapsed,
     ]
 
 
@@ -136,6 +141,25 @@ def _folds_of_one_answer(group: Group) -> list[str]:
                 f"The view classifier of fold {run.label} at {group.size} px takes all that it is "
                 f"judged on for {answered[0]}, where {' and '.join(true)} are true: do not trust "
                 "its views."
+            )
+    return sentences
+
+
+def _folds_without_a_find(group: Group) -> list[str]:
+    """Folds whose detector finds no lesion above the score threshold, though there are some.
+
+    Recall is undefined where there are none, and precision where no box has such a score.
+    """
+    sentences = []
+    for run in group.finished:
+        if run.metric(RECALL) == 0:
+            silent = run.metric(PRECISION) is None
+            said = (
+                "gives no box a score" if silent else "finds no lesion with boxes of a score"
+            ) + f" above {PAPER.score:g}"
+            sentences.append(
+                f"The {group.view} detector of fold {run.fold}, variant {group.variant}, {said} on "
+                "the frames that it is judged on, which have lesions: do not trust it."
             )
     return sentences
 

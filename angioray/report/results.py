@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from angioray.report.definitions import FIXED_BOXES
+from angioray.report.definitions import FIXED_BOXES, MAJORITY
+from angioray.report.derived import MAJORITY_ACCURACY
 from angioray.report.estimates import Estimate
 from angioray.report.published import (
     CONG_ET_AL,
@@ -44,17 +45,15 @@ Scored = Sequence[tuple[Group, Mapping[str, Estimate]]]
 
 def view_table(scored: Scored) -> Table | None:
     """Table 2 of the paper for this cohort; None without a view classifier."""
-    rows = [
-        Row(
-            (
-                f"{group.size} x {group.size}",
-                *_values(found, VIEW_METRICS, published_view(group.size)),
-                folds_of(group),
-            )
-        )
-        for group, found in scored
-        if group.task == "view"
-    ]
+    rows = []
+    for group, found in scored:
+        if group.task == "view":
+            size = f"{group.size} x {group.size}"
+            values = _values(found, VIEW_METRICS, published_view(group.size))
+            rows.append(Row((size, *values, folds_of(group))))
+            if majority := found.get(MAJORITY_ACCURACY):
+                value = _value(majority, None)
+                rows.append(Row((MAJORITY, value, "", "", folds_of(group)), "baseline"))
     if not rows:
         return None
     return Table(
@@ -64,6 +63,9 @@ def view_table(scored: Scored) -> Table | None:
         columns=("Input (px)", *(HEADINGS[name] for name in VIEW_METRICS), "Folds"),
         rows=tuple(rows),
         note=f"Made like Table 2 of the paper ({PAPER_IN_SHORT}); its numbers are grey.",
+        meanings={
+            MAJORITY: "always giving the commonest view among the training sequences of the fold"
+        },
     )
 
 

@@ -167,6 +167,11 @@ class Group:
         return self.runs[0].name.rpartition("-fold")[0]
 
     @property
+    def models(self) -> str:
+        """What the runs train, in the plural."""
+        return "view classifiers" if self.task == "view" else f"{self.view} detectors"
+
+    @property
     def title(self) -> str:
         """What the runs are, for captions."""
         if self.task == "view":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from angioray.evaluation.calibration import Reliability
 from angioray.evaluation.matching import FloatArray
 from angioray.report.agreement import agreement_tables, each_pair_once
-from angioray.report.balance import balance_table, patients_are_unknown, shared_patients
+from angioray.report.balance import BothSides, balance_table, cohort_in_words
 from angioray.report.box_figure import anchor_sides, box_sizes
 from angioray.report.comparisons import comparison_tables
 from angioray.report.details import (
@@ -41,10 +39,8 @@ from preprocess.summary.table_1 import COLUMNS, meanings, rejected_reasons, tabl
 def cohort_section(study: ReportedStudy, cohort: Cohort | None) -> Section:
     """What the study was made on, and what was left out of it."""
     facts = study.document["cohort"]
-    summary = Text(
-        f"{facts['sequences']} sequences of {facts['patients']} patients; digest "
-        f"{facts['digest'][:16]}."
-    )
+    who = cohort_in_words(study, cohort)
+    summary = Text(f"{who[0].upper()}{who[1:]}; digest {facts['digest'][:16]}.")
     blocks: list[Block] = [summary]
     if cohort is not None:
         blocks += [Text(sentence) for sentence in _left_out(study, cohort)]
@@ -157,8 +153,7 @@ def folds_section(study: ReportedStudy, cohort: Cohort | None) -> Section:
     digest = study.document["splits_sha256"]
     blocks: list[Block] = []
     if cohort is not None:
-        blocks = [Text(sentence) for sentence in _shared_in_words(study, cohort)]
-        blocks.append(balance_table(study, cohort))
+        blocks = [*_both_sides(study, cohort), balance_table(study, cohort)]
     blocks.append(Text(f"SHA-256 of the splits: {digest}."))
     return Section(anchor="folds", title="Folds and their balance", blocks=tuple(blocks))
 
@@ -218,23 +213,15 @@ def _rejected(rows: list[ManifestRow]) -> Block:
     )
 
 
-def _shared_in_words(study: ReportedStudy, cohort: Cohort) -> Sequence[str]:
-    if patients_are_unknown(cohort):
-        return [
-            "The sources name no patients: every sequence is one still of its own patient. "
-            "Grouping by patient was impossible, and stills of one patient may lie on both sides "
-            "of a fold, which makes results look better than they are."
-        ]
-    sentences = []
-    for key, shared in shared_patients(study, cohort).items():
-        unit = study.document["splits"][key]["unit"]
-        if any(shared):
-            per_fold = ", ".join(map(str, shared))
-            sentences.append(
-                f"The split of {key} is by {unit}. Patients that lie on both sides of a fold, by "
-                f"fold: {per_fold}. Frames of a patient resemble each other, so that results are "
-                "better than they would be on new patients."
-            )
-        else:
-            sentences.append(f"The split of {key} is by {unit}; no patient lies on both sides.")
-    return sentences
+def _both_sides(study: ReportedStudy, cohort: Cohort) -> list[Block]:
+    """A sentence for each split."""
+    said = []
+    for key, cut in study.document["splits"].items():
+        models = (
+            "view classifiers" if key == "view" else f"{key.removeprefix('detector/')} detectors"
+        )
+        said.append(
+            BothSides.of(study, cohort, key).sentence(models)
+            or f"The folds of the {models} are cut by {cut['unit']}; no patient lies on both sides."
+        )
+    return [Text(sentence) for sentence in said]

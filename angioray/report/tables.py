@@ -13,7 +13,7 @@ from angioray.report.published import Published
 from preprocess.storage.csv_text import csv_text
 
 NOTHING = "\N{EN DASH}"
-MEAN_STD, INTERVAL, PUBLISHED = "mean ± std", "low to high", "paper"
+MEAN_STD, LOW_TO_HIGH, PUBLISHED = "mean ± std", "low to high", "paper"
 """The names of what a measured cell holds, as a table defines them below itself."""
 _NUMBER = re.compile(r"[-+\d][\d.,%/ ]*( s| min.*| h.*|× 10[⁻⁰¹²³⁴-⁹]+)?")
 
@@ -118,7 +118,7 @@ class Table:
         words += self.meanings
         values = [cell for row in self.rows for cell in row.cells if isinstance(cell, Value)]
         words += [MEAN_STD] if any(value.std is not None for value in values) else []
-        words += [INTERVAL] if any(value.ci95 is not None for value in values) else []
+        words += [LOW_TO_HIGH] if any(value.ci95 is not None for value in values) else []
         words += [PUBLISHED] if any(value.published is not None for value in values) else []
         return {word: known[word] for word in dict.fromkeys(words) if word in known}
 

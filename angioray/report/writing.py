@@ -14,6 +14,7 @@ from angioray.report.limitations import limitations_section
 from angioray.report.methods import METHODS_FILE, methods_markdown, methods_section
 from angioray.report.model_cards import WITHOUT_COHORT, write_model_cards
 from angioray.report.page import Page, Section
+from angioray.report.published import PAPER_IN_SHORT
 from angioray.report.reproducibility import (
     SETTINGS_FILE,
     again_section,
@@ -83,7 +84,7 @@ def write_report_and_tables(runs: Location) -> Written:
     page = Page(
         title="Coronary angiography: views and stenoses",
         subtitle=_subtitle(study),
-        headline=headline(study, findings.scored),
+        headline=headline(study, cohort, findings.scored),
         notices=(*findings.weaknesses, *notices(study, cohort, problem)),
         sections=tuple(section for section in sections if section is not None),
         banner=study.banner,
@@ -91,7 +92,7 @@ def write_report_and_tables(runs: Location) -> Written:
     )
     folder = study.folder / "report"
     shared = notices(study, cohort, WITHOUT_COHORT if cohort is None else problem)
-    write_model_cards(folder / "model_cards", study, findings.scored, shared)
+    write_model_cards(folder / "model_cards", study, cohort, findings.scored, shared)
     folder.write_json("report.json", _document(study, findings))
     for table in _tables(page.sections):
         folder.write_text(f"{table.name}.csv", table.csv())
@@ -116,7 +117,10 @@ def _subtitle(study: ReportedStudy) -> str:
     counted = " or ".join(map(str, sorted(folds)))
     seeds = study.document["settings"].get("seeds", 1)
     each = f", {seeds} seeds a fold" if seeds > 1 else ""
-    return f"{counted}-fold cross-validation{each}, {len(study.runs)} runs, reported by angioray"
+    return (
+        f"{counted}-fold cross-validation{each} after the protocol of {PAPER_IN_SHORT}; "
+        f"{len(study.runs)} runs, reported by angioray"
+    )
 
 
 def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:

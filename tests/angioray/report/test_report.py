@@ -23,6 +23,7 @@ from angioray.report.__main__ import report
 from angioray.report.curves import free_response, precision_recall
 from angioray.report.gradcam import sanity
 from angioray.report.markdown import fenced
+from angioray.report.page import RESEARCH
 from angioray.report.published import published_detector, published_view
 from angioray.report.study_comparison import write_comparison
 from angioray.report.tables import Row, Table, Value
@@ -269,7 +270,8 @@ def test_the_papers_numbers_stand_beside(cohort: Cohort, tmp_path: Path) -> None
     assert "paper 0.72 ± 0.03" in html
     assert "Cong et al." in html
     with (runs / "report" / "table_2_view.csv").open() as file:
-        (row,) = csv.DictReader(file)
+        row, majority = csv.DictReader(file)
+    assert (majority["Input (px)"], majority["Accuracy published"]) == ("Majority class", "")
     assert row["Accuracy published"] == "0.97"
     accuracy = entry(read(runs), "accuracy", task="view")
     assert float(row["Accuracy mean"]) == pytest.approx(accuracy["mean"])
@@ -360,8 +362,13 @@ def test_another_cohort_is_not_mistaken_for_the_studys(runs: Path) -> None:
 
 def test_shared_patients_and_rejected_files_are_told(reported: Path) -> None:
     html = html_of(reported)
-    assert "Patients that lie on both sides of a fold, by fold: 4, 4, 4, 4, 4." in html
-    assert "The split of detector/RCA is by patient; no patient lies on both sides." in html
+    both = (
+        "Cines of one patient lie on both sides of the folds of the view classifiers (cut by "
+        "sequence; 10 patients are on both), so that their metrics are better than they would be "
+        "on new patients."
+    )
+    assert html.count(both) == 3  # a bullet for each classifier, and the section on folds
+    assert "The folds of the RCA detectors are cut by patient; no patient lies on both" in html
     assert "2 of 22 source files were rejected" in html
     with (reported / "report" / "balance.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -502,9 +509,23 @@ def test_stills_without_patients_are_called_that(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path / "cohort", patients=5, stills=True)
     runs = write_study(tmp_path / "runs", cohort, variants=("B",), sizes=())
     html = write_report(runs).read_text()
-    assert "Grouping by patient was impossible" in html
     assert "No sensitivity of the RCA detectors can be guaranteed" in html
     assert read(runs)["guaranteed_sensitivity"] == []
+    header = html[html.index("<header>") : html.index("</header>")]
+    assert "Grouping by patient was impossible" in header
+    assert "on 10 stills whose sources name no patients." in header
+    card = json.loads((runs / "report" / "model_cards" / "detector-RCA-B-128.json").read_text())
+    assert card["cohort"]["patients_on_both_sides"] == "may lie"
+    assert sum("both sides" in limit for limit in card["limits"]) == 1
+    text = (runs / "report" / "model_cards" / "detector-RCA-B-128.md").read_text()
+    assert "It is not known whether patients lie on both sides of a fold." in text
+    assert "10 stills whose sources name no patients; 5 of the sequences" in text
+    assert "No patient lies on both sides" not in text
+    shutil.rmtree(cohort.folder)
+    write_report(runs)
+    card = json.loads((runs / "report" / "model_cards" / "detector-RCA-B-128.json").read_text())
+    assert card["cohort"]["patients_on_both_sides"] == "may lie"
+    assert any("(each sequence counts as a patient of its own)" in said for said in card["limits"])
 
 
 def test_each_final_model_has_a_card(reported: Path) -> None:
@@ -522,10 +543,34 @@ def test_each_final_model_has_a_card(reported: Path) -> None:
     assert any("no such number" in limit for limit in card["limits"])
     assert any("10 patients are too few" in limit for limit in card["limits"])
     text = (cards / "detector-RCA-B-128.md").read_text()
-    assert "It is no medical device" in text and f"{recall['mean']:.3f}" in text
+    assert f"> **{RESEARCH}**" in text and f"{recall['mean']:.3f}" in text
+    assert "all 10 sequences that were held out from one of them have trained others" in text
+    assert "5 folds, cut by patient. No patient lies on both sides of a fold." in text
     view = (cards / "view-64.md").read_text()
-    assert "folds of the view classifiers were cut by sequence" in view
+    assert "5 folds, cut by sequence. Patients lie on both sides of a fold." in view
+    assert "of the folds of the view classifiers (cut by sequence; 10 patients are on both)" in view
     assert str(reported) not in text + json.dumps(card)
+
+
+def test_a_card_says_what_the_finished_folds_show(runs: Path) -> None:
+    """One fold is no ensemble; a sequence in no training part of a finished fold is still new."""
+    document = json.loads((runs / "study.json").read_text())
+    folds = document["splits"]["detector/RCA"]["folds"]
+    alone = folds[1]["validation"][0]
+    folds[0]["train"].remove(alone)
+    (runs / "study.json").write_text(json.dumps(document))
+    for fold in (2, 3, 4):
+        shutil.rmtree(runs / f"detector-RCA-B-128-fold{fold}")
+    write_report(runs)
+    card = runs / "report" / "model_cards" / "detector-RCA-B-128.md"
+    assert (
+        "3 of the 4 sequences that were held out from one of them have trained" in card.read_text()
+    )
+    shutil.rmtree(runs / "detector-RCA-B-128-fold1")
+    write_report(runs)
+    text = card.read_text()
+    assert "The metrics are of the one fold model that is finished" in text
+    assert "ensemble" not in text
 
 
 def compared(runs: Path, other: Path) -> tuple[str, dict[str, Any]]:
@@ -604,6 +649,7 @@ def test_phantoms_are_said_above_everything(
     for name, text in texts.items():
         assert ("Phantom data" in text) is bool(phantoms), name
         assert banner in text, name
+    assert all(RESEARCH in unescape(text) for name, text in texts.items() if name != "terminal")
     body = texts["page"].partition("</a>")[2].strip()
     assert body.startswith('<aside class="phantom"' if phantoms else "<header>")
 
