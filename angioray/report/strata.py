@@ -64,12 +64,18 @@ def strata_table(detectors: Sequence[DetectorEvidence]) -> Table | None:
         ),
         rows=tuple(rows),
         note="Of each view's first variant, on the judged frames with lesions, all finished folds "
-        "together; score > 0.5, at most five boxes per frame. Below each value is the 95 % "
-        "interval (bootstrap over patients). Angles within 10 degrees of straight are AP, or have "
-        f"no tilt. Groups of fewer than {FEWEST_PATIENTS} patients are joined, and have no values "
-        "if they are too few together. A false box belongs to no lesion, so that groups of lesions "
-        "have recall alone. No group was chosen by its result; of many groups, some differ by "
-        "chance.",
+        f"together. Groups of fewer than {FEWEST_PATIENTS} patients are joined, and have no values "
+        "if they are too few together. No group was chosen by its result; of many groups, some "
+        "differ by chance.",
+        meanings={
+            "Detectors": "the view whose detectors they are",
+            "By, Group": "what lesions are grouped by. Angles of the C-arm within 10 degrees of "
+            "straight are AP, or have no tilt",
+            "Patients, Lesions": "how many the group has among the judged frames",
+            "Recall, Precision, False boxes per frame": "of at most five boxes per frame of a "
+            "score above 0.5, as everywhere. A false box belongs to no lesion, so that groups by "
+            "severity have recall alone",
+        },
     )
 
 
@@ -82,7 +88,13 @@ def strata_of(evidence: DetectorEvidence) -> Iterator[Strata]:
         frame = np.array([str(of_cine(cohort.sequences[s]) or UNKNOWN) for s, _ in keys])
         if len(set(frame)) > 1:
             yield Strata(by=by, lesion=frame[position], frame=frame)
-    boxes = [(s, box.instance_id) for s, t in keys for box in cohort.boxes_by_frame.get((s, t), [])]
+    # The truth leaves out boxes of whose place nobody is sure, so a lesion is known by its box.
+    boxes = [
+        (key[0], numbers[tuple(corners)])
+        for key, image in zip(keys, evidence.matches.frame_image_id, strict=True)
+        for numbers in [{b.box_xyxy: b.instance_id for b in cohort.boxes_by_frame.get(key, [])}]
+        for corners in evidence.truth.get(int(image), np.empty((0, 4))).tolist()
+    ]
     for question in QUESTIONS:
         about = question.about
         said = {True: question.yes, False: f"{question.no} ({about})", None: f"{about} {UNKNOWN}"}
