@@ -67,11 +67,33 @@ def run_flop(study: Study, index: CohortIndex, run: Run) -> float:
 def frame_flop(settings: StudySettings, run: Run) -> float:
     """Floating-point operations of training on one frame, on the average of a run."""
     if run.task == "detector":
-        return TRAINING_PASSES * _detector_flop(_architecture(settings.detector))
+        return TRAINING_PASSES * forward_flop(settings, run.task, run.size)
     view = settings.view
     # In the frozen stage gradients stop at layer4; a third of the passes is a fair account of it.
     frozen = min(1.0, view.frozen_epochs / view.epochs)
-    return _view_flop(view.backbone, run.size) * (TRAINING_PASSES - frozen)
+    return forward_flop(settings, run.task, run.size) * (TRAINING_PASSES - frozen)
+
+
+def forward_flop(settings: StudySettings, task: str, size: int) -> float:
+    """Floating-point operations of a network on one frame; a multiplication and an addition are 2.
+
+    Args:
+        settings: the study's.
+        task: ``view`` or ``detector``.
+        size: side of the input of a view classifier; a detector has its own.
+    """
+    if task == "detector":
+        return _detector_flop(_architecture(settings.detector))
+    return _view_flop(settings.view.backbone, size)
+
+
+def parameters(settings: StudySettings, task: str) -> int:
+    """The weights of a task's network, frozen ones included."""
+    if task == "detector":
+        network: nn.Module = _detector_network(_architecture(settings.detector))
+    else:
+        network = _view_network(settings.view.backbone)
+    return sum(weights.numel() for weights in network.parameters())
 
 
 def lane_rates(
@@ -128,9 +150,13 @@ def _architecture(settings: RetinaNetSettings) -> RetinaNetSettings:
 
 @lru_cache
 def _detector_flop(settings: RetinaNetSettings) -> float:
+    return _forward_flop(_detector_network(settings), settings.size)
+
+
+@lru_cache
+def _detector_network(settings: RetinaNetSettings) -> nn.Module:
     with torch.device("meta"):
-        network = build_detector(settings, pretrained=False)
-    return _forward_flop(network, settings.size)
+        return build_detector(settings, pretrained=False)
 
 
 @lru_cache

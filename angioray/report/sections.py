@@ -22,6 +22,7 @@ from angioray.report.figures import calibration, confusion, detector_curves, lea
 from angioray.report.findings import Findings
 from angioray.report.flow import inclusion_figure
 from angioray.report.gradcam import attention
+from angioray.report.networks import networks_table
 from angioray.report.page import Block, Section, Text, plain_table
 from angioray.report.pictures import galleries
 from angioray.report.results import detector_table, fold_tables, view_table
@@ -161,7 +162,7 @@ def folds_section(study: ReportedStudy, cohort: Cohort | None) -> Section:
 def training_section(study: ReportedStudy) -> Section:
     """How training went, run by run."""
     curves = learning_curves(study.groups)
-    blocks: list[Block] = [] if curves is None else [curves]
+    blocks: list[Block] = [networks_table(study), *([] if curves is None else [curves])]
     blocks += fold_tables(study.groups)
     return Section(anchor="training", title="Training, run by run", blocks=tuple(blocks))
 

@@ -7,17 +7,18 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 
 from angioray.evaluation.measures import Metrics
 from angioray.study.acquisitions import RECORDED, Acquisitions
-from angioray.study.detector_task import DetectorTask
+from angioray.study.detector_task import DetectorTask, detect_images
 from angioray.study.matrix import Run
 from angioray.study.run_folder import RunFolder
 from angioray.study.selection import CohortIndex
 from angioray.study.study import Study
-from angioray.study.view_task import ViewTask
+from angioray.study.view_task import ViewTask, image_probabilities
 from angioray.training.frames import FrameStore, load_frames
 from angioray.training.loop import Progress, nothing_to_validate, train
 from angioray.training.precision import able_here, dtype_here, precision_in_words
@@ -26,6 +27,9 @@ from preprocess.cohort import Cohort
 from preprocess.storage import StorageError
 
 TASKS: dict[str, type[ViewTask] | type[DetectorTask]] = {"view": ViewTask, "detector": DetectorTask}
+INFERENCE = "inference"
+"""Under which a result has what :func:`time_inference` measured."""
+TIMED_FRAMES = 8
 NO_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}
 
 
@@ -131,7 +135,10 @@ class Executor:
             # Training counts all attempts; loading and judging this one.
             seconds = loaded - started + trained_s + time.perf_counter() - trained
             acquired = Acquisitions.of(self._index.cohort, store, job.batches.keys)
-            details = judgement.details | {RECORDED: acquired.as_json()}
+            details = judgement.details | {
+                RECORDED: acquired.as_json(),
+                INFERENCE: time_inference(job, self._precision),
+            }
             folder.finish(run, replace(judgement, details=details), job.steps, seconds)
         return judgement.metrics
 
@@ -158,6 +165,27 @@ class Executor:
             if self._say is not None:
                 self._say(store.residence.reason)
         return self._kept[1]
+
+
+def time_inference(job: ViewTask | DetectorTask, precision: torch.dtype) -> dict[str, Any]:
+    """How many seconds a model takes for some frames that are in memory, from pixels to answers.
+
+    Boxes are there after non-maximum suppression. The first of two passes warms up and does not
+    count.
+    """
+    store = job.batches.store
+    keys = job.batches.keys[:TIMED_FRAMES]
+    images = store.images(store.rows_of(keys), dtype=precision)
+    job.model.eval()
+    seconds = 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        if isinstance(job, DetectorTask):
+            detect_images(job.model, images, [store.scales[sequence] for sequence, _ in keys])
+        else:
+            image_probabilities(job.model, images)
+        seconds = time.perf_counter() - started  # the answers are in host memory
+    return {"frames": len(keys), "seconds": round(seconds, 6)}
 
 
 def stops_all(problem: Exception) -> bool:

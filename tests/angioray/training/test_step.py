@@ -116,4 +116,6 @@ def test_seconds_are_counted_over_attempts(toy_cohort: Cohort, tmp_path: Path) -
     del state["sha256"], state["sha256_of_this"]
     path.write_text(json.dumps({**state, "schema_version": 1, "seconds": 1000.0}))
     run = execute(toy_cohort, tmp_path, RUNS[1])
-    assert 1000 < json.loads((run / "result.json").read_text())["seconds"] < 1100
+    result = json.loads((run / "result.json").read_text())
+    assert 1000 < result["seconds"] < 1100
+    assert 0 < result["inference"]["seconds"] < 1000 and 0 < result["inference"]["frames"] <= 8
