@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from angioray.report.checklists import checklists_section
 from angioray.report.definitions import GLOSSARY, definitions_section
 from angioray.report.findings import Findings
 from angioray.report.headline import headline, notices
@@ -81,12 +82,13 @@ def write_report_and_tables(runs: Location) -> Written:
         methods_section(findings),
         again_section(study),
     ]
+    shown = [section for section in sections if section is not None]
     page = Page(
         title="Coronary angiography: views and stenoses",
         subtitle=_subtitle(study),
         headline=headline(study, cohort, findings.scored),
         notices=(*findings.weaknesses, *notices(study, cohort, problem)),
-        sections=tuple(section for section in sections if section is not None),
+        sections=(*shown, checklists_section(findings, shown)),
         banner=study.banner,
         glossary=GLOSSARY,
     )
