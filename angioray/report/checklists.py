@@ -196,7 +196,7 @@ def checklist_answers(findings: Findings, sections: Sequence[Section]) -> dict[s
         "missing": missing,
         "acquisition": acquisition,
         "reference": text("Reference standard"),
-        "test_labels": "Both sides of a fold are of one cohort and were annotated alike.",
+        "test_labels": f"Both sides of each fold are of the same cohort. {see('folds')}",
         "readers": readers,
         "partitions": f"{text('Data partitions')} {see('folds')}",
         "disjoint": disjoint,
@@ -205,7 +205,8 @@ def checklist_answers(findings: Findings, sections: Sequence[Section]) -> dict[s
         "software": f"{text('Software')} {see('again')}",
         "training": f"{networks} {see('training')}",
         "final": "The weights after the last step of training; no model was chosen by its result. "
-        "Each frame was judged by the model of the fold that held its sequence out.",
+        "Each frame was judged by models of the fold that held its sequence out. How the settings "
+        "were chosen is for the authors to say.",
         "ensemble": "Metrics are of single models. Prediction on new cines joins the models of all "
         "folds, which no metric here judges.",
         "metrics": f"{text('Evaluation')} {see('reading')}",
