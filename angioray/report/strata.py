@@ -25,6 +25,7 @@ UNKNOWN = "unknown"
 Names = NDArray[np.str_]
 OF_CINE: dict[str, Callable[[Cine], str | int | None]] = {
     "Angle": projection,
+    "Maker": lambda cine: cine.manufacturer,
 }
 
 

@@ -96,6 +96,9 @@ class Sequence:
     """Whether its pixels show strokes as text has, in the same place of every frame."""
     part: str | None = None
     """Of a public data set as it was published: train, val or test."""
+    manufacturer: str | None = None
+    """One of a few known makers, or ``other``, by DICOM's (0008,0070); None where nobody says, and
+    in a cohort that was written before this was read."""
 
     def phase(self, frame_index: int) -> Phase | None:
         """The interval that a frame lies in, or None where the bounds are unknown."""

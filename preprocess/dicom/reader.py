@@ -33,6 +33,7 @@ from preprocess.dicom.burned_in_text import holds_text
 from preprocess.dicom.decoders import NATIVE, decoded_frames, stored_dtype
 from preprocess.dicom.fragments import Undecodable
 from preprocess.dicom.grayscale import display_of, sample_of
+from preprocess.dicom.makers import maker_of
 from preprocess.dicom.parsing import Source, parsed, parsing, swapped_pairs
 
 IDENTITY = ["PatientID", "SOPInstanceUID"]
@@ -45,7 +46,7 @@ TECHNICAL = [
     *("PositionerPrimaryAngle", "PositionerSecondaryAngle", "FrameTime", "FrameTimeVector"),
     *("CineRate", "RecommendedDisplayFrameRate", "ImagerPixelSpacing"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
-    "QualityControlImage",
+    *("QualityControlImage", "Manufacturer"),
 ]
 OFFSETS = ["ExtendedOffsetTable"]
 PIXEL_DATA = (0x7FE0, 0x0010)
@@ -85,6 +86,7 @@ class Acquisition:
     frame_time_ms: float | None
     imager_pixel_spacing_mm: tuple[float, float] | None
     quality_control_image: bool
+    manufacturer: str | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,6 +154,7 @@ class Header:
                 frame_time_ms=self._frame_time_ms(),
                 imager_pixel_spacing_mm=self._spacing_mm(),
                 quality_control_image=self._is_quality_control(),
+                manufacturer=maker_of(str(value_of(self._dataset, "Manufacturer") or "")),
             )
 
     def _pixel_data(self, content: bytes) -> memoryview:
