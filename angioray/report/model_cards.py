@@ -133,8 +133,8 @@ def _limits(study: ReportedStudy, group: Group) -> Iterator[str]:
 
 def _of_the_ensemble(study: ReportedStudy, group: Group) -> str:
     """Of what the metrics are, and whether the cohort can judge all folds together."""
-    cut = study.document["splits"][group.finished[0].split_key]["folds"]
-    folds = [cut[run.fold] for run in group.finished]
+    cut = study.document["splits"][group.members[0].split_key]["folds"]
+    folds = [cut[run.fold] for run in group.members]
     if len(folds) == 1:
         return "The metrics are of the one fold model that is finished, on what it held out."
     held_out = {sequence for fold in folds for sequence in fold["validation"]}
