@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable
 
 from angioray.cluster.capacity import GIGA
 from angioray.cluster.lanes import run_lanes
 from angioray.cluster.plan import Plan
 from angioray.cluster.queue import Snapshot
+from angioray.cluster.schedule import makespan
 from angioray.study.coverage import (
     describe_frames,
     describe_runs,
@@ -20,10 +22,13 @@ from angioray.study.matrix import Run
 from angioray.study.run_folder import RunFolder
 from angioray.study.selection import CohortIndex
 from angioray.study.study import Study
+from angioray.training.loop import LOG_EVERY
 from preprocess.console.progress import duration
 from preprocess.console.tables import LiveTable, print_table, say
 
 MOST_ROWS = 24
+LATEST = 10
+"""Looks at the queue, half a second apart, that say how many lanes work."""
 COLUMNS = ("running", "on", "step", "loss", "frames/s", "left")
 
 
@@ -97,10 +102,14 @@ class StudyProgress:
     """How far a study is, as its queue tells it, put into a live table."""
 
     def __init__(self, plan: Plan, table: LiveTable) -> None:
-        """Each run's expected time weighs what is done against what is left."""
-        self._seconds = {entry.name: entry.seconds for entry in plan.entries}
+        """What is seen of runs corrects the times that the plan expects of the others."""
+        self._entries = {entry.name: entry for entry in plan.entries}
         self._table = table
-        self._start: tuple[float, float] | None = None
+        self._began: dict[str, float] = {}
+        self._share: dict[str, float] = {}
+        self._whole_s: dict[str, float] = {}
+        # A lane that goes from one run to the next has none for a moment.
+        self._working: deque[int] = deque(maxlen=LATEST)
         self._told: set[str] = set()
         self._losses = 0
 
@@ -125,19 +134,48 @@ class StudyProgress:
         return text if left is None else f"{text}, about {duration(left)} left"
 
     def _seconds_left(self, snapshot: Snapshot) -> float | None:
-        """From the work done since the first step was seen; a resumed run's earlier steps aside."""
-        ended = snapshot.finished.keys() | snapshot.failed.keys()
-        done = sum(self._seconds[name] for name in ended) + sum(
-            self._seconds[current.run] * current.done / current.steps
-            for current in snapshot.running.values()
-            if current.steps
-        )
-        if self._start is None and done:
-            self._start = (time.monotonic(), done)
-        if self._start is None or done <= self._start[1]:
+        """Until the last run ends on the lanes that work now; None until a run has a pace.
+
+        A run takes as many times its expected seconds as the runs of its kind that were seen, or
+        as all that were seen. That is from its start to its end: its frames are read and it is
+        judged as well.
+        """
+        now = time.time()  # the queue's clock, which is on this machine
+        for name in snapshot.finished.keys() & self._began.keys():
+            self._whole_s[name] = (now - self._began[name]) / self._share[name]
+        going = {current.run: current for current in snapshot.running.values()}
+        self._began = {name: self._began.get(name, now) for name in going}
+        passed = {name: now - began for name, began in self._began.items()}
+        left: dict[str, float] = {}
+        for name, current in going.items():
+            # What a resumed run did before takes none of this time.
+            earlier = max(0.0, current.pace.first[0] - LOG_EVERY) if current.pace.first else 0.0
+            self._share[name] = 1 - earlier / max(current.steps, 1)
+            if current.seconds_left is not None:
+                left[name] = max(0.0, current.seconds_left - (now - current.heard))
+                self._whole_s[name] = (passed[name] + left[name]) / self._share[name]
+        self._working.append(len(going))
+        if not self._whole_s:
             return None
-        pace = (time.monotonic() - self._start[0]) / (done - self._start[1])
-        return pace * (sum(self._seconds.values()) - done)
+        slower = self._times_slower()
+        expected = {
+            name: entry.seconds * slower.get((entry.frames, entry.wide), slower[None])
+            for name, entry in self._entries.items()
+        }
+        under_way = (left.get(name, max(0.0, expected[name] - passed[name])) for name in going)
+        to_come = (expected[name] for name in snapshot.waiting)
+        return makespan([*under_way, *to_come], max(*self._working, 1))
+
+    def _times_slower(self) -> dict[Hashable, float]:
+        """By kind of run, how many times as long it takes as the plan expects; None is of all."""
+        took: defaultdict[Hashable, float] = defaultdict(float)
+        planned: defaultdict[Hashable, float] = defaultdict(float)
+        for name, seconds in self._whole_s.items():
+            entry = self._entries[name]
+            for kind in ((entry.frames, entry.wide), None):
+                took[kind] += seconds
+                planned[kind] += entry.seconds
+        return {kind: took[kind] / planned[kind] for kind in took}
 
 
 def _rows(snapshot: Snapshot) -> list[list[str]]:

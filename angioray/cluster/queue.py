@@ -7,6 +7,8 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from preprocess.console.progress import Pace
+
 LOST_ATTEMPTS = 3
 """A run whose lane has died under it this often, without getting further, is given up."""
 PROGRESS_EVERY_S = 0.5
@@ -44,7 +46,8 @@ class Current:
         values: of the last line told.
         heard: when it last got further (``time.time()``).
         alive: when it last gave a sign of life, such as while it reads frames or judges.
-        first: the first steps told of, and when.
+        pace: of its steps.
+        seconds_left: of its training at the pace so far; None until there is a pace.
     """
 
     run: str
@@ -54,22 +57,15 @@ class Current:
     done: int = 0
     steps: int = 0
     values: dict[str, float] = field(default_factory=dict)
-    first: tuple[int, float] | None = None
+    pace: Pace = field(default_factory=Pace)
+    seconds_left: float | None = None
 
     def got(self, done: int, steps: int, values: dict[str, float]) -> None:
         """Take in how far it has come."""
         if (done, steps) != (self.done, self.steps):
             self.heard = self.alive = time.time()
         self.done, self.steps, self.values = done, steps, values
-        self.first = self.first or (done, self.heard)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Of its training at the pace so far; None until there is a pace."""
-        if self.first is None or self.done <= self.first[0]:
-            return None
-        pace = (self.heard - self.first[1]) / (self.done - self.first[0])
-        return pace * (self.steps - self.done)
+        self.seconds_left = self.pace.seconds_left(done, steps, self.heard)
 
 
 @dataclass(frozen=True)

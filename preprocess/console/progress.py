@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from rich.console import Console
@@ -13,6 +14,36 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Item = TypeVar("Item")
 
 LINE_EVERY_S = 10.0
+
+
+@dataclass
+class Pace:
+    """How fast counted work goes, from its first sign on.
+
+    What came before that was a start: processes, networks, frames. It comes once, and a pace that
+    counted it in would promise many times too long for the rest.
+
+    Attributes:
+        first: how much was done at the first sign, and when; work that is resumed may begin with
+            any amount.
+    """
+
+    first: tuple[float, float] | None = None
+
+    def seconds_left(self, done: float, total: float, now: float | None = None) -> float | None:
+        """How long the rest takes; None until more is done than at the first sign.
+
+        Args:
+            done: how much of it is done, told each time that it has changed.
+            total: of it.
+            now: by the caller's clock; ``time.monotonic()`` if None.
+        """
+        now = time.monotonic() if now is None else now
+        if self.first is None and done:
+            self.first = done, now
+        if self.first is None or done <= self.first[0]:
+            return None
+        return (now - self.first[1]) / (done - self.first[0]) * (total - done)
 
 
 def track(
@@ -50,20 +81,23 @@ def _bar(items: Iterable[Item], total: Callable[[], int | None], label: str) -> 
 
 def _lines(items: Iterable[Item], total: Callable[[], int | None], label: str) -> Iterator[Item]:
     start = last = time.monotonic()
+    pace = Pace()
     for done, item in enumerate(items, start=1):
         yield item
         now, whole = time.monotonic(), total()
+        left = pace.seconds_left(done, done if whole is None else whole, now)
         if done == whole or now - last >= LINE_EVERY_S:
-            print(f"{label} {_standing(done, whole, now - start)}", file=sys.stderr, flush=True)
+            standing = _standing(done, whole, now - start, left)
+            print(f"{label} {standing}", file=sys.stderr, flush=True)
             last = now
 
 
-def _standing(done: int, total: int | None, passed_s: float) -> str:
+def _standing(done: int, total: int | None, passed_s: float, left_s: float | None) -> str:
     if total is None:
         return f"{done}, of how many is not known yet"
     if done == total:
         return f"{done}/{total}, in {duration(passed_s)}"
-    return f"{done}/{total}, {duration(passed_s / done * (total - done))} left"
+    return f"{done}/{total}" + ("" if left_s is None else f", {duration(left_s)} left")
 
 
 class ProgressLine:
@@ -72,8 +106,7 @@ class ProgressLine:
     def __init__(self, label: str) -> None:
         self._label = label
         self._live = sys.stderr.isatty()
-        self._start = time.monotonic()
-        self._first: int | None = None
+        self._pace = Pace()
         self._last = 0.0
 
     def __enter__(self) -> ProgressLine:
@@ -86,13 +119,10 @@ class ProgressLine:
     def show(self, done: int, total: int, words: str) -> None:
         """Tell that ``done`` of ``total`` is done; a resumed job may begin with any number."""
         now = time.monotonic()
-        if self._first is None:
-            self._first, self._start = done, now
+        left = self._pace.seconds_left(done, total, now)
         if done < total and now - self._last < (0.2 if self._live else LINE_EVERY_S):
             return
         self._last = now
-        fresh = done - self._first
-        left = (now - self._start) / fresh * (total - done) if fresh else None
         ending = f", {duration(left)} left" if left else ""
         text = f"{self._label} {done}/{total}, {words}{ending}"
         print(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preprocess.console.progress import duration
+from preprocess.console.progress import Pace, duration
 from preprocess.console.tables import LiveTable
 from tune.search.board import Progress
 from tune.trials import BASE, Trial, best_of
@@ -47,7 +46,8 @@ class SweepProgress:
         self._table = LiveTable(columns)
         self._told: set[str] = set()
         self._losses = 0
-        self._start: tuple[float, int] | None = None
+        self._pace = Pace()
+        self._shown = False
 
     def __enter__(self) -> SweepProgress:
         self._table.__enter__()
@@ -59,12 +59,12 @@ class SweepProgress:
     def show(self, standing: Standing) -> None:
         """Bring the screen up to date."""
         ended = [trial for trial in standing.trials if trial.state != "running"]
-        first_time = self._start is None
         told = {self._ending(trial): None for trial in ended}
-        news = [] if first_time else [line for line in told if line not in self._told]
+        news = [] if not self._shown else [line for line in told if line not in self._told]
         news += standing.losses[self._losses :]
         self._losses = len(standing.losses)
         self._told |= told.keys()
+        self._shown = True
         summary = self._summary(standing, ended)
         self._table.show(summary, self._running(standing), news=news, below=_best(standing.trials))
 
@@ -98,18 +98,14 @@ class SweepProgress:
             else trial.steps
             for trial in standing.trials
         )
-        if self._start is None:
-            self._start = (time.monotonic(), done)
-        if done <= self._start[1] or not ended:
+        one = self._pace.seconds_left(done, done + 1)
+        if one is None or not ended:
             return None
-        pace = (time.monotonic() - self._start[0]) / (done - self._start[1])
         # One whole trial is added: those that end first are those that are stopped.
         mean = (self._rungs[-1] + sum(trial.steps for trial in ended)) / (1 + len(ended))
         under_way = sum(max(t.steps, c.done) for t, c in self._at_work(standing))
         to_come = mean * (self._samples - len(ended)) - under_way
-        return pace * max(
-            to_come, sum(self._to_next_rung(t, c) for t, c in self._at_work(standing))
-        )
+        return one * max(to_come, sum(self._to_next_rung(t, c) for t, c in self._at_work(standing)))
 
     def _at_work(self, standing: Standing) -> list[tuple[Trial, Progress]]:
         by_number = {trial.number: trial for trial in standing.trials}

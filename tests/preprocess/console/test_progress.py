@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 import pytest
 
-from preprocess.console.progress import duration, track
+from preprocess.console.progress import Pace, duration, track
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,30 @@ def test_durations(seconds: float, said: str) -> None:
 def test_items_pass_and_the_end_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(track(iter("abc"), total=3, label="letters")) == ["a", "b", "c"]
     assert "letters 3/3, in 0 s" in capsys.readouterr().err
+
+
+def test_a_start_is_no_pace() -> None:
+    pace = Pace()
+    assert pace.seconds_left(0, 100, now=5) is None
+    assert pace.seconds_left(1, 100, now=60) is None, "a minute of start, not of work"
+    assert pace.seconds_left(11, 100, now=65) == 44.5  # ten in 5 s, 89 are left
+    resumed = Pace()
+    assert resumed.seconds_left(80, 100, now=0) is None
+    assert resumed.seconds_left(85, 100, now=10) == 30
+
+
+def test_lines_in_a_file_foretell_the_rest_without_the_start(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def slow_to_start() -> Iterator[int]:
+        for number in range(100):
+            clock[0] += 5.0 if number else 120.0
+            yield number
+
+    for _ in track(slow_to_start(), total=100, label="cines"):
+        pass
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["cines 1/100", "cines 3/100, 8 min 05 s left"]

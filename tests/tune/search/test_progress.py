@@ -28,13 +28,15 @@ def test_news_are_told_once_and_the_rest_is_foretold(
     with SweepProgress(4, (10, 30, 90), "AP@IoU0.20") as progress:
         progress.show(standing(base, other, running={0: 0, 1: 0}))
         assert "0 of 4 trials ended" in capsys.readouterr().err
-        clock[0] = 50.0
+        clock[0] = 200.0  # processes started, and cines were read: that is no pace
+        progress.show(standing(base, other, running={0: 10, 1: 0}))
+        clock[0] = 245.0
         base.curve, base.state = [(10, 0.2), (30, 0.3), (90, 0.4)], "finished"
         other.curve = [(10, 0.1)]
         lost = ("trial 001 lost its process, and goes on in another",)
         progress.show(standing(base, other, running={1: 10}, losses=lost))
-        said = capsys.readouterr().err.splitlines()
-        # 100 steps in 50 s. Three trials of 90 steps are left, of which 10 are done: 130 s.
+        said = capsys.readouterr().err.splitlines()[-4:]
+        # 90 steps in 45 s. Three trials of 90 steps are left, of which 10 are done: 130 s.
         assert said == [
             "trial 000 finished at step 90: AP@IoU0.20 0.400, learning_rate 0.0001235",
             "trial 001 lost its process, and goes on in another",
