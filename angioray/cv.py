@@ -25,6 +25,7 @@ def cv(
     all_folds: bool = False,
     folds_only: str | None = None,
     plan: bool = False,
+    assume: str | None = None,
     status: bool = False,
     track: Literal["mlflow", "wandb"] | None = None,
 ) -> None:
@@ -44,6 +45,8 @@ def cv(
         all_folds: run every fold; without it only fold 0 of everything, as a first look.
         folds_only: run these folds alone, such as `0,1`; also for --plan and --status.
         plan: show runs, resources and expected time, and start nothing.
+        assume: GPUs that are not here, for --plan: a100, h100, h200 or b200, or several as in
+            `4xh200`.
         status: show how far the study is, from its folder alone, and start nothing.
         track: log every run in MLflow (MLFLOW_TRACKING_URI, or a file of this folder) or in Weights
             & Biases, the study's runs as one group.
@@ -52,12 +55,14 @@ def cv(
       python -m angioray.cv --all-folds
       python -m angioray.cv demo/cohort --all-folds --config configs/demo.yaml --runs demo/runs
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --plan
+      python -m angioray.cv cohort --all-folds --config configs/paper.yaml --plan --assume 4xh200
       python -m angioray.cv cohort --all-folds --config configs/paper.yaml --address auto
       python -m angioray.cv s3://bucket/cohort --all-folds --runs s3://bucket/runs --address auto
       python -m angioray.cv cohort --folds-only 1,2
       python -m angioray.cv --status runs
       python -m angioray.cv cohort --all-folds --detector.variants '[B, NL]' --lanes.gpus 0.5
     """
+    from angioray.cluster.assumed import AssumedGpus
     from angioray.cluster.nodes import nodes_for
     from angioray.cluster.plan import make_plan
     from angioray.cluster.progress import carry_out, print_plan
@@ -77,6 +82,9 @@ def cv(
         raise ValueError(
             f"--all-folds runs every fold and --folds-only {folds_only} some of them: give one."
         )
+    if assume is not None and not plan:
+        raise ValueError(f"--assume {assume} is for a plan alone: give --plan as well.")
+    gpus = None if assume is None else AssumedGpus.named(assume)
     opened = Cohort.open(cohort_location(cohort))
     study = Study.plan(opened, absolute(runs), settings)
     study.refuse_another(opened)
@@ -85,8 +93,8 @@ def cv(
     todo = [run for run in wanted if not RunFolder.of(study.folder, run).finished]
     missing = study.look_for_weights({run.task for run in todo}, download=not plan)
     if plan:
-        nodes = nodes_for(study, opened.digest, address, starting=False)
-        print_plan(study, index, wanted, make_plan(study, index, todo, lanes, nodes))
+        nodes = nodes_for(study, opened.digest, address, starting=False) if gpus is None else []
+        print_plan(study, index, wanted, make_plan(study, index, todo, lanes, nodes, gpus))
         for note in missing:
             print(note)
         return

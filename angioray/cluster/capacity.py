@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from angioray.cluster.flops import GPU_FLOP_PER_S
+from angioray.cluster.flops import STEP_LAUNCH_S
 from angioray.cluster.footprint import DEVICE_BYTES, PROCESS_BYTES, Footprint
 from angioray.cluster.lane_settings import LaneSettings
 from angioray.cluster.nodes import Node
@@ -18,8 +18,6 @@ from angioray.training.precision import forward_dtype, precision_in_words
 from angioray.training.settings import Precision
 from preprocess.storage import FolderStorage, LocalCopy
 
-STEP_LAUNCH_S = 0.02
-"""Assumed time per step in which a GPU waits for the host: what makes sharing it worth while."""
 MOST_PER_GPU = 8
 DISK_SPARE = 1.1
 GIGA = 1e9
@@ -142,9 +140,9 @@ def gpu_share(
     return 1 / max(1, most)
 
 
-def busy_share(flop: float, steps: int, dtype: torch.dtype) -> float:
-    """The share of its time that a GPU computes, if it has one run alone."""
-    step_s = flop / steps / GPU_FLOP_PER_S[dtype]
+def busy_share(flop: float, steps: int, flop_per_s: float) -> float:
+    """The share of its time that a GPU of that rate computes, if it has one run alone."""
+    step_s = flop / steps / flop_per_s
     return step_s / (step_s + STEP_LAUNCH_S)
 
 

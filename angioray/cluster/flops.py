@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from angioray.cluster.assumed import AssumedGpus
 from angioray.models.classifier import view_classifier
 from angioray.models.retinanet import build_detector
 from angioray.models.settings import RetinaNetSettings
@@ -31,6 +32,9 @@ CPU_CORE_FLOP_PER_S = {torch.bfloat16: 1.2e11, torch.float32: 5e10}
 GPU_FLOP_PER_S = {torch.bfloat16: 2.0e14, torch.float32: 2.0e13}
 """Assumed until a run has finished: a quarter of an H100's dense bfloat16 peak, and less than half
 of its peak in float32."""
+STEP_LAUNCH_S = 0.02
+"""Assumed of a step that is not compiled: the time that a GPU's host takes to launch it. Less work
+than that leaves the GPU idle, which makes sharing it worth while."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +46,21 @@ class Rates:
             how near they come to what the hardware can do.
         otherwise: for the kinds of which none has.
         source: where the numbers come from, in words.
+        step_s: what a step takes at least; known only where none has finished.
     """
 
     measured: Mapping[Kind, float]
     otherwise: float
     source: str
+    step_s: float = 0.0
 
     def of(self, run: Run) -> float:
         """The rate expected of a run."""
         return self.measured.get(_kind(run), self.otherwise)
+
+    def seconds(self, run: Run, flop: float, steps: int) -> float:
+        """How long a run of so many operations in so many steps takes."""
+        return max(flop / self.of(run), steps * self.step_s)
 
 
 def run_flop(study: Study, index: CohortIndex, run: Run) -> float:
@@ -97,9 +107,22 @@ def parameters(settings: StudySettings, task: str) -> int:
 
 
 def lane_rates(
-    study: Study, index: CohortIndex, *, gpus_per_lane: float, cpus: float, dtype: torch.dtype
+    study: Study,
+    index: CohortIndex,
+    *,
+    gpus_per_lane: float,
+    cpus: float,
+    dtype: torch.dtype,
+    assumed: AssumedGpus | None = None,
 ) -> Rates:
-    """The rates of this study's finished runs, or an assumption where none is finished."""
+    """The rates of this study's finished runs, or an assumption where none is finished.
+
+    Of GPUs that are not here nothing was measured in this study.
+    """
+    step_s = 0.0 if study.settings.compile else STEP_LAUNCH_S
+    if assumed is not None and gpus_per_lane:
+        rate = assumed.flop_per_s(dtype) * gpus_per_lane
+        return Rates({}, rate, assumed.source, step_s)
     flop: defaultdict[Kind, float] = defaultdict(float)
     seconds: defaultdict[Kind, float] = defaultdict(float)
     finished = 0
@@ -116,8 +139,8 @@ def lane_rates(
             f"measured on {finished} finished run{'s' if finished > 1 else ''}",
         )
     if gpus_per_lane:
-        assumed = GPU_FLOP_PER_S[dtype] * gpus_per_lane
-        return Rates({}, assumed, "assumed for a recent data-centre GPU")
+        rate = GPU_FLOP_PER_S[dtype] * gpus_per_lane
+        return Rates({}, rate, "assumed for a recent data-centre GPU", step_s)
     return Rates({}, CPU_CORE_FLOP_PER_S[dtype] * cpus, "assumed for recent CPU cores")
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from angioray.cluster.assumed import AssumedGpus
 from angioray.cluster.capacity import (
     GIGA,
     arithmetic_of,
@@ -19,7 +20,7 @@ from angioray.cluster.capacity import (
     possible_nodes,
     refuse_without_room,
 )
-from angioray.cluster.flops import Rates, lane_rates, run_flop, run_steps
+from angioray.cluster.flops import GPU_FLOP_PER_S, Rates, lane_rates, run_flop, run_steps
 from angioray.cluster.footprint import Footprint
 from angioray.cluster.lane_settings import LaneSettings
 from angioray.cluster.nodes import Node
@@ -83,6 +84,7 @@ def make_plan(
     todo: Sequence[Run],
     settings: LaneSettings,
     nodes: Sequence[Node],
+    assumed: AssumedGpus | None = None,
 ) -> Plan:
     """Cut the nodes into lanes and put the runs in order.
 
@@ -92,11 +94,12 @@ def make_plan(
         todo: the runs that are to be done.
         settings: what one process needs.
         nodes: those that are up, and those that may come.
+        assumed: GPUs that are not here, for which it is planned; ``nodes`` count for nothing then.
 
     Raises:
         ValueError: not even one lane fits, or the disk is too small; with numbers.
     """
-    nodes = possible_nodes(nodes, settings)
+    nodes = possible_nodes(nodes if assumed is None else assumed.nodes, settings)
     device = device_of(nodes, settings)
     dtype, arithmetic = arithmetic_of(study.settings.precision, nodes, device)
     flop = {run.name: run_flop(study, index, run) for run in todo}
@@ -107,16 +110,20 @@ def make_plan(
     most = max((need.device for need in needs.values()), default=0)
     least = max((need.training for need in needs.values()), default=0)
     gpus = settings.gpus
+    steps = {run.name: run_steps(study, index, run) for run in todo}
     if gpus is None:
-        steps = {run.name: run_steps(study, index, run) for run in todo}
-        busy = max((busy_share(flop[name], steps[name], dtype) for name in flop), default=1.0)
+        rate = GPU_FLOP_PER_S[dtype] if assumed is None else assumed.flop_per_s(dtype)
+        busy = max((busy_share(flop[name], steps[name], rate) for name in flop), default=1.0)
         gpus = gpu_share(len(todo), busy, most, nodes, settings)
     gpus = gpus if device == "cuda" else 0.0
     frames = sum(need.frames for need in needs.values())
     slots, limit = lanes_that_fit(nodes, settings, gpus, most, least, frames)
-    rates = lane_rates(study, index, gpus_per_lane=gpus, cpus=settings.cpus, dtype=dtype)
+    rates = lane_rates(
+        study, index, gpus_per_lane=gpus, cpus=settings.cpus, dtype=dtype, assumed=assumed
+    )
     pieces = [
-        Piece(run.name, flop[run.name] / rates.of(run), most_ranks(study, run)) for run in todo
+        Piece(run.name, rates.seconds(run, flop[run.name], steps[run.name]), most_ranks(study, run))
+        for run in todo
     ]
     schedule = _schedule(pieces, slots, settings, gpus)
     groups = _groups(schedule, slots, settings, gpus)
@@ -130,7 +137,8 @@ def make_plan(
     if todo:
         refuse_without_room(index.cohort.copy)
     entries = _entries(todo, pieces, schedule)
-    notes = (*_notes(nodes, groups, len(todo), limit), arithmetic)
+    found = "Found" if assumed is None else "Assumed, and not looked for:"
+    notes = (*_notes(nodes, groups, len(todo), limit, found), arithmetic)
     return Plan(groups, entries, rates, schedule.makespan_s, disk, free, notes)
 
 
@@ -175,10 +183,10 @@ def _entries(
 
 
 def _notes(
-    nodes: Sequence[Node], groups: Sequence[LaneGroup], runs: int, limit: str
+    nodes: Sequence[Node], groups: Sequence[LaneGroup], runs: int, limit: str, found: str
 ) -> tuple[str, ...]:
     up, to_come = ([node for node in nodes if node.is_up is there] for there in (True, False))
-    notes = [f"Found {_count_kinds(up) or 'no node that takes work'}."]
+    notes = [f"{found} {_count_kinds(up) or 'no node that takes work'}."]
     if to_come:
         notes[0] = f"{notes[0][:-1]}; {_count_kinds(to_come)} may come on demand."
     if not all(node.memory for node in to_come):

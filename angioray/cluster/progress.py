@@ -149,7 +149,7 @@ class StudyProgress:
         left: dict[str, float] = {}
         for name, current in going.items():
             # What a resumed run did before takes none of this time.
-            earlier = max(0.0, current.pace.first[0] - LOG_EVERY) if current.pace.first else 0.0
+            earlier = max(0.0, (current.pace.first or 0) - LOG_EVERY)
             self._share[name] = 1 - earlier / max(current.steps, 1)
             if current.seconds_left is not None:
                 left[name] = max(0.0, current.seconds_left - (now - current.heard))

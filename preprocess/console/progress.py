@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from rich.console import Console
@@ -14,21 +15,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Item = TypeVar("Item")
 
 LINE_EVERY_S = 10.0
+MARKED = 1.1
+"""How many times as much is done from one mark of a pace to the next."""
 
 
 @dataclass
 class Pace:
-    """How fast counted work goes, from its first sign on.
+    """How fast counted work goes, by the later half of what was done since its first sign.
 
-    What came before that was a start: processes, networks, frames. It comes once, and a pace that
-    counted it in would promise many times too long for the rest.
+    What came before the first sign was a start: processes, networks, frames. The first things are
+    slow as well, while libraries prepare themselves. Both come once, and a pace that counted them
+    in would promise many times too long for the rest.
 
     Attributes:
-        first: how much was done at the first sign, and when; work that is resumed may begin with
-            any amount.
+        first: how much was done at the first sign; work that is resumed may begin with any amount.
+        marks: how much was done since then, and when: from before the later half on, and not all.
     """
 
-    first: tuple[float, float] | None = None
+    first: float | None = None
+    marks: deque[tuple[float, float]] = field(default_factory=deque)
 
     def seconds_left(self, done: float, total: float, now: float | None = None) -> float | None:
         """How long the rest takes; None until more is done than at the first sign.
@@ -40,10 +45,17 @@ class Pace:
         """
         now = time.monotonic() if now is None else now
         if self.first is None and done:
-            self.first = done, now
-        if self.first is None or done <= self.first[0]:
+            self.first = done
+            self.marks.append((0.0, now))
+        if self.first is None or done <= self.first:
             return None
-        return (now - self.first[1]) / (done - self.first[0]) * (total - done)
+        since = done - self.first
+        while len(self.marks) > 1 and self.marks[1][0] <= since / 2:
+            self.marks.popleft()
+        before, when = self.marks[0]
+        if since >= MARKED * self.marks[-1][0]:
+            self.marks.append((since, now))
+        return (now - when) / (since - before) * (total - done)
 
 
 def track(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from angioray.cluster.flops import run_flop
+from angioray.cluster.flops import run_flop, run_steps
 from angioray.cluster.footprint import Footprint
 from angioray.cluster.lane_settings import LaneSettings
 from angioray.cluster.nodes import Node
@@ -75,6 +75,7 @@ def room(
     study = objective.study(max(unlike.values(), key=need), folder, cohort.copy.location, samples)
     plan = make_plan(study, index, study.runs, replace(lanes, ranks=1), nodes)
     base = objective.study(objective.base, folder, cohort.copy.location)
-    seconds = run_flop(base, index, base.runs[0]) / plan.rates.of(base.runs[0])
+    run = base.runs[0]
+    seconds = plan.rates.seconds(run, run_flop(base, index, run), run_steps(base, index, run))
     notes = [note.replace("runs at once", "trials at once") for note in plan.notes]
     return Room(plan.groups[0], seconds, plan.rates.source, tuple(notes))

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from angioray.cluster import plan as plan_module
+from angioray.cluster.assumed import AssumedGpus
 from angioray.cluster.footprint import Footprint
 from angioray.cluster.lane_settings import LaneSettings
 from angioray.cluster.nodes import Node
@@ -235,7 +236,10 @@ def test_what_is_not_known_of_nodes_to_come_is_said(toy_cohort: Cohort) -> None:
     assert found.endswith("; 1 GPUs of 48 GB, 16 CPU cores, 100 GB of memory may come on demand.")
     assert "in bfloat16, which this" in arithmetic
     one_gpu = replace(BIG[0], gpus=1.0, gpu_memory=0)
-    slow, fast = (planned(toy_cohort, nodes).makespan_s for nodes in ([RENTED], [one_gpu]))
+    compiled = replace(TOY, compile=True)  # whose steps wait for the GPU alone
+    slow, fast = (
+        planned(toy_cohort, nodes, compiled).makespan_s for nodes in ([RENTED], [one_gpu])
+    )
     assert slow > 2 * fast, "planned in float32, as long as it is not known"
 
 
@@ -291,3 +295,42 @@ def test_what_is_kept_on_disk_is_what_is_counted(toy_cohort: Cohort) -> None:
     # 10 sequences with a lesion, 5 frames each that have a box; one frame of each healthy one.
     assert need.frames == 52 * 64 * 64
     assert torch.device("meta") not in {t.device for t in state.values()}
+
+
+def assumed(cohort: Cohort, named: str, settings: StudySettings = TOY, **lanes: object) -> Plan:
+    study = Study.plan(cohort, "/tmp/nothing-here", settings)
+    index = CohortIndex.of(cohort, settings.view_classes)
+    gpus = AssumedGpus.named(named)
+    return make_plan(study, index, study.runs, LaneSettings(**lanes), LAPTOP, gpus)  # type: ignore[arg-type]
+
+
+def test_a_plan_for_gpus_that_are_not_here_says_so(toy_cohort: Cohort) -> None:
+    plan = assumed(toy_cohort, "4xH100", gpus=1.0)
+    assert plan.notes[0] == (
+        "Assumed, and not looked for: 4 GPUs of 80 GB, 64 CPU cores, 512 GB of memory."
+    )
+    assert plan.at_once == 4
+    assert "0.94 times what this detector reached on an H200" in plan.rates.source
+    assert plan.rates.otherwise == pytest.approx(2.5e14 * 300 / 318)
+
+
+def test_tiny_steps_wait_for_the_host_and_compiled_ones_for_the_gpu(toy_cohort: Cohort) -> None:
+    tiny = {entry.name: entry.seconds for entry in assumed(toy_cohort, "h200", gpus=1.0).entries}
+    assert tiny["detector-LCA-B-64-fold0"] == TOY.detector.steps * 0.02
+    compiled = replace(TOY, compile=True)
+    slow, fast = (
+        {e.name: e.seconds for e in assumed(toy_cohort, kind, compiled, gpus=1.0).entries}
+        for kind in ("a100", "b200")
+    )
+    name = "detector-LCA-B-64-fold0"
+    assert slow[name] / fast[name] == pytest.approx(500 / 128)
+
+
+def test_many_assumed_gpus_are_in_machines_of_eight(toy_cohort: Cohort) -> None:
+    nodes = AssumedGpus.named("20 x B200").nodes
+    assert [node.gpus for node in nodes] == [8, 8, 4]
+    for named in ("h20", "0xh200", "xh200", "4x", "-1xh200"):
+        with pytest.raises(
+            ValueError, match=r"expected a GPU whose speed is known, such as `h200`"
+        ):
+            AssumedGpus.named(named)

@@ -35,6 +35,9 @@ def test_a_start_is_no_pace() -> None:
     assert pace.seconds_left(0, 100, now=5) is None
     assert pace.seconds_left(1, 100, now=60) is None, "a minute of start, not of work"
     assert pace.seconds_left(11, 100, now=65) == 44.5  # ten in 5 s, 89 are left
+    for done in range(12, 52):  # the first ten were slow, and are forgotten
+        left = pace.seconds_left(done, 100, now=65 + (done - 11) * 0.1)
+    assert left == pytest.approx(4.9) and len(pace.marks) < 10
     resumed = Pace()
     assert resumed.seconds_left(80, 100, now=0) is None
     assert resumed.seconds_left(85, 100, now=10) == 30
