@@ -212,11 +212,11 @@ def _describe(result: Assembly, src: str, private: Path) -> Iterator[str]:
     if reasons := [row.reason for row in result.manifest if row.status == "rejected"]:
         yield f"Not cines that can be looked at: {counted(len(reasons), 'file')}:"
         yield rejection_counts(reasons)
-    without = sum(not cine.frames_in(Phase.OPTIMAL) for cine in kept)
+    without = sum(cine.length > 1 and not cine.frames_in(Phase.OPTIMAL) for cine in kept)
     if without:
         yield (
             f"Note: in {counted(without, 'cine')} no filling of the arteries with contrast was "
-            "found; all frames are looked at."
+            "found: perhaps it never came. All frames are looked at."
         )
     for remark in [*result.remarks, *picture_remarks(kept)]:
         yield f"Note: {remark}."

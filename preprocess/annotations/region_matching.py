@@ -278,13 +278,14 @@ def place_key(frame_index: int, box_xyxy: BoxXyxy) -> tuple[float, ...]:
 
 
 def with_reference(sequence: Sequence, drawn: Iterable[tuple[Region, int | None]]) -> Sequence:
-    """Where the label names no reference frame, the one frame that bears regions is it."""
+    """Where the label names none: a still's own frame, or the one that alone bears regions."""
     frames = {
         at
         for region, at in drawn
         if region.source is not BoxSource.CORRECTED and not region.ignored
     }
     only = frames.pop() if len(frames) == 1 else None
+    only = 0 if sequence.length == 1 else only
     if sequence.reference_frame is None and only is not None and only < sequence.length:
         return replace(sequence, reference_frame=only)
     return sequence

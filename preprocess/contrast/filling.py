@@ -1,7 +1,8 @@
 """How much of the arteries is filled with contrast, in each frame.
 
 Dark ridges are arteries, but also catheters, ribs and the rim of the collimator. Ridges that
-stay in place, or move with the table, are removed. Ridges that appear and disappear are arteries.
+stay in place, or move with the table, are removed. Ridges that appear and disappear are arteries,
+or a catheter that the heart moves; only arteries branch.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ FILLED_FRAMES = 0.2
 """Share of the frames in which a place must bear a strong ridge to belong to the tree."""
 CLEAREST = 0.95
 """Quantile of the tree's ridges by which a frame's clarity is told."""
+CLEAR = 2.0
+"""Strength, in units of that from which a ridge counts, of the ridges in ``Filling.line``."""
+LINE_FRAMES = 8
+"""Most frames in which ``Filling.line`` is measured: it is one number for the whole cine."""
 LONGEST_STEP_PX = 8.0
 """How far the table may move between two frames, at half ``SIDE_PX``; more is a mistake."""
 
@@ -46,12 +51,14 @@ class Filling:
 
     ``share`` says how much of the tree bears contrast, 0 to 1; ``clarity`` how far its clearest
     ridges stand out, in units of the strength from which a ridge counts; ``motion`` how much of
-    it differs from the frames before and after, 0 to 1 (all float64[T]).
+    it differs from the frames before and after, 0 to 1 (all float64[T]). ``line`` says how much of
+    the clear ridges is one line without branches, 0 to 1: the median of some frames.
     """
 
     share: Curve
     clarity: Curve
     motion: Curve
+    line: float
 
 
 def measure_filling(frames: NDArray[np.uint8]) -> Filling:
@@ -63,25 +70,53 @@ def measure_filling(frames: NDArray[np.uint8]) -> Filling:
     small = _shrunk(frames)
     ridges = np.stack([_ridges(frame) for frame in small])
     field = _field(small, ridges)
-    filling = Filling(*np.zeros((3, len(frames))))
+    share, clarity, motion = np.zeros((3, len(frames)))
     if not field.any():
-        return filling
+        return Filling(share, clarity, motion, 0.0)
     strong = max(float(np.quantile(ridges[::2, field], STRONG)), 1e-6)
     near = np.stack([_widened(ridge, 1) for ridge in ridges])
     windows = _windows(_table_shifts_px(small), field.shape)
     tree = _tree(near, strong, field, windows)
     steps = np.zeros(len(frames))
+    lines = []
+    measured = set(_keyframes(len(frames), LINE_FRAMES).tolist())
     for index, window in enumerate(windows):
         here = tree[window] & field
         if not here.any():
             continue
         found = near[index, here] / strong
-        filling.share[index] = np.clip((found - 1) / 2, 0, 1).mean()
-        filling.clarity[index] = np.quantile(found, CLEAREST)
+        share[index] = np.clip((found - 1) / 2, 0, 1).mean()
+        clarity[index] = np.quantile(found, CLEAREST)
         steps[index] = _difference(ridges[max(index - 1, 0), here], ridges[index, here], strong)
+        if index in measured:
+            lines.append(_line(here & (near[index] > CLEAR * strong)))
     steps[0] = steps[1:2].sum()
-    filling.motion[:] = (steps + np.append(steps[1:], steps[-1])) / 2
-    return filling
+    motion = (steps + np.append(steps[1:], steps[-1])) / 2
+    return Filling(share, clarity, motion, float(np.median(lines)) if lines else 0.0)
+
+
+def _line(clear: Mask) -> float:
+    """How much of the clear ridges one path through the largest piece of them holds, 0 to 1."""
+    thin = cv2.ximgproc.thinning(255 * clear.astype(np.uint8))
+    pieces, piece, stats, _ = cv2.connectedComponentsWithStats(thin)
+    if pieces == 1:  # nothing but the ground
+        return 0.0
+    largest = (piece == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
+    # What is farthest from any place of a tree is an end of the tree's longest path.
+    end, _ = _farthest(largest, largest.argmax())
+    return _farthest(largest, end)[1] / np.count_nonzero(thin)
+
+
+def _farthest(piece: NDArray[np.uint8], start: np.intp) -> tuple[np.intp, int]:
+    """The place of a piece that is the most steps from another, and the places on the way."""
+    around = np.ones((3, 3), np.uint8)
+    reached = np.zeros_like(piece)
+    reached.flat[start] = 1
+    places = 1
+    while (new := (np.asarray(cv2.dilate(reached, around), np.uint8) & piece) - reached).any():
+        start, places = new.argmax(), places + 1
+        reached += new
+    return start, places
 
 
 def _difference(before: Floats, after: Floats, strong: float) -> float:
@@ -122,8 +157,8 @@ def _widened(picture: Floats, by_px: int) -> Floats:
     return np.asarray(cv2.dilate(picture, np.ones((side, side), np.uint8)), np.float32)
 
 
-def _keyframes(length: int) -> NDArray[np.intp]:
-    return np.unique(np.linspace(0, length - 1, min(length, KEYFRAMES)).round().astype(np.intp))
+def _keyframes(length: int, most: int = KEYFRAMES) -> NDArray[np.intp]:
+    return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(np.intp))
 
 
 def _field(small: NDArray[np.uint8], ridges: Floats) -> Mask:

@@ -23,6 +23,9 @@ BARE = 2.0
 """Clarity (``Filling.clarity``) under which half the frames without contrast stay."""
 CONTRAST = 2.2
 """Clarity that a tenth of the frames reach wherever contrast comes."""
+ONE_LINE = 0.5
+"""A filling that neither comes nor goes is a catheter if more of it is one line without branches.
+Thirteen level cuts of real cines have 0.44 at most, drawn catheters 0.57 at least."""
 EMPTY = 0.5
 """Most of the filling that noise accounts for, as a share of the highest."""
 STEADY = 0.7
@@ -39,17 +42,15 @@ def phase_bounds(
     """The first frames of the introducing, optimal and vanishing intervals, 0-based.
 
     The filling is fitted with a flat, a rise and a plateau up to a frame that is surely filled,
-    and from there with a plateau, a fall and a flat. A still is optimal.
+    and from there with a plateau, a fall and a flat.
 
     Args:
         filling: of the whole cine.
         reference_frame: one that a reader chose: the optimal interval holds it.
 
     Returns:
-        None where no contrast is found, or where two or three frames are too few to tell.
+        None where no contrast is found, or where frames are too few to tell.
     """
-    if len(filling.share) == 1:
-        return 0, 0, 1
     if len(filling.share) < SHORTEST or np.quantile(filling.clarity, 0.9) < CONTRAST:
         return None
     share = filling.share
@@ -65,6 +66,9 @@ def phase_bounds(
     if fall.first < STEADY * fall.high:
         left = len(after) - fall.full - min(fall.margin, most)
         vanishing = filled + max(left, _undiminished_frames(after))
+    is_level = (optimal, vanishing) == (0, len(share))
+    if is_level and reference_frame is None and filling.line > ONE_LINE:
+        return None
     return introducing, optimal, vanishing
 
 

@@ -1,4 +1,4 @@
-"""Proposals for phase bounds and reference frames where labels give none.
+"""Proposals for phase bounds and reference frames where labels give none, and where time passes.
 
 A proposal depends on the cine and on what the label and the regions say, on nothing else. It is
 kept in the cine's attributes and taken over by later runs for as long as these say the same.
@@ -30,6 +30,8 @@ def recalled(stored: Sequence, sequence: Sequence, *, boxed: bool) -> Sequence:
         sequence: the same with what label and regions say now, without proposals.
         boxed: whether regions are drawn on it.
     """
+    if sequence.length == 1:  # an earlier version proposed for stills too
+        return sequence
     given = None if stored.reference_proposed else stored.reference_frame
     if stored.phases_proposed and _bounds(sequence) is None and given == sequence.reference_frame:
         sequence = replace(
@@ -128,7 +130,7 @@ def _bounds(sequence: Sequence) -> tuple[int | None, ...] | None:
 
 
 def _lacks_phases(sequence: Sequence) -> bool:
-    return _bounds(sequence) is None and not sequence.phases_proposed
+    return _bounds(sequence) is None and not sequence.phases_proposed and sequence.length > 1
 
 
 def _lacks_reference(sequence: Sequence, *, boxed: bool) -> bool:

@@ -60,7 +60,11 @@ def _no_box(sequence: Sequence, boxes: list[Box]) -> str:
 
 
 def _unlabelled(sequence: Sequence, _: list[Box]) -> str:
-    return "most others have them" if sequence.optimal_start is None else ""
+    if sequence.optimal_start is not None or sequence.length == 1:
+        return ""
+    if sequence.phases_proposed:
+        return "no filling of the arteries was found, or frames are too few to tell"
+    return "most others have them"
 
 
 def _lost(_: Sequence, boxes: list[Box]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from preprocess.contrast.filling import measure_filling
+from preprocess.contrast.filling import _line, measure_filling
 from tests.preprocess.drawn_passage import passage
 
 
@@ -27,6 +27,15 @@ def test_a_tree_fills_whether_or_not_the_table_moves(pan_px: float) -> None:
 def test_a_wire_and_bones_alone_fill_nothing() -> None:
     filling = measure_filling(passage(comes=90, full=99))
     assert np.quantile(filling.clarity, 0.9) < 2
+
+
+def test_a_tree_is_not_one_line() -> None:
+    assert measure_filling(passage(comes=-20, full=-10, goes=90, gone=99)).line < 0.4
+    # A bent line of 60 places with a branch of 10, and a line of 30: the longest path is 60 of 100.
+    clear = np.zeros((64, 96), dtype=bool)
+    clear[40, 10:50] = clear[20:40, 49] = clear[41:51, 30] = clear[8, 10:40] = True
+    assert _line(clear) == pytest.approx(0.6, abs=0.03)
+    assert _line(np.zeros((64, 96), dtype=bool)) == 0
 
 
 def test_exposure_and_noise_hardly_matter() -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from preprocess.contrast.filling import Filling, measure_filling
-from preprocess.contrast.phases import fit_rise, phase_bounds, quiet_frame
+from preprocess.contrast.phases import CONTRAST, ONE_LINE, fit_rise, phase_bounds, quiet_frame
 from tests.preprocess.drawn_passage import passage
 
 
 def filling(share: np.ndarray, clarity: np.ndarray | None = None) -> Filling:
     """A filling whose clarity tells contrast wherever its share does."""
-    return Filling(share, np.where(share > 0.1, 4.0, 1.5) if clarity is None else clarity, share)
+    clarity = np.where(share > 0.1, 4.0, 1.5) if clarity is None else clarity
+    return Filling(share, clarity, share, line=0.3)
 
 
 def trapezoid(length: int, start: int, full: int, falls: int, gone: int) -> np.ndarray:
@@ -48,14 +50,31 @@ def test_a_beginning_that_is_not_bare_gives_no_negatives() -> None:
     assert phase_bounds(filling(trapezoid(60, 3, 10, 90, 99))) == (0, 12, 60)
 
 
+@pytest.mark.parametrize("length", [8, 20])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_catheter_that_the_heart_moves_is_no_filled_artery(length: int, seed: int) -> None:
+    frames = passage(length, comes=90, full=99, seed=seed)
+    along = np.linspace(0, 1, 40)
+    for t, frame in enumerate(frames):
+        beat = 13 * np.sin(2 * np.pi * t / 9)
+        x = 128 + 30 * np.sin(3 * along) + beat * along
+        points = np.rint(8 * np.stack([x, 150 * along + beat * along], axis=1)).astype(np.int32)
+        cv2.polylines(frame, [points], False, 60, 3, cv2.LINE_AA, 3)
+    found = measure_filling(frames)
+    assert np.quantile(found.clarity, 0.9) > CONTRAST
+    assert found.line > ONE_LINE
+    assert phase_bounds(found) is None
+    assert phase_bounds(found, reference_frame=3) is not None  # a reader saw contrast there
+
+
 def test_no_contrast_no_bounds() -> None:
     share = trapezoid(60, 6, 13, 40, 47)
     assert phase_bounds(filling(share, np.full(60, 1.8))) is None
 
 
-@pytest.mark.parametrize(("length", "expected"), [(1, (0, 0, 1)), (2, None), (3, None)])
-def test_too_few_frames(length: int, expected: tuple[int, int, int] | None) -> None:
-    assert phase_bounds(filling(np.ones(length))) == expected
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_too_few_frames(length: int) -> None:
+    assert phase_bounds(filling(np.ones(length))) is None
 
 
 @pytest.mark.parametrize("reference", [0, 8, 14, 20, 39, 45, 59])
@@ -107,7 +126,7 @@ def test_a_falling_or_level_curve_has_no_rise() -> None:
 def test_the_quiet_frame_lies_amid_the_interval_where_nothing_moves() -> None:
     motion = np.full(40, 0.3)
     motion[[3, 12, 19, 29]] = 0.1
-    still = Filling(np.ones(40), np.ones(40), motion)
+    still = Filling(np.ones(40), np.ones(40), motion, line=0.3)
     assert quiet_frame(still, range(10, 31)) == 19
     assert quiet_frame(still, range(10, 14)) == 12
     assert quiet_frame(still, range(5, 6)) == 5

@@ -45,6 +45,26 @@ def test_whole_passages(name: str, introducing: range, optimal: range, vanishing
 
 
 @pytest.mark.skipif(
+    not (DATA / "xa_dicom").is_dir(),
+    reason="the real data are not on this machine (set ANGIORAY_REAL_DATA to their folder)",
+)
+@pytest.mark.parametrize(
+    ("name", "bare", "level"),
+    [
+        ("philips_lca_75f_jpegbaseline.dcm", 10, [36, 42, 48, 60]),
+        ("rubo_0002_rca_96f_jpegbaseline.dcm", 16, [48, 72]),
+    ],
+)
+def test_parts_before_contrast_and_amid_it(name: str, bare: int, level: list[int]) -> None:
+    cine = read_cine(DATA / "xa_dicom" / name)
+    frames = cine.acquisition.display.apply(cine.frames)
+    for length in (8, bare):
+        assert phase_bounds(measure_filling(frames[:length])) is None
+    for first in level:
+        assert phase_bounds(measure_filling(frames[first : first + 8])) == (0, 0, 8)
+
+
+@pytest.mark.skipif(
     not CLIPS.is_file(),
     reason="the real clips are not on this machine (set ANGIORAY_REAL_DATA to their folder)",
 )

@@ -144,12 +144,21 @@ def test_regions_tell_the_reference_frame_or_leave_it_open(archive: Archive) -> 
     assert several.phases_proposed
 
 
-def test_a_still_is_optimal(archive: Archive) -> None:
+def test_nothing_is_proposed_for_a_still(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
     archive.add("a.dcm", OPEN, frames=passage(1, size=SIZE))
-    still = the_only(run(archive))
-    assert (*bounds(still), still.reference_frame) == (0, 0, 1, 0)
-    assert still.phases_proposed
-    assert still.reference_proposed
+    cohort = run(archive)
+    still = the_only(cohort)
+    assert (*bounds(still), still.reference_frame) == (None, None, None, 0)
+    assert not still.phases_proposed
+    assert not still.reference_proposed
+    assert "from the pixels" not in capsys.readouterr().out
+    earlier = replace(still, introducing_start=0, optimal_start=0, vanishing_start=1)
+    update_attributes(
+        cohort.folder, replace(earlier, phases_proposed=True, reference_proposed=True)
+    )
+    assert the_only(run(archive)) == still
 
 
 def add_passages(archive: Archive, count: int) -> None:
