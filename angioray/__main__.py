@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "angioray.train:train",
     # `export` writes cohorts; `python -m angioray.export` writes networks.
     "export-models": "angioray.export.__main__:export",
+    "score": "angioray.score:score",
     "report": "angioray.report.__main__:report",
     "predict": "angioray.predict:predict",
     "pretrain": "angioray.pretrain.__main__:pretrain",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from angioray.study.given_splits import missing_patients
 from angioray.study.matrix import Run
 from angioray.study.selection import ALL_VIEWS, CohortIndex
 from angioray.study.splits import Fold, split
@@ -105,9 +106,11 @@ def describe_runs(study: Study, index: CohortIndex, runs: Sequence[Run]) -> list
 
 def describe_unused(study: Study, index: CohortIndex, runs: Sequence[Run]) -> list[str]:
     """What is in vain, as sentences: sequences that are left out, variants that cannot differ, and
-    runs that nothing judges."""
+    runs that nothing judges; and which patients the given folds name in vain."""
+    patients = {sequence.patient_id for sequence in index.cohort.sequences.values()}
     unjudged = [run.name for run in runs if not judged_on(study, index, run)]
     return [
+        *missing_patients(study.settings.splits, patients),
         *left_out(study.splits, index),
         *equal_variants(study, index),
         *(

@@ -35,7 +35,14 @@ SplitUnit = Literal["sequence", "patient"]
 LEAST_FOLDS = 2
 
 PUBLISHED = ("published", "published-test")
-"""Values of `splits` that are no path."""
+"""Values of `splits` that mean the parts of a set as it was published."""
+
+PUBLIC_FOLDS = {
+    "cadica": "b49d773f45817d6c5083aaaf52ac691f05a9720f3f28285bfe455877f62a8e69",
+    "danilov": "50f874dcf10a8987d24874605a96b093134cc6de6197c7efbdc045ea1afd4999",
+}
+"""Values of `splits` that mean patient folds which come with angioray, with the SHA-256 of each
+list (``configs/public/NAME.json``): everybody's folds of these sets are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +122,9 @@ class StudySettings(Settings):
     in initial weights, sampling and augmentation."""
     splits: str | None = None
     """Folds that are given, not cut: a JSON file; `published`, where a public set's train part
-    trains and its val part validates; or `published-test`, where both train and its test part
-    validates. `folds` counts for nothing then."""
+    trains and its val part validates; `published-test`, where both train and its test part
+    validates; or `cadica` or `danilov`, the patient folds of these sets that come with angioray.
+    `folds` counts for nothing then."""
     tasks: Annotated[tuple[Task, ...], SOME, EACH_ONCE] = ("view", "detector")
     """Which steps of the paper to run."""
     view_classes: Annotated[dict[str, str], SOME] = field(
@@ -181,7 +189,7 @@ def with_absolute_paths(settings: StudySettings) -> StudySettings:
     """Ray's workers have a working directory of their own; a relative path would not be found."""
     return replace(
         settings,
-        splits=_absolute(settings.splits, PUBLISHED) if settings.splits else None,
+        splits=_absolute(settings.splits, {*PUBLISHED, *PUBLIC_FOLDS}) if settings.splits else None,
         view=replace(settings.view, weights=_absolute(settings.view.weights, NAMED_WEIGHTS)),
         detector=replace(
             settings.detector, weights=_absolute(settings.detector.weights, NAMED_WEIGHTS)

@@ -34,6 +34,9 @@ class ManifestRow:
     reference_boxes: int = 0
     ifr: str = ""
     """iFR values joined by ``;``."""
+    published_name: str = ""
+    """The file name of a public set's image, by which others' results on the set are joined; empty
+    in every other cohort."""
 
     def __post_init__(self) -> None:
         if self.sequence_id:

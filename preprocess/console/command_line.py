@@ -263,8 +263,8 @@ def _found_configs(words: Sequence[str], shipped: Path) -> Iterator[str]:
     before = ""
     for given in words:
         option, equals, value = given.partition("=") if "=" in given else (before, "", given)
-        own = shipped / f"{Path(value).name.removesuffix('.yaml')}.yaml"
-        known = option == "--config" and not Path(value).is_file() and own.is_file()
+        own = next(shipped.rglob(f"{Path(value).name.removesuffix('.yaml')}.yaml"), None)
+        known = option == "--config" and not Path(value).is_file() and own
         yield f"{option}{equals}{own}" if known and equals else str(own) if known else given
         before = given
 
@@ -299,8 +299,8 @@ def _parser(command: Command, prog: str) -> _Parser:
     if settings := hints.get("settings"):
         config_help = "settings as a YAML file"
         if own.configs:
-            parser.own = sorted(path.stem for path in own.configs.glob("*.yaml"))
-            config_help += f", or {' or '.join(parser.own)}, which come with angioray"
+            parser.own = sorted(path.stem for path in own.configs.rglob("*.yaml"))
+            config_help += f", or one of {', '.join(parser.own)}, which come with angioray"
         parser.add_argument("--config", action=_SettingsFile, help=config_help)
         parser.add_class_arguments(settings, None)
     parser.add_function_arguments(command, skip=skip, as_group=False, as_positional=True)

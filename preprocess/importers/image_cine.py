@@ -29,6 +29,8 @@ NO_IMAGE = "the annotations name it, but there is no such image"
 UNREADABLE = "not readable as an 8-bit image"
 OTHER_SIZE = "another size than the frames before it"
 CRASHED = "damaged: the decoder crashed on it"
+PUBLIC = Pseudonyms(b"")
+"""Of sets that everybody has, and that need no key: nobody's file is to be hidden."""
 UPRIGHT = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
 AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -88,7 +90,9 @@ def import_cine(cine: ImageCine, *, out: Path, pseudonyms: Pseudonyms) -> Import
         picture = None if content is None or stored else _grey(content)
         reason = _refusal(content, picture, pictures) if stored is None else ""
         sha256 = "" if content is None else hashlib.sha256(content).hexdigest()
-        rows.append(_row(cine, frame, name=pseudonyms.file(sha256), reason=reason))
+        row = _row(cine, frame, name=pseudonyms.file(sha256), reason=reason)
+        public = frame.path.name if pseudonyms == PUBLIC else ""
+        rows.append(replace(row, published_name=public))
         if not reason:
             kept.append(frame)
             if content is not None and _turned(content):

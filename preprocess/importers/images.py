@@ -21,12 +21,10 @@ from preprocess.cohort.reviews import changing, read_reviews, with_reviews
 from preprocess.console.progress import track
 from preprocess.console.workers import map_unordered
 from preprocess.dicom.pseudonyms import Pseudonyms
-from preprocess.importers.image_cine import ImageCine, Imported, crashed, import_cine
+from preprocess.importers.image_cine import PUBLIC, ImageCine, Imported, crashed, import_cine
 from preprocess.ingest.assembly import rejection_counts
 from preprocess.storage.atomic import remove_partials
 
-PUBLIC = Pseudonyms(b"")
-"""Of sets that everybody has, and that need no key: nobody's file is to be hidden."""
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
 

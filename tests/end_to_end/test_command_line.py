@@ -147,6 +147,9 @@ def test_settings_that_come_with_the_package_are_found_by_name(
     words = form.format(name).split()
     assert call(monkeypatch, "angioray.cv", *words, "--print_config") == 0
     assert yaml.safe_load(capsys.readouterr().out)["detector"]["steps"] == 3500
+    for public in ("arcade", "configs/public/arcade.yaml"):
+        assert call(monkeypatch, "angioray.cv", "--config", public, "--print_config") == 0
+        assert yaml.safe_load(capsys.readouterr().out)["splits"] == "published"
     (tmp_path / "paper").mkdir()
     assert call(monkeypatch, "angioray.cv", "--config", "paper", "--print_config") == 0
     assert "3500" in capsys.readouterr().out

@@ -151,7 +151,7 @@ def test_every_command_names_its_file_of_settings(
     for name in with_settings:
         assert said(capsys, name, "--config", "torn.yaml").startswith("torn.yaml, line 2, is no")
     assert said(capsys, "cv", "--config", "pper") == (
-        "There is no file pper. With angioray come demo, paper."
+        "There is no file pper. With angioray come arcade, cadica, danilov, demo, paper."
     )
     Path("latin.yaml").write_bytes(b"weights: M\xfcller\n")
     assert "is no text in UTF-8" in said(capsys, "cv", "--detector", "latin.yaml")
@@ -172,7 +172,7 @@ def test_no_option_of_any_command_answers_in_the_words_of_python(
     required = {"phantom": "a", "ingest": "a --labels b --out c", "import": "coco a --out b"}
     required |= {"sheet": "a --out b", "propagate": "a", "summary": "a", "train": "a b"}
     required |= {"predict": "a", "pretrain": "a", "review": "a", "export": "a --to png"}
-    required |= {"correct": "a b", "agreement": "a"}
+    required |= {"correct": "a b", "agreement": "a", "score": "a b"}
     kinds: set[str] = set()
     for name in COMMANDS:
         words = required.get(name, "").split()

@@ -1,0 +1,140 @@
+"""``python -m angioray.score``: anybody's COCO results for a cohort, with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from angioray import CONFIGS
+from angioray.study.settings import StudySettings
+from preprocess.console.command_line import run as run_command
+from preprocess.console.command_line import usage
+
+SCHEMA_VERSION = 1
+ROWS = {
+    "AP@IoU0.20/max100": "AP at IoU > 0.20",
+    "AP@IoU0.30/max100": "AP at IoU 0.30",
+    "AP@IoU0.50/max100": "AP at IoU 0.50",
+    "AP@IoU0.50:0.95/max100": "AP at IoU 0.50 to 0.95",
+    "recall@IoU0.20/score0.50/max5": "recall, IoU > 0.20, score > 0.5, 5 boxes",
+    "precision@IoU0.20/score0.50/max5": "precision, likewise",
+    "F1@IoU0.20/score0.50/max5": "F1, likewise",
+    "sensitivity@IoU0.20/false1": "sensitivity at 1 false box a frame",
+    "sensitivity@IoU0.20/mean": "sensitivity, mean of 1/8 to 8 false boxes",
+}
+"""The metrics that are printed, by name; the JSON has all of them."""
+
+
+@usage(common=("splits", "detector.judged_frames"), configs=CONFIGS, again="writes the same")
+def score(
+    settings: StudySettings,
+    cohort: str,
+    results: Path,
+    images: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Score a file of COCO results on a cohort, by whatever program they were made.
+
+    Average precision is pycocotools'. Each number has its 95 % interval over patients. A frame
+    without a result counts as one without boxes.
+
+    Args:
+        cohort: the cohort folder; it may be in an object store.
+        results: the results: a JSON list of {"image_id", "category_id", "bbox", "score"}, or a runs
+            folder of this program.
+        settings: the protocol: which frames are judged. `--config configs/public/arcade.yaml` means
+            those of the published val part; without `splits` all frames with boxes are judged.
+        images: the COCO file whose image ids and categories the results have, joined to the cohort
+            by its file names. Without it they are the cohort's ids, or file names.
+        out: write all metrics to this JSON file as well.
+
+    Raises:
+        ValueError: the results cannot be read or joined, or no frame is judged.
+
+    Examples:
+      python -m angioray.score cohort results.json --config arcade --images val.json
+      python -m angioray.score danilov-cohort danilov-runs --config configs/public/danilov.yaml
+    """
+    # Imported here, so that help and mistakes are answered at once.
+    from angioray.evaluation.bootstrap import Resampling
+    from angioray.evaluation.detection import Matched
+    from angioray.evaluation.measures import value
+    from angioray.report.balance import patients_are_unknown
+    from angioray.study.given_splits import missing_patients
+    from angioray.study.matrix import lay_out
+    from angioray.study.published_frames import CohortFrames, ListedFrames
+    from angioray.study.results_file import read_results
+    from angioray.study.selection import CohortIndex
+    from preprocess.annotations.categories import is_lesion
+    from preprocess.cohort import Cohort, count_phantoms, phantom_notice
+    from preprocess.console.tables import print_table
+    from preprocess.console.words import counted
+    from preprocess.storage.atomic import write_json
+
+    opened = Cohort.open(cohort)
+    sequences = opened.sequences
+    index = CohortIndex.of(opened, settings.view_classes)
+    which = settings.detector.judged_frames
+    notes = []
+    if settings.splits is None:
+        judged = index.judged_frames(sequences, which)
+    else:
+        splits, _ = lay_out(index, replace(settings, tasks=("detector",)))
+        validated = [s for folds in splits.values() for fold in folds for s in fold.validation]
+        judged = index.judged_frames(dict.fromkeys(validated), which)
+        notes = missing_patients(settings.splits, {s.patient_id for s in sequences.values()})
+    if not judged:
+        raise ValueError(f"No frame of {cohort} is judged: no sequence that validates has a box.")
+    ids = [opened.image_id(*key) for key in judged]
+    own = CohortFrames(opened, ids)
+    frames = own if images is None else ListedFrames.read(images, own, is_lesion)
+    found, elsewhere = read_results(results, own, frames)
+    matched = Matched.of(own.index.judged(ids), found)
+    patients = own.index.patients(matched.every.frame_image_id.tolist())
+    resampling = Resampling.of(patients)
+    metrics = {
+        name: (value(measure, len(ids)), resampling.interval(measure))
+        for name, measure in matched.measures().items()
+    }
+    if notice := phantom_notice(count_phantoms(sequences.values()), len(sequences)):
+        print(notice)
+    print_table(
+        ["metric", "value", "95 % interval"],
+        ([words, *_cells(*metrics[name])] for name, words in ROWS.items() if name in metrics),
+    )
+    cines = {sequence_id for sequence_id, _ in judged}
+    lesions = int(matched.every.frame_truths.sum())
+    print(
+        f"Judged: {counted(len(ids), 'frame')} with {counted(lesions, 'lesion')} of "
+        f"{counted(len(cines), 'sequence')}; {len(ids) - len(found)} frames without a result."
+    )
+    each = "image, for the set names no patients" if patients_are_unknown(opened) else "patient"
+    print(f"Intervals: bootstrap over {resampling.patients}, one for each {each}.")
+    if elsewhere:
+        notes.append(
+            f"{elsewhere} of the results are on frames that are not judged, and are left out."
+        )
+    for note in [*notes, *frames.notes]:
+        print(f"Note: {note}")
+    if out:
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "cohort_digest": opened.digest,
+            "splits": settings.splits,
+            "judged_frames": which,
+            "frames": len(ids),
+            "frames_without_a_result": len(ids) - len(found),
+            "patients": resampling.patients,
+            "metrics": {name: {"value": v, "ci95": ci95} for name, (v, ci95) in metrics.items()},
+        }
+        write_json(out, document)
+        print(f"Wrote {out}.")
+
+
+def _cells(value: float | None, ci95: tuple[float, float] | None) -> list[str]:
+    interval = "-" if ci95 is None else f"{ci95[0]:.3f} to {ci95[1]:.3f}"
+    return ["-" if value is None else f"{value:.3f}", interval]
+
+
+if __name__ == "__main__":
+    run_command(score, prog="python -m angioray.score")

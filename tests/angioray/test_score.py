@@ -1,0 +1,258 @@
+"""Anybody's COCO results are scored as pycocotools scores them, and mistakes are told."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from angioray import CONFIGS
+from angioray.__main__ import COMMANDS
+from preprocess.console.command_line import run_one_of
+from preprocess.importers.arcade import import_arcade
+from preprocess.importers.danilov import import_danilov
+
+SIDE = 64
+CATEGORIES = [{"id": 1, "name": "1"}, {"id": 26, "name": "stenosis"}]
+LESIONS = {"10": [[10, 10, 20, 20]], "2": [[0, 0, 16, 16], [30, 30, 20, 12]], "7": [[40, 4, 9, 9]]}
+"""By file name: neither its number nor its place is the image's id."""
+IDS = {"10": 1, "2": 2, "7": 3}
+
+
+def listing(lesions: Mapping[str, list[list[float]]], ids: Mapping[str, int]) -> dict[str, Any]:
+    """A COCO file as ARCADE's are."""
+    boxes = [(ids[name], box) for name, drawn in lesions.items() for box in drawn]
+    return {
+        "images": [
+            {"id": i, "file_name": f"{name}.png", "width": SIDE, "height": SIDE}
+            for name, i in ids.items()
+        ],
+        "categories": CATEGORIES,
+        "annotations": [
+            {"id": number, "image_id": i, "category_id": 26, "bbox": box, "iscrowd": 0}
+            | {"area": box[2] * box[3]}
+            for number, (i, box) in enumerate(boxes, start=1)
+        ],
+    }
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(path.name)).integers(0, 255, (SIDE, SIDE), np.uint8)
+    assert cv2.imwrite(str(path), pixels)
+
+
+@pytest.fixture(scope="module")
+def arcade(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cohort of ARCADE's layout, and beside it ``val.json`` and ``train.json``."""
+    folder = tmp_path_factory.mktemp("arcade")
+    train = {"10": [[5.0, 30.0, 20.0, 9.0]], "2": [[30.0, 1.0, 8.0, 8.0]], "7": [[1.0, 1, 9, 9]]}
+    for part, lesions in (("train", train), ("val", LESIONS)):
+        for name in lesions:
+            picture(folder / f"set/stenosis/{part}/images/{name}.png")
+        path = folder / f"set/stenosis/{part}/annotations/{part}.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(listing(lesions, IDS)))
+        (folder / f"{part}.json").write_text(path.read_text())
+    import_arcade(folder / "set", folder / "cohort", processes=1)
+    return folder
+
+
+def result(image: Any, box: Any, score: Any, category: Any = 26) -> dict[str, Any]:
+    return {"image_id": image, "category_id": category, "bbox": box, "score": score}
+
+
+HAND = [
+    result(1, [10, 10, 20, 20], 0.9),
+    result(1, [40, 40, 20, 20], 0.8),
+    result(2, [30, 30, 20, 12], 0.7),
+    result(2, [2, 40, 20, 20], 0.3),
+]
+"""Right, wrong, right, wrong; a third and a fourth lesion of the four are missed."""
+
+
+def score(
+    cohort: Path, rows: Any, tmp_path: Path, *words: str, config: str = "arcade"
+) -> dict[str, Any]:
+    """The JSON that the command writes."""
+    path, out = tmp_path / "results.json", tmp_path / "out.json"
+    path.write_text(rows if isinstance(rows, str) else json.dumps(rows))
+    argv = ["score", str(cohort), str(path), "--config", config, "--out", str(out), *words]
+    run_one_of(COMMANDS, prog="angioray", argv=argv)
+    document: dict[str, Any] = json.loads(out.read_text())
+    return document
+
+
+def coco_eval(truth: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """AP at IoU 0.50 to 0.95 and at 0.50, by pycocotools alone."""
+    coco = COCO()
+    coco.dataset = truth
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+        evaluation = COCOeval(coco, coco.loadRes(rows), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return float(evaluation.stats[0]), float(evaluation.stats[1])
+
+
+def test_by_hand_and_by_pycocotools(
+    arcade: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = score(arcade / "cohort", HAND, tmp_path, "--images", str(arcade / "val.json"))
+    value = {name: metric["value"] for name, metric in found["metrics"].items()}
+    # Precision 1 at the 26 recalls up to 1/4, 2/3 at the 25 up to 1/2, of 101.
+    by_hand = (26 + 25 * 2 / 3) / 101
+    assert value["AP@IoU0.50/max100"] == pytest.approx(by_hand)
+    assert value["AP@IoU0.20/max100"] == pytest.approx(by_hand)
+    assert value["recall@IoU0.20/score0.50/max5"] == 2 / 4
+    assert value["precision@IoU0.20/score0.50/max5"] == 2 / 3
+    truth = listing(LESIONS, IDS)
+    assert (value["AP@IoU0.50:0.95/max100"], value["AP@IoU0.50/max100"]) == pytest.approx(
+        coco_eval(truth, [dict(row) for row in HAND]), abs=1e-9
+    )
+    low, high = found["metrics"]["AP@IoU0.50/max100"]["ci95"]
+    assert low <= by_hand <= high
+    said = capsys.readouterr().out
+    assert "Judged: 3 frames with 4 lesions of 3 sequences; 1 frames without a result." in said
+    assert "one for each image, for the set names no patients" in said
+    assert (found["frames"], found["frames_without_a_result"], found["patients"]) == (3, 1, 3)
+
+
+def test_random_boxes_of_equal_scores_are_ranked_as_pycocotools_ranks_them(
+    arcade: Path, tmp_path: Path
+) -> None:
+    random, truth = np.random.default_rng(0), listing(LESIONS, IDS)
+    for _ in range(5):
+        rows = [
+            result(i, (np.array(box) + random.normal(0, 2, 4)).clip(1).tolist(), score)
+            for name, i in IDS.items()
+            for box in LESIONS[name] * 6
+            for score in random.choice([0.3, 0.5, 0.7], 1).tolist()
+        ]
+        random.shuffle(rows)  # type: ignore[arg-type]
+        found = score(arcade / "cohort", rows, tmp_path, "--images", str(arcade / "val.json"))
+        ap = (found["metrics"][f"AP@IoU{iou}/max100"]["value"] for iou in ("0.50:0.95", "0.50"))
+        assert tuple(ap) == pytest.approx(coco_eval(truth, rows), abs=1e-9)
+
+
+def test_frames_are_found_by_number_and_by_name(arcade: Path, tmp_path: Path) -> None:
+    by_listing = score(arcade / "cohort", HAND, tmp_path, "--images", str(arcade / "val.json"))
+    names = {i: f"val/images/{name}.jpg" for name, i in IDS.items()}
+    annotations = json.loads((arcade / "cohort/annotations.json").read_text())
+    numbers = {
+        i: next(
+            image["id"]
+            for image in annotations["images"]
+            if image["file_name"].startswith(f"arcade_stenosis_val_{name}/")
+        )
+        for name, i in IDS.items()
+    }
+    for ids in (names, numbers):
+        rows = [row | {"image_id": ids[row["image_id"]], "category_id": 1} for row in HAND]
+        assert score(arcade / "cohort", rows, tmp_path) == by_listing
+    rows = [*rows, result(1, [0, 0, 9, 9], 0.9, category=1)]  # of the train part
+    assert score(arcade / "cohort", rows, tmp_path) == by_listing
+
+
+def test_frames_of_a_cine_are_found_though_numbers_are_missing(tmp_path: Path) -> None:
+    rows = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
+    for number in (3, 4, 9):
+        picture(tmp_path / f"set/14_002_5_{number:04d}.bmp")
+        rows.append(f"14_002_5_{number:04d}.bmp,{SIDE},{SIDE},Stenosis,{number},9,30,30")
+    (tmp_path / "set/labels.csv").write_text("\n".join(rows))
+    import_danilov(tmp_path / "set", tmp_path / "cohort", processes=1)
+    found = [result("14_002_5_0009", [9, 9, 21, 21], 0.9, category=1)]
+    (tmp_path / "plain.yaml").write_text("detector: {judged_frames: optimal}")
+    said = score(tmp_path / "cohort", found, tmp_path, config=str(tmp_path / "plain.yaml"))
+    assert said["frames"] == 3
+    assert said["metrics"]["precision@IoU0.20/score0.50/max5"]["value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("{", "line 1, is no JSON"),
+        ({"annotations": []}, "holds an object, expected COCO results: a list of {"),
+        ([{"image_id": 1}], "result 1: it has no category_id. Expected {"),
+        ([result(9, [1, 1, 9, 9], 0.5)], "result 1: image 9 is not listed in "),
+        ([result(1, [1, 1, 9, 9], 0.5, 1)], "its category_id is 1; lesions are 26. Leave other"),
+        ([result(1, [1, 1, 9], 0.5)], "its bbox is [1, 1, 9]. Expected [x, y, width, height]."),
+        ([result(1, [9, 9, -4, 4], 0.5)], "of a negative size. Expected [x, y, width, height]."),
+        ([result(1, [1, 1, 9, 9], float("nan"))], "its score is nan. Expected a number from 0 to"),
+        ([result(1, [1, 1, 9, 9], 55)], "its score is 55. Expected a number from 0 to 1."),
+        ([result(1, [40, 40, 60, 60], 0.5)], "has boxes that look like corners x1, y1, x2, y2"),
+        ([result(1, [0.1, 0.1, 0.2, 0.2], 0.5)], "has boxes that are shares of the picture"),
+        ([HAND[0], *HAND], "has the same box with the same score 2 times, on image 1"),
+    ],
+)
+def test_a_mistake_is_told(
+    rows: Any, expected: str, arcade: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        score(arcade / "cohort", rows, tmp_path, "--images", str(arcade / "val.json"))
+    assert expected in capsys.readouterr().err
+
+
+def test_images_of_another_part_are_not_taken_for_those_of_the_same_name(
+    arcade: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        score(arcade / "cohort", HAND, tmp_path, "--images", str(arcade / "train.json"))
+    assert (
+        "other boxes than the cohort on 3 of 3 images of the same name" in capsys.readouterr().err
+    )
+    with pytest.raises(SystemExit):
+        score(arcade / "cohort", [result("11.png", [1, 1, 9, 9], 0.5, 1)], tmp_path)
+    assert "'11.png' is no image of the cohort." in capsys.readouterr().err
+
+
+def test_a_folder_of_runs_is_one_result_if_its_runs_are_folds(
+    arcade: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {1: "10", 2: "2"}
+    rows = [row | {"image_id": names[row["image_id"]], "category_id": 1} for row in HAND]
+    for fold, part in (("a", rows[:2]), ("b", rows[2:])):
+        (tmp_path / "runs" / fold).mkdir(parents=True)
+        (tmp_path / "runs" / fold / "predictions.json").write_text(json.dumps(part))
+    words = ["score", str(arcade / "cohort"), str(tmp_path / "runs"), "--config", "arcade"]
+    run_one_of(COMMANDS, prog="angioray", argv=words)
+    assert "1 frames without a result" in capsys.readouterr().out
+    (tmp_path / "runs/b/predictions.json").write_text(json.dumps(rows))
+    with pytest.raises(SystemExit):
+        run_one_of(COMMANDS, prog="angioray", argv=words)
+    assert "several variants or seeds are not one result" in capsys.readouterr().err
+
+
+def test_the_real_val_part(tmp_path: Path) -> None:
+    """ARCADE's own files, with boxes near the real ones and scores of one digit."""
+    real = Path(os.environ.get("ANGIORAY_REAL_DATA", CONFIGS.parents[2] / "shared/data"))
+    if not (real / "arcade_sample").is_dir():
+        pytest.skip("no real data here")
+    import_arcade(real / "arcade_sample", tmp_path / "cohort", processes=1)
+    path = real / "arcade_sample/stenosis/val/annotations/val.json"
+    truth = json.loads(path.read_text())
+    there = {p.name for p in (real / "arcade_sample/stenosis/val/images").iterdir()}
+    truth["images"] = [image for image in truth["images"] if image["file_name"] in there]
+    ids = {image["id"] for image in truth["images"]}
+    truth["annotations"] = [a for a in truth["annotations"] if a["image_id"] in ids]
+    (tmp_path / "val.json").write_text(json.dumps(truth))
+    random = np.random.default_rng(1)
+    rows = [
+        result(a["image_id"], (a["bbox"] + random.normal(0, 4, 4)).clip(1).tolist(), score)
+        for a in truth["annotations"] * 3
+        for score in random.integers(1, 10, 1) / 10
+    ]
+    found = score(tmp_path / "cohort", rows, tmp_path, "--images", str(tmp_path / "val.json"))
+    ap = (found["metrics"][f"AP@IoU{iou}/max100"]["value"] for iou in ("0.50:0.95", "0.50"))
+    assert tuple(ap) == pytest.approx(coco_eval(truth, rows), abs=1e-6)
