@@ -9,7 +9,7 @@ import numpy as np
 from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.detection import PAPER, per_frame
 from angioray.evaluation.matching import Matches
-from angioray.evaluation.measures import Ratio
+from angioray.evaluation.measures import MeanOf, Ratio
 from angioray.report.estimates import Estimate, over_folds
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.runs import ReportedStudy
@@ -21,9 +21,13 @@ MAJORITY_ACCURACY = "baseline/accuracy"
 
 def false_box_estimates(evidence: DetectorEvidence) -> dict[str, Estimate]:
     """False boxes per judged frame, at the paper's score threshold and number of boxes."""
-    values = {fold: _false_boxes(m.best).value for fold, m in evidence.matched_folds.items()}
+    seeds = (evidence, *evidence.others)
+    values = [
+        {fold: _false_boxes(m.best).value for fold, m in seed.matched_folds.items()}
+        for seed in seeds
+    ]
     resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
-    interval = resampling.interval(_false_boxes(evidence.matches))
+    interval = resampling.interval(MeanOf([_false_boxes(seed.matches) for seed in seeds]))
     return {FALSE_BOXES: over_folds(evidence.group, FALSE_BOXES, values, interval)}
 
 
@@ -35,7 +39,7 @@ def majority_estimates(study: ReportedStudy, seen: ViewEvidence) -> dict[str, Es
     pooled = Ratio(numerator=right.astype(float), denominator=np.ones(len(right)))
     interval = Resampling.of(seen.frames.patients(seen.image_ids)).interval(pooled)
     values = {fold: float(right[folds == fold].mean()) for fold in answers}
-    return {MAJORITY_ACCURACY: over_folds(seen.group, MAJORITY_ACCURACY, values, interval)}
+    return {MAJORITY_ACCURACY: over_folds(seen.group, MAJORITY_ACCURACY, [values], interval)}
 
 
 def commonest_class(study: ReportedStudy, seen: ViewEvidence, fold: int) -> str:

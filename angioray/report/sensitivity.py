@@ -20,13 +20,23 @@ MISSED_AT_MOST = (0.1, 0.2, 0.3)
 _NOTE = (
     "A fold's detector, used alone above its score, misses on average no more than this share of "
     "the lesions of a new patient who has any and is like the fold's held-out patients, on whom "
-    "the score was set (conformal risk control, Angelopoulos et al. 2024). At most five boxes per "
-    "frame; scores are rounded down, which keeps the guarantee; false boxes are per judged frame, "
-    "the mean of these folds. The theorem lets a fold without such a score miss nothing, so that "
-    "where only some folds have one, these may be lucky. One score for all folds is approximate: "
-    "no theorem covers it. Neither holds for the fused boxes of all folds together, as predict "
-    "gives them for new patients, nor strictly for a variant that was chosen by these same results."
+    "the score was set (conformal risk control, Angelopoulos et al. 2024, arXiv:2208.02814). The "
+    "theorem lets a fold without such a score miss nothing, so that where only some folds have "
+    "one, these may be lucky. It does not hold for the fused boxes of all folds together, as "
+    "predict gives them for new patients, nor strictly for a variant that was chosen by these same "
+    "results."
 )
+_MEANINGS = {
+    "Missed at most": "the share of a new patient's lesions that is missed on average",
+    "Score by fold": "of each frame count the five boxes of highest score, as far as that is above "
+    "this; rounded down, which keeps the guarantee",
+    "False boxes": "per judged frame, the mean of these folds",
+    "Patients of a fold": "those with a lesion, on whom the score was set",
+    "Score of all folds": "one score set on the patients of all folds: approximate, for no theorem "
+    "covers it",
+    "Its false boxes": "per judged frame",
+    "All patients": "those with a lesion",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +135,12 @@ def _table(found: Sequence[GuaranteedSensitivity]) -> Table:
         "Score thresholds that bound the share of missed lesions in new patients",
         (
             *("View", "Variant", "Missed at most"),
-            *("Score above, by fold", "False boxes per frame", "Patients of a fold"),
-            *("One score for all folds (approximate)", "Its false boxes per frame", "All patients"),
+            *("Score by fold", "False boxes", "Patients of a fold"),
+            *("Score of all folds", "Its false boxes", "All patients"),
         ),
         rows,
         note=_NOTE,
+        meanings=_MEANINGS,
     )
 
 

@@ -84,7 +84,7 @@ def test_the_report_counts_seeds_and_its_cards_name_those_that_predict(
     assert {len(e.seeds) for _, found in findings.scored for e in found.values()} <= {1, 2}
     folder = write_report(runs).with_name("report.md").parent
     text = (folder / "report.md").read_text()
-    assert "5-fold cross-validation, 2 seeds a fold, 30 runs" in text
+    assert "5-fold cross-validation, 2 seeds a fold after the protocol" in text
     assert "29 of 30 runs are finished" in text and "9/10 of 2 seeds" in text
     document = json.loads((folder / "report.json").read_text())
     missing = [(run["name"], run["fold"], run["repeat"]) for run in document["missing"]]

@@ -198,7 +198,7 @@ def _boxes_of_fold(runs: Path, view: str, fold: int) -> int:
 
 def test_a_cohort_without_readers_shows_no_agreement(reported: Path) -> None:
     assert read(reported)["agreement"] == []
-    assert "readers agree" not in html_of(reported)
+    assert "How well readers agree" not in html_of(reported)
     assert not (reported / "report" / "reader_agreement.csv").exists()
 
 
