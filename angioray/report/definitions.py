@@ -49,6 +49,7 @@ GLOSSARY = {
     "score; at most five a frame, if nothing else is said",
     "IoU > 0.2": "a box is right above this IoU",
     "5 boxes": "of each frame count the five boxes of highest score",
+    "AP30": "AP at an IoU of 0.3 or more, at most 100 boxes a frame",
     "AP50 (COCO)": "AP at an IoU of 0.5 or more, at most 100 boxes a frame",
     "AP (COCO)": "mean of AP at ten IoUs from 0.50 to 0.95, at most 100 boxes a frame",
     "Calibration error": "mean distance between confidence and the share that is right, over ten "

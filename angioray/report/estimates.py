@@ -86,7 +86,11 @@ def detector_intervals(
 ) -> dict[str, Interval | None]:
     """95 % intervals of a detector's metrics, of all or of those that are named."""
     resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
-    return _intervals(resampling, evidence.measures(evidence.image_ids), names)
+    intervals = _intervals(resampling, evidence.measures(evidence.image_ids), names)
+    if not evidence.healthy:
+        return intervals
+    with_healthy = Resampling.of(evidence.frames.patients(evidence.all_image_ids))
+    return intervals | _intervals(with_healthy, evidence.healthy_measures(), names)
 
 
 def view_intervals(

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from angioray.evaluation.detection import Matched, fixed_predictions
+from angioray.evaluation.healthy import healthy_measures
 from angioray.evaluation.matching import FloatArray, Matches, Truth
 from angioray.evaluation.measures import Measure, means
 from angioray.evaluation.views import view_measures
 from angioray.report.runs import Group, ReportedRun
 from angioray.study.frame_index import FrameIndex
+from angioray.study.run_folder import HEALTHY_IMAGES
 
 BoxesAndScores = dict[int, tuple[FloatArray, FloatArray]]
 
@@ -31,6 +33,10 @@ class DetectorEvidence:
     predictions: BoxesAndScores
     fixed: BoxesAndScores
     """The baseline's boxes, those of each frame's own fold."""
+    healthy: dict[int, dict[int, str | None]]
+    """By fold: the patient of each healthy frame that was judged beside the evaluated ones, None
+    where the patient has a lesion in this view. Without the folds of earlier versions, which judged
+    none."""
     others: tuple[DetectorEvidence, ...] = ()
     """Of the group's other seeds that were judged on the same frames; all else is of the first."""
 
@@ -48,7 +54,7 @@ class DetectorEvidence:
 
     @classmethod
     def _of_seed(cls, group: Group, frames: FrameIndex) -> DetectorEvidence:
-        folds, predictions, fixed = {}, {}, {}
+        folds, predictions, fixed, healthy = {}, {}, {}, {}
         for run in group.finished:
             assert run.result is not None
             listed = run.read("evaluated_images.json")
@@ -60,12 +66,42 @@ class DetectorEvidence:
             with run.reading("result.json"):
                 boxes = xyxy(np.array(run.result.get("fixed_boxes", []), dtype=np.float64))
             fixed.update(fixed_predictions(boxes, folds[run.fold]))
-        return cls(group=group, frames=frames, folds=folds, predictions=predictions, fixed=fixed)
+            if (rows := run.read(HEALTHY_IMAGES)) is not None:
+                with run.reading(HEALTHY_IMAGES):
+                    healthy[run.fold] = frames.healthy_patients(rows)
+        return cls(
+            group=group,
+            frames=frames,
+            folds=folds,
+            predictions=predictions,
+            fixed=fixed,
+            healthy=healthy,
+        )
 
     @cached_property
     def image_ids(self) -> list[int]:
         """Every evaluated frame, in order."""
         return sorted(image_id for ids in self.folds.values() for image_id in ids)
+
+    @cached_property
+    def healthy_patients(self) -> dict[int, str | None]:
+        """The healthy frames of all folds, and their patients, as in ``healthy``."""
+        return {i: patient for of in self.healthy.values() for i, patient in of.items()}
+
+    @property
+    def all_image_ids(self) -> list[int]:
+        """Frames with boxes and healthy ones of the folds that judged both, in order."""
+        evaluated = (image_id for fold in self.healthy for image_id in self.folds[fold])
+        return sorted([*evaluated, *self.healthy_patients])
+
+    def healthy_measures(self) -> dict[str, Measure]:
+        """The measures that healthy arteries enter, of :attr:`all_image_ids`, by name.
+
+        The mean of all seeds that were judged on these frames.
+        """
+        frames, healthy = self.frames.judged(self.all_image_ids), self.healthy_patients
+        same = (each for each in (self, *self.others) if each.healthy_patients == healthy)
+        return means([healthy_measures(frames, each.predictions, healthy) for each in same])
 
     @cached_property
     def matched(self) -> Matched:
@@ -87,6 +123,11 @@ class DetectorEvidence:
     def matches(self) -> Matches:
         """Pooled over folds, at the paper's IoU and number of boxes."""
         return self.matched.best
+
+    @property
+    def matches_on_healthy(self) -> Matches:
+        """The same of the healthy frames: none is right."""
+        return self._matched(sorted(self.healthy_patients)).best
 
     def _matched(self, image_ids: list[int]) -> Matched:
         if image_ids == self.image_ids:

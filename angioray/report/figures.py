@@ -16,6 +16,7 @@ from angioray.evaluation.views import confusion_matrix
 from angioray.report.curves import Band, free_response, operating_point, precision_recall
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.runs import Group
+from angioray.study.detector_task import VALIDATION_AP
 from preprocess.console.drawing import COLOURS, GREY, INK, LINES, Figure, draw, panels
 
 _CURVE_POINTS = 150
@@ -116,22 +117,34 @@ def confusion(views: Sequence[ViewEvidence]) -> Figure:
 
 
 def learning_curves(groups: Sequence[Group]) -> Figure | None:
-    """Training loss against steps, a panel per group and a line per fold; None without any."""
+    """Training loss against steps, a panel per group and a line per fold; None without any.
+
+    Where training patients were kept out of training, AP on them is a dashed line.
+    """
     groups = [group for group in groups if any(run.curve for run in group.runs)]
     if not groups:
         return None
     columns = min(len(groups), 4)
     rows = -(-len(groups) // columns)
+    measured = any(VALIDATION_AP in line for g in groups for run in g.runs for line in run.curve)
 
     def paint(canvas: Canvas) -> None:
         for number, (axes, group) in enumerate(
             zip(panels(canvas, len(groups), columns), groups, strict=True)
         ):
+            right: Axes | None = None
             for run in group.runs:
                 steps, losses = _curve(run.curve, "loss")
                 colour = COLOURS[run.fold % len(COLOURS)]
                 label = None if run.repeat else f"fold {run.fold}"
                 axes.plot(steps, losses, color=colour, lw=1, label=label)
+                steps, found = _curve(run.curve, VALIDATION_AP)
+                if len(steps):
+                    if right is None:
+                        right = axes.twinx()
+                        right.set(ylim=(0, 1), ylabel="AP of patients kept out")
+                        right.grid(visible=False)
+                    right.plot(steps, found, "--", color=colour, lw=1, marker="o", ms=2)
             axes.set_title(_short(group))
             axes.set_ylim(bottom=0)
             if number % columns == 0:
@@ -145,9 +158,16 @@ def learning_curves(groups: Sequence[Group]) -> Figure | None:
     return draw(
         paint,
         name="learning",
-        alt="Training loss against optimiser steps for every fold of every run.",
+        alt="Training loss against optimiser steps for every fold of every run"
+        + (", and AP on training patients that were kept out." if measured else "."),
         caption="Training loss by step, one line per run (means of neighbouring lines of the log "
-        "where there are many).",
+        "where there are many)."
+        + (
+            " Dashed: AP (IoU > 0.2, at most five boxes per frame) on the training patients that "
+            "were kept out of training, at every checkpoint."
+            if measured
+            else ""
+        ),
         width_in=9.4,
         height_in=0.4 + 1.95 * rows,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from angioray.evaluation.detection import PAPER
-from angioray.evaluation.matching import FloatArray, box_iou
+from angioray.evaluation.matching import FloatArray, Matches, box_iou
 from angioray.report.evidence import DetectorEvidence
 
 SHOWN = 4
@@ -40,8 +40,16 @@ class Gallery:
 
 
 def galleries(evidence: DetectorEvidence) -> tuple[Gallery, ...]:
-    """Worst misses, worst false boxes and typical hits of one detector group."""
+    """Worst misses, worst false boxes and typical hits of one detector group.
+
+    Where healthy arteries were judged, the worst false boxes on those as well.
+    """
     name = f"{evidence.group.view}, variant {evidence.group.variant}"
+    on_healthy = Gallery(
+        title=f"{name}: worst false boxes on healthy arteries",
+        note="Boxes of the highest score on frames of cines that a reader found free of lesions.",
+        pictures=tuple(_pictures(evidence, _false_boxes(evidence.matches_on_healthy))),
+    )
     return (
         Gallery(
             title=f"{name}: worst misses",
@@ -52,13 +60,14 @@ def galleries(evidence: DetectorEvidence) -> tuple[Gallery, ...]:
         Gallery(
             title=f"{name}: worst false boxes",
             note="Boxes of the highest score that overlap no lesion by more than 0.2.",
-            pictures=tuple(_pictures(evidence, _false_boxes(evidence))),
+            pictures=tuple(_pictures(evidence, _false_boxes(evidence.matches))),
         ),
         Gallery(
             title=f"{name}: typical hits",
             note="Correct boxes whose score lies nearest the median score of correct boxes.",
             pictures=tuple(_pictures(evidence, _hits(evidence))),
         ),
+        *([on_healthy] if evidence.healthy_patients else []),
     )
 
 
@@ -84,8 +93,7 @@ def _misses(evidence: DetectorEvidence) -> Iterator[Choice]:
         yield image_id, f"best overlap of any box: IoU {overlap:.2f}"
 
 
-def _false_boxes(evidence: DetectorEvidence) -> Iterator[Choice]:
-    matches = evidence.matches
+def _false_boxes(matches: Matches) -> Iterator[Choice]:
     for i in np.argsort(-matches.score, kind="stable"):
         if not matches.is_true_positive[i] and matches.score[i] > PAPER.score:
             yield int(matches.image_id[i]), f"false box at score {matches.score[i]:.2f}"

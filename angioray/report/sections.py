@@ -163,6 +163,15 @@ def training_section(study: ReportedStudy) -> Section:
     """How training went, run by run."""
     curves = learning_curves(study.groups)
     blocks: list[Block] = [networks_table(study), *([] if curves is None else [curves])]
+    if not study.document["settings"].get("detector", {}).get("validation_share"):
+        blocks.append(
+            Text(
+                "All training patients train, as in the paper, so that nothing is measured on "
+                "others on the way. `--detector.validation_share 0.2` keeps a fifth of them out of "
+                "the training of the detectors and shows AP on them at every checkpoint; the "
+                "fold's own validation part only judges in either case."
+            )
+        )
     blocks += fold_tables(study.groups)
     return Section(anchor="training", title="Training, run by run", blocks=tuple(blocks))
 

@@ -11,6 +11,7 @@ from angioray.report.checklists import checklists_section
 from angioray.report.definitions import GLOSSARY, definitions_section
 from angioray.report.findings import Findings
 from angioray.report.headline import headline, notices
+from angioray.report.healthy import healthy_section
 from angioray.report.limitations import limitations_section
 from angioray.report.methods import METHODS_FILE, methods_markdown, methods_section
 from angioray.report.model_cards import WITHOUT_COHORT, write_model_cards
@@ -71,6 +72,7 @@ def write_report_and_tables(runs: Location) -> Written:
         cohort_section(study, cohort),
         view_section(findings),
         detection_section(findings),
+        healthy_section(findings),
         sensitivity_section(findings),
         two_step_section(findings),
         severity_section(findings),
