@@ -142,8 +142,10 @@ def learning_curves(groups: Sequence[Group]) -> Figure | None:
                 if len(steps):
                     if right is None:
                         right = axes.twinx()
-                        right.set(ylim=(0, 1), ylabel="AP of patients kept out")
+                        right.set_ylim(0, 1)
                         right.grid(visible=False)
+                        if (number + 1) % columns == 0 or number + 1 == len(groups):
+                            right.set_ylabel("AP of patients kept out")
                     right.plot(steps, found, "--", color=colour, lw=1, marker="o", ms=2)
             axes.set_title(_short(group))
             axes.set_ylim(bottom=0)

@@ -95,7 +95,8 @@ def _table(
             "Specificity": "share without such a box on any judged frame",
             "cines": "of the healthy cines",
             "patients": "of the patients in brackets",
-            "frames with lesions": "as in the tables above and in the paper",
+            "frames with lesions": "as in the tables above and in the paper; precision is of the "
+            "same boxes as false boxes are",
             "all frames": "frames with lesions and healthy ones together, in the cohort's own "
             "proportion",
         },

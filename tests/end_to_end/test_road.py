@@ -62,8 +62,8 @@ def test_each_run_folder_holds_what_a_finished_run_holds(road: Road) -> None:
     assert found == RUNS
     for name in RUNS:
         names = {path.name for path in files(road.runs / name)} - {".lock"}
-        severity = {"severity.json"} if name.startswith("detector") else set()
-        assert names == RUN_FILES | severity, name
+        more = {"severity.json", "healthy_images.json"} if name.startswith("detector") else set()
+        assert names == RUN_FILES | more, name
 
 
 def test_the_report_covers_every_run(road: Road) -> None:
