@@ -152,17 +152,15 @@ def read_model_card(study: ReportedStudy, group: Group) -> dict[str, Any]:
     """The card of a group as the report wrote it.
 
     Raises:
-        ValueError: there is none, or it is of other folds than are finished now, or of an earlier
-            version.
+        ValueError: there is none, or it is of other folds than are finished now.
     """
     where = study.folder / "report" / "model_cards"
     card: dict[str, Any] | None = where.read_json(f"{group.name}.json")
     members = [run.name for run in group.members]
-    if not card or card.get("members") != members or "in_words" not in card["cohort"]:
+    if card is None or card.get("members") != members:
         raise ValueError(
-            f"{where} has no card of {group.name} with the folds that are finished now, or one of "
-            "an earlier version. Make the report first: "
-            f"`python -m angioray.report {study.folder}`."
+            f"{where} has no card of {group.name} with the folds that are finished now. Make the "
+            f"report first: `python -m angioray.report {study.folder}`."
         )
     return card
 

@@ -20,6 +20,7 @@ from angioray.export.onnx_graphs import Difference, compare_candidates
 from angioray.inference.trained import load_classifier, load_detector
 from angioray.models.retinanet import build_detector
 from angioray.models.weights_file import read_state_dict
+from angioray.report.page import RESEARCH
 from angioray.report.writing import write_report
 from angioray.study.executor import Executor
 from angioray.study.settings import settings_from_dict
@@ -135,7 +136,7 @@ def test_cards_are_what_the_hub_reads(exported: Path, runs: Path) -> None:
                 assert result.metric_args["ci95"] == pytest.approx(metric["ci95"], abs=1e-4)
         assert any(result.metric_args.get("ci95") for result in card.data.eval_results)
         assert not any("baseline" in result.metric_name for result in card.data.eval_results)
-        assert "# " in card.text and "It is no medical device." in card.text
+        assert "# " in card.text and RESEARCH in card.text
 
 
 @pytest.mark.parametrize(
