@@ -36,6 +36,17 @@ JSON.stringify([...document.querySelectorAll('main svg')].map(svg => {
 }))
 """
 """Each figure's name, width, height, marks that cover anything, and visibility, as JSON."""
+HIDDEN = """
+JSON.stringify([...document.querySelectorAll('main *')].filter(e => {
+  const style = getComputedStyle(e), box = e.getBoundingClientRect();
+  const cut = style.overflowX !== 'visible' || style.overflowY !== 'visible';
+  return !e.closest('svg') && (!e.checkVisibility({contentVisibilityAuto: true})
+    || (e.textContent.trim() && !box.height)
+    || (cut && (e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1))
+    || box.right > document.documentElement.clientWidth + 1);
+}).map(e => `${e.tagName} ${e.id} ${e.textContent.trim().slice(0, 40)}`))
+"""
+"""What of a page's content is not seen, is cut off, or is wider than the page, as JSON."""
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 """Pixels by which a page would have to be scrolled sideways."""
 
@@ -189,6 +200,10 @@ class Tab:
             way = NOTCH if notches > 0 else -NOTCH
             keys = MODIFIERS.get(held, 0)
             self._mouse("mouseWheel", *at, deltaX=0, deltaY=way, modifiers=keys)
+
+    def print_media(self, wanted: bool) -> None:
+        """Show the page as on paper, or as on a screen."""
+        self._ask("Emulation.setEmulatedMedia", media="print" if wanted else "")
 
     def screenshot(self, path: Path, *, window: bool = False) -> None:
         """The whole page as PNG, however long, or what the window shows of it."""

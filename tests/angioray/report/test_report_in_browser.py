@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from angioray.report.writing import write_report
+from angioray.study.settings import settings_from_dict
 from tests.angioray.synthetic_study import write_cohort, write_study
-from tests.browser import CHROMIUM, FIGURES, TOO_WIDE, Browser, axe_violations, needs_browser
+from tests.browser import (
+    CHROMIUM,
+    FIGURES,
+    HIDDEN,
+    TOO_WIDE,
+    Browser,
+    axe_violations,
+    needs_browser,
+)
 from tests.hostile_names import ACTS, HOSTILE_VIEWS
 
+PAPER = 695
+"""The width of A4 between the margins, in CSS pixels."""
 pytestmark = [pytest.mark.slow, needs_browser]
 
 
@@ -28,6 +40,20 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
     cohort = write_cohort(folder / "cohort", patients=6, views=HOSTILE_VIEWS)
     return write_report(write_study(folder / "runs", cohort, variants=("B",), sizes=(64,)))
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of all variants, with the paper's numbers beside its own."""
+    folder = tmp_path_factory.mktemp("wide")
+    variants = ("B", "BG", "NL", "BGNL")
+    runs = write_study(
+        folder / "runs", write_cohort(folder / "cohort"), variants=variants, sizes=()
+    )
+    study = json.loads((runs / "study.json").read_text())
+    study["settings"] = asdict(settings_from_dict(study["settings"]))  # all of them, and long
+    (runs / "study.json").write_text(json.dumps(study))
+    return write_report(runs)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +123,21 @@ def test_the_keyboard_reaches_the_content_and_every_wide_table(opened: Browser, 
     assert opened.evaluate(
         "[...document.querySelectorAll('.scroll, pre')].every(e => e.tabIndex === 0)"
     )
+
+
+@pytest.mark.parametrize("width", [1280, PAPER])
+def test_nothing_is_lost_in_print(wide: Path, width: int) -> None:
+    with Browser(str(CHROMIUM), width=width) as seen:
+        seen.open(wide)
+        assert json.loads(seen.evaluate(HIDDEN)) != []  # on the screen, settings are scrolled
+        seen.print_media(True)
+        assert json.loads(seen.evaluate(HIDDEN)) == []
+        assert "batch_size: 32" in seen.text("#again")
+        seen.evaluate(
+            "document.querySelector('#again').insertAdjacentHTML('beforeend', "
+            "'<details><summary>more</summary><p>folded away</p></details>')"
+        )
+        assert json.loads(seen.evaluate(HIDDEN)) == ["P  folded away"]
 
 
 def test_it_prints_on_paper(opened: Browser, page: Path, tmp_path: Path) -> None:
