@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 from angioray.findings.output_folder import alone_in_output
 from angioray.findings.tables import Source, private_table
 from angioray.study.study import Study, read_study
-from preprocess.cohort import Cohort, Phase
+from preprocess.cohort import Cohort
 from preprocess.cohort.pictures import picture_remarks
 from preprocess.console.words import counted
 from preprocess.dicom.pseudonyms import read_key
@@ -212,7 +212,7 @@ def _describe(result: Assembly, src: str, private: Path) -> Iterator[str]:
     if reasons := [row.reason for row in result.manifest if row.status == "rejected"]:
         yield f"Not cines that can be looked at: {counted(len(reasons), 'file')}:"
         yield rejection_counts(reasons)
-    without = sum(cine.length > 1 and not cine.frames_in(Phase.OPTIMAL) for cine in kept)
+    without = sum(cine.shows_no_filling for cine in kept)
     if without:
         yield (
             f"Note: in {counted(without, 'cine')} no filling of the arteries with contrast was "

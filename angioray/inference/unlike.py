@@ -33,9 +33,22 @@ def unlike(known: Acquisitions, sequence: Sequence, mean_grey: float | None) -> 
     """
     return tuple(
         sentence
-        for check in (_size(known, sequence), _rate(known, sequence), _angles(known, sequence))
+        for check in (
+            _contrast(sequence),
+            _size(known, sequence),
+            _rate(known, sequence),
+            _angles(known, sequence),
+        )
         for sentence in check
     ) + tuple(_brightness(known, mean_grey))
+
+
+def _contrast(sequence: Sequence) -> Iterator[str]:
+    if sequence.shows_no_filling:
+        yield (
+            "No filling of its arteries was found: perhaps contrast never came. The models were "
+            "trained on filled arteries."
+        )
 
 
 def _size(known: Acquisitions, sequence: Sequence) -> Iterator[str]:

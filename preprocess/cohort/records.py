@@ -79,8 +79,7 @@ class Sequence:
     ifr: tuple[float, ...] = ()
     no_lesion: bool = False
     phases_proposed: bool = False
-    """Whether the bounds were proposed from the pixels, not labelled by a reader; where they are
-    None all the same, no contrast was found, or too few frames to tell."""
+    """Whether the bounds were proposed from the pixels, not labelled by a reader."""
     reference_proposed: bool = False
     """Whether the reference frame was proposed from the pixels, not chosen by a reader."""
     quality_control_image: bool = False
@@ -108,6 +107,11 @@ class Sequence:
     def bounds(self) -> Bounds:
         """The first frames of the introducing, optimal and vanishing intervals."""
         return self.introducing_start, self.optimal_start, self.vanishing_start
+
+    @property
+    def shows_no_filling(self) -> bool:
+        """Whether no filling of the arteries was found in the pixels, or too few frames to tell."""
+        return self.phases_proposed and self.introducing_start is None
 
     def frames_in(self, phase: Phase) -> range:
         """The 0-based frame indices of one interval; empty where the bounds are unknown."""

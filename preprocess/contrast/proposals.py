@@ -112,7 +112,7 @@ def proposal_remarks(sequences: Collection[Sequence]) -> Iterator[str]:
             f"{references} are proposed from the pixels; look at them on the summary's page, and "
             "write better ones into sequences.csv"
         )
-    if bare := sum(s.phases_proposed and _bounds(s) is None for s in sequences):
+    if bare := sum(s.shows_no_filling for s in sequences):
         yield (
             f"in {bare} sequences without phase bounds no contrast was found, or too few frames to "
             "tell; none are proposed"

@@ -17,7 +17,7 @@ from preprocess.tracking.boxes import BoxXyxy, centre, overlap
 
 OF_FINDINGS = {
     **dict.fromkeys(("text", "healthy", "no_box", "reference", "view"), 0.9),
-    **dict.fromkeys(("angles", "unlabelled", "intervals", "one_grey"), 0.5),
+    **dict.fromkeys(("angles", "unlabelled", "unfilled", "intervals", "one_grey"), 0.5),
     **dict.fromkeys(("display", "cleared", "anchors"), 0.1),
     "lost": 0.0,
 }

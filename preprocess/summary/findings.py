@@ -60,11 +60,12 @@ def _no_box(sequence: Sequence, boxes: list[Box]) -> str:
 
 
 def _unlabelled(sequence: Sequence, _: list[Box]) -> str:
-    if sequence.optimal_start is not None or sequence.length == 1:
-        return ""
-    if sequence.phases_proposed:
-        return "no filling of the arteries was found, or frames are too few to tell"
-    return "most others have them"
+    known = sequence.optimal_start is not None or sequence.shows_no_filling
+    return "" if known or sequence.length == 1 else "most others have them"
+
+
+def _unfilled(sequence: Sequence, _: list[Box]) -> str:
+    return "perhaps it never came, or frames are too few" if sequence.shows_no_filling else ""
 
 
 def _lost(_: Sequence, boxes: list[Box]) -> str:
@@ -139,6 +140,7 @@ CHECKS: dict[str, tuple[str, Callable[[Sequence, list[Box]], str]]] = {
     "lost": ("Boxes lost by tracking", _lost),
     "reference": ("Odd reference frame", _reference),
     "unlabelled": ("No contrast intervals", _unlabelled),
+    "unfilled": ("No contrast was found in the arteries", _unfilled),
     "intervals": ("Hardly any optimal frames", _intervals),
     "anchors": ("A reader's box that no anchor resembles", _unlike_anchors),
 }

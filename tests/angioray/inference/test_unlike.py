@@ -108,6 +108,13 @@ def test_each_way_of_being_unlike_has_its_sentence(
     assert unlike(Acquisitions(), replace(LIKE, **change), grey) == ()
 
 
+def test_a_cine_in_which_no_artery_fills_is_told() -> None:
+    assert unlike(KNOWN, replace(LIKE, phases_proposed=True), 100.0) == (
+        "No filling of its arteries was found: perhaps contrast never came. The models were "
+        "trained on filled arteries.",
+    )
+
+
 def test_models_judge_together_what_any_of_them_was_trained_on() -> None:
     other = Acquisitions(sides=((512, 512),), frame_time_ms=(40, 133.3), angles_deg=((90, 0),))
     read = [json.loads(json.dumps({RECORDED: each.as_json()})) for each in (KNOWN, other)]

@@ -134,6 +134,13 @@ def test_every_kind_of_finding(tmp_path: Path) -> None:
             optimal_start=None,
             vanishing_start=None,
         ),
+        replace(
+            sequence("unfilled", "P", "RCA", healthy=True),
+            introducing_start=None,
+            optimal_start=None,
+            vanishing_start=None,
+            phases_proposed=True,
+        ),
         sequence("view", "P", None),
         sequence("sound", "P", "RCA"),
         sequence("narrow", "P", "RCA"),
@@ -189,6 +196,7 @@ def test_every_kind_of_finding(tmp_path: Path) -> None:
         },
         "intervals": {"short": "optimal frames: 2 of 10"},
         "unlabelled": {"unlabelled": "most others have them"},
+        "unfilled": {"unfilled": "perhaps it never came, or frames are too few"},
         "anchors": {"narrow": "16 x 448 px at 512 x 512, IoU under 0.4 with every one"},
     }
 
