@@ -24,8 +24,8 @@ UNKNOWN = "unknown"
 
 Names = NDArray[np.str_]
 OF_CINE: dict[str, Callable[[Cine], str | int | None]] = {
-    "Angle": projection,
-    "Maker": lambda cine: cine.manufacturer,
+    "angle": projection,
+    "maker": lambda cine: cine.manufacturer,
 }
 
 
@@ -58,7 +58,7 @@ def strata_table(detectors: Sequence[DetectorEvidence]) -> Table | None:
         return None
     return Table(
         name="strata",
-        caption="Results by angle, maker and year of the cine, and by severity of the lesion",
+        caption=f"Results by {', '.join(dict.fromkeys(str(row.cells[1]) for row in rows))}",
         columns=(
             *("Detectors", "By", "Group", "Patients", "Lesions"),
             *("Recall", "Precision", "False boxes per frame"),
@@ -74,8 +74,8 @@ def strata_table(detectors: Sequence[DetectorEvidence]) -> Table | None:
             "straight are AP, or have no tilt",
             "Patients, Lesions": "how many the group has among the judged frames",
             "Recall, Precision, False boxes per frame": "of at most five boxes per frame of a "
-            "score above 0.5, as everywhere. A false box belongs to no lesion, so that groups by "
-            "severity have recall alone",
+            "score above 0.5, as everywhere. A false box belongs to no lesion, so that groups of "
+            "lesions (iFR, degree of stenosis) have recall alone",
         },
     )
 
@@ -97,11 +97,10 @@ def strata_of(evidence: DetectorEvidence) -> Iterator[Strata]:
         for corners in evidence.truth.get(int(image), np.empty((0, 4))).tolist()
     ]
     for question in QUESTIONS:
-        about = question.about
-        said = {True: question.yes, False: f"{question.no} ({about})", None: f"{about} {UNKNOWN}"}
+        said = {True: question.yes, False: question.no, None: UNKNOWN}
         lesion = np.array([said[question.of_lesion(cohort, s, number)] for s, number in boxes])
         if len(set(lesion)) > 1:
-            yield Strata(by="Severity", lesion=lesion, frame=None)
+            yield Strata(by=question.about, lesion=lesion, frame=None)
 
 
 def _position(evidence: DetectorEvidence) -> NDArray[np.int64]:
@@ -141,9 +140,9 @@ def _cells(
 
 
 def _joined(lesion: Names, patient: Names) -> dict[str, list[str]]:
-    """The groups that each row has, by its name: the largest first, small ones joined last."""
+    """The groups that each row has, by its name: largest first, joined and unknown ones last."""
     counts = {name: len(set(patient[lesion == name])) for name in sorted(set(lesion.tolist()))}
     large = [name for name, count in counts.items() if count >= FEWEST_PATIENTS]
     small = [name for name in counts if name not in large]
-    rows = {name: [name] for name in sorted(large, key=lambda name: -counts[name])}
+    rows = {name: [name] for name in sorted(large, key=lambda n: (n == UNKNOWN, -counts[n]))}
     return rows | ({", ".join(small): small} if small else {})

@@ -14,7 +14,7 @@ from angioray.report.runs import ReportedStudy
 from angioray.report.strata import strata_table
 from angioray.report.tables import Table, Value
 from angioray.study.frame_index import FrameIndex
-from preprocess.cohort import Cohort
+from preprocess.cohort import BoxSource, Cohort, Verdict
 from preprocess.views import projection
 from tests.angioray.synthetic_study import write_cohort, write_study
 
@@ -25,9 +25,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_study(folder / "runs", write_cohort(folder / "cohort"), variants=("B", "BG"))
 
 
-def evidence(runs: Path, change: dict[str, dict[str, Any]]) -> list[DetectorEvidence]:
-    """Of the study's detectors, with other attributes of the patients that are named."""
+def evidence(
+    runs: Path, change: dict[str, dict[str, Any]], *, doubtful: int = -1
+) -> list[DetectorEvidence]:
+    """Of the study's detectors, with other attributes of patients, and a lesion in doubt."""
     cohort = Cohort.open(runs.parent / "cohort")
+    unsure = {"source": BoxSource.TRACKED, "verdict": Verdict.CHECK}
+    cohort.boxes = tuple(
+        replace(box, **(unsure if box.instance_id == doubtful else {})) for box in cohort.boxes
+    )
     for name, cine in cohort.sequences.items():
         cohort.sequences[name] = replace(cine, **change.get(cine.patient_id, {}))
     frames = FrameIndex(cohort=cohort)
@@ -73,7 +79,7 @@ def test_a_group_has_the_values_of_its_frames_alone_and_small_ones_are_joined(ru
     found = evidence(runs, change)
     of_rca = next(each for each in found if each.group.view == "RCA")
     said = rows(strata_table(found))
-    assert {key[1:] for key in said} == {("Angle", "LAO cranial"), ("Angle", "AP, RAO")}
+    assert {key[1:] for key in said} == {("angle", "LAO cranial"), ("angle", "AP, RAO")}
     for name, patients in (("LAO cranial", range(5)), ("AP, RAO", range(5, 10))):
         inside = [f"p{n:02d}" for n in patients]
         images = [
@@ -86,7 +92,7 @@ def test_a_group_has_the_values_of_its_frames_alone_and_small_ones_are_joined(ru
             judged, {i: of_rca.predictions[i] for i in images if i in of_rca.predictions}
         )
         lesions = sum(map(len, judged.truth.values()))
-        count, of_lesions, recall, precision, false = said["RCA", "Angle", name]
+        count, of_lesions, recall, precision, false = said["RCA", "angle", name]
         assert (count, of_lesions) == ("5", str(lesions))
         assert recall.mean == pytest.approx(alone["recall@IoU0.20/score0.50/max5"])
         assert precision.mean == pytest.approx(alone["precision@IoU0.20/score0.50/max5"])
@@ -97,8 +103,8 @@ def test_a_group_has_the_values_of_its_frames_alone_and_small_ones_are_joined(ru
 
 def test_too_few_patients_are_counted_and_nothing_more(runs: Path) -> None:
     said = rows(strata_table(evidence(runs, {f"p{n:02d}": {"ifr": (0.95,)} for n in range(3)})))
-    few = said["LCA", "Severity", "a higher one (iFR)"]
-    many = said["LCA", "Severity", "an iFR of 0.89 or less"]
+    few = said["LCA", "iFR", "a higher one"]
+    many = said["LCA", "iFR", "an iFR of 0.89 or less"]
     nothing = Value(mean=None)
     assert few == ("3", "4", nothing, nothing, nothing)  # p00 has two lesions in each view
     assert many[:2] == ("7", "10")
@@ -109,3 +115,17 @@ def test_too_few_patients_are_counted_and_nothing_more(runs: Path) -> None:
 def test_cines_that_are_all_alike_have_no_table(runs: Path) -> None:
     assert strata_table(evidence(runs, {})) is None
     assert strata_table([]) is None
+
+
+def test_makers_are_compared_and_boxes_that_are_doubtful_belong_to_no_group(runs: Path) -> None:
+    makers = ["GE"] * 5 + ["Siemens"] * 5
+    change = {f"p{n:02d}": {"manufacturer": name} for n, name in enumerate(makers)}
+    change["p09"]["ifr"] = (0.95,)
+    found = evidence(runs, change)
+    said = rows(strata_table(found))
+    assert {key[2] for key in said if key[1] == "maker"} == {"GE", "Siemens"}
+    before = {key: int(cells[1]) for key, cells in said.items()}
+    again = evidence(runs, change, doubtful=1)  # the second lesion of p00 in LCA
+    after = {key: int(cells[1]) for key, cells in rows(strata_table(again)).items()}
+    fewer = {key for key in before if after[key] == before[key] - 1}
+    assert fewer == {("LCA", "maker", "GE"), ("LCA", "iFR", "an iFR of 0.89 or less")}
