@@ -125,6 +125,6 @@ def _of_labels(cohort: Cohort) -> Iterator[str]:
 def _of_readers(findings: Findings) -> Iterator[str]:
     if not findings.readers and not findings.readers_problem:
         yield (
-            "The cohort has no second reading, so that it is not known how well readers agree on "
-            "these lesions."
+            "The cohort has no second reading: how far another reader would mark the same lesions "
+            "is not known."
         )
