@@ -26,6 +26,7 @@ Names = NDArray[np.str_]
 OF_CINE: dict[str, Callable[[Cine], str | int | None]] = {
     "angle": projection,
     "maker": lambda cine: cine.manufacturer,
+    "year": lambda cine: cine.year,
 }
 
 

@@ -23,6 +23,7 @@ FALSE = (
 )
 ABSENT = ("na", "n/a", "n.a.", "nan", "none", "null", "nil", "-", "–", "—")
 """What statistics programs write into empty cells."""
+YEARS = range(1970, 2100)
 NUMBER = re.compile(r"[+-]?[0-9]{0,9}([.,]?[0-9]{1,30})")
 
 
@@ -58,6 +59,7 @@ class LabelReader:
             ifr=self._ratios(),
             exclude=self._exclusion(),
             no_lesion=self._flag("no_lesion"),
+            year=self._year(),
         )
         self.problems += [(line, problem) for problem in label.contradictions()]
         return label
@@ -109,6 +111,16 @@ class LabelReader:
         number = self._number(cell)  # spreadsheets write 7 as 7.0
         if number is None or number < 0 or number != int(number):
             self._misread(name, "a frame number (0, 1, 2, ...)")
+            return None
+        return int(number)
+
+    def _year(self) -> int | None:
+        cell = self._cell("year")
+        if not cell:
+            return None
+        number = self._number(cell)
+        if number is None or number not in YEARS:
+            self._misread("year", f"a year from {YEARS[0]} to {YEARS[-1]}, and no date")
             return None
         return int(number)
 

@@ -11,7 +11,7 @@ from preprocess.annotations.sheets import Sheet
 from preprocess.console.names import nearest
 
 KEYS = ("file", "sop_instance_uid")
-COLUMNS = (*KEYS, "view", "reference_frame", *BOUNDS, "ifr", "exclude", "no_lesion")
+COLUMNS = (*KEYS, "view", "reference_frame", *BOUNDS, "ifr", "exclude", "no_lesion", "year")
 PROPOSED = tuple(f"proposed_{name}" for name in ("view", "reference_frame", *BOUNDS))
 """Proposals for the columns of these names. They are no labels: a person copies what is right."""
 FOR_THE_EYE = ("frames", "angles", *PROPOSED)
@@ -31,6 +31,7 @@ ALSO = {
     "reference_frame": ("refframe", "referenceframeno", "referenzframe", "referenzbild"),
     "ifr": ("ifrs", "ifrvalue", "ifrvalues", "ifrwert", "ifrwerte"),
     "exclude": ("excluded", "exclusion", "exclusionreason", "ausschluss"),
+    "year": ("jahr", "année", "annee", "anno", "año"),
     "no_lesion": ("nolesions", "keinelaesion", "keinestenose"),
 }
 """Other headings that people give these columns, as ``plain`` returns them."""
@@ -83,7 +84,7 @@ def columns_of(sheet: Sheet) -> tuple[dict[str, int], list[str]]:
     ]
     lacks_key = not set(KEYS) & set(names)
     missing = KEYS if lacks_key else [name for name in COLUMNS if name not in (*names, *KEYS)]
-    wanted = {word: name for word, name in _BY_PLAIN.items() if name in missing}
+    wanted = {word: name for word, name in _BY_PLAIN.items() if name in missing and name != "year"}
     unused, assumed = [], []
     for number, (cell, name) in enumerate(zip(cells, names, strict=True)):
         if name and not exact[number]:

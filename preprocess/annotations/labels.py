@@ -29,6 +29,8 @@ class Label:
     ifr: tuple[float, ...] = ()
     exclude: Exclusion | None = None
     no_lesion: bool = False
+    year: int | None = None
+    """In which the cine was acquired; a header's date is never read."""
 
     def contradictions(self) -> Iterator[str]:
         """Why the row cannot be right, whatever cine it describes."""

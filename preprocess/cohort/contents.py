@@ -19,7 +19,7 @@ sequence, over all attributes."""
 DECIDES_NOTHING = {
     *("primary_angle_deg", "secondary_angle_deg", "frame_time_ms", "imager_pixel_spacing_mm"),
     *("transfer_syntax_uid", "grey_range", "cleared_values", "may_hold_text"),
-    "manufacturer",
+    *("manufacturer", "year"),
 }
 """Attributes that are shown to people alone: no frame, box, fold or number depends on them."""
 

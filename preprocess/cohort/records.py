@@ -98,6 +98,8 @@ class Sequence:
     manufacturer: str | None = None
     """One of a few known makers, or ``other``, by DICOM's (0008,0070); None where nobody says, and
     in a cohort that was written before this was read."""
+    year: int | None = None
+    """In which it was acquired, where the person who labelled it says so."""
 
     def phase(self, frame_index: int) -> Phase | None:
         """The interval that a frame lies in, or None where the bounds are unknown."""

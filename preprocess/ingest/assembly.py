@@ -62,6 +62,7 @@ def labelled(sequence: Sequence, label: Label) -> Sequence:
         reference_frame=label.reference_frame,
         ifr=label.ifr,
         no_lesion=label.no_lesion,
+        year=label.year,
         phases_proposed=False,
         reference_proposed=False,
     )

@@ -120,12 +120,19 @@ def test_cines_that_are_all_alike_have_no_table(runs: Path) -> None:
 def test_makers_are_compared_and_boxes_that_are_doubtful_belong_to_no_group(runs: Path) -> None:
     makers = ["GE"] * 5 + ["Siemens"] * 5
     change = {f"p{n:02d}": {"manufacturer": name} for n, name in enumerate(makers)}
+    for patient in change.values():
+        patient["year"] = 2019 if patient["manufacturer"] == "GE" else None
     change["p09"]["ifr"] = (0.95,)
     found = evidence(runs, change)
     said = rows(strata_table(found))
     assert {key[2] for key in said if key[1] == "maker"} == {"GE", "Siemens"}
+    assert {key[2] for key in said if key[1] == "year"} == {"2019", "unknown"}
     before = {key: int(cells[1]) for key, cells in said.items()}
     again = evidence(runs, change, doubtful=1)  # the second lesion of p00 in LCA
     after = {key: int(cells[1]) for key, cells in rows(strata_table(again)).items()}
     fewer = {key for key in before if after[key] == before[key] - 1}
-    assert fewer == {("LCA", "maker", "GE"), ("LCA", "iFR", "an iFR of 0.89 or less")}
+    assert fewer == {
+        ("LCA", "maker", "GE"),
+        ("LCA", "year", "2019"),
+        ("LCA", "iFR", "an iFR of 0.89 or less"),
+    }

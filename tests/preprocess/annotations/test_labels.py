@@ -170,6 +170,8 @@ def test_a_hundred_problems_are_not_all_listed(tmp_path: Path) -> None:
         ("no_lesion", "☐", False),
         ("no_lesion", "1", True),
         ("no_lesion", "0.0", False),
+        ("year", "2019.0", 2019),
+        ("year", "", None),
         ("no_lesion", "NA", False),
         ("reference_frame", "5.0", 5),
         ("reference_frame", "5,0", 5),
@@ -229,6 +231,9 @@ def test_cells_as_people_fill_them(
         ("view", "R\0A", "a control character"),
         ("exclude", "true", "text"),
         ("no_lesion", "2", "a number"),
+        ("year", "07.05.2019", "a date"),
+        ("year", "19", "a number"),
+        ("year", "2019.5", "a fraction"),
     ],
 )
 def test_a_value_that_cannot_be_read_is_no_absent_one(
@@ -238,6 +243,11 @@ def test_a_value_that_cannot_be_read_is_no_absent_one(
     path.write_text(f'sop_instance_uid;{column}\n1.2;"{cell}"\n', encoding="utf-8")
     with pytest.raises(ValueError, match=f"line 2: {column} holds {found}"):
         read_labels(path)
+
+
+def test_a_column_that_is_nearly_year_is_another_one(tmp_path: Path) -> None:
+    labels = read_labels(labels_file(tmp_path, "a.dcm,71", header="file,years"))
+    assert labels.rows[0].year is None and labels.assumed == ("column 2 not used",)
 
 
 def test_other_columns_are_not_used_and_told_without_their_names(tmp_path: Path) -> None:

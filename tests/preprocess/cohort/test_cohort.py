@@ -310,7 +310,9 @@ def test_the_digest_sees_boxes_exclusions_and_sequences(folder: Path) -> None:
 
 def test_what_decides_nothing_is_not_in_the_digest(folder: Path) -> None:
     before = Cohort.open(folder)
-    update_attributes(folder, replace(SEQUENCE, primary_angle_deg=1.0, manufacturer="GE"))
+    update_attributes(
+        folder, replace(SEQUENCE, primary_angle_deg=1.0, manufacturer="GE", year=2019)
+    )
     path = folder / "annotations.json"
     path.write_text(json.dumps(json.loads(path.read_text())))
     assert Cohort.open(folder).digest == before.digest

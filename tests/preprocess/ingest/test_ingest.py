@@ -173,6 +173,20 @@ def test_corrected_labels_are_taken_up_without_decoding(
     assert reasons(cohort.folder) == ["excluded: pacemaker"]
 
 
+def test_the_year_is_what_the_label_says_and_the_maker_what_the_header_names(
+    archive: Archive,
+) -> None:
+    archive.add("a", Manufacturer="GE Healthcare", StudyDate="20170503")
+    archive.add("b", Manufacturer="Heart Hospital", StudyDate="20180503")
+    archive.rows[:] = [f"{row},{year}" for row, year in zip(archive.rows, (2019, ""), strict=True)]
+    path = archive.labels
+    path.write_text(path.read_text().replace("no_lesion\n", "no_lesion,year\n", 1))
+    out = archive.folder / "cohort"
+    ingest(archive.src, labels=path, out=out, settings=HERE)
+    found = {(cine.year, cine.manufacturer) for cine in Cohort.open(out).sequences.values()}
+    assert found == {(2019, "GE"), (None, "other")}
+
+
 def test_what_a_reader_decided_in_the_browser_stays(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
