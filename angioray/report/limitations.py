@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from angioray.report.balance import patients_are_unknown, shared_patients
 from angioray.report.findings import Findings
 from angioray.report.headline import few_patients
+from angioray.report.methods import judged_on_healthy
 from angioray.report.page import Section, Text
 from angioray.report.runs import ReportedStudy
 from angioray.study.settings import settings_from_dict
@@ -87,6 +88,13 @@ def _of_patients(study: ReportedStudy, cohort: Cohort) -> Iterator[str]:
         yield (
             "Detectors were judged on reference frames alone, which were chosen because the artery "
             "is well seen there; on other frames of a cine they may do worse."
+        )
+    healthy = any(cine.no_lesion for cine in cohort.sequences.values())
+    finished = any(run.task == "detector" and run.result for run in study.runs)
+    if finished and not (healthy and judged_on_healthy(study)):
+        yield (
+            "Detectors were judged on sequences with lesions alone: how often they mark a healthy "
+            "artery is not known."
         )
     left_out = Counter(row.exclude for row in read_manifest(cohort.folder) if row.exclude)
     if left_out:

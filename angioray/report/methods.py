@@ -50,8 +50,8 @@ def methods(findings: Findings) -> dict[str, str]:
         "Data partitions": _partitions(study, settings),
         "View classifier": _classifier(settings.view) if "view" in tasks else [],
         "Stenosis detectors": _detector(study, settings.detector) if "detector" in tasks else [],
-        "Evaluation": _evaluation(settings, tasks),
-        "Statistical analysis": _statistics(findings),
+        "Evaluation": _evaluation(study, settings, tasks),
+        "Statistical analysis": _statistics(findings, settings),
         "Software": _software(study),
     }
     written = {heading: " ".join(sentences) for heading, sentences in said.items()}
@@ -214,6 +214,11 @@ def _detector(study: ReportedStudy, detector: DetectorTraining) -> Iterator[str]
         f"{_optimiser(detector.optimiser)}."
     )
     yield _augmentation(detector.augmentation)
+    if detector.validation_share:
+        yield (
+            f"Of the training patients of each fold {100 * detector.validation_share:g} % were "
+            "kept out of training, to follow average precision."
+        )
     uses = {
         "B": "frames with contrast and boxes (B)",
         "BG": "these and frames without contrast (BG)",
@@ -224,7 +229,15 @@ def _detector(study: ReportedStudy, detector: DetectorTraining) -> Iterator[str]
     yield f"Of boxes that overlap by an IoU above {detector.nms_iou:g} the best was kept."
 
 
-def _evaluation(settings: StudySettings, tasks: Iterable[str]) -> Iterator[str]:
+def judged_on_healthy(study: ReportedStudy) -> bool:
+    """Whether any finished detector was judged on healthy arteries too."""
+    results = (run.result or {"metrics": {}} for run in study.runs)
+    return any(name.startswith("healthy/") for result in results for name in result["metrics"])
+
+
+def _evaluation(
+    study: ReportedStudy, settings: StudySettings, tasks: Iterable[str]
+) -> Iterator[str]:
     if "view" in tasks:
         yield "Classifiers were judged on one frame of each sequence by accuracy and macro F1."
     if "detector" in tasks:
@@ -237,13 +250,20 @@ def _evaluation(settings: StudySettings, tasks: Iterable[str]) -> Iterator[str]:
             f"{at.max_detections} boxes per frame of a score above {at.score:g}; average precision "
             "and sensitivity by false boxes per frame (FROC) need no such score."
         )
+        if judged_on_healthy(study):
+            yield (
+                "On frames of healthy sequences every box is false; these are counted apart, as "
+                "false boxes per frame and as specificity by sequence and patient."
+            )
         yield (
             "As a baseline, five fixed boxes that find most lesions of the training part were "
             "judged in the same way."
         )
 
 
-def _statistics(findings: Findings) -> Iterator[str]:
+def _statistics(findings: Findings, settings: StudySettings) -> Iterator[str]:
+    if settings.seeds > 1:
+        yield f"Each fold was trained with {settings.seeds} seeds; its value is their mean."
     yield "Values are means and standard deviations (n - 1) over folds."
     if findings.views or findings.detectors:
         yield (

@@ -64,6 +64,10 @@ def test_the_text_has_the_values_of_the_study(folder: Path) -> None:
         ("Evaluation", "Detectors were judged on the reference frame of each sequence"),
     ):
         assert expected in said[heading], heading
+    assert "seeds" not in said["Statistical analysis"] and "healthy" not in said["Evaluation"]
+    repeated = methods(findings_of(folder, seeds=3, detector={"validation_share": 0.25}))
+    assert repeated["Statistical analysis"].startswith("Each fold was trained with 3 seeds;")
+    assert "25 % were kept out of training" in repeated["Stenosis detectors"]
     other = {"judged_frames": "optimal", "weights": "/home/somebody/weights.pt"}
     changed = methods(findings_of(folder, detector=other, splits="published"))
     assert "all frames with full contrast" in changed["Evaluation"]
@@ -91,7 +95,7 @@ def test_limits_are_those_of_this_study(folder: Path) -> None:
     assert any(sentence.startswith(SHARED) for sentence in said)
     assert any("with a pacemaker (1) were left out" in sentence for sentence in said)
     assert any(sentence.startswith("15 of 15 runs have no result") for sentence in said)
-    for word in ("hantom", "still", "proposed", "tracking", "name no patients"):
+    for word in ("lesions alone", "hantom", "still", "proposed", "tracking", "name no patients"):
         assert word not in " ".join(said)
     assert any("judged on reference frames alone" in sentence for sentence in said)
     optimal = limitations(findings_of(folder, detector={"judged_frames": "optimal"}))
