@@ -136,9 +136,10 @@ class StudyProgress:
     def _seconds_left(self, snapshot: Snapshot) -> float | None:
         """Until the last run ends on the lanes that work now; None until a run has a pace.
 
-        A run takes as many times its expected seconds as the runs of its kind that were seen, or
-        as all that were seen. That is from its start to its end: its frames are read and it is
-        judged as well.
+        A run takes as many times its expected seconds as the runs of its kind that were seen, from
+        their start to their end: frames are read and networks judged as well. For a kind that was
+        not seen the others speak. Kinds differ in how near they come to what the hardware can do:
+        where the others are faster than the plan expects, their geometric mean with it is taken.
         """
         now = time.time()  # the queue's clock, which is on this machine
         for name in snapshot.finished.keys() & self._began.keys():
@@ -158,8 +159,9 @@ class StudyProgress:
         if not self._whole_s:
             return None
         slower = self._times_slower()
+        unseen = max(slower[None], slower[None] ** 0.5)
         expected = {
-            name: entry.seconds * slower.get((entry.frames, entry.wide), slower[None])
+            name: entry.seconds * slower.get((entry.frames, entry.wide), unseen)
             for name, entry in self._entries.items()
         }
         under_way = (left.get(name, max(0.0, expected[name] - passed[name])) for name in going)
