@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from angioray import CONFIGS
@@ -21,6 +22,9 @@ ROWS = {
     "F1@IoU0.20/score0.50/max5": "F1, likewise",
     "sensitivity@IoU0.20/false1": "sensitivity at 1 false box a frame",
     "sensitivity@IoU0.20/mean": "sensitivity, mean of 1/8 to 8 false boxes",
+    "healthy/false_boxes_per_frame@score0.50/max5": "false boxes a healthy frame, score > 0.5",
+    "healthy/specificity_sequence@score0.50": "healthy sequences without a box, likewise",
+    "healthy/specificity_patient@score0.50": "healthy patients without a box, likewise",
 }
 """The metrics that are printed, by name; the JSON has all of them."""
 
@@ -36,7 +40,7 @@ def score(
     """Score a file of COCO results on a cohort, by whatever program they were made.
 
     Average precision is pycocotools'. Each number has its 95 % interval over patients. A frame
-    without a result counts as one without boxes.
+    without a result counts as one without boxes. Healthy arteries are judged with the others.
 
     Args:
         cohort: the cohort folder; it may be in an object store.
@@ -58,6 +62,7 @@ def score(
     # Imported here, so that help and mistakes are answered at once.
     from angioray.evaluation.bootstrap import Resampling
     from angioray.evaluation.detection import Matched
+    from angioray.evaluation.healthy import healthy_measures
     from angioray.evaluation.measures import value
     from angioray.report.balance import patients_are_unknown
     from angioray.study.given_splits import missing_patients
@@ -74,27 +79,34 @@ def score(
     opened = Cohort.open(cohort)
     sequences = opened.sequences
     index = CohortIndex.of(opened, settings.view_classes)
-    which = settings.detector.judged_frames
-    notes = []
-    if settings.splits is None:
-        judged = index.judged_frames(sequences, which)
-    else:
+    which, validated = settings.detector.judged_frames, list(sequences)
+    notes = missing_patients(settings.splits, {s.patient_id for s in sequences.values()})
+    if settings.splits is not None:
         splits, _ = lay_out(index, replace(settings, tasks=("detector",)))
-        validated = [s for folds in splits.values() for fold in folds for s in fold.validation]
-        judged = index.judged_frames(dict.fromkeys(validated), which)
-        notes = missing_patients(settings.splits, {s.patient_id for s in sequences.values()})
-    if not judged:
+        sides = (fold.validation for folds in splits.values() for fold in folds)
+        validated = list(dict.fromkeys(chain.from_iterable(sides)))
+    with_boxes = index.judged_frames(validated, which)
+    if not with_boxes:
         raise ValueError(f"No frame of {cohort} is judged: no sequence that validates has a box.")
+    of_healthy = index.healthy_frames(validated, which)
+    judged = [*with_boxes, *of_healthy]
     ids = [opened.image_id(*key) for key in judged]
     own = CohortFrames(opened, ids)
     frames = own if images is None else ListedFrames.read(images, own, is_lesion)
     found, elsewhere = read_results(results, own, frames)
-    matched = Matched.of(own.index.judged(ids), found)
+    truth = own.index.judged(ids)
+    matched = Matched.of(truth, found)
+    measures = matched.measures()
+    if of_healthy:
+        with_lesions = {sequences[s].patient_id for s in validated if s in index.boxed}
+        patient = {opened.image_id(s, t): sequences[s].patient_id for s, t in of_healthy}
+        healthy = {i: None if p in with_lesions else p for i, p in patient.items()}
+        measures |= healthy_measures(truth, found, healthy)
     patients = own.index.patients(matched.every.frame_image_id.tolist())
     resampling = Resampling.of(patients)
     metrics = {
         name: (value(measure, len(ids)), resampling.interval(measure))
-        for name, measure in matched.measures().items()
+        for name, measure in measures.items()
     }
     if notice := phantom_notice(count_phantoms(sequences.values()), len(sequences)):
         print(notice)
@@ -106,7 +118,8 @@ def score(
     lesions = int(matched.every.frame_truths.sum())
     print(
         f"Judged: {counted(len(ids), 'frame')} with {counted(lesions, 'lesion')} of "
-        f"{counted(len(cines), 'sequence')}; {len(ids) - len(found)} frames without a result."
+        f"{counted(len(cines), 'sequence')}, {len(of_healthy)} of healthy arteries; "
+        f"{len(ids) - len(found)} frames without a result."
     )
     each = "image, for the set names no patients" if patients_are_unknown(opened) else "patient"
     print(f"Intervals: bootstrap over {resampling.patients}, one for each {each}.")
@@ -123,6 +136,7 @@ def score(
             "splits": settings.splits,
             "judged_frames": which,
             "frames": len(ids),
+            "healthy_frames": len(of_healthy),
             "frames_without_a_result": len(ids) - len(found),
             "patients": resampling.patients,
             "metrics": {name: {"value": v, "ci95": ci95} for name, (v, ci95) in metrics.items()},

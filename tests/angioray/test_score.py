@@ -20,6 +20,7 @@ from angioray import CONFIGS
 from angioray.__main__ import COMMANDS
 from preprocess.console.command_line import run_one_of
 from preprocess.importers.arcade import import_arcade
+from preprocess.importers.cadica import import_cadica
 from preprocess.importers.danilov import import_danilov
 
 SIDE = 64
@@ -124,7 +125,7 @@ def test_by_hand_and_by_pycocotools(
     low, high = found["metrics"]["AP@IoU0.50/max100"]["ci95"]
     assert low <= by_hand <= high
     said = capsys.readouterr().out
-    assert "Judged: 3 frames with 4 lesions of 3 sequences; 1 frames without a result." in said
+    assert "Judged: 3 frames with 4 lesions of 3 sequences, 0 of healthy arteries; 1 frames" in said
     assert "one for each image, for the set names no patients" in said
     assert (found["frames"], found["frames_without_a_result"], found["patients"]) == (3, 1, 3)
 
@@ -177,6 +178,37 @@ def test_frames_of_a_cine_are_found_though_numbers_are_missing(tmp_path: Path) -
     said = score(tmp_path / "cohort", found, tmp_path, config=str(tmp_path / "plain.yaml"))
     assert said["frames"] == 3
     assert said["metrics"]["precision@IoU0.20/score0.50/max5"]["value"] == 1
+
+
+def test_healthy_arteries_are_judged_with_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for patient, listed in (("p1", "lesionVideos.txt"), ("p2", "nonlesionVideos.txt")):
+        video = tmp_path / "set" / patient / "v1"
+        names = [f"{patient}_v1_0000{number}" for number in (1, 2)]
+        for name in names:
+            picture(video / f"input/{name}.png")
+            if patient == "p1":
+                (video / "groundtruth").mkdir(exist_ok=True)
+                (video / f"groundtruth/{name}.txt").write_text("9 9 20 20 p50_70")
+        (video / f"{patient}_v1_selectedFrames.txt").write_text("\n".join(names))
+        (video.parent / listed).write_text("v1")
+    import_cadica(tmp_path / "set", tmp_path / "cohort", processes=1)
+    (tmp_path / "plain.yaml").write_text("detector: {judged_frames: optimal}")
+    boxes = {"p1_v1_00001": [[9, 9, 20, 20]], "p2_v1_00001": [[1, 1, 9, 9], [30, 30, 9, 9]]}
+    rows = [
+        result(name, box, 0.9 - 0.1 * number, category=1)
+        for name, of_frame in boxes.items()
+        for number, box in enumerate(of_frame, start=name.startswith("p2"))
+    ]
+    found = score(tmp_path / "cohort", rows, tmp_path, config=str(tmp_path / "plain.yaml"))
+    value = {name: metric["value"] for name, metric in found["metrics"].items()}
+    assert (found["frames"], found["healthy_frames"]) == (4, 2)
+    assert value["healthy/false_boxes_per_frame@score0.50/max5"] == 2 / 2
+    assert value["healthy/specificity_sequence@score0.50"] == 0
+    assert value["precision@IoU0.20/score0.50/max5"] == 1 / 3
+    assert value["AP@IoU0.30/max100"] == value["AP@IoU0.50/max100"] == pytest.approx(51 / 101)
+    assert "false boxes a healthy frame" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
