@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from angioray.evaluation.detection import PAPER
-from angioray.study.matrix import Run
+from angioray.study.matrix import Run, units_of_groups
 from angioray.study.selection import CohortIndex
 from angioray.study.settings import StudySettings, Task, Variant
 from angioray.study.splits import Fold, fewer_folds, split
@@ -87,6 +87,7 @@ class Objective:
             unit="patient",
             seed=base.seed,
             what=f"the training part of fold {fold}",
+            joined=units_of_groups(index, study.settings, "patient"),
         )[0]
         if task == "detector" and not index.judged_frames(
             inner.validation, base.detector.judged_frames

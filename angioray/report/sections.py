@@ -155,6 +155,13 @@ def folds_section(study: ReportedStudy, cohort: Cohort | None) -> Section:
     blocks: list[Block] = []
     if cohort is not None:
         blocks = [*_both_sides(study, cohort), balance_table(study, cohort)]
+    if kept := study.document.get("near_duplicates"):
+        blocks.append(
+            Text(
+                f"Near-duplicates were kept together: {kept['groups']} groups of "
+                f"{kept['sequences']} sequences lie each on one side of every fold."
+            )
+        )
     blocks.append(Text(f"SHA-256 of the splits: {digest}."))
     return Section(anchor="folds", title="Folds and their balance", blocks=tuple(blocks))
 

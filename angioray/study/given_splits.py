@@ -7,7 +7,7 @@ are missing: the folds are then what is there, and :func:`missing_patients` says
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def given_split(
     unit: SplitUnit,
     what: str,
     known: Collection[str],
+    joined: Mapping[str, str] | None = None,
 ) -> tuple[Fold, ...]:
     """The folds of one split that a study was given.
 
@@ -44,10 +45,12 @@ def given_split(
         unit: what must not lie on both sides of a fold.
         what: names the split in errors.
         known: the ids of all sequences and patients of the cohort.
+        joined: the unit of each sequence where near-duplicates join units; else None.
 
     Raises:
         ValueError: the file cannot be read, names what is not there, leaves a side empty, or has
-            a sequence or a patient on both sides; or a public set's list is not the one of old.
+            a sequence, a patient or near-duplicates on both sides; or a public set's list is not
+            the one of old.
     """
     if splits in PUBLISHED:
         trains, validates = PARTS[splits]
@@ -68,6 +71,11 @@ def given_split(
         names = [{getattr(member, of) for member in side} for side in (train, validation)]
         if both := sorted(names[0] & names[1]):
             raise ValueError(f"{where} has {unit} {both[0]} on both sides.")
+        if joined and (same := _on_both_sides(train, validation, joined)):
+            raise ValueError(
+                f"{where} has near-duplicates on both sides, as `groups` gives them: {same[0]} and "
+                f"{same[1]} lie in one unit. Give other folds, or leave `groups` out."
+            )
     return tuple(
         Fold(*(tuple(sorted(member.sequence_id for member in side)) for side in fold))
         for fold in folds
@@ -103,6 +111,17 @@ def _public_list(name: str) -> Path:
             f"{PUBLIC_FOLDS[name]}). Install angioray again; give folds of your own another name."
         )
     return path
+
+
+def _on_both_sides(
+    train: Sequence[Member], validation: Sequence[Member], joined: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """A training and a validation sequence of one unit, if there are such."""
+    trained = {joined[member.sequence_id]: member.sequence_id for member in train}
+    for member in validation:
+        if (unit := joined[member.sequence_id]) in trained:
+            return trained[unit], member.sequence_id
+    return None
 
 
 def _folds(splits: str, key: str, known: Collection[str]) -> list[dict[str, list[str]]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from angioray.study.duplicate_groups import joined_units, read_groups
 from angioray.study.given_splits import given_split
 from angioray.study.seeds import seed_of
 from angioray.study.selection import CohortIndex
@@ -114,11 +116,32 @@ def _split(
     unit: SplitUnit,
     what: str,
 ) -> tuple[Fold, ...]:
+    joined = units_of_groups(index, settings, unit)
     if settings.splits is not None:
         sequences = index.cohort.sequences
         known = {*sequences, *(sequence.patient_id for sequence in sequences.values())}
-        return given_split(settings.splits, key, members, unit=unit, what=what, known=known)
-    return split(members, folds=settings.folds, unit=unit, seed=settings.seed, what=what)
+        return given_split(
+            settings.splits, key, members, unit=unit, what=what, known=known, joined=joined
+        )
+    return split(
+        members, folds=settings.folds, unit=unit, seed=settings.seed, what=what, joined=joined
+    )
+
+
+def units_of_groups(
+    index: CohortIndex, settings: StudySettings, unit: SplitUnit
+) -> Mapping[str, str] | None:
+    """The unit of each sequence, with near-duplicates joined; None where a study has no groups.
+
+    Raises:
+        ValueError: the setting ``groups`` names no such file.
+    """
+    if settings.groups is None:
+        return None
+    sequences = index.cohort.sequences
+    return joined_units(
+        sequences.values(), unit, read_groups(Path(settings.groups), sequences.keys())
+    )
 
 
 def _detector_views(index: CohortIndex) -> list[str]:

@@ -125,6 +125,9 @@ class StudySettings(Settings):
     trains and its val part validates; `published-test`, where both train and its test part
     validates; or `cadica` or `danilov`, the patient folds of these sets that come with angioray.
     `folds` counts for nothing then."""
+    groups: str | None = None
+    """Near-duplicates that lie on one side of every fold, with all of their patients: the leak.json
+    of `python -m angioray.leak`."""
     tasks: Annotated[tuple[Task, ...], SOME, EACH_ONCE] = ("view", "detector")
     """Which steps of the paper to run."""
     view_classes: Annotated[dict[str, str], SOME] = field(
@@ -190,6 +193,7 @@ def with_absolute_paths(settings: StudySettings) -> StudySettings:
     return replace(
         settings,
         splits=_absolute(settings.splits, {*PUBLISHED, *PUBLIC_FOLDS}) if settings.splits else None,
+        groups=_absolute(settings.groups, ()) if settings.groups else None,
         view=replace(settings.view, weights=_absolute(settings.view.weights, NAMED_WEIGHTS)),
         detector=replace(
             settings.detector, weights=_absolute(settings.detector.weights, NAMED_WEIGHTS)

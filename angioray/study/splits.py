@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from angioray.study.settings import LEAST_FOLDS, SplitUnit
@@ -31,7 +31,13 @@ class Fold:
 
 
 def split(
-    members: Sequence[Member], *, folds: int, unit: SplitUnit, seed: int, what: str
+    members: Sequence[Member],
+    *,
+    folds: int,
+    unit: SplitUnit,
+    seed: int,
+    what: str,
+    joined: Mapping[str, str] | None = None,
 ) -> tuple[Fold, ...]:
     """Cut sequences into folds whose validation parts are disjoint and together everything.
 
@@ -41,6 +47,7 @@ def split(
         unit: what must never lie on both sides of a fold.
         seed: of the shuffle.
         what: names the split in errors, such as ``the RCA detector``.
+        joined: the unit of each sequence where near-duplicates join units; else None.
 
     Raises:
         ValueError: there are too few units for so many folds.
@@ -49,7 +56,10 @@ def split(
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     members = sorted(members, key=lambda member: member.sequence_id)
-    groups = [m.patient_id if unit == "patient" else m.sequence_id for m in members]
+    unit_of = joined or {
+        m.sequence_id: m.patient_id if unit == "patient" else m.sequence_id for m in members
+    }
+    groups = [unit_of[m.sequence_id] for m in members]
     name = what[0].upper() + what[1:]
     units = len(set(groups))
     if units < folds:
@@ -60,16 +70,16 @@ def split(
         )
     strata = _strata(members, folds)
     ids = [member.sequence_id for member in members]
-    if unit == "patient":
-        by_patient = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        indices = by_patient.split(ids, strata, groups)
+    if unit == "patient" or joined:
+        by_unit = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        indices = by_unit.split(ids, strata, groups)
     else:
         indices = StratifiedKFold(folds, shuffle=True, random_state=seed).split(ids, strata)
     cut = tuple(
         Fold(tuple(ids[i] for i in train), tuple(ids[i] for i in validation))
         for train, validation in indices
     )
-    _assert_disjoint(cut, members, unit)
+    _assert_disjoint(cut, dict(zip(ids, groups, strict=True)))
     if empty := [i for i, fold in enumerate(cut) if not fold.validation]:
         raise ValueError(
             f"{name} leaves fold {empty[0]} without a single sequence to validate on: its {units} "
@@ -96,12 +106,9 @@ def _strata(members: Sequence[Member], folds: int) -> list[str]:
     return [m.stratum if sizes[m.stratum] >= folds else commonest for m in members]
 
 
-def _assert_disjoint(cut: tuple[Fold, ...], members: Sequence[Member], unit: SplitUnit) -> None:
-    patient = {member.sequence_id: member.patient_id for member in members}
+def _assert_disjoint(cut: tuple[Fold, ...], unit_of: Mapping[str, str]) -> None:
     validated = [sequence for fold in cut for sequence in fold.validation]
-    assert sorted(validated) == sorted(patient), "each sequence is validated exactly once"
+    assert sorted(validated) == sorted(unit_of), "each sequence is validated exactly once"
     for fold in cut:
-        assert not set(fold.train) & set(fold.validation)
-        if unit == "patient":
-            sides = [{patient[s] for s in side} for side in (fold.train, fold.validation)]
-            assert not sides[0] & sides[1], "a patient lies on both sides of a fold"
+        sides = [{unit_of[s] for s in side} for side in (fold.train, fold.validation)]
+        assert not sides[0] & sides[1], "a unit lies on both sides of a fold"

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from angioray.models.backbone import to_download
@@ -13,6 +14,7 @@ from angioray.models.classifier import view_classifier
 from angioray.models.retinanet import build_detector
 from angioray.models.settings import NAMED_WEIGHTS
 from angioray.study.differences import describe_difference, differences
+from angioray.study.duplicate_groups import read_groups
 from angioray.study.matrix import Run, Splits, lay_out
 from angioray.study.selection import CohortIndex
 from angioray.study.settings import (
@@ -228,9 +230,17 @@ class Study:
                 }
                 for key, cut in self.splits.items()
             },
+            **self._near_duplicates(cohort),
             "runs": [run.as_json() for run in self.runs],
         }
         return _plain(document)
+
+    def _near_duplicates(self, cohort: Cohort) -> dict[str, Any]:
+        """How many groups were kept together; nothing where the study was given none."""
+        if self.settings.groups is None:
+            return {}
+        groups = read_groups(Path(self.settings.groups), cohort.sequences.keys())
+        return {"near_duplicates": {"groups": len(groups), "sequences": sum(map(len, groups))}}
 
 
 def _plain(document: dict[str, Any]) -> dict[str, Any]:
