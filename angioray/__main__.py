@@ -26,6 +26,7 @@ COMMANDS = {
     "export-models": "angioray.export.__main__:export",
     "score": "angioray.score:score",
     "report": "angioray.report.__main__:report",
+    "leak": "angioray.leak.__main__:leak",
     "predict": "angioray.predict:predict",
     "pretrain": "angioray.pretrain.__main__:pretrain",
     "sweep": "tune.sweep:sweep",
