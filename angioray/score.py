@@ -122,7 +122,7 @@ def score(
         f"{len(ids) - len(found)} frames without a result."
     )
     each = "image, for the set names no patients" if patients_are_unknown(opened) else "patient"
-    print(f"Intervals: bootstrap over {resampling.patients}, one for each {each}.")
+    print(f"Intervals: jackknife over {resampling.patients}, one for each {each}.")
     if elsewhere:
         notes.append(
             f"{elsewhere} of the results are on frames that are not judged, and are left out."

@@ -25,7 +25,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from angioray.evaluation.bootstrap import RESAMPLES, Resampling
+from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.detection import (
     COCO_IOUS,
     LENIENT_IOU,
@@ -61,7 +61,7 @@ def main() -> None:
     )
     rows = [
         _row(f"every metric of {FRAMES} frames, {BOXES} boxes each", ours, peer),
-        _row(f"95 % intervals of every metric, {RESAMPLES} resamples of patients", with_intervals),
+        _row("95 % intervals of every metric, over patients", with_intervals),
     ]
     machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 """How good a model is: matches, metrics, intervals and baselines. No torch, no Ray.
 
 A metric is a reduction of sums over frames (`measures`). So the same few sums give the value, the
-bootstrap's intervals over patients, and paired differences.
+intervals over patients, and paired differences.
 """

@@ -45,7 +45,7 @@ Readings = Mapping[str, Reading]
 
 @dataclass(frozen=True, kw_only=True)
 class Agreed:
-    """A metric of two readers, and its 95 % interval by a bootstrap over patients."""
+    """A metric of two readers, and its 95 % interval over patients."""
 
     value: float | None
     ci95: Interval | None
@@ -212,6 +212,7 @@ class Kappa:
     """int[N], the answers of one reader from 0 on; -1 where there is none."""
     second: IntArray
     """int[N], those of the other to the same questions; -1 in the same places."""
+    limits = (-1.0, 1.0)
 
     def values(self, draws: Draws) -> FloatArray:
         """The kappa of each draw."""

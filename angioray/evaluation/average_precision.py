@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
 from angioray.evaluation.matching import BoolArray, FloatArray, IntArray, Matches
-from angioray.evaluation.measures import Draws, divided
+from angioray.evaluation.measures import SHARE, Bias, Draws, divided
 
 RECALL_POINTS = np.linspace(0.0, 1.0, 101)
 FALSE_PER_FRAME = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -61,6 +62,8 @@ class AveragePrecision:
 
     matches: Matches
     """All detections, before any score threshold."""
+    limits = SHARE
+    bias: ClassVar[Bias] = "counted"
 
     def values(self, draws: Draws) -> FloatArray:
         """The average precision of each draw."""
@@ -86,6 +89,8 @@ class Sensitivity:
     matches: Matches
     """All detections, before any score threshold; enough of them to make that many false ones."""
     false_per_frame: float
+    limits = SHARE
+    fewest_patients = 20
 
     def values(self, draws: Draws) -> FloatArray:
         """The sensitivity of each draw."""

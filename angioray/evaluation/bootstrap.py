@@ -1,16 +1,27 @@
-"""Intervals by resampling patients, for frames of one patient are not independent."""
+"""Intervals by leaving patients out, for frames of one patient are not independent.
+
+Every metric is computed anew without each patient in turn: the jackknife (Miller 1974,
+doi:10.1093/biomet/61.1.1). Its standard error and Student's t with patients as the units give a
+95 % interval for the value of the same trained models on new patients. It says nothing of another
+training. ``benchmarks/intervals.py`` measures how often such intervals hold the true value.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from angioray.evaluation.matching import FloatArray
-from angioray.evaluation.measures import Draws, Measure, value
+from angioray.evaluation.measures import UNLIMITED, Bias, Draws, Measure, value
 
-RESAMPLES = 1000
+FEWEST_PATIENTS = 8
+"""With fewer, intervals hold the true value less often than they say: none is given."""
+LEVEL = 0.05
+"""The share of intervals that may miss the true value, and of tests that may find a difference
+where there is none."""
 
 Interval = tuple[float, float]
 
@@ -22,51 +33,159 @@ class Difference:
     value: float | None
     """Over all frames."""
     ci95: Interval | None
-    """Bootstrap over patients, both measures seeing the same patients in each draw."""
+    """Both measures are computed anew without the same patients."""
+    error: float | None = None
+    """Standard error."""
+    p: float | None = None
+    """Of a t-test with patients as the units, two-sided."""
+    patients: int = 0
+    """Those that say anything of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """How a measure varies with its patients."""
+
+    value: float | None
+    """Over all frames; None where it is undefined."""
+    error: float | None
+    """Standard error; None where too few patients say anything of it."""
+    patients: int
+    """Those that do."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Resampling:
-    """Draws of patients with replacement, as the number of times that each patient was drawn.
-
-    Draws in which a metric is undefined are left out of its interval.
-    """
+    """Each patient left out once, and each alone."""
 
     draws: Draws
+    """G draws: all patients but one."""
+    alone: Draws
+    """G draws: one patient."""
 
     @classmethod
-    def of(
-        cls, patient_ids: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
-    ) -> Resampling:
-        """Draw resamples for frames of these patients; the same seed gives the same draws."""
+    def of(cls, patient_ids: Sequence[str]) -> Resampling:
+        """Leave patients out, given the patient of each frame."""
         known, patient = np.unique(np.asarray(patient_ids, dtype=str), return_inverse=True)
-        patients = max(len(known), 1)
-        random = np.random.default_rng(seed)
-        drawn = random.multinomial(patients, np.full(patients, 1 / patients), size=resamples)
-        return cls(draws=Draws(group=patient, weights=drawn.astype(float)))
+        one = np.eye(len(known))
+        return cls(
+            draws=Draws(group=patient, weights=1 - one), alone=Draws(group=patient, weights=one)
+        )
 
     @property
     def patients(self) -> int:
-        """How many patients there are to draw from."""
-        return int(self.draws.weights.shape[1])
+        """How many patients there are."""
+        return len(self.alone.weights)
 
     def interval(self, measure: Measure) -> Interval | None:
-        """The 95 % interval of a measure; None where one patient or no draw says anything."""
-        return self._percentiles(measure.values(self.draws))
+        """The 95 % interval of a measure; None where none is honest.
+
+        That is so with fewer than :data:`FEWEST_PATIENTS` that say anything of the measure, where
+        one of them alone decides whether it is defined, and of a measure whose bias on few patients
+        is ``too great``. Limits of the measure are never exceeded.
+        """
+        found = self.spread(measure)
+        if found.value is None or found.error is None or _bias(measure) == "too great":
+            return None
+        t = _quantile(found.patients)
+        lowest, highest = getattr(measure, "limits", UNLIMITED)
+        if highest < math.inf:
+            low, high = _score_interval(
+                (found.value - lowest) / (highest - lowest),
+                found.error / (highest - lowest),
+                found.patients,
+                t,
+            )
+            return lowest + low * (highest - lowest), lowest + high * (highest - lowest)
+        if lowest == 0 and found.value > 0:  # as wide on the logarithm, for it is skewed
+            factor = math.exp(t * found.error / found.value)
+            return found.value / factor, found.value * factor
+        return found.value - t * found.error, found.value + t * found.error
 
     def difference(self, measure: Measure, other: Measure) -> Difference:
         """``measure - other`` and its interval; both are of the same frames in the same order."""
-        frames = len(self.draws.group)
-        whole = [value(each, frames) for each in (measure, other)]
-        apart = measure.values(self.draws) - other.values(self.draws)
+        found = self.spread(_Less(measure, other))
+        if found.value is None or found.error is None:
+            return Difference(value=found.value, ci95=None)
+        half = _quantile(found.patients) * found.error
         return Difference(
-            value=None if whole[0] is None or whole[1] is None else whole[0] - whole[1],
-            ci95=self._percentiles(apart),
+            value=found.value,
+            ci95=(found.value - half, found.value + half),
+            error=found.error,
+            p=_p(found.value, found.error, found.patients),
+            patients=found.patients,
         )
 
-    def _percentiles(self, values: FloatArray) -> Interval | None:
-        defined = values[~np.isnan(values)]
-        if self.patients < 2 or not len(defined):
-            return None
-        low, high = np.percentile(defined, [2.5, 97.5])
-        return float(low), float(high)
+    def spread(self, measure: Measure) -> Spread:
+        """How a measure varies with its patients.
+
+        A patient says something of it if it is defined on that patient alone, or changes without.
+        """
+        total = value(measure, len(self.draws.group))
+        if total is None:
+            return Spread(value=None, error=None, patients=0)
+        without, alone = measure.values(self.draws), measure.values(self.alone)
+        says = ~np.isnan(alone) | ~np.isclose(without, total, rtol=1e-9, atol=1e-12)
+        patients = int(says.sum())
+        fewest = getattr(measure, "fewest_patients", FEWEST_PATIENTS)
+        if patients < fewest or np.isnan(without).any():
+            return Spread(value=total, error=None, patients=patients)
+        count = len(without)
+        mean = float(without.mean())
+        variance = (count - 1) / count * float(((without - mean) ** 2).sum())
+        bias = (count - 1) * (mean - total) if _bias(measure) == "counted" else 0.0
+        return Spread(value=total, error=math.hypot(math.sqrt(variance), bias), patients=patients)
+
+
+@dataclass(frozen=True, eq=False)
+class _Less:
+    """One measure less another of the same frames."""
+
+    measure: Measure
+    other: Measure
+
+    def values(self, draws: Draws) -> FloatArray:
+        """The difference in each draw."""
+        return self.measure.values(draws) - self.other.values(draws)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P values of several tests at once (Holm 1979, Scandinavian Journal of Statistics 6:65-70).
+
+    If those below 0.05 count as differences, 5 % of all such tables at most name one that is none.
+    """
+    adjusted = np.empty(len(p))
+    order = np.argsort(p)
+    adjusted[order] = np.maximum.accumulate(np.asarray(p)[order] * np.arange(len(p), 0, -1))
+    return [min(float(each), 1.0) for each in adjusted]
+
+
+def _score_interval(share: float, error: float, patients: int, t: float) -> Interval:
+    """Wilson's interval of a share, at the number of independent answers that its error is worth.
+
+    So it stays within 0 and 1 and holds more than one value where all patients agree, who then
+    count as one answer each (Franco et al. 2019, doi:10.1093/jssam/smy019).
+    """
+    answers = share * (1 - share) / error**2 if error > 0 and 0 < share < 1 else patients
+    k = t**2 / answers
+    middle, half = share + k / 2, math.sqrt(k * (share * (1 - share) + k / 4))
+    return (middle - half) / (1 + k), (middle + half) / (1 + k)
+
+
+def _bias(measure: Measure) -> Bias:
+    found: Bias = getattr(measure, "bias", "none")
+    return found
+
+
+def _quantile(patients: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(patients - 1, 1 - LEVEL / 2))
+
+
+def _p(difference: float, error: float, patients: int) -> float:
+    from scipy.special import stdtr
+
+    if error == 0:
+        return float(difference == 0)
+    return float(2 * stdtr(patients - 1, -abs(difference) / error))

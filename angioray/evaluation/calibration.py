@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from angioray.evaluation.matching import BoolArray, FloatArray, IntArray
-from angioray.evaluation.measures import Draws, divided
+from angioray.evaluation.measures import Bias, Draws, divided
 
 BINS = 10
 """Bins of equal width between 0 and 1; a score of exactly k / 10 lies in the bin above it."""
@@ -27,6 +28,8 @@ class CalibrationError:
     """float[M], 0 to 1."""
     right: BoolArray
     """bool[M]."""
+    bias: ClassVar[Bias] = "too great"
+    """On few answers bins miss their confidence by chance."""
 
     def values(self, draws: Draws) -> FloatArray:
         """The error of each draw."""

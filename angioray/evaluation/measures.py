@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -55,8 +56,21 @@ class Draws:
         return total
 
 
+Limits = tuple[float, float]
+SHARE: Limits = (0.0, 1.0)
+UNLIMITED: Limits = (-math.inf, math.inf)
+Bias = Literal["none", "counted", "too great"]
+"""Whether a metric is higher on few patients than on many: so little that the standard error
+counts it, or so much that no interval is honest."""
+
+
 class Measure(Protocol):
-    """A metric whose value depends on sums over frames alone."""
+    """A metric whose value depends on sums over frames alone.
+
+    Its interval follows what it may say of itself: its ``limits``, the least and the greatest value
+    that it can have (:data:`UNLIMITED` without); its ``bias`` on few patients (:data:`Bias`); the
+    ``fewest_patients`` for an interval.
+    """
 
     def values(self, draws: Draws) -> FloatArray:
         """float[R]: the metric in each draw; NaN where it is undefined."""
@@ -79,6 +93,13 @@ class Ratio:
     """float[N]."""
 
     @property
+    def limits(self) -> Limits:
+        """A share where no frame has more above than below."""
+        if (self.numerator < 0).any():
+            return UNLIMITED
+        return SHARE if (self.numerator <= self.denominator).all() else (0.0, math.inf)
+
+    @property
     def value(self) -> float | None:
         """The ratio over all frames; None where there is nothing to divide by."""
         return value(self, len(self.numerator))
@@ -88,11 +109,28 @@ class Ratio:
         return divided(draws.sums(self.numerator), draws.sums(self.denominator))
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MeanLoss(Ratio):
+    """The mean of losses over frames: any number from 0 on, also where all are small."""
+
+    @property
+    def limits(self) -> Limits:
+        """Without an upper one."""
+        return 0.0, math.inf
+
+
 @dataclass(frozen=True, eq=False)
 class MeanOf:
-    """The mean of several measures of the same frames; undefined where one of them is."""
+    """The mean of several shares of the same frames; undefined where one of them is."""
 
     parts: Sequence[Measure]
+    limits = SHARE
+
+    @property
+    def bias(self) -> Bias:
+        """That of its parts, which are alike."""
+        found: Bias = getattr(self.parts[0], "bias", "none")
+        return found
 
     def values(self, draws: Draws) -> FloatArray:
         """The mean of the parts' values."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from angioray.evaluation.matching import BoolArray, FloatArray
-from angioray.evaluation.measures import Draws, Measure, Ratio, divided
+from angioray.evaluation.measures import SHARE, Draws, Measure, Ratio, divided
 
 AT = 0.5
 """A score greater than this says that there is a severe lesion."""
@@ -24,6 +24,7 @@ class AreaUnderRoc:
     """bool[N]."""
     score: FloatArray
     """float[N]."""
+    limits = SHARE
 
     def values(self, draws: Draws) -> FloatArray:
         """The area in each draw."""

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from angioray.evaluation.calibration import CalibrationError
 from angioray.evaluation.matching import FloatArray, IntArray
-from angioray.evaluation.measures import Draws, Measure, Metrics, Ratio, divided, value
+from angioray.evaluation.measures import (
+    SHARE,
+    Draws,
+    MeanLoss,
+    Measure,
+    Metrics,
+    Ratio,
+    divided,
+    value,
+)
 
 SMALLEST_PROBABILITY = 1e-7
 
@@ -53,7 +62,7 @@ def view_measures(
     measures: dict[str, Measure] = {
         "accuracy": Ratio(numerator=(truth == predicted).astype(float), denominator=ones),
         "f1_macro": MacroF1(truth=truth, predicted=predicted, classes=len(classes)),
-        "cross_entropy": Ratio(
+        "cross_entropy": MeanLoss(
             numerator=cross_entropies(labels, probabilities, classes), denominator=ones
         ),
         "ECE": CalibrationError(
@@ -80,6 +89,7 @@ class MacroF1:
     predicted: IntArray
     """int[N]."""
     classes: int
+    limits = SHARE
 
     def values(self, draws: Draws) -> FloatArray:
         """The macro F1 of each draw."""

@@ -1,13 +1,14 @@
-"""Paired comparisons of groups on the same patients, with intervals."""
+"""Paired comparisons of groups on the same patients: intervals, verdicts, and what is too small."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from angioray.evaluation.bootstrap import Difference, Resampling
+from angioray.evaluation.bootstrap import LEVEL, Difference, Resampling, holm
 from angioray.evaluation.measures import Measure
+from angioray.evaluation.power import describe_power, patients_needed, smallest_difference
 from angioray.report.definitions import VARIANTS
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.published import DETECTOR_METRICS, VIEW_METRICS
@@ -16,6 +17,11 @@ from angioray.report.tables import Row, Table, Value
 
 COMPARED_OF_DETECTORS = (*DETECTOR_METRICS, "F1@IoU0.20/score0.50/max5", "AP@IoU0.20")
 COMPARED_OF_VIEWS = VIEW_METRICS
+MAIN = {"view": ("accuracy", "accuracy"), "detector": ("recall@IoU0.20/score0.50/max5", "recall")}
+"""The metric of each task whose power is told in words, and its name there."""
+LOWER_IS_BETTER = ("cross_entropy",)
+SMALL = 0.05
+"""A difference for which the patients are counted that would show it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,23 +37,6 @@ class Comparison:
     patients: int
     differences: Mapping[str, Difference]
     """By metric."""
-
-    def as_json(self) -> list[dict[str, Any]]:
-        """The entries of ``report.json``."""
-        return [
-            {
-                "task": self.task,
-                "view": self.view,
-                "of": self.name,
-                "against": self.against,
-                "metric": metric,
-                "difference": difference.value,
-                "ci95": None if difference.ci95 is None else list(difference.ci95),
-                "frames": self.frames,
-                "patients": self.patients,
-            }
-            for metric, difference in self.differences.items()
-        ]
 
 
 def compare_variants(detectors: Iterable[DetectorEvidence]) -> list[Comparison]:
@@ -81,7 +70,7 @@ def compare_detectors(
     common = sorted(set(one.image_ids) & set(other.image_ids))
     measures, others = (evidence.measures(common) for evidence in (one, other))
     patients = one.frames.patients(common)
-    differences = _differences(patients, measures, others, COMPARED_OF_DETECTORS)
+    differences = paired_differences(patients, measures, others, COMPARED_OF_DETECTORS)
     return _compared("detector", one.group.view, name, against, patients, differences)
 
 
@@ -92,41 +81,95 @@ def compare_views(
     common = sorted(set(one.image_ids) & set(other.image_ids))
     measures, others = (evidence.of_images(common).measures() for evidence in (one, other))
     patients = one.frames.patients(common)
-    differences = _differences(patients, measures, others, COMPARED_OF_VIEWS)
+    differences = paired_differences(patients, measures, others, COMPARED_OF_VIEWS)
     return _compared("view", "", name, against, patients, differences)
 
 
+def verdicts(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
+    """Which metrics of each comparison are shown to be ``better`` or ``worse``.
+
+    All comparisons are taken together, as a table shows them: of twenty tables in which nothing
+    differs, one at most names anything (:func:`holm`).
+    """
+    tested = [
+        (row, metric, difference)
+        for row, comparison in enumerate(comparisons)
+        for metric, difference in comparison.differences.items()
+        if difference.p is not None
+    ]
+    found: list[dict[str, str]] = [{} for _ in comparisons]
+    p = holm([difference.p for *_, difference in tested if difference.p is not None])
+    for (row, metric, difference), adjusted in zip(tested, p, strict=True):
+        if adjusted < LEVEL:
+            higher = (difference.value or 0) > 0
+            found[row][metric] = "better" if higher != (metric in LOWER_IS_BETTER) else "worse"
+    return found
+
+
+def comparison_rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
+    """The entries of ``report.json``."""
+    listed = list(comparisons)
+    rows = []
+    for task in MAIN:
+        of_task = [c for c in listed if c.task == task]
+        for comparison, shown in zip(of_task, verdicts(of_task), strict=True):
+            for metric, difference in comparison.differences.items():
+                error, patients = difference.error, difference.patients
+                rows.append(
+                    {
+                        "task": task,
+                        "view": comparison.view,
+                        "of": comparison.name,
+                        "against": comparison.against,
+                        "metric": metric,
+                        "difference": difference.value,
+                        "ci95": None if difference.ci95 is None else list(difference.ci95),
+                        "p": difference.p,
+                        "shown": shown.get(metric),
+                        "smallest_difference": None
+                        if error is None
+                        else smallest_difference(error, patients),
+                        f"patients_for_{SMALL}": None
+                        if error is None
+                        else patients_needed(error, patients, SMALL),
+                        "frames": comparison.frames,
+                        "patients": comparison.patients,
+                    }
+                )
+    return rows
+
+
 def comparison_tables(comparisons: Iterable[Comparison]) -> list[Table]:
-    """A table per task, with a row per comparison."""
+    """A table per task, with two rows per comparison: what differs, and what would be shown."""
     tables = []
     listed = list(comparisons)
     for task, title in (("view", "view classifiers"), ("detector", "detectors")):
-        rows = [c for c in listed if c.task == task]
-        if not rows:
+        of_task = [c for c in listed if c.task == task]
+        if not of_task:
             continue
-        metrics = list(rows[0].differences)
+        rows = []
+        for comparison, shown in zip(of_task, verdicts(of_task), strict=True):
+            rows += _rows(comparison, shown)
+        metrics = list(of_task[0].differences)
         view = ("View",) if task == "detector" else ()
         tables.append(
             Table(
                 name=f"comparison_{task}",
                 caption=f"Differences between {title} on the same patients",
-                columns=(*view, "Difference", *(HEADINGS[m] for m in metrics), "Patients"),
-                rows=tuple(
-                    Row(
-                        (
-                            *([c.view] if view else []),
-                            f"{c.name} \N{MINUS SIGN} {c.against}",
-                            *(_cell(c.differences[m]) for m in metrics),
-                            str(c.patients),
-                        )
-                    )
-                    for c in rows
+                columns=(
+                    *(*view, "Difference", *(HEADINGS[m] for m in metrics)),
+                    *("Patients", "Shown"),
                 ),
-                note="An interval that holds 0 leaves open which is better; of twenty differences "
-                "that are none, one leaves 0 out by chance.",
+                rows=tuple(rows),
+                note=" ".join(filter(None, map(_power, of_task))),
                 meanings={
                     "Difference": "the first less the second, on all frames that both were judged "
-                    "on; intervals draw the same patients for both",
+                    "on; for intervals the same patients are left out of both",
+                    "Shown": "what is better or worse after Holm’s correction over this table, so "
+                    "that one table in twenty at most names a difference that is none; what is not "
+                    "named stays open",
+                    "shown from": "the smallest true difference that so many patients show at a "
+                    "power of 80 %, by a single test, as these differences vary between patients",
                     **({"Variant": VARIANTS} if view else {}),
                 },
             )
@@ -134,16 +177,56 @@ def comparison_tables(comparisons: Iterable[Comparison]) -> list[Table]:
     return tables
 
 
-def _cell(difference: Difference) -> Value:
-    return Value(mean=difference.value, ci95=difference.ci95, signed=True)
+def _rows(comparison: Comparison, shown: Mapping[str, str]) -> list[Row]:
+    view = [comparison.view] if comparison.task == "detector" else []
+    found = comparison.differences.values()
+    words = [f"{HEADINGS[metric]} {verdict}" for metric, verdict in shown.items()]
+    return [
+        Row(
+            (
+                *(*view, _named(comparison)),
+                *(Value(mean=d.value, ci95=d.ci95, signed=True) for d in found),
+                *(str(comparison.patients), "; ".join(words) or "nothing"),
+            )
+        ),
+        Row(
+            (
+                *(*view, "shown from"),
+                *(Value(mean=d.error and smallest_difference(d.error, d.patients)) for d in found),
+                *("", ""),
+            ),
+            "baseline",
+        ),
+    ]
 
 
-def _differences(
+def _named(comparison: Comparison) -> str:
+    return f"{comparison.name} \N{MINUS SIGN} {comparison.against}"
+
+
+def _power(comparison: Comparison) -> str:
+    metric, name = MAIN[comparison.task]
+    found = comparison.differences.get(metric)
+    if found is None or not found.error:
+        return ""
+    said = describe_power(found.error, found.patients, name, SMALL)
+    return f"{comparison.view} {_named(comparison)}: {said}".strip()
+
+
+def paired_differences(
     patients: list[str],
     measures: Mapping[str, Measure],
     others: Mapping[str, Measure],
     names: Iterable[str],
 ) -> dict[str, Difference]:
+    """``measures - others`` by name, of those that both have.
+
+    Args:
+        patients: the patient of each frame.
+        measures: of one group.
+        others: of the other, on the same frames.
+        names: those wanted.
+    """
     resampling = Resampling.of(patients)
     return {
         name: resampling.difference(measures[name], others[name])

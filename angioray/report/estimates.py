@@ -23,7 +23,7 @@ class Estimate:
     std: float | None
     """Sample standard deviation over folds (n - 1)."""
     ci95: Interval | None
-    """Bootstrap over patients, on the pooled frames of the finished folds."""
+    """Over patients, on the pooled frames of the finished folds."""
     folds: tuple[float | None, ...]
     """One value per planned fold, the mean of its seeds; None where it is undefined in all of them
     or no run has a result."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from angioray.evaluation.bootstrap import Resampling
+from angioray.evaluation.bootstrap import FEWEST_PATIENTS, Resampling
 from angioray.evaluation.detection import PAPER, per_frame
 from angioray.evaluation.measures import Ratio
 from angioray.evaluation.subgroups import found_lesions
@@ -18,8 +18,6 @@ from angioray.study.severity_questions import QUESTIONS
 from preprocess.cohort import Sequence as Cine
 from preprocess.views import projection
 
-FEWEST_PATIENTS = 5
-"""With lesions: groups of fewer are joined, and of fewer still nothing is said but how many."""
 UNKNOWN = "unknown"
 
 Names = NDArray[np.str_]

@@ -10,6 +10,7 @@ from angioray.report.comparisons import (
     Comparison,
     compare_detectors,
     compare_views,
+    comparison_rows,
     comparison_tables,
 )
 from angioray.report.definitions import GLOSSARY, VARIANTS
@@ -74,7 +75,7 @@ def write_comparison(runs: Location, against: Location) -> Written:
             "of": names[0],
             "against": names[1],
             "same_cohort": same_cohort,
-            "comparisons": [row for comparison in paired for row in comparison.as_json()],
+            "comparisons": comparison_rows(paired),
         },
     )
     for table in tables:

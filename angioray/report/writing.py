@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from angioray.report.checklists import checklists_section
+from angioray.report.comparisons import comparison_rows
 from angioray.report.definitions import GLOSSARY, definitions_section
 from angioray.report.findings import Findings
 from angioray.report.headline import headline, notices
@@ -144,7 +145,7 @@ def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:
         "metrics": [
             estimate.as_json() for _, found in findings.scored for estimate in found.values()
         ],
-        "comparisons": [row for c in findings.comparisons for row in c.as_json()],
+        "comparisons": comparison_rows(findings.comparisons),
         "guaranteed_sensitivity": [each.as_json() for each in guaranteed_sensitivities(findings)],
         "two_step": [row for result in findings.two_steps for row in result.as_json()],
         "severity": [row for severity in findings.severity for row in severity.rows],

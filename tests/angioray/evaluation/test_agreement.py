@@ -117,19 +117,18 @@ def test_mean_iou_takes_each_box_with_the_lesion_that_it_found() -> None:
     assert pair.metrics[PRECISION].value == pytest.approx(2 / 3)
 
 
-def test_intervals_hold_the_values_repeat_and_draw_patients() -> None:
-    found, again = between("one", "two", "all"), between("one", "two", "all")
-    for name, agreed in found.metrics.items():
-        assert agreed == again.metrics[name]
-        assert agreed.ci95 is not None and agreed.value is not None
-        assert agreed.ci95[0] <= agreed.value <= agreed.ci95[1], name
-    # The readers agree on all lesions of one patient, and on none of the other: a quarter of the
-    # draws is of the one alone, another of the other, so that the interval reaches from 0 to 1.
-    one = {f"s{i}": reading(f"p{i % 2}", None, A) for i in range(40)}
-    two = {f"s{i}": reading(f"p{i % 2}", None, A if i % 2 else B) for i in range(40)}
+def test_intervals_are_of_patients_and_keep_to_the_limits() -> None:
+    # The readers agree on all lesions of five patients, and on none of the other five: an interval
+    # as of nine independent answers, by Student's t of nine degrees of freedom (2.262).
+    one = {f"s{i}": reading(f"p{i % 10}", "RCA", A) for i in range(40)}
+    two = {f"s{i}": reading(f"p{i % 10}", "RCA", A if i % 2 else B) for i in range(40)}
     both = next(agreements({"one": one, "two": two}))
     assert both.metrics[RECALL].value == pytest.approx(1 / 2)
-    assert both.metrics[RECALL].ci95 == (0, 1)
+    half = 2.26216 / 2 / np.sqrt(9 + 2.26216**2)
+    assert both.metrics[RECALL].ci95 == pytest.approx((0.5 - half, 0.5 + half), abs=1e-5)
+    for name, agreed in both.metrics.items():
+        if agreed.value is not None and agreed.ci95 is not None:
+            assert agreed.ci95[0] <= agreed.value <= agreed.ci95[1] <= 1 + 1e-12, name
 
 
 def test_one_patient_has_values_and_no_intervals() -> None:
@@ -172,7 +171,7 @@ def test_kappa_is_that_of_scikit_learn_in_every_draw() -> None:
     kappa = Kappa(np.where(answered, first, -1), np.where(answered, second, -1))
     expected = cohen_kappa_score(first[answered], second[answered])
     assert value(kappa, 40) == pytest.approx(expected)
-    draws = Resampling.of([str(i) for i in range(40)], resamples=5).draws
+    draws = Resampling.of([str(i) for i in range(40)]).draws
     # Patients are numbered in the order of their names.
     for got, weights in zip(kappa.values(draws), draws.weights[:, draws.group], strict=True):
         listed = np.repeat(np.arange(40), weights.astype(int) * answered)

@@ -1,61 +1,93 @@
-"""Intervals: what is drawn, that draws repeat, and that paired measures see the same patients."""
+"""Intervals: by hand, as scipy has them, and that paired measures see the same patients."""
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp, ttest_rel
 
-from angioray.evaluation.bootstrap import Resampling
+from angioray.evaluation.bootstrap import Resampling, holm
+from angioray.evaluation.calibration import CalibrationError
 from angioray.evaluation.detection import Matched, detector_metrics
 from angioray.evaluation.matching import FloatArray
-from angioray.evaluation.measures import Draws, Measure, Ratio
+from angioray.evaluation.measures import Draws, MeanLoss, Measure, Ratio
 from angioray.evaluation.views import view_measures, view_metrics
 from tests.angioray.four_frames import FOUND, FRAMES, MATCHED
 
+TEN = [f"p{i}" for i in range(10)]
 
-def share(values: np.ndarray) -> Ratio:
+
+def share(values: FloatArray) -> Ratio:
     return Ratio(numerator=values, denominator=np.ones(len(values)))
 
 
-def test_the_interval_resamples_patients_not_frames() -> None:
-    # Each patient's frames are all right or all wrong: two of four patients are right.
-    patients = np.repeat(["p1", "p2", "p3", "p4"], 50).tolist()
-    right = share(np.repeat([1.0, 0.0, 1.0, 0.0], 50))
-    assert Resampling.of(patients).interval(right) == (0.0, 1.0)
-    low, high = Resampling.of([str(i) for i in range(200)]).interval(right) or (0, 0)
-    assert (low, high) == pytest.approx((0.43, 0.57), abs=0.02)  # 1.96 sqrt(.25 / 200) = 0.07
+def test_the_interval_of_a_share_by_hand() -> None:
+    # Four of ten patients, a frame each: the variance of the mean is 0.24 / 9, as of nine
+    # independent answers. Student's t of nine degrees of freedom is 2.262, k = 2.262² / 9.
+    right = np.repeat([1.0, 0.0], [4, 6])
+    interval = Resampling.of(TEN).interval(share(right))
+    assert interval == pytest.approx((0.1391, 0.7334), abs=1e-4)
+    # More frames of the same patients that say the same are no more patients.
+    again = Resampling.of(np.repeat(TEN, 5).tolist()).interval(share(np.repeat(right, 5)))
+    assert again == pytest.approx(interval)
 
 
-class Drawn:
-    """A measure whose values in the draws are known: 0, 0.001, …, 1 in any order."""
+def test_patients_who_all_agree_are_as_many_answers_as_they_are() -> None:
+    # Nothing varies: 1 / (1 + 2.262² / 10).
+    low, high = Resampling.of(TEN).interval(share(np.ones(10))) or (0, 0)
+    assert (low, high) == pytest.approx((0.6615, 1), abs=1e-4)
+    # Patients without a lesion say nothing of recall, and only eight others are left: t is 2.365.
+    some = Ratio(numerator=np.repeat([1.0, 0.0], [8, 2]), denominator=np.repeat([1.0, 0.0], [8, 2]))
+    low, high = Resampling.of(TEN).interval(some) or (0, 0)
+    assert (low, high) == pytest.approx((1 / (1 + 2.3646**2 / 8), 1), abs=1e-4)
+
+
+def test_a_mean_loss_is_as_wide_on_the_logarithm() -> None:
+    losses = np.array([0.1, 0.1, 0.2, 0.2, 0.3, 0.4, 0.4, 0.5, 0.8, 1.0])
+    half = 2.26216 * losses.std(ddof=1) / np.sqrt(10) / 0.4
+    interval = Resampling.of(TEN).interval(
+        MeanLoss(numerator=losses, denominator=np.ones(len(losses)))
+    )
+    assert interval == pytest.approx((0.4 / np.exp(half), 0.4 * np.exp(half)), rel=1e-4)
+
+
+class Mean:
+    """A measure without limits."""
+
+    def __init__(self, values: FloatArray) -> None:
+        self.ratio = share(values)
 
     def values(self, draws: Draws) -> FloatArray:
-        count = len(draws.weights)
-        return np.random.default_rng(0).permutation(np.linspace(0, 1, count))
+        return self.ratio.values(draws)
 
 
-def test_the_interval_leaves_out_a_fortieth_at_either_end() -> None:
-    resampling = Resampling.of(["p1", "p2"], resamples=1001)
-    assert resampling.interval(Drawn()) == pytest.approx((0.025, 0.975))
-    apart = resampling.difference(Drawn(), share(np.zeros(2))).ci95
-    assert apart == pytest.approx((0.025, 0.975))
+def test_a_measure_without_limits_has_the_interval_of_the_t_test() -> None:
+    values = np.random.default_rng(0).normal(0, 1, 10)
+    expected = ttest_1samp(values, 0).confidence_interval()
+    assert Resampling.of(TEN).interval(Mean(values)) == pytest.approx(tuple(expected))
 
 
-def test_the_intervals_are_reproducible_and_hold_the_value() -> None:
+def test_intervals_hold_the_value_and_keep_to_its_limits() -> None:
     probabilities = np.random.default_rng(1).dirichlet([1, 1], 60)
     labels = ["LCA", "RCA"] * 30
     patients = [f"p{i // 6}" for i in range(60)]
     metrics = view_metrics(labels, probabilities, ["LCA", "RCA"])
     for name, measure in view_measures(labels, probabilities, ["LCA", "RCA"]).items():
         interval = Resampling.of(patients).interval(measure)
-        assert interval == Resampling.of(patients).interval(measure)
-        if name != "ECE":  # never negative, so that resamples lie above it
-            assert interval is not None and interval[0] < (metrics[name] or 0) < interval[1]
+        if name == "ECE":
+            assert interval is None
+        else:
+            assert interval is not None and 0 < interval[0] < (metrics[name] or 0) < interval[1]
+            assert name == "cross_entropy" or interval[1] <= 1
 
 
 def test_every_draw_is_the_metric_of_the_frames_drawn() -> None:
     """Each measure under weights equals the same measure of frames listed so often."""
     measures = MATCHED.measures()
-    draws = Resampling.of(["p", "q", "r", "s"], resamples=6, seed=2).draws
-    for row, counts in enumerate(draws.weights.astype(int)):
+    random = np.random.default_rng(2)
+    drawn = random.multinomial(4, np.full(4, 1 / 4), size=6)
+    left_out = Resampling.of(["p", "q", "r", "s"]).draws
+    assert left_out.weights.sum(axis=1).tolist() == [3, 3, 3, 3]
+    weights = np.vstack([drawn, left_out.weights])
+    for row, counts in enumerate(weights.astype(int)):
         listed = np.repeat(np.arange(1, 5), counts)
         again = {10 * n + i: i for n, i in enumerate(listed.tolist(), start=1)}
         frames = type(FRAMES)(
@@ -67,23 +99,39 @@ def test_every_draw_is_the_metric_of_the_frames_drawn() -> None:
         for name, measure in measures.items():
             if name.startswith("at_least_one"):
                 continue  # a sequence listed twice is one sequence, one drawn twice counts twice
-            got = measure.values(draws)[row]
+            got = measure.values(Draws(group=left_out.group, weights=weights))[row]
             assert (None if np.isnan(got) else got) == pytest.approx(expected[name]), name
 
 
-def test_one_patient_has_no_interval() -> None:
-    assert Resampling.of(["p1"] * 5).interval(share(np.ones(5))) is None
-    assert Resampling.of(["p1"] * 4).interval(MATCHED.measures()["AP@IoU0.20"]) is None
-    low, high = Resampling.of(list("pqrs")).interval(MATCHED.measures()["AP@IoU0.20"]) or (1, 0)
-    assert 0 <= low < 76 * 0.5 / 101 < high <= 1
+def test_no_interval_is_given_that_is_not_honest() -> None:
+    right = np.repeat([1.0, 0.0], 5)
+    # Seven patients are too few; ten of whom seven have a lesion are seven.
+    assert Resampling.of(TEN[:7]).interval(share(right[:7])) is None
+    seven = Ratio(numerator=right * 0, denominator=(np.arange(10) < 7).astype(float))
+    assert Resampling.of(TEN).interval(seven) is None
+    assert Resampling.of(TEN).interval(share(right)) is not None
+    sure = CalibrationError(frame=np.arange(10), confidence=np.full(10, 0.9), right=right > 0)
+    assert Resampling.of(TEN).interval(sure) is None
 
 
 def test_an_undefined_measure_has_no_interval() -> None:
-    nothing = Ratio(numerator=np.zeros(4), denominator=np.zeros(4))
-    resampling = Resampling.of(list("pqrs"))
+    nothing = Ratio(numerator=np.zeros(10), denominator=np.zeros(10))
+    resampling = Resampling.of(TEN)
     assert resampling.interval(nothing) is None
-    difference = resampling.difference(nothing, share(np.ones(4)))
-    assert difference.value is None and difference.ci95 is None
+    difference = resampling.difference(nothing, share(np.ones(10)))
+    assert difference.value is None and difference.ci95 is None and difference.p is None
+
+
+def test_a_difference_is_the_paired_t_test_of_patients() -> None:
+    random = np.random.default_rng(0)
+    first, second = random.integers(0, 2, (2, 40)).astype(float)
+    patients = [f"p{i}" for i in range(40)]
+    expected = ttest_rel(first, second)
+    found = Resampling.of(patients).difference(share(first), share(second))
+    assert found.value == pytest.approx(first.mean() - second.mean())
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.ci95 == pytest.approx(tuple(expected.confidence_interval()))
+    assert (found.value or 0) / (found.error or 1) == pytest.approx(expected.statistic)
 
 
 def test_a_difference_is_paired() -> None:
@@ -98,6 +146,7 @@ def test_a_difference_is_paired() -> None:
     difference = Resampling.of(patients.tolist()).difference(share(second), share(first))
     assert difference.value == pytest.approx(0.25)
     assert difference.ci95 == pytest.approx((0.25, 0.25))
+    assert difference.p == pytest.approx(0)
     wide = Resampling.of(patients.tolist()).interval(share(first))
     assert wide is not None and wide[1] - wide[0] > 0.1
 
@@ -109,3 +158,11 @@ def test_a_detector_compared_with_itself_differs_by_nothing() -> None:
         difference = resampling.difference(measure, same[name])
         assert difference.value in (0, None)
         assert difference.ci95 in ((0, 0), None)
+        assert difference.p in (1, None)
+
+
+def test_holm_by_hand() -> None:
+    # 0.01 x 4, 0.02 x 3, 0.03 x 2 is no smaller than the one before, and 0.5 x 1.
+    assert holm([0.5, 0.01, 0.03, 0.02]) == pytest.approx([0.5, 0.04, 0.06, 0.06])
+    assert holm([0.4, 0.9]) == pytest.approx([0.8, 0.9])
+    assert holm([]) == []

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_curve
 
 from angioray.evaluation.bootstrap import Resampling
-from angioray.evaluation.measures import value
+from angioray.evaluation.measures import Draws, value
 from angioray.evaluation.severity import AreaUnderRoc, roc_curve, severity_measures
 
 LIMITED = np.array([True, True, True, False, False])
@@ -51,10 +51,12 @@ def test_area_and_curve_are_those_of_scikit_learn(rows: list[tuple[bool, int]]) 
 
 def test_a_draw_counts_a_patient_as_often_as_it_was_drawn() -> None:
     patients = ["a", "b", "b", "c", "d"]
-    resampling = Resampling.of(patients, resamples=40)
-    areas = AreaUnderRoc(positive=LIMITED, score=SCORE).values(resampling.draws)
-    for area, weights in zip(areas, resampling.draws.weights, strict=True):
-        times = weights[resampling.draws.group].astype(int)
+    group = Resampling.of(patients).draws.group
+    drawn = np.random.default_rng(0).multinomial(4, np.full(4, 1 / 4), size=40)
+    draws = Draws(group=group, weights=drawn.astype(float))
+    areas = AreaUnderRoc(positive=LIMITED, score=SCORE).values(draws)
+    for area, weights in zip(areas, drawn, strict=True):
+        times = weights[group]
         limited, score = np.repeat(LIMITED, times), np.repeat(SCORE, times)
         both = 0 < limited.sum() < len(limited)
         expected = roc_auc_score(limited, score) if both else np.nan
