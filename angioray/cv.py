@@ -26,6 +26,7 @@ def cv(
     folds_only: str | None = None,
     plan: bool = False,
     assume: str | None = None,
+    power: bool = False,
     status: bool = False,
     track: Literal["mlflow", "wandb"] | None = None,
 ) -> None:
@@ -47,6 +48,8 @@ def cv(
         plan: show runs, resources and expected time, and start nothing.
         assume: GPUs that are not here, for --plan: a100, h100, h200 or b200, or several as in
             `4xh200`.
+        power: with --plan, also the smallest difference in recall that this cohort can show, and
+            how many patients one of 0.05 needs.
         status: show how far the study is, from its folder alone, and start nothing.
         track: log every run in MLflow (MLFLOW_TRACKING_URI, or a file of this folder) or in Weights
             & Biases, the study's runs as one group.
@@ -67,6 +70,7 @@ def cv(
     from angioray.cluster.plan import make_plan
     from angioray.cluster.progress import carry_out, print_plan
     from angioray.cluster.tracking import tracked
+    from angioray.study.power import expected_power
     from angioray.study.run_folder import RunFolder, alone_in
     from angioray.study.selection import CohortIndex
     from angioray.study.study import Study
@@ -85,6 +89,8 @@ def cv(
     if assume is not None and not plan:
         raise ValueError(f"--assume {assume} is for a plan alone: give --plan as well.")
     gpus = None if assume is None else AssumedGpus.named(assume)
+    if power and not plan:
+        raise ValueError("--power tells what a cohort can show beside its plan. Give --plan too.")
     opened = Cohort.open(cohort_location(cohort))
     study = Study.plan(opened, absolute(runs), settings)
     study.refuse_another(opened)
@@ -97,6 +103,8 @@ def cv(
         print_plan(study, index, wanted, make_plan(study, index, todo, lanes, nodes, gpus))
         for note in missing:
             print(note)
+        if power:
+            print(*expected_power(index), sep="\n")
         return
     with alone_in(study.folder), tracked(track, study, wanted) as tell:
         study.freeze(opened)

@@ -266,8 +266,8 @@ def _statistics(findings: Findings, settings: StudySettings) -> Iterator[str]:
     yield "Values are means and standard deviations (n - 1) over folds."
     if findings.views or findings.detectors:
         yield (
-            "95 % intervals are by the jackknife over patients with Student's t, on the frames held "
-            "out by all finished folds."
+            "95 % intervals are by the jackknife over patients with Student's t, on the frames "
+            "held out by all finished folds."
         )
     if findings.comparisons:
         yield (
