@@ -111,7 +111,9 @@ class Ratio:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MeanLoss(Ratio):
-    """The mean of losses over frames: any number from 0 on, also where all are small."""
+    """The mean of losses over frames: any number from 0 on, and a few patients may make it."""
+
+    fewest_patients = 40
 
     @property
     def limits(self) -> Limits:
