@@ -213,6 +213,7 @@ class Kappa:
     second: IntArray
     """int[N], those of the other to the same questions; -1 in the same places."""
     limits = (-1.0, 1.0)
+    compares_patients = True
 
     def values(self, draws: Draws) -> FloatArray:
         """The kappa of each draw."""

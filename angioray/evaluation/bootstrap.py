@@ -119,14 +119,15 @@ class Resampling:
     def spread(self, measure: Measure) -> Spread:
         """How a measure varies with its patients.
 
-        A patient says something of it if it is defined on that patient alone, or changes without.
+        A patient says something of it if it is defined on that patient alone, or changes without,
+        or if it compares patients with each other.
         """
         total = value(measure, len(self.draws.group))
         if total is None:
             return Spread(value=None, error=None, patients=0)
         without, alone = measure.values(self.draws), measure.values(self.alone)
         says = ~np.isnan(alone) | ~np.isclose(without, total, rtol=1e-9, atol=1e-12)
-        patients = int(says.sum())
+        patients = len(says) if getattr(measure, "compares_patients", False) else int(says.sum())
         fewest = getattr(measure, "fewest_patients", FEWEST_PATIENTS)
         if patients < fewest or np.isnan(without).any():
             return Spread(value=total, error=None, patients=patients)
@@ -143,6 +144,11 @@ class _Less:
 
     measure: Measure
     other: Measure
+
+    @property
+    def compares_patients(self) -> bool:
+        """As the two do, which are alike."""
+        return bool(getattr(self.measure, "compares_patients", False))
 
     def values(self, draws: Draws) -> FloatArray:
         """The difference in each draw."""

@@ -69,7 +69,8 @@ class Measure(Protocol):
 
     Its interval follows what it may say of itself: its ``limits``, the least and the greatest value
     that it can have (:data:`UNLIMITED` without); its ``bias`` on few patients (:data:`Bias`); the
-    ``fewest_patients`` for an interval.
+    ``fewest_patients`` for an interval; that it ``compares_patients`` with each other, so that
+    each of them counts.
     """
 
     def values(self, draws: Draws) -> FloatArray:

@@ -25,6 +25,7 @@ class AreaUnderRoc:
     score: FloatArray
     """float[N]."""
     limits = SHARE
+    compares_patients = True
 
     def values(self, draws: Draws) -> FloatArray:
         """The area in each draw."""
