@@ -69,6 +69,11 @@ def read_results(
             elsewhere += 1
         else:
             found[frame].append(result)
+    if elsewhere and not found:
+        raise ValueError(
+            f"{path} has {elsewhere} results, none on a frame that is judged. Give --images the "
+            "COCO file that has your images' ids and file names, and --config the protocol."
+        )
     for results in found.values():
         (twin, times), *_ = Counter((r.image, r.box_xywh, r.score) for r in results).most_common(1)
         if times > 1:

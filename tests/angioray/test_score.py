@@ -247,6 +247,9 @@ def test_images_of_another_part_are_not_taken_for_those_of_the_same_name(
     with pytest.raises(SystemExit):
         score(arcade / "cohort", [result("11.png", [1, 1, 9, 9], 0.5, 1)], tmp_path)
     assert "'11.png' is no image of the cohort." in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # the first images of the cohort are of the train part
+        score(arcade / "cohort", [result(i, [1, 1, 9, 9], 0.5, 1) for i in (1, 2)], tmp_path)
+    assert "has 2 results, none on a frame that is judged." in capsys.readouterr().err
 
 
 def test_a_folder_of_runs_is_one_result_if_its_runs_are_folds(
