@@ -216,11 +216,11 @@ def tracked(
 
 def _tracked(study: Study, run: Run) -> Tracked:
     folder = RunFolder.of(study.folder, run)
-    facts = {name: str(value) for name, value in asdict(run).items() if value != ""}
+    facts = {name: str(value) for name, value in run.as_json().items() if value != ""}
     return Tracked(
         run.name,
         facts,
-        flat({"run": asdict(run), **asdict(study.settings)}),
+        flat({"run": run.as_json(), **asdict(study.settings)}),
         lambda: map(_of_training, MetricsLog.lines(folder.files)),
         lambda: folder.result()["metrics"],
     )

@@ -54,8 +54,8 @@ class Run:
         return (self.task, self.view, self.variant, self.size)
 
     def as_json(self) -> dict[str, Any]:
-        """Its fields and its name. The first seed has no ``repeat``: older studies have none."""
-        fields = {**asdict(self), "name": self.name}
+        """Its fields. The first seed has no ``repeat``: older studies have none."""
+        fields = asdict(self)
         return fields if self.repeat else {k: v for k, v in fields.items() if k != "repeat"}
 
 

@@ -109,7 +109,7 @@ class RunFolder:
             dtype: of its forward passes.
             frames: where they lie, in words.
         """
-        resolved = {"run": run.as_json(), "settings": asdict(settings)}
+        resolved = {"run": {**run.as_json(), "name": run.name}, "settings": asdict(settings)}
         # Through JSON, so that tuples are plain lists in the YAML.
         plain = json.loads(json.dumps(resolved))
         self.files.write_text("settings.yaml", yaml.safe_dump(plain, sort_keys=False))

@@ -231,7 +231,7 @@ class Study:
                 for key, cut in self.splits.items()
             },
             **self._near_duplicates(cohort),
-            "runs": [run.as_json() for run in self.runs],
+            "runs": [{**run.as_json(), "name": run.name} for run in self.runs],
         }
         return _plain(document)
 
