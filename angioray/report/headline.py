@@ -37,9 +37,9 @@ def headline(study: ReportedStudy, cohort: Cohort | None, scored: Scored) -> tup
     ]
     if any(run.repeat for run in study.runs):
         sentences.append(
-            "Every fold was trained with several seeds. A metric is their mean, and so are its "
-            "intervals and comparisons; curves, pictures, views with boxes and severity are of "
-            "the first seed alone, whose networks predict."
+            "Every fold was trained with several seeds. Metrics, intervals and comparisons are of "
+            "the mean over seeds; curves, pictures, both steps together and severity are of the "
+            "first seed alone, whose networks predict."
         )
     unknown = cohort is not None and patients_are_unknown(cohort)
     told: set[str] = set()
