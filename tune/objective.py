@@ -114,8 +114,12 @@ class Objective:
         return replace(self.run, size=sizes[self.run.task])
 
     def study(self, settings: StudySettings, folder: Location, cohort: str, runs: int = 1) -> Study:
-        """A study of one trial; or of several alike, each as a fold of its own, for the planner."""
+        """A study of one trial; or of several alike, each as a fold of its own, for the planner.
+
+        A trial is measured on patients that it does not train on as it is: no more are kept out.
+        """
         run = self.run_of(settings)
+        settings = replace(settings, detector=replace(settings.detector, validation_share=0.0))
         return Study(
             open_storage(folder),
             cohort,

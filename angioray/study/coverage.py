@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from angioray.study.given_splits import missing_patients
-from angioray.study.matrix import Run
+from angioray.study.matrix import Run, units_of_groups
 from angioray.study.selection import ALL_VIEWS, CohortIndex
 from angioray.study.splits import Fold, split
 from angioray.study.study import Study
@@ -77,7 +77,9 @@ def training_part(study: Study, index: CohortIndex, run: Run) -> Fold:
             f"{1 / max(patients, 2):.2f}, or to 0."
         )
     what = f"the training part of {run.name}"
-    return split(members, folds=parts, unit="patient", seed=study.settings.seed, what=what)[0]
+    joined = units_of_groups(index, study.settings, "patient")
+    seed = study.settings.seed
+    return split(members, folds=parts, unit="patient", seed=seed, what=what, joined=joined)[0]
 
 
 def describe_runs(study: Study, index: CohortIndex, runs: Sequence[Run]) -> list[str]:

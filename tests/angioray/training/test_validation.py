@@ -55,6 +55,23 @@ def test_a_share_of_the_training_patients_validates_in_every_variant(
         ]
 
 
+def test_near_duplicates_are_kept_out_together(toy_cohort: Cohort, tmp_path: Path) -> None:
+    groups = [["S00RCA", "S03RCA", "S08LCA"], ["S02RCA", "S05RCA", "S07RCA"]]
+    (tmp_path / "leak.json").write_text(json.dumps({"groups": groups}))
+    joined = replace(settings(0.5), groups=str(tmp_path / "leak.json"))
+    study = Study.plan(toy_cohort, "nothing-here", joined)
+    index = CohortIndex.of(toy_cohort, study.settings.view_classes)
+    for run in study.runs:
+        if run.task == "detector":
+            part = training_part(study, index, run)
+            sides = [
+                {toy_cohort.sequences[s].patient_id for s in side} for side in vars(part).values()
+            ]
+            assert all(sides) and not sides[0] & sides[1]
+            for group in ({"P00", "P03", "P08"}, {"P02", "P05", "P07"}):
+                assert sum(bool(side & group) for side in sides) <= 1
+
+
 def test_too_few_patients_for_a_share_is_a_sentence(toy_cohort: Cohort) -> None:
     study = Study.plan(toy_cohort, "nothing-here", settings(0.1))
     index = CohortIndex.of(toy_cohort, study.settings.view_classes)
