@@ -431,6 +431,20 @@ def test_damaged_predictions_are_named(
         doubts(cohort, study.folder)
 
 
+def test_boxes_on_frames_that_were_not_evaluated_change_no_doubt(
+    cohort: Cohort, study: Study
+) -> None:
+    """Those of healthy arteries are in the same file."""
+    run = study.add_detector(agreeing(cohort))
+    before = doubts(cohort, study.folder)
+    evaluated = json.loads((run / "evaluated_images.json").read_text())
+    rows = json.loads((run / "predictions.json").read_text())
+    rows.append({**rows[0], "image_id": evaluated[0] + 1, "score": 0.99})
+    assert rows[-1]["image_id"] not in evaluated
+    (run / "predictions.json").write_text(json.dumps(rows))
+    assert doubts(cohort, study.folder) == before
+
+
 def test_a_file_cut_short_and_one_that_is_gone_are_named(cohort: Cohort, study: Study) -> None:
     run = study.add_detector(agreeing(cohort))
     (run / "predictions.json").write_text("[{")
