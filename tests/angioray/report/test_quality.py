@@ -141,7 +141,7 @@ def test_one_lucky_patient_makes_no_detector_better(runs: Path, cohort: Cohort) 
         rewrite(runs, cohort, f"detector-RCA-B-128-fold{fold}", found, CORNER)
     (weak, *_) = quality_of(runs).warnings
     # 10 patients, of whom 4 have two lesions in RCA: one of 14.
-    assert "recall +0.07, 95 % interval \N{MINUS SIGN}0.09 to +0.23" in weak
+    assert "recall +0.07, 95 % interval \N{MINUS SIGN}0.09 to +0.24" in weak
 
 
 def test_a_fold_that_finds_nothing_is_named(runs: Path, cohort: Cohort) -> None:

@@ -1,0 +1,36 @@
+"""What a cohort can be expected to show before training."""
+
+from pathlib import Path
+
+import pytest
+
+from angioray.cluster.lane_settings import LaneSettings
+from angioray.cv import cv
+from angioray.evaluation.power import Assumed, describe_power
+from angioray.study.power import expected_power
+from angioray.study.selection import CohortIndex
+from angioray.study.settings import StudySettings
+from tests.angioray.synthetic_study import CLASSES, write_cohort
+
+
+def test_every_view_by_the_lesions_of_its_patients(tmp_path: Path) -> None:
+    cohort = write_cohort(tmp_path / "cohort", patients=10)
+    index = CohortIndex.of(cohort, {view: view for view in CLASSES})
+    assumed = Assumed(recall=0.6)
+    first, *views = expected_power(index, assumed)
+    assert "a recall of 0.60 each" in first
+    lesions: dict[str, dict[str, int]] = {view: {} for view in CLASSES}
+    for (sequence_id, t), boxes in cohort.boxes_by_frame.items():
+        sequence = cohort.sequences[sequence_id]
+        if t == sequence.reference_frame:
+            of_view = lesions[str(sequence.view)]
+            of_view[sequence.patient_id] = of_view.get(sequence.patient_id, 0) + len(boxes)
+    for view, said in zip(CLASSES, views, strict=True):
+        counts = list(lesions[view].values())
+        sentence = describe_power(assumed.error(counts), len(counts), "recall", 0.05)
+        assert said == f"{view}, {sum(counts)} lesions in reference frames: {sentence}"
+
+
+def test_power_is_told_beside_the_plan() -> None:
+    with pytest.raises(ValueError, match="Give --plan too"):
+        cv(StudySettings(), LaneSettings(), power=True)
