@@ -37,6 +37,7 @@ from angioray.report.sections import (
 )
 from angioray.report.sensitivity import guaranteed_sensitivities, sensitivity_section
 from angioray.report.tables import Table
+from angioray.report.variance import variance_section
 from preprocess.storage import Location, Storage
 
 SCHEMA_VERSION = 1
@@ -79,6 +80,7 @@ def write_report_and_tables(runs: Location) -> Written:
         severity_section(findings),
         pictures_section(findings),
         folds_section(study, cohort),
+        variance_section(findings),
         training_section(study),
         definitions_section(),
         limitations_section(findings),
