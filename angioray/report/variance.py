@@ -22,7 +22,7 @@ METRICS = {
 }
 ONE_SEED = (
     "The part of the seed is not known, and is in that of the fold: each fold was trained once. "
-    "The setting `seeds: 3` trains each with three seeds."
+    "The setting seeds: 3 trains each with three seeds."
 )
 
 
@@ -55,7 +55,7 @@ def variance_section(findings: Findings) -> Section | None:
     if any(parts.seed is None for _, parts in found):
         note += f" {ONE_SEED}"
     table = Table(
-        name="variance",
+        name="variance_parts",
         caption="What makes a run's metric vary",
         columns=("Runs", "Metric", "Seed", "Fold", "Patient"),
         rows=tuple(
