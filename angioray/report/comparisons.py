@@ -127,10 +127,10 @@ def comparison_rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
                         "p": difference.p,
                         "shown": shown.get(metric),
                         "smallest_difference": None
-                        if error is None
+                        if not error
                         else smallest_difference(error, patients),
                         f"patients_for_{SMALL}": None
-                        if error is None
+                        if not error
                         else patients_needed(error, patients, SMALL),
                         "frames": comparison.frames,
                         "patients": comparison.patients,
@@ -192,7 +192,10 @@ def _rows(comparison: Comparison, shown: Mapping[str, str]) -> list[Row]:
         Row(
             (
                 *(*view, "shown from"),
-                *(Value(mean=d.error and smallest_difference(d.error, d.patients)) for d in found),
+                *(
+                    Value(mean=smallest_difference(d.error, d.patients) if d.error else None)
+                    for d in found
+                ),
                 *("", ""),
             ),
             "baseline",
