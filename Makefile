@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 
 DEMO := demo
 BY_HAND := benchmarks/soak.py benchmarks/arcade.py benchmarks/pretraining.py benchmarks/label_doctor.py \
-  benchmarks/lesions.py benchmarks/predict.py
+  benchmarks/lesions.py benchmarks/predict.py benchmarks/leak.py
 
 .PHONY: help setup demo test test-all coverage lint audit weights bench bench-gpu clean lock
 

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from angioray.report.page import Text
+from angioray.report.sections import folds_section
 from angioray.study.duplicate_groups import joined_units, read_groups
 from angioray.study.settings import StudySettings, ViewTraining
 from angioray.study.splits import Member, split
@@ -81,6 +83,9 @@ def test_a_study_keeps_groups_together_and_remembers_how_many(
     study.freeze(toy_cohort)
     document = json.loads((tmp_path / "runs" / "study.json").read_text())
     assert document["near_duplicates"] == {"groups": 2, "sequences": 5}
+    reported: Any = SimpleNamespace(document=document)
+    said = [block.text for block in folds_section(reported, None).blocks if isinstance(block, Text)]
+    assert said[0].startswith("Near-duplicates were kept together: 2 groups of 5 sequences")
     folds = [{"train": ["P00", "P01"], "validation": ["P02", "P04"]}]
     (tmp_path / "folds.json").write_text(json.dumps(folds))
     given_folds = StudySettings(groups=str(path), splits=str(tmp_path / "folds.json"))
