@@ -2,9 +2,11 @@
 
 Copies are shifted by up to 24 of 512 pixels or cropped by up to a tenth, shown by another window
 and coded as JPEG of quality 50 to 95. A pair is false if one of them is a copy of a picture that is
-no near-duplicate of the other. What a leak is worth: the detector is trained on the cines of
-Danilov et al. with folds by patient, and with the same settings on the same frames with folds of
-random frames. On a CPU this is a small version: it shows the leak, not how good a detector can get.
+no near-duplicate of the other. What a leak is worth, on the
+frames of Danilov et al. with folds by patient and with folds of random frames: to a method that
+learns nothing, and gives each frame the boxes of the training frame most like it; and to a detector
+that is trained with the same settings. On a CPU this is a small version: it shows the leak, not how
+good a detector can get.
 
     python benchmarks/leak.py --data FOLDER --work FOLDER --out benchmarks/results/leak.json
 
@@ -33,10 +35,14 @@ import yaml
 from measuring import Row, best_device, show, write
 from numpy.typing import NDArray
 
+from angioray.evaluation.detection import JudgedFrames, Matched
+from angioray.evaluation.measures import value
 from angioray.leak.__main__ import LeakSettings
 from angioray.leak.duplicates import SeenFrame, near_duplicates, seen_frames
 from angioray.leak.fingerprints import Fingerprint
 from angioray.leak.stills import write_stills
+from angioray.study.settings import settings_from_dict
+from angioray.study.study import Study
 from preprocess.cohort import Cohort, Sequence
 from preprocess.cohort.display import Display
 from preprocess.importers.arcade import import_arcade
@@ -49,6 +55,7 @@ PLANTED = 600
 CHESTS, COPIES = 12, 13
 SIDE = 512
 FOLDS = 2
+SIZE = 128
 SAME = 0.93
 """Likeness from which two pictures of ARCADE are one; frames of one cine have 0.89 at most."""
 AP = ("AP@IoU0.20", "AP@IoU0.50/max100")
@@ -57,7 +64,7 @@ SETTINGS = {
     "folds": FOLDS,
     "detector": {
         "variants": ["B"],
-        "size": 128,
+        "size": SIZE,
         "backbone": "resnet18",
         "weights": "phantom",
         "levels": [3, 4],
@@ -100,15 +107,17 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     rows = []
-    for part in (phantoms(), arcade(options.data, options.work), worth(options.data, options.work)):
+    parts = (remembered, trained, arcade, phantoms)
+    for part in (each(options.data, options.work) for each in parts):
         for row in part:
             rows.append(row)
             show(row)
-    write(options.out, rows, best_device())
+        write(options.out, rows, best_device())  # stopped early, it leaves what it has measured
 
 
-def phantoms() -> Iterator[Row]:
+def phantoms(data: Path, work: Path) -> Iterator[Row]:
     """Copies of phantoms, two hearts before each chest."""
+    del data, work  # it makes its own
     random = np.random.default_rng(0)
     pictures = {
         f"chest{chest}-heart{heart}": examples(5, chest)[FRAMES * heart].frame
@@ -174,37 +183,90 @@ def scored(name: str, own: list[SeenFrame], planted: list[Planted]) -> Iterator[
     yield Row(f"{name}: false pairs", false, None, "pairs", {}, False)
 
 
-def worth(data: Path, work: Path) -> Iterator[Row]:
-    """The same settings with folds by patient, and with folds of random frames."""
-    cohorts = {name: work / f"danilov-{name}" for name in ("patients", "frames")}
-    if not (cohorts["patients"] / "annotations.json").is_file():
+def remembered(data: Path, work: Path) -> Iterator[Row]:
+    """AP of a method that copies the boxes of the training frame most like the judged one."""
+    cines, loose = danilov_cohorts(data, work)
+    stills = Cohort.open(loose)
+    names = list(stills.sequences)
+    pictures = [Fingerprint.of(stills.frame_8bit(name, 0)).pattern for name in names]
+    edges = np.stack(pictures).reshape(len(names), -1).astype(np.float32) - 128
+    edges /= np.linalg.norm(edges, axis=1, keepdims=True)
+    alike = edges @ edges.T
+    cine = np.array([name.rpartition("-")[0] for name in names])
+    settings = settings_from_dict(SETTINGS)
+    values: dict[str, list[list[float]]] = {}
+    for kind, cohort, unit in (
+        ("patients", Cohort.open(cines), cine),
+        ("frames", stills, np.array(names)),
+    ):
+        folds = Study.plan(cohort, work / "unused", settings).splits["detector/all"]
+        values[kind] = [
+            copied_boxes(stills, names, alike, np.isin(unit, fold.validation)) for fold in folds
+        ]
+    yield from by_both("boxes of the training frame most alike", values)
+
+
+def copied_boxes(
+    stills: Cohort, names: list[str], alike: NDArray[np.float32], judged: NDArray[np.bool_]
+) -> list[float]:
+    """AP on the judged stills (bool[N]) by the boxes of the others."""
+    boxes = {
+        i: np.array([box.box_xyxy for box in stills.boxes_by_frame[name, 0]], np.float64)
+        for i, name in enumerate(names)
+    }
+    validation, training = np.flatnonzero(judged), np.flatnonzero(~judged)
+    found = {}
+    for i in map(int, validation):
+        nearest = int(training[np.argmax(alike[i, training])])
+        found[i] = boxes[nearest], np.full(len(boxes[nearest]), alike[i, nearest], np.float64)
+    frames = JudgedFrames(
+        sequence={int(i): names[i] for i in validation},
+        truth={int(i): boxes[i] for i in validation},
+    )
+    measures = Matched.of(frames, found).measures()
+    return [value(measures[name], len(validation)) or 0.0 for name in AP]
+
+
+def trained(data: Path, work: Path) -> Iterator[Row]:
+    """AP of a detector that is trained with the same settings."""
+    settings = work / "settings.yaml"
+    settings.write_text(yaml.safe_dump(SETTINGS))
+    values: dict[str, list[list[float]]] = defaultdict(list)
+    for kind, cohort in zip(("patients", "frames"), danilov_cohorts(data, work), strict=True):
+        for fold in range(FOLDS):
+            runs = work / f"runs-{kind}"
+            run = f"detector-all-B-{SIZE}-fold{fold}"
+            command = ["angioray.train", cohort, run, "--config", settings, "--runs", runs]
+            subprocess.run([sys.executable, "-m", *map(str, command)], check=True)
+            metrics = json.loads((runs / run / "result.json").read_text("utf-8"))["metrics"]
+            values[kind].append([metrics[name] for name in AP])
+    yield from by_both("trained detector", values)
+
+
+def by_both(what: str, values: dict[str, list[list[float]]]) -> Iterator[Row]:
+    """Rows of AP under both kinds of folds; the spread is that of the folds."""
+    for column, metric in enumerate(AP):
+        of = {kind: [fold[column] for fold in folds] for kind, folds in values.items()}
+        spread = {
+            who: [round(min(of[kind]), 3), round(max(of[kind]), 3)]
+            for who, kind in (("ours", "patients"), ("peer", "frames"))
+        }
+        means = [float(np.mean(of[kind])) for kind in ("patients", "frames")]
+        title = f"Danilov, {what}, {metric}: folds by patient, and of random frames"
+        yield Row(title, *means, "AP", spread)
+
+
+def danilov_cohorts(data: Path, work: Path) -> tuple[Path, Path]:
+    """The cines with their patients, and their frames cut loose."""
+    cines, loose = work / "danilov-patients", work / "danilov-frames"
+    if not (cines / "annotations.json").is_file():
         source = work / "danilov-source"
         unpack(data / "danilov" / "sequences_8_patients.tar", source)
         shutil.copy(data / "danilov" / "labels_8_patients.csv", source)
-        import_danilov(source, cohorts["patients"])
-    if not (cohorts["frames"] / "annotations.json").is_file():
-        write_stills(Cohort.open(cohorts["patients"]), cohorts["frames"])
-    settings = work / "settings.yaml"
-    settings.write_text(yaml.safe_dump(SETTINGS))
-    found: dict[str, list[dict[str, float]]] = defaultdict(list)
-    for fold in range(FOLDS):
-        for name, cohort in cohorts.items():
-            runs = work / f"runs-{name}"
-            run = f"detector-all-B-{SETTINGS['detector']['size']}-fold{fold}"
-            command = ["angioray.train", cohort, run, "--config", settings, "--runs", runs]
-            subprocess.run([sys.executable, "-m", *map(str, command)], check=True)
-            result = json.loads((runs / run / "result.json").read_text("utf-8"))
-            found[name].append(result["metrics"])
-    for metric in AP:
-        mean = {
-            name: float(np.mean([fold[metric] for fold in each])) for name, each in found.items()
-        }
-        spread = {
-            who: [round(fold[metric], 3) for fold in found[name]]
-            for who, name in (("ours", "patients"), ("peer", "frames"))
-        }
-        title = f"Danilov, {metric}: folds by patient, beside folds of random frames"
-        yield Row(title, mean["patients"], mean["frames"], "AP", spread)
+        import_danilov(source, cines)
+    if not (loose / "annotations.json").is_file():
+        write_stills(Cohort.open(cines), loose)
+    return cines, loose
 
 
 def seen(name: str, picture: Picture, *, of_other: bool = False) -> SeenFrame:
