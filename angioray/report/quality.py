@@ -158,8 +158,8 @@ def _folds_without_a_find(group: Group) -> list[str]:
                 "gives no box a score" if silent else "finds no lesion with boxes of a score"
             ) + f" above {PAPER.score:g}"
             sentences.append(
-                f"The {group.view} detector of fold {run.fold}, variant {group.variant}, {said} on "
-                "the frames that it is judged on, which have lesions: do not trust it."
+                f"The {group.view} detector of fold {run.label}, variant {group.variant}, {said} "
+                "on the frames that it is judged on, which have lesions: do not trust it."
             )
     return sentences
 

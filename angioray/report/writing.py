@@ -79,11 +79,11 @@ def write_report_and_tables(runs: Location) -> Written:
         two_step_section(findings),
         severity_section(findings),
         pictures_section(findings),
+        limitations_section(findings),
         folds_section(study, cohort),
         variance_section(findings),
         training_section(study),
         definitions_section(),
-        limitations_section(findings),
         methods_section(findings),
         again_section(study),
     ]

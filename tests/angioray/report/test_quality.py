@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,15 @@ def test_false_boxes_by_hand(runs: Path, cohort: Cohort) -> None:
     evidence = DetectorEvidence.of(group, FrameIndex(cohort=cohort))
     (false,) = false_box_estimates(evidence).values()
     assert false.folds == (2, 0, 0, 0, 0) and false.mean == pytest.approx(0.4)
+    for fold in range(FOLDS):
+        judged = images(runs, "detector-LCA-B-128", fold)
+        found = {image: (corners, np.array([0.9, 0.9, 0.4])) for image in judged}
+        rewrite(runs, cohort, f"detector-LCA-B-128-fold{fold}", found, CORNER)
+    same = DetectorEvidence.of(group, FrameIndex(cohort=cohort))
+    (more,) = false_box_estimates(same).values()
+    assert more.mean == 2 and more.ci95 is not None and more.ci95[0] <= 2 <= more.ci95[1]
+    (mean,) = false_box_estimates(replace(evidence, others=(same,))).values()
+    assert mean.seeds == ((2, 0, 0, 0, 0), (2, 2, 2, 2, 2)) and mean.mean == pytest.approx(1.2)
     assert false.metric == "false_boxes_per_frame@IoU0.20/score0.50/max5"
 
 
