@@ -45,10 +45,10 @@ GLOSSARY = {
     "max 1": "of each frame counts the box of highest score, if that is above 0.5",
     "max 5": "of each frame count the five boxes of highest score, as far as that is above 0.5",
     "any score": "of each frame count the five boxes of highest score, however low",
-    "AP": "COCO's average precision: the mean precision at 101 values of recall, of boxes of any "
-    "score; at most five a frame, if nothing else is said",
-    "IoU > 0.2": "a box is right above this IoU",
-    "5 boxes": "of each frame count the five boxes of highest score",
+    "AP": "COCO's average precision at an IoU above 0.2: the mean precision at 101 values of "
+    "recall, of boxes of any score; at most five a frame, if nothing else is said",
+    "5 boxes": "of each frame count at most five, those of highest score",
+    "100 boxes": "likewise at most 100",
     "AP30": "AP at an IoU of 0.3 or more, at most 100 boxes a frame",
     "AP50 (COCO)": "AP at an IoU of 0.5 or more, at most 100 boxes a frame",
     "AP (COCO)": "mean of AP at ten IoUs from 0.50 to 0.95, at most 100 boxes a frame",

@@ -51,8 +51,8 @@ def chosen_table(scored: Scored) -> Table | None:
 def precision_table(scored: Scored) -> Table | None:
     """Average precision at several overlaps, and whether scores mean what they say."""
     columns = {
-        "AP@IoU0.20": "AP, IoU > 0.2, 5 boxes",
-        "AP@IoU0.20/max100": "AP, IoU > 0.2",
+        "AP@IoU0.20": "AP, 5 boxes",
+        "AP@IoU0.20/max100": "AP, 100 boxes",
         "AP@IoU0.30/max100": "AP30",
         "AP@IoU0.50/max100": "AP50 (COCO)",
         "AP@IoU0.50:0.95/max100": "AP (COCO)",
