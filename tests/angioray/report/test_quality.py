@@ -98,7 +98,7 @@ def test_a_detector_that_finds_all_is_better_than_fixed_boxes(made: Path) -> Non
     assert said.sentences[1:] == tuple(
         f"{view} detector, variant B: finds {all_of_them} of the lesions with at most five boxes a "
         f"frame of score above 0.5; {all_of_them} of these boxes are right, and 0.00 ± 0.00 (95 % "
-        "interval 0.00 to 0.00) a frame are false. Its five best boxes of any score find 1.00; "
+        "interval 0.00 to 0.34) a frame are false. Its five best boxes of any score find 1.00; "
         "five boxes at fixed places that ignore the image find 0.00."
         for view in CLASSES
     )
