@@ -67,7 +67,7 @@ def test_readers_stand_beside_the_detectors(cohort: Cohort, runs: Path) -> None:
     for view, lesions, missed in (("LCA", 8, 2), ("RCA", 8, 2), ("all", 16, 4)):
         row = found["cohort", "B", view, RECALL]
         assert row["value"] == pytest.approx(1 - missed / lesions)
-        assert row["ci95"][0] < row["value"] < row["ci95"][1] < 1
+        assert row["ci95"] is None and row["patients"] < 8
         assert found["B", "cohort", view, PRECISION]["value"] == row["value"]
         assert found["cohort", HOSTILE[0], view, RECALL]["value"] == 1
     with (runs / "report" / "reader_agreement.csv").open() as file:
