@@ -13,7 +13,7 @@ from preprocess.console.command_line import usage
 
 @usage(
     positional=("cohort",),
-    common=("tasks", "folds", "view.sizes", "detector.variants", "detector.weights"),
+    common=("folds", "view.sizes", "detector.variants", "detector.weights"),
     configs=CONFIGS,
 )
 def cv(
@@ -95,7 +95,11 @@ def cv(
     study = Study.plan(opened, absolute(runs), settings)
     study.refuse_another(opened)
     index = CohortIndex.of(opened, settings.view_classes)
-    wanted = list(study.runs) if all_folds else study.runs_of_folds(folds_only or "0")
+    wanted = (
+        list(study.runs)
+        if all_folds
+        else study.runs_of_folds("0" if folds_only is None else folds_only)
+    )
     todo = [run for run in wanted if not RunFolder.of(study.folder, run).finished]
     missing = study.look_for_weights({run.task for run in todo}, download=not plan)
     if plan:

@@ -246,7 +246,7 @@ def test_a_file_of_folds_that_cannot_be_read_is_said(toy_cohort: Cohort, tmp_pat
     with pytest.raises(ValueError, match=r"is a folder, expected a file\. Expected a list of"):
         planned(toy_cohort, tmp_path, str(tmp_path))
     with pytest.raises(
-        ValueError, match=r"There is no file .*publishd\. .* `published-test` are no"
+        ValueError, match=r"There is no file .*publishd\. .* published-test, .* are no"
     ):
         planned(toy_cohort, tmp_path, "publishd")
 
