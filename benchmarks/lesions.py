@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.detection import per_frame
 from angioray.evaluation.matching import FloatArray, Matches, box_iou, match_frames
-from angioray.evaluation.measures import Ratio
+from angioray.evaluation.measures import COUNTS, SHARES, Ratio
 from angioray.evaluation.subgroups import subgroup_recalls
 from angioray.inference import lesions
 from angioray.inference.chosen import choose
@@ -166,10 +166,12 @@ class Judged:
         seen, as_one, pieces, changes, steps = np.array(rows, dtype=float).T
 
         def of_lesions(above: FloatArray, below: FloatArray, unit: str = "") -> Measured:
-            ratio = Ratio(numerator=above, denominator=below)
+            rules = COUNTS if unit else SHARES
+            ratio = Ratio(numerator=above, denominator=below, rules=rules)
             return Measured(ratio, of_row, unit, higher_is_better=not unit)
 
-        cines = Ratio(numerator=np.array(false, float), denominator=np.ones(len(false)))
+        each = np.ones(len(false))
+        cines = Ratio(numerator=np.array(false, float), denominator=each, rules=COUNTS)
         return {
             "lesions found": of_lesions(seen, np.ones(len(seen))),
             "lesions found as one": of_lesions(as_one, np.ones(len(seen))),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from angioray.evaluation.bootstrap import Interval, Resampling
 from angioray.evaluation.detection import PAPER, JudgedFrames, Matched, per_frame
 from angioray.evaluation.matching import FloatArray, IntArray, Predictions, box_iou
-from angioray.evaluation.measures import Draws, Measure, Ratio, divided, value
+from angioray.evaluation.measures import Draws, Measure, Ratio, Rules, divided, value
 
 EVERY_VIEW = "all"
 
@@ -212,8 +212,7 @@ class Kappa:
     """int[N], the answers of one reader from 0 on; -1 where there is none."""
     second: IntArray
     """int[N], those of the other to the same questions; -1 in the same places."""
-    limits = (-1.0, 1.0)
-    compares_patients = True
+    rules: ClassVar[Rules] = Rules(limits=(-1.0, 1.0), compares_patients=True)
 
     def values(self, draws: Draws) -> FloatArray:
         """The kappa of each draw."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
 from angioray.evaluation.matching import BoolArray, FloatArray, IntArray, Matches
-from angioray.evaluation.measures import SHARE, Bias, Draws, divided
+from angioray.evaluation.measures import SHARES, Draws, Rules, divided
 
 RECALL_POINTS = np.linspace(0.0, 1.0, 101)
 FALSE_PER_FRAME = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -62,8 +62,7 @@ class AveragePrecision:
 
     matches: Matches
     """All detections, before any score threshold."""
-    limits = SHARE
-    bias: ClassVar[Bias] = "counted"
+    rules: ClassVar[Rules] = replace(SHARES, bias="counted")
 
     def values(self, draws: Draws) -> FloatArray:
         """The average precision of each draw."""
@@ -89,8 +88,7 @@ class Sensitivity:
     matches: Matches
     """All detections, before any score threshold; enough of them to make that many false ones."""
     false_per_frame: float
-    limits = SHARE
-    fewest_patients = 20
+    rules: ClassVar[Rules] = replace(SHARES, fewest_patients=20)
 
     def values(self, draws: Draws) -> FloatArray:
         """The sensitivity of each draw."""

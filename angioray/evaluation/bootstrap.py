@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from angioray.evaluation.matching import FloatArray
-from angioray.evaluation.measures import UNLIMITED, Bias, Draws, Measure, value
+from angioray.evaluation.measures import FEWEST_PATIENTS as FEWEST_PATIENTS
+from angioray.evaluation.measures import UNLIMITED, Draws, Measure, Rules, value
 
-FEWEST_PATIENTS = 8
-"""With fewer, intervals hold the true value less often than they say: none is given."""
 LEVEL = 0.05
 """The share of intervals that may miss the true value, and of tests that may find a difference
 where there is none."""
@@ -80,15 +79,22 @@ class Resampling:
     def interval(self, measure: Measure) -> Interval | None:
         """The 95 % interval of a measure; None where none is honest.
 
-        That is so with fewer than :data:`FEWEST_PATIENTS` that say anything of the measure, where
-        one of them alone decides whether it is defined, and of a measure whose bias on few patients
-        is ``too great``. Limits of the measure are never exceeded.
+        That is so where :meth:`spread` gives no standard error, and where nothing was counted of
+        what has no greatest number. The measure's limits are never exceeded.
+
+        Raises:
+            ValueError: its value lies outside its limits.
         """
         found = self.spread(measure)
-        if found.value is None or found.error is None or _bias(measure) == "too great":
+        lowest, highest = measure.rules.limits
+        if found.value is not None and not lowest <= found.value <= highest:
+            raise ValueError(
+                f"A measure is {found.value:.4g}, and its rules say {lowest:g} to {highest:g}: "
+                "give it the rules of its kind, such as COUNTS (angioray/evaluation/measures.py)."
+            )
+        if found.value is None or found.error is None:
             return None
         t = _quantile(found.patients)
-        lowest, highest = getattr(measure, "limits", UNLIMITED)
         if highest < math.inf:
             low, high = _score_interval(
                 (found.value - lowest) / (highest - lowest),
@@ -97,7 +103,9 @@ class Resampling:
                 t,
             )
             return lowest + low * (highest - lowest), lowest + high * (highest - lowest)
-        if lowest == 0 and found.value > 0:  # as wide on the logarithm, for it is skewed
+        if lowest == 0:  # as wide on the logarithm, for it is skewed
+            if found.value == 0:
+                return None
             factor = math.exp(t * found.error / found.value)
             return found.value / factor, found.value * factor
         return found.value - t * found.error, found.value + t * found.error
@@ -120,21 +128,24 @@ class Resampling:
         """How a measure varies with its patients.
 
         A patient says something of it if it is defined on that patient alone, or changes without,
-        or if it compares patients with each other.
+        or if it compares patients with each other. There is no standard error where fewer patients
+        than its rules ask for say anything, where one of them alone decides whether it is defined,
+        and where its bias on few patients is ``too great``.
         """
+        rules = measure.rules
         total = value(measure, len(self.draws.group))
         if total is None:
             return Spread(value=None, error=None, patients=0)
         without, alone = measure.values(self.draws), measure.values(self.alone)
         says = ~np.isnan(alone) | ~np.isclose(without, total, rtol=1e-9, atol=1e-12)
-        patients = len(says) if getattr(measure, "compares_patients", False) else int(says.sum())
-        fewest = getattr(measure, "fewest_patients", FEWEST_PATIENTS)
-        if patients < fewest or np.isnan(without).any():
+        patients = len(says) if rules.compares_patients else int(says.sum())
+        few = patients < rules.fewest_patients
+        if few or np.isnan(without).any() or rules.bias == "too great":
             return Spread(value=total, error=None, patients=patients)
         count = len(without)
         mean = float(without.mean())
         variance = (count - 1) / count * float(((without - mean) ** 2).sum())
-        bias = (count - 1) * (mean - total) if _bias(measure) == "counted" else 0.0
+        bias = (count - 1) * (mean - total) if rules.bias == "counted" else 0.0
         return Spread(value=total, error=math.hypot(math.sqrt(variance), bias), patients=patients)
 
 
@@ -146,9 +157,9 @@ class _Less:
     other: Measure
 
     @property
-    def compares_patients(self) -> bool:
-        """As the two do, which are alike."""
-        return bool(getattr(self.measure, "compares_patients", False))
+    def rules(self) -> Rules:
+        """Those of the two, which are alike, but for their limits."""
+        return replace(self.measure.rules, limits=UNLIMITED)
 
     def values(self, draws: Draws) -> FloatArray:
         """The difference in each draw."""
@@ -176,11 +187,6 @@ def _score_interval(share: float, error: float, patients: int, t: float) -> Inte
     k = t**2 / answers
     middle, half = share + k / 2, math.sqrt(k * (share * (1 - share) + k / 4))
     return (middle - half) / (1 + k), (middle + half) / (1 + k)
-
-
-def _bias(measure: Measure) -> Bias:
-    found: Bias = getattr(measure, "bias", "none")
-    return found
 
 
 def _quantile(patients: int) -> float:

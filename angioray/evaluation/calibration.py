@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from angioray.evaluation.matching import BoolArray, FloatArray, IntArray
-from angioray.evaluation.measures import Bias, Draws, divided
+from angioray.evaluation.measures import SHARES, Draws, Rules, divided
 
 BINS = 10
 """Bins of equal width between 0 and 1; a score of exactly k / 10 lies in the bin above it."""
@@ -28,7 +28,7 @@ class CalibrationError:
     """float[M], 0 to 1."""
     right: BoolArray
     """bool[M]."""
-    bias: ClassVar[Bias] = "too great"
+    rules: ClassVar[Rules] = replace(SHARES, bias="too great")
     """On few answers bins miss their confidence by chance."""
 
     def values(self, draws: Draws) -> FloatArray:

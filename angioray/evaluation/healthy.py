@@ -13,7 +13,7 @@ import numpy as np
 from angioray.evaluation.average_precision import AveragePrecision
 from angioray.evaluation.detection import PAPER, JudgedFrames, Thresholds, per_frame
 from angioray.evaluation.matching import FloatArray, Predictions, just_above, match_at_each
-from angioray.evaluation.measures import Measure, Metrics, Ratio, value
+from angioray.evaluation.measures import COUNTS, Measure, Metrics, Ratio, value
 
 ALL_FRAMES = "/all_frames"
 """Ends the names of metrics of frames with boxes and healthy ones together."""
@@ -60,10 +60,10 @@ def healthy_measures(
     cines = _without_a_box(sequences, said)
     return {
         f"healthy/false_boxes_per_frame@{boxes}": Ratio(
-            numerator=said * is_healthy, denominator=is_healthy
+            numerator=said * is_healthy, denominator=is_healthy, rules=COUNTS
         ),
         f"healthy/false_boxes_per_sequence@{boxes}": Ratio(
-            numerator=said * is_healthy, denominator=cines.denominator
+            numerator=said * is_healthy, denominator=cines.denominator, rules=COUNTS
         ),
         f"healthy/specificity_sequence@{score}": cines,
         f"healthy/specificity_patient@{score}": _without_a_box([healthy.get(i) for i in ids], said),

@@ -62,16 +62,37 @@ UNLIMITED: Limits = (-math.inf, math.inf)
 Bias = Literal["none", "counted", "too great"]
 """Whether a metric is higher on few patients than on many: so little that the standard error
 counts it, or so much that no interval is honest."""
+FEWEST_PATIENTS = 8
+"""With fewer, intervals hold the true value less often than they say: none is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What the intervals of a measure and of its differences keep to, whatever the data."""
+
+    limits: Limits = UNLIMITED
+    """The least and the greatest value that it can have."""
+    fewest_patients: int = FEWEST_PATIENTS
+    """For an interval."""
+    bias: Bias = "none"
+    """On few patients."""
+    compares_patients: bool = False
+    """With each other, so that each of them counts."""
+
+
+SHARES = Rules(limits=SHARE)
+COUNTS = Rules(limits=(0.0, math.inf), fewest_patients=20)
+"""Per frame or sequence: a few patients may make them."""
+LOSSES = Rules(limits=(0.0, math.inf), fewest_patients=40)
 
 
 class Measure(Protocol):
-    """A metric whose value depends on sums over frames alone.
+    """A metric whose value depends on sums over frames alone."""
 
-    Its interval follows what it may say of itself: its ``limits``, the least and the greatest value
-    that it can have (:data:`UNLIMITED` without); its ``bias`` on few patients (:data:`Bias`); the
-    ``fewest_patients`` for an interval; that it ``compares_patients`` with each other, so that
-    each of them counts.
-    """
+    @property
+    def rules(self) -> Rules:
+        """What its intervals keep to."""
+        ...
 
     def values(self, draws: Draws) -> FloatArray:
         """float[R]: the metric in each draw; NaN where it is undefined."""
@@ -86,19 +107,13 @@ def value(measure: Measure, frames: int) -> float | None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ratio:
-    """One count over another; undefined where there is nothing to divide by."""
+    """One sum over another; undefined where there is nothing to divide by."""
 
     numerator: FloatArray
     """float[N], one per frame."""
     denominator: FloatArray
     """float[N]."""
-
-    @property
-    def limits(self) -> Limits:
-        """A share where no frame has more above than below."""
-        if (self.numerator < 0).any():
-            return UNLIMITED
-        return SHARE if (self.numerator <= self.denominator).all() else (0.0, math.inf)
+    rules: Rules = SHARES
 
     @property
     def value(self) -> float | None:
@@ -110,30 +125,19 @@ class Ratio:
         return divided(draws.sums(self.numerator), draws.sums(self.denominator))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class MeanLoss(Ratio):
-    """The mean of losses over frames: any number from 0 on, and a few patients may make it."""
-
-    fewest_patients = 40
-
-    @property
-    def limits(self) -> Limits:
-        """Without an upper one."""
-        return 0.0, math.inf
-
-
 @dataclass(frozen=True, eq=False)
 class MeanOf:
-    """The mean of several shares of the same frames; undefined where one of them is."""
+    """The mean of several measures of one kind and of the same frames.
+
+    Undefined where one of them is.
+    """
 
     parts: Sequence[Measure]
-    limits = SHARE
 
     @property
-    def bias(self) -> Bias:
-        """That of its parts, which are alike."""
-        found: Bias = getattr(self.parts[0], "bias", "none")
-        return found
+    def rules(self) -> Rules:
+        """Those of its parts, which are alike."""
+        return self.parts[0].rules
 
     def values(self, draws: Draws) -> FloatArray:
         """The mean of the parts' values."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from angioray.evaluation.matching import BoolArray, FloatArray
-from angioray.evaluation.measures import SHARE, Draws, Measure, Ratio, divided
+from angioray.evaluation.measures import SHARES, Draws, Measure, Ratio, Rules, divided
 
 AT = 0.5
 """A score greater than this says that there is a severe lesion."""
@@ -24,8 +25,7 @@ class AreaUnderRoc:
     """bool[N]."""
     score: FloatArray
     """float[N]."""
-    limits = SHARE
-    compares_patients = True
+    rules: ClassVar[Rules] = replace(SHARES, compares_patients=True)
 
     def values(self, draws: Draws) -> FloatArray:
         """The area in each draw."""

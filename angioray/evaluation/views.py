@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 from angioray.evaluation.calibration import CalibrationError
 from angioray.evaluation.matching import FloatArray, IntArray
 from angioray.evaluation.measures import (
-    SHARE,
+    LOSSES,
+    SHARES,
     Draws,
-    MeanLoss,
     Measure,
     Metrics,
     Ratio,
+    Rules,
     divided,
     value,
 )
@@ -62,8 +64,10 @@ def view_measures(
     measures: dict[str, Measure] = {
         "accuracy": Ratio(numerator=(truth == predicted).astype(float), denominator=ones),
         "f1_macro": MacroF1(truth=truth, predicted=predicted, classes=len(classes)),
-        "cross_entropy": MeanLoss(
-            numerator=cross_entropies(labels, probabilities, classes), denominator=ones
+        "cross_entropy": Ratio(
+            numerator=cross_entropies(labels, probabilities, classes),
+            denominator=ones,
+            rules=LOSSES,
         ),
         "ECE": CalibrationError(
             frame=frames, confidence=table[frames, predicted], right=truth == predicted
@@ -89,7 +93,7 @@ class MacroF1:
     predicted: IntArray
     """int[N]."""
     classes: int
-    limits = SHARE
+    rules: ClassVar[Rules] = SHARES
 
     def values(self, draws: Draws) -> FloatArray:
         """The macro F1 of each draw."""

@@ -10,7 +10,7 @@ import numpy as np
 from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.detection import PAPER, per_frame
 from angioray.evaluation.matching import Matches
-from angioray.evaluation.measures import Ratio
+from angioray.evaluation.measures import COUNTS, Ratio
 from angioray.report.estimates import Estimate, over_folds
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.runs import ReportedStudy
@@ -23,9 +23,9 @@ MAJORITY_ACCURACY = "baseline/accuracy"
 def false_box_estimates(evidence: DetectorEvidence) -> dict[str, Estimate]:
     """False boxes per judged frame, at the paper's score threshold and number of boxes."""
     seeds = (evidence, *evidence.others)
-    values = [{n: _false_boxes([m.best]).value for n, m in s.matched_folds.items()} for s in seeds]
+    values = [{n: false_boxes([m.best]).value for n, m in s.matched_folds.items()} for s in seeds]
     resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
-    interval = resampling.interval(_false_boxes([seed.matches for seed in seeds]))
+    interval = resampling.interval(false_boxes([seed.matches for seed in seeds]))
     return {FALSE_BOXES: over_folds(evidence.group, FALSE_BOXES, values, interval)}
 
 
@@ -50,10 +50,11 @@ def commonest_class(study: ReportedStudy, seen: ViewEvidence, fold: int) -> str:
     return min(counts, key=lambda name: (-counts[name], name))
 
 
-def _false_boxes(seeds: Sequence[Matches]) -> Ratio:
-    """Of one seed, or the mean of several on the same frames; no share, for it may exceed 1."""
+def false_boxes(seeds: Sequence[Matches]) -> Ratio:
+    """Of one seed, or the mean of several on the same frames."""
     false = []
     for matches in seeds:
         kept = matches.kept(score_above=PAPER.score, max_detections=PAPER.max_detections)
         false.append(per_frame(matches, kept & ~matches.is_true_positive))
-    return Ratio(numerator=np.mean(false, axis=0), denominator=np.ones(len(false[0])))
+    every = np.ones(len(false[0]))
+    return Ratio(numerator=np.mean(false, axis=0), denominator=every, rules=COUNTS)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from angioray.evaluation.bootstrap import FEWEST_PATIENTS, Resampling
 from angioray.evaluation.detection import PAPER, per_frame
-from angioray.evaluation.measures import Ratio
+from angioray.evaluation.measures import COUNTS, Ratio
 from angioray.evaluation.subgroups import found_lesions
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.tables import Row, Table, Value
@@ -131,7 +131,8 @@ def _cells(
         if strata.frame is not None:
             inside = np.isin(strata.frame, members).astype(float)
             ratios.append(Ratio(numerator=right * inside, denominator=boxes * inside))
-            ratios.append(Ratio(numerator=(boxes - right) * inside, denominator=inside))
+            false = (boxes - right) * inside
+            ratios.append(Ratio(numerator=false, denominator=inside, rules=COUNTS))
         values = [Value(mean=each.value, ci95=resampling.interval(each)) for each in ratios]
         enough = values if count >= FEWEST_PATIENTS else []
         recall, precision, false = (*enough, nothing, nothing, nothing)[:3]

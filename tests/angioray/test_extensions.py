@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from angioray.evaluation.measures import Ratio
+from angioray.evaluation.measures import COUNTS, Ratio
 from angioray.models.backbone import FeatureBackbone
 from angioray.models.retinanet import RetinaNet
 
@@ -61,7 +61,7 @@ class Strided(FeatureBackbone):
 def boxes_per_frame(matched):
     best = matched.best
     counts = np.bincount(best.frame_position, minlength=len(best.frame_image_id)).astype(float)
-    return Ratio(numerator=counts, denominator=np.ones(len(counts)))
+    return Ratio(numerator=counts, denominator=np.ones(len(counts)), rules=COUNTS)
 
 
 def inverted(images, generator):

@@ -8,7 +8,7 @@ from angioray.evaluation.bootstrap import Resampling, holm
 from angioray.evaluation.calibration import CalibrationError
 from angioray.evaluation.detection import Matched, detector_metrics
 from angioray.evaluation.matching import FloatArray
-from angioray.evaluation.measures import Draws, MeanLoss, Measure, Ratio
+from angioray.evaluation.measures import COUNTS, LOSSES, Draws, Measure, Ratio, Rules, means
 from angioray.evaluation.views import view_measures, view_metrics
 from tests.angioray.four_frames import FOUND, FRAMES, MATCHED
 
@@ -42,7 +42,7 @@ def test_patients_who_all_agree_are_as_many_answers_as_they_are() -> None:
 
 def test_a_mean_loss_is_as_wide_on_the_logarithm() -> None:
     losses = np.tile([0.1, 0.1, 0.2, 0.2, 0.3, 0.4, 0.4, 0.5, 0.8, 1.0], 4)
-    measure = MeanLoss(numerator=losses, denominator=np.ones(len(losses)))
+    measure = Ratio(numerator=losses, denominator=np.ones(len(losses)), rules=LOSSES)
     assert Resampling.of(TEN * 4).interval(measure) is None  # ten patients are too few
     half = 2.02269 * losses.std(ddof=1) / np.sqrt(40) / 0.4
     interval = Resampling.of([f"p{i}" for i in range(40)]).interval(measure)
@@ -51,6 +51,8 @@ def test_a_mean_loss_is_as_wide_on_the_logarithm() -> None:
 
 class Mean:
     """A measure without limits."""
+
+    rules = Rules()
 
     def __init__(self, values: FloatArray) -> None:
         self.ratio = share(values)
@@ -68,7 +70,7 @@ def test_a_measure_without_limits_has_the_interval_of_the_t_test() -> None:
 class SquareOfMean(Mean):
     """On few patients higher than on many, by the variance of the mean."""
 
-    bias = "counted"
+    rules = Rules(bias="counted")
 
     def values(self, draws: Draws) -> FloatArray:
         return super().values(draws) ** 2
@@ -81,6 +83,32 @@ def test_bias_that_is_counted_widens_the_error() -> None:
     bias = values.var(ddof=1) / 10  # exactly what the jackknife finds of a square
     assert found.value == pytest.approx(values.mean() ** 2)
     assert found.error == pytest.approx(np.sqrt(81 / 10 * without.var(ddof=1) + bias**2))
+
+
+@pytest.mark.parametrize("rules", [COUNTS, LOSSES])
+def test_the_mean_of_several_seeds_has_the_rules_of_each(rules: Rules) -> None:
+    """Losses and false boxes per frame above 1; two equal seeds have the interval of one."""
+    one = Ratio(numerator=np.arange(40) / 10, denominator=np.ones(40), rules=rules)
+    both = means([{"it": one}, {"it": one}])["it"]
+    patients = [f"p{i}" for i in range(40)]
+    interval = Resampling.of(patients).interval(both)
+    assert interval is not None and interval[1] > 1.95 > interval[0]
+    assert interval == Resampling.of(patients).interval(one)
+    few = Resampling.of([f"p{i // 3}" for i in range(40)])  # fourteen patients
+    assert few.interval(both) is None
+    assert few.difference(both, one).ci95 is None
+
+
+def test_limits_are_those_of_the_kind_and_not_of_the_data() -> None:
+    patients = [f"p{i}" for i in range(40)]
+    low = Ratio(numerator=np.arange(40) % 2.0, denominator=np.ones(40), rules=COUNTS)
+    low_interval = Resampling.of(patients).interval(low) or (0, 0)
+    more = Ratio(numerator=2 * low.numerator, denominator=np.ones(40), rules=COUNTS)
+    assert Resampling.of(patients).interval(more) == pytest.approx(2 * np.array(low_interval))
+    nothing = Ratio(numerator=np.zeros(40), denominator=np.ones(40), rules=COUNTS)
+    assert Resampling.of(patients).interval(nothing) is None
+    with pytest.raises(ValueError, match=r"A measure is 1\.5, and its rules say 0 to 1"):
+        Resampling.of(patients).interval(share(3 * low.numerator))
 
 
 def test_intervals_hold_the_value_and_keep_to_its_limits() -> None:
