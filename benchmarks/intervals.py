@@ -3,7 +3,7 @@
 A study is drawn as its judged frames: patients who differ in how hard their lesions are, one to
 three cines a patient with a frame each, up to two lesions a frame, five folds whose models differ.
 Two methods are of equal quality in the population, but differ on the patients that were drawn. The
-frames go through the code that reports a study: measures, resampling of patients, comparisons.
+frames go through the code that reports a study: measures, intervals, comparisons.
 
 The true value of a metric is that of the same fitted models on very many new patients. So folds are
 drawn once and patients anew in every study.
@@ -26,11 +26,12 @@ import numpy as np
 from scipy.special import ndtr
 
 from angioray.evaluation.bootstrap import LEVEL, Resampling
-from angioray.evaluation.detection import PAPER, JudgedFrames, Matched
+from angioray.evaluation.detection import COCO_IOUS, LENIENT_IOU, PAPER, JudgedFrames, Matched
 from angioray.evaluation.matching import FloatArray, IntArray, Matches
 from angioray.evaluation.measures import Measure, value
 from angioray.evaluation.views import view_measures
 from angioray.report.comparisons import Comparison, paired_differences, verdicts
+from angioray.report.derived import FALSE_BOXES, false_boxes
 
 STUDIES = 400
 """Of each size and recall."""
@@ -55,6 +56,7 @@ MEASURED = (
     "sensitivity@IoU0.20/mean",
     "f1_macro",
     "cross_entropy",
+    FALSE_BOXES,
 )
 FOLDS = np.array([-0.3, -0.1, 0.0, 0.1, 0.3])
 """How much better or worse the model of each fold is, on the probit scale."""
@@ -193,11 +195,12 @@ def simulate(
             frames=judged,
             thresholds=PAPER,
             every=matches,
-            coco={0.5: matches},
+            coco=dict.fromkeys((LENIENT_IOU, *COCO_IOUS), matches),
             baseline=None,
         )
         views = view_measures(labels, np.hstack([table, 1 - table]), CLASSES)
-        return Judged(measures={**found.measures(), **views}, patients=names)
+        measures = {**found.measures(), **views, FALSE_BOXES: false_boxes([matches])}
+        return Judged(measures=measures, patients=names)
 
     return [method() for _ in range(methods)]
 
