@@ -149,6 +149,20 @@ def test_every_draw_is_the_metric_of_the_frames_drawn() -> None:
             assert (None if np.isnan(got) else got) == pytest.approx(expected[name]), name
 
 
+def test_many_patients_are_left_out_in_blocks() -> None:
+    """Of 1050 patients 200 blocks of five or six; the standard error is that of the t-test."""
+    values = np.random.default_rng(0).normal(0, 1, 1050)
+    patients = [f"p{i:04}" for i in range(1050)]
+    many = Resampling.of(patients)
+    assert many.patients == 1050 and many.draws.weights.shape == (200, 200)
+    found = many.spread(Mean(values))
+    assert (found.patients, found.blocks) == (1050, 200)
+    assert found.error == pytest.approx(values.std(ddof=1) / np.sqrt(1050), rel=0.1)
+    # Of seven patients who have a lesion, no number of others makes an interval.
+    rare = (np.arange(1050) % 150 == 0).astype(float)
+    assert many.interval(Ratio(numerator=rare, denominator=rare)) is None
+
+
 def test_no_interval_is_given_that_is_not_honest() -> None:
     right = np.repeat([1.0, 0.0], 5)
     # Seven patients are too few; ten of whom seven have a lesion are seven.
