@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from angioray.evaluation.bootstrap import Difference, Interval, Resampling
 from angioray.evaluation.detection import PAPER, recall_of_all
+from angioray.evaluation.measures import MeanOf
 from angioray.inference.chosen import Chosen
 from angioray.report.balance import BothSides
 from angioray.report.derived import false_box_estimates, majority_estimates
@@ -113,11 +114,17 @@ def weaknesses(
 
 
 def _gain(scored: Mapping[str, Estimate], found: DetectorEvidence | None) -> Difference:
-    """The recall of a detector's five best boxes of any score, less that of five fixed boxes."""
+    """The recall of a detector's five best boxes of any score, less that of five fixed boxes.
+
+    The mean over seeds.
+    """
     if found is not None and found.matched.baseline is not None:
         resampling = Resampling.of(found.frames.patients(found.image_ids))
-        boxes = (found.matched.best, found.matched.baseline)
-        return resampling.difference(*map(recall_of_all, boxes))
+        seeds = [each.matched for each in (found, *found.others)]
+        return resampling.difference(
+            MeanOf([recall_of_all(seed.best) for seed in seeds]),
+            MeanOf([recall_of_all(seed.baseline) for seed in seeds if seed.baseline is not None]),
+        )
     means = scored[ALL_BOXES].mean, scored[BASELINE].mean
     value = None if means[0] is None or means[1] is None else means[0] - means[1]
     return Difference(value=value, ci95=None)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from angioray.evaluation.bootstrap import FEWEST_PATIENTS, Resampling
 from angioray.evaluation.detection import PAPER, per_frame
-from angioray.evaluation.measures import COUNTS, Ratio
+from angioray.evaluation.matching import FloatArray
+from angioray.evaluation.measures import COUNTS, MeanOf, Ratio, value
 from angioray.evaluation.subgroups import found_lesions
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.tables import Row, Table, Value
@@ -42,7 +43,7 @@ class Strata:
 def strata_table(detectors: Sequence[DetectorEvidence]) -> Table | None:
     """Recall, precision and false boxes by group, of each view's first variant.
 
-    None where all cines are alike, or nothing is known of them.
+    None where all cines are alike, nothing is known of them, or all groups are small.
     """
     first: dict[str, DetectorEvidence] = {}
     for evidence in detectors:
@@ -64,8 +65,9 @@ def strata_table(detectors: Sequence[DetectorEvidence]) -> Table | None:
         ),
         rows=tuple(rows),
         note="Of each view's first variant, on the judged frames with lesions, all finished folds "
-        f"together. Groups of fewer than {FEWEST_PATIENTS} patients are joined, and have no values "
-        "if they are too few together. No group was chosen by its result; of many groups, some "
+        "together, the mean over seeds. Groups of fewer than "
+        f"{FEWEST_PATIENTS} patients are joined, and have no values if they are too few together. "
+        "No group was chosen by its result; of many groups, some "
         "differ by chance.",
         meanings={
             "Detectors": "the view whose detectors they are",
@@ -110,33 +112,44 @@ def _position(evidence: DetectorEvidence) -> NDArray[np.int64]:
 def _cells(
     evidence: DetectorEvidence, strata: Strata
 ) -> Iterator[tuple[str, str, str, Value, Value, Value]]:
-    matches = evidence.matches
-    kept = matches.kept(score_above=PAPER.score, max_detections=PAPER.max_detections)
     position = _position(evidence)
-    found = found_lesions(matches, kept)
-    right, boxes = (per_frame(matches, kept & c) for c in (matches.is_true_positive, True))
-    frames = len(evidence.image_ids)
     patients = np.array(evidence.frames.patients(evidence.image_ids))
+    rows = _joined(strata.lesion, patients[position])
+    if len(rows) < 2:  # of all lesions together: it compares nothing
+        return
     resampling = Resampling.of(patients.tolist())
     nothing = Value(mean=None)
-    for name, members in _joined(strata.lesion, patients[position]).items():
+    for name, members in rows.items():
         chosen = np.isin(strata.lesion, members)
+        inside = None if strata.frame is None else np.isin(strata.frame, members).astype(float)
         count = len(set(patients[position][chosen]))
-        ratios = [
-            Ratio(
-                numerator=np.bincount(position, found & chosen, minlength=frames).astype(float),
-                denominator=np.bincount(position, chosen, minlength=frames).astype(float),
-            )
+        of_seeds = [_ratios(each, chosen, inside) for each in (evidence, *evidence.others)]
+        measures = map(MeanOf, zip(*of_seeds, strict=True))
+        values = [
+            Value(mean=value(each, len(patients)), ci95=resampling.interval(each))
+            for each in measures
         ]
-        if strata.frame is not None:
-            inside = np.isin(strata.frame, members).astype(float)
-            ratios.append(Ratio(numerator=right * inside, denominator=boxes * inside))
-            false = (boxes - right) * inside
-            ratios.append(Ratio(numerator=false, denominator=inside, rules=COUNTS))
-        values = [Value(mean=each.value, ci95=resampling.interval(each)) for each in ratios]
         enough = values if count >= FEWEST_PATIENTS else []
         recall, precision, false = (*enough, nothing, nothing, nothing)[:3]
         yield name, str(count), str(int(chosen.sum())), recall, precision, false
+
+
+def _ratios(
+    evidence: DetectorEvidence, chosen: NDArray[np.bool_], inside: FloatArray | None
+) -> list[Ratio]:
+    """Recall of the chosen lesions; of the frames inside, precision and false boxes per frame."""
+    matches, position = evidence.matches, _position(evidence)
+    kept = matches.kept(score_above=PAPER.score, max_detections=PAPER.max_detections)
+    found, lesions = (
+        np.bincount(position, each, minlength=len(evidence.image_ids)).astype(float)
+        for each in (found_lesions(matches, kept) & chosen, chosen)
+    )
+    ratios = [Ratio(numerator=found, denominator=lesions)]
+    if inside is not None:
+        right, boxes = (per_frame(matches, kept & c) for c in (matches.is_true_positive, True))
+        ratios.append(Ratio(numerator=right * inside, denominator=boxes * inside))
+        ratios.append(Ratio(numerator=(boxes - right) * inside, denominator=inside, rules=COUNTS))
+    return ratios
 
 
 def _joined(lesion: Names, patient: Names) -> dict[str, list[str]]:

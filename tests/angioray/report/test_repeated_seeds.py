@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import torch
 from angioray.evaluation.bootstrap import Resampling
 from angioray.inference.chosen import choose
 from angioray.inference.settings import PredictSettings
-from angioray.report.estimates import over_folds
+from angioray.report.estimates import estimates, over_folds
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.findings import Findings
+from angioray.report.quality import weaknesses
 from angioray.report.runs import ReportedStudy
+from angioray.report.strata import strata_table
 from angioray.report.writing import write_report
 from angioray.study.executor import Executor
 from angioray.study.frame_index import FrameIndex
@@ -75,6 +78,32 @@ def test_intervals_are_of_the_mean_over_seeds_on_the_same_patients(
         e.measures()["accuracy"].values(draws) for e in (replace(some, others=()), *some.others)
     ]
     np.testing.assert_allclose(some.measures()["accuracy"].values(draws), np.mean(apart, axis=0))
+
+
+def test_groups_and_the_gain_over_fixed_boxes_are_of_the_mean_over_seeds(
+    runs: Path, cohort: Cohort, tmp_path: Path
+) -> None:
+    # A first seed without a box, a second one that finds most, and fixed boxes that find nothing.
+    changed = Path(shutil.copytree(runs, tmp_path / "runs"))
+    for folder in changed.glob("detector-LCA-B-128-fold*"):
+        if "seed" not in folder.name:
+            (folder / "predictions.json").write_text("[]")
+        result = json.loads((folder / "result.json").read_text())
+        result["fixed_boxes"] = [[0, 0, 4, 4]]
+        (folder / "result.json").write_text(json.dumps(result))
+    cohort = Cohort.open(cohort.folder)
+    for name, cine in cohort.sequences.items():
+        maker = "GE" if cine.patient_id < "p08" else "Siemens"
+        cohort.sequences[name] = replace(cine, manufacturer=maker)
+    frames, lca = FrameIndex(cohort=cohort), ReportedStudy.open(changed).groups[1]
+    found = [DetectorEvidence.of(part, frames) for part in (lca, *lca.by_seed)]
+    warned = [bool(weaknesses(e.group, estimates(e.group, {}), e)) for e in found]
+    assert warned == [False, True, False]
+    tables = [strata_table([evidence]) for evidence in found]
+    of_ge = [table.rows[0].cells for table in tables if table is not None]
+    recalls, false = ([row[column].mean for row in of_ge] for column in (5, 7))  # type: ignore[union-attr]
+    assert recalls[1] == 0 and recalls[0] == pytest.approx(recalls[2] / 2)
+    assert false[1] == 0 < false[0] == pytest.approx(false[2] / 2)
 
 
 def test_the_report_counts_seeds_and_its_cards_name_those_that_predict(

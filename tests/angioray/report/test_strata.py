@@ -22,7 +22,8 @@ from tests.angioray.synthetic_study import write_cohort, write_study
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("strata")
-    return write_study(folder / "runs", write_cohort(folder / "cohort"), variants=("B", "BG"))
+    cohort = write_cohort(folder / "cohort", patients=16)
+    return write_study(folder / "runs", cohort, variants=("B", "BG"), sizes=(64,))
 
 
 def evidence(
@@ -71,7 +72,7 @@ def test_projections_by_hand(
 
 
 def test_a_group_has_the_values_of_its_frames_alone_and_small_ones_are_joined(runs: Path) -> None:
-    angles = [(30.0, 20.0)] * 5 + [(-30.0, 0.0)] * 3 + [(0.0, 0.0)] * 2
+    angles = [(30.0, 20.0)] * 8 + [(-30.0, 0.0)] * 5 + [(0.0, 0.0)] * 3
     change = {
         f"p{n:02d}": {"primary_angle_deg": a, "secondary_angle_deg": b}
         for n, (a, b) in enumerate(angles)
@@ -80,7 +81,7 @@ def test_a_group_has_the_values_of_its_frames_alone_and_small_ones_are_joined(ru
     of_rca = next(each for each in found if each.group.view == "RCA")
     said = rows(strata_table(found))
     assert {key[1:] for key in said} == {("angle", "LAO cranial"), ("angle", "AP, RAO")}
-    for name, patients in (("LAO cranial", range(5)), ("AP, RAO", range(5, 10))):
+    for name, patients in (("LAO cranial", range(8)), ("AP, RAO", range(8, 16))):
         inside = [f"p{n:02d}" for n in patients]
         images = [
             i
@@ -93,7 +94,7 @@ def test_a_group_has_the_values_of_its_frames_alone_and_small_ones_are_joined(ru
         )
         lesions = sum(map(len, judged.truth.values()))
         count, of_lesions, recall, precision, false = said["RCA", "angle", name]
-        assert (count, of_lesions) == ("5", str(lesions))
+        assert (count, of_lesions) == ("8", str(lesions))
         assert recall.mean == pytest.approx(alone["recall@IoU0.20/score0.50/max5"])
         assert precision.mean == pytest.approx(alone["precision@IoU0.20/score0.50/max5"])
         boxes = sum(int((of_rca.predictions[i][1] > 0.5).sum()) for i in images)
@@ -107,7 +108,7 @@ def test_too_few_patients_are_counted_and_nothing_more(runs: Path) -> None:
     many = said["LCA", "iFR", "an iFR of 0.89 or less"]
     nothing = Value(mean=None)
     assert few == ("3", "4", nothing, nothing, nothing)  # p00 has two lesions in each view
-    assert many[:2] == ("7", "10")
+    assert many[:2] == ("13", "18")
     assert many[2].mean is not None and many[3:] == (nothing, nothing)
     assert many[2].ci95 is not None
 
@@ -117,8 +118,13 @@ def test_cines_that_are_all_alike_have_no_table(runs: Path) -> None:
     assert strata_table([]) is None
 
 
+def test_groups_that_are_all_small_are_the_whole_cohort_and_no_result(runs: Path) -> None:
+    makers = {f"p{n:02d}": {"manufacturer": ["GE", "Siemens", "Philips"][n % 3]} for n in range(16)}
+    assert strata_table(evidence(runs, makers)) is None
+
+
 def test_makers_are_compared_and_boxes_that_are_doubtful_belong_to_no_group(runs: Path) -> None:
-    makers = ["GE"] * 5 + ["Siemens"] * 5
+    makers = ["GE"] * 8 + ["Siemens"] * 8
     change = {f"p{n:02d}": {"manufacturer": name} for n, name in enumerate(makers)}
     for patient in change.values():
         patient["year"] = 2019 if patient["manufacturer"] == "GE" else None
