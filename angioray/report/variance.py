@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from angioray.evaluation.bootstrap import Resampling
+from angioray.evaluation.measures import Measure, value
 from angioray.evaluation.variance import Components, components
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.findings import Findings
@@ -21,34 +25,30 @@ METRICS = {
     ),
 }
 ONE_SEED = (
-    "The part of the seed is not known, and is in that of the fold: each fold was trained once. "
-    "The setting seeds: 3 trains each with three seeds."
+    "Each fold was trained once, so that the chance of the seed cannot be told apart: what it "
+    "changes for single patients is in the part of the patients, what it changes for all of them "
+    "in that of the fold. The setting seeds: 3 trains each with three seeds."
 )
 
 
 def variance_section(findings: Findings) -> Section | None:
-    """How much of a metric is chance, and whose; None where no fold can be compared."""
-    found: list[tuple[tuple[str, str], Components]] = []
+    """How much of a metric is chance, and whose; None where nothing can be compared."""
     judged: list[ViewEvidence | DetectorEvidence] = [*findings.views, *findings.detectors]
-    for evidence in judged:
-        group = evidence.group
-        estimates = next(scored for other, scored in findings.scored if other is group)
-        errors = _errors(evidence)
-        for metric in METRICS[group.task]:
-            if (estimate := estimates.get(metric)) is None:
-                continue
-            # By repeat and fold where seeds were repeated.
-            values = getattr(estimate, "seeds", None) or (estimate.folds,)
-            parts = components(np.array(values, dtype=float), errors[metric])
-            if parts.fold is not None:
-                found.append(((group.title, HEADINGS[metric]), parts))
+    found = [
+        ((evidence.group.title, HEADINGS[metric]), parts)
+        for evidence in judged
+        for metric in METRICS[evidence.group.task]
+        for parts in [_components(evidence, metric)]
+        if parts.seed is not None or parts.fold is not None
+    ]
     if not found:
         return None
     note = (
         "Standard deviations of the metric of one run. Seed: between trainings that differ in "
         "nothing else. Patient: of judging a fold on its own patients rather than on many. Fold: "
-        "what is left between folds, whose training patients differ. Estimated by the method of "
-        "moments (Searle, Casella and McCulloch 1992, doi:10.1002/9780470316856)."
+        "what is left between folds, whose training patients differ; of few folds a rough number. "
+        "Estimated by the method of moments (Searle, Casella and McCulloch 1992, "
+        "doi:10.1002/9780470316856)."
     )
     if any(parts.negative for _, parts in found):
         note += " 0.00 with a star: the estimate of that variance was below 0."
@@ -64,17 +64,35 @@ def variance_section(findings: Findings) -> Section | None:
         ),
         note=note,
     )
-    return Section(anchor="variance", title="Is it noise?", blocks=(table,))
+    return Section(anchor="variance", title="Parts of the variance", blocks=(table,))
 
 
-def _errors(evidence: ViewEvidence | DetectorEvidence) -> dict[str, float | None]:
-    """The standard error of each metric over the patients of all folds."""
-    measures = (
-        evidence.measures() if isinstance(evidence, ViewEvidence) else evidence.matched.measures()
-    )
-    resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
-    names = METRICS[evidence.group.task]
-    return {name: resampling.spread(measures[name]).error for name in names}
+def _components(evidence: ViewEvidence | DetectorEvidence, metric: str) -> Components:
+    """Of a metric in the finished folds, from the seeds that were judged on the same frames."""
+    values, without = [], []
+    for image_ids, seeds in _measures(evidence, metric):
+        patients = Resampling.of(evidence.frames.patients(image_ids))
+        values.append([value(seed, len(image_ids)) for seed in seeds])
+        without.append(np.array([seed.values(patients.draws) for seed in seeds]))
+    return components(np.array(values, dtype=float).T, without)
+
+
+def _measures(
+    evidence: ViewEvidence | DetectorEvidence, metric: str
+) -> Iterator[tuple[list[int], list[Measure]]]:
+    """The frames of each fold, and the metric of each seed on them."""
+    if isinstance(evidence, DetectorEvidence):
+        for fold, image_ids in evidence.folds.items():
+            matched = [each.matched_folds[fold] for each in (evidence, *evidence.others)]
+            yield sorted(image_ids), [each.measures()[metric] for each in matched]
+        return
+    for fold in sorted(set(evidence.folds)):
+        image_ids = [
+            i for i, of in zip(evidence.image_ids, evidence.folds, strict=True) if of == fold
+        ]
+        part = evidence.of_images(image_ids)
+        seeds = [replace(part, others=()), *part.others]
+        yield image_ids, [each.measures()[metric] for each in seeds]
 
 
 def _cell(parts: Components, part: str) -> str:
