@@ -35,12 +35,15 @@ def score(
     cohort: str,
     results: Path,
     images: Path | None = None,
+    variant: str | None = None,
     out: Path | None = None,
 ) -> None:
     """Score a file of COCO results on a cohort, by whatever program they were made.
 
     Average precision is pycocotools'. Each number has its 95 % interval over patients. A frame
-    without a result counts as one without boxes. Healthy arteries are judged with the others.
+    without a result counts as one without boxes. Healthy arteries are judged with the others. Of a
+    runs folder the finished detectors of one variant are taken, with their first seed, and only
+    frames that they were judged on.
 
     Args:
         cohort: the cohort folder; it may be in an object store.
@@ -50,10 +53,12 @@ def score(
             those of the published val part; without `splits` all frames with boxes are judged.
         images: the COCO file whose image ids and categories the results have, joined to the cohort
             by its file names. Without it they are the cohort's ids, or file names.
+        variant: of a runs folder's detectors, such as BG; without it the study's first.
         out: write all metrics to this JSON file as well.
 
     Raises:
-        ValueError: the results cannot be read or joined, or no frame is judged.
+        ValueError: the results cannot be read or joined, no frame is judged, or runs were judged on
+            other frames or folds.
 
     Examples:
       python -m angioray.score cohort results.json --config arcade --images val.json
@@ -68,8 +73,9 @@ def score(
     from angioray.study.given_splits import missing_patients
     from angioray.study.matrix import lay_out
     from angioray.study.published_frames import CohortFrames, ListedFrames
-    from angioray.study.results_file import read_results
+    from angioray.study.results_file import read_results, rows_of
     from angioray.study.selection import CohortIndex
+    from angioray.study.study_results import StudyResults
     from preprocess.annotations.categories import is_lesion
     from preprocess.cohort import Cohort, count_phantoms, phantom_notice
     from preprocess.console.tables import print_table
@@ -81,19 +87,31 @@ def score(
     index = CohortIndex.of(opened, settings.view_classes)
     which, validated = settings.detector.judged_frames, list(sequences)
     notes = missing_patients(settings.splits, {s.patient_id for s in sequences.values()})
+    splits = None
     if settings.splits is not None:
         splits, _ = lay_out(index, replace(settings, tasks=("detector",)))
         sides = (fold.validation for folds in splits.values() for fold in folds)
         validated = list(dict.fromkeys(chain.from_iterable(sides)))
+    study = None
+    if results.is_dir():
+        study = StudyResults.read(results, opened, variant)
+        validated, notes = study.validated(splits), [*notes, *study.notes]
+    elif variant is not None:
+        raise ValueError(f"--variant is for a runs folder; {results} is none.")
+    if study and images:
+        raise ValueError("--images is for a file of results: runs have the cohort's own ids.")
     with_boxes = index.judged_frames(validated, which)
     if not with_boxes:
         raise ValueError(f"No frame of {cohort} is judged: no sequence that validates has a box.")
-    of_healthy = index.healthy_frames(validated, which)
+    of_healthy = index.healthy_frames(validated if not study or study.judged_healthy else [], which)
     judged = [*with_boxes, *of_healthy]
     ids = [opened.image_id(*key) for key in judged]
+    if study:
+        study.refuse_other_frames(set(ids))
     own = CohortFrames(opened, ids)
     frames = own if images is None else ListedFrames.read(images, own, is_lesion)
-    found, elsewhere = read_results(results, own, frames)
+    rows = study.rows if study else rows_of(results)
+    found, elsewhere = read_results(rows, results, own, frames)
     truth = own.index.judged(ids)
     matched = Matched.of(truth, found)
     measures = matched.measures()
@@ -114,15 +132,23 @@ def score(
         ["metric", "value", "95 % interval"],
         ([words, *_cells(*metrics[name])] for name, words in ROWS.items() if name in metrics),
     )
+    silent = [i not in found for i in ids]
+    silent_healthy = sum(silent[len(with_boxes) :])
     cines = {sequence_id for sequence_id, _ in judged}
     lesions = int(matched.every.frame_truths.sum())
     print(
         f"Judged: {counted(len(ids), 'frame')} with {counted(lesions, 'lesion')} of "
         f"{counted(len(cines), 'sequence')}, {len(of_healthy)} of healthy arteries; "
-        f"{len(ids) - len(found)} frames without a result."
+        f"without a result are {sum(silent) - silent_healthy} frames with boxes and "
+        f"{silent_healthy} healthy ones."
     )
     each = "image, for the set names no patients" if patients_are_unknown(opened) else "patient"
     print(f"Intervals: jackknife over {resampling.patients}, one for each {each}.")
+    if of_healthy and not study and silent_healthy == len(of_healthy):
+        notes.append(
+            "No result is on a healthy frame. If your program never looked at them, the rows of "
+            "healthy arteries say nothing."
+        )
     if elsewhere:
         notes.append(
             f"{elsewhere} of the results are on frames that are not judged, and are left out."
@@ -137,7 +163,8 @@ def score(
             "judged_frames": which,
             "frames": len(ids),
             "healthy_frames": len(of_healthy),
-            "frames_without_a_result": len(ids) - len(found),
+            "frames_without_a_result": sum(silent),
+            "healthy_frames_without_a_result": silent_healthy,
             "patients": resampling.patients,
             "metrics": {name: {"value": v, "ci95": ci95} for name, (v, ci95) in metrics.items()},
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,6 @@ from preprocess.console.documents import read_json
 from preprocess.console.names import name_list
 
 FORM = '{"image_id": 7, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}'
-PREDICTIONS = "predictions.json"
-"""The results of a run, below a runs folder."""
 MARGIN = 0.1
 """How far beyond its frame a box may reach, as a share of the frame's side."""
 
@@ -40,12 +38,13 @@ class Result:
 
 
 def read_results(
-    path: Path, cohort_frames: CohortFrames, frames: Frames
+    rows: Iterable[Any], path: Path, cohort_frames: CohortFrames, frames: Frames
 ) -> tuple[Predictions, int]:
-    """Read COCO results.
+    """Join COCO results to the frames that are judged.
 
     Args:
-        path: a JSON list of results, or a runs folder whose runs were judged on different frames.
+        rows: the results.
+        path: where they are from, for messages.
         cohort_frames: the cohort's frames.
         frames: the frames as the results name them.
 
@@ -59,7 +58,7 @@ def read_results(
     """
     found: dict[int, list[Result]] = defaultdict(list)
     elsewhere = 0
-    for number, row in enumerate(_rows(path), start=1):
+    for number, row in enumerate(rows, start=1):
         try:
             result = _result(number, row, frames)
             frame = frames.find(result.image)
@@ -85,26 +84,17 @@ def read_results(
     return _ranked(found), elsewhere
 
 
-def _rows(path: Path) -> list[Any]:
-    """The results of a file, or of every run below a folder."""
-    files = sorted(path.rglob(PREDICTIONS)) if path.is_dir() else [path]
-    if not files:
-        raise ValueError(f"{path} has no {PREDICTIONS} below it. Give a file of COCO results.")
-    everything: list[Any] = []
-    file_of: dict[str, Path] = {}
-    for file in files:
-        rows: Any = read_json(file)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            kind = "an object" if isinstance(rows, dict) else "something else"
-            raise ValueError(f"{file} holds {kind}, expected COCO results: a list of {FORM}.")
-        for image in {str(row.get("image_id")) for row in rows}:
-            if file_of.setdefault(image, file) != file:
-                raise ValueError(
-                    f"{file_of[image]} and {file} have both boxes on image {image}: several "
-                    "variants or seeds are not one result. Give a folder with the folds of one."
-                )
-        everything += rows
-    return everything
+def rows_of(path: Path) -> list[Any]:
+    """The results of a file.
+
+    Raises:
+        ValueError: it is none of COCO results.
+    """
+    rows: Any = read_json(path)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        kind = "an object" if isinstance(rows, dict) else "something else"
+        raise ValueError(f"{path} holds {kind}, expected COCO results: a list of {FORM}.")
+    return rows
 
 
 def _result(number: int, row: Mapping[str, Any], frames: Frames) -> Result:

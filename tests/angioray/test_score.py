@@ -18,10 +18,17 @@ from pycocotools.cocoeval import COCOeval
 
 from angioray import CONFIGS
 from angioray.__main__ import COMMANDS
+from angioray.study.coverage import judged_healthy, judged_on
+from angioray.study.run_folder import Judgement, RunFolder
+from angioray.study.selection import CohortIndex
+from angioray.study.settings import StudySettings
+from angioray.study.study import Study
+from preprocess.cohort import Cohort
 from preprocess.console.command_line import run_one_of
 from preprocess.importers.arcade import import_arcade
 from preprocess.importers.cadica import import_cadica
 from preprocess.importers.danilov import import_danilov
+from tests.angioray.synthetic_study import write_cohort, write_study
 
 SIDE = 64
 CATEGORIES = [{"id": 1, "name": "1"}, {"id": 26, "name": "stenosis"}]
@@ -94,6 +101,15 @@ def score(
     return document
 
 
+def score_runs(cohort: Path, runs: Path, *words: str) -> dict[str, Any]:
+    """The JSON that the command writes of a runs folder."""
+    out = runs.parent / "out.json"
+    argv = ["score", str(cohort), str(runs), "--out", str(out), *words]
+    run_one_of(COMMANDS, prog="angioray", argv=argv)
+    document: dict[str, Any] = json.loads(out.read_text())
+    return document
+
+
 def coco_eval(truth: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[float, float]:
     """AP at IoU 0.50 to 0.95 and at 0.50, by pycocotools alone."""
     coco = COCO()
@@ -124,7 +140,8 @@ def test_by_hand_and_by_pycocotools(
     )
     assert found["metrics"]["AP@IoU0.50/max100"]["ci95"] is None, "of three images none is honest"
     said = capsys.readouterr().out
-    assert "Judged: 3 frames with 4 lesions of 3 sequences, 0 of healthy arteries; 1 frames" in said
+    assert "Judged: 3 frames with 4 lesions of 3 sequences, 0 of healthy arteries; without" in said
+    assert "without a result are 1 frames with boxes and 0 healthy ones." in said
     assert "one for each image, for the set names no patients" in said
     assert (found["frames"], found["frames_without_a_result"], found["patients"]) == (3, 1, 3)
 
@@ -179,20 +196,28 @@ def test_frames_of_a_cine_are_found_though_numbers_are_missing(tmp_path: Path) -
     assert said["metrics"]["precision@IoU0.20/score0.50/max5"]["value"] == 1
 
 
-def test_healthy_arteries_are_judged_with_the_others(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for patient, listed in (("p1", "lesionVideos.txt"), ("p2", "nonlesionVideos.txt")):
-        video = tmp_path / "set" / patient / "v1"
+def cadica(folder: Path, patients: int) -> Path:
+    """A cohort of CADICA's layout; patients of even numbers are healthy."""
+    for number in range(1, patients + 1):
+        patient, healthy = f"p{number}", number % 2 == 0
+        listed = "nonlesionVideos.txt" if healthy else "lesionVideos.txt"
+        video = folder / "set" / patient / "v1"
         names = [f"{patient}_v1_0000{number}" for number in (1, 2)]
         for name in names:
             picture(video / f"input/{name}.png")
-            if patient == "p1":
+            if not healthy:
                 (video / "groundtruth").mkdir(exist_ok=True)
                 (video / f"groundtruth/{name}.txt").write_text("9 9 20 20 p50_70")
         (video / f"{patient}_v1_selectedFrames.txt").write_text("\n".join(names))
         (video.parent / listed).write_text("v1")
-    import_cadica(tmp_path / "set", tmp_path / "cohort", processes=1)
+    import_cadica(folder / "set", folder / "cohort", processes=1)
+    return folder / "cohort"
+
+
+def test_healthy_arteries_are_judged_with_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cadica(tmp_path, 2)
     (tmp_path / "plain.yaml").write_text("detector: {judged_frames: optimal}")
     boxes = {"p1_v1_00001": [[9, 9, 20, 20]], "p2_v1_00001": [[1, 1, 9, 9], [30, 30, 9, 9]]}
     rows = [
@@ -207,7 +232,35 @@ def test_healthy_arteries_are_judged_with_the_others(
     assert value["healthy/specificity_sequence@score0.50"] == 0
     assert value["precision@IoU0.20/score0.50/max5"] == 1 / 3
     assert value["AP@IoU0.30/max100"] == value["AP@IoU0.50/max100"] == pytest.approx(51 / 101)
-    assert "false boxes a healthy frame" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "false boxes a healthy frame" in said
+    assert "without a result are 1 frames with boxes and 1 healthy ones." in said
+    assert "No result is on a healthy frame." not in said
+    score(tmp_path / "cohort", rows[:1], tmp_path, config=str(tmp_path / "plain.yaml"))
+    assert "No result is on a healthy frame." in capsys.readouterr().out
+
+
+def test_runs_that_judged_no_healthy_arteries_have_no_rows_of_them(tmp_path: Path) -> None:
+    place = cadica(tmp_path, 4)
+    cohort = Cohort.open(place)
+    settings = StudySettings(folds=2, tasks=("detector",))
+    study = Study.plan(cohort, tmp_path / "runs", settings)
+    study.freeze(cohort)
+    index = CohortIndex.of(cohort, settings.view_classes)
+    for run in study.runs:
+        judged = [cohort.image_id(*key) for key in judged_on(study, index, run)]
+        looked_at = [cohort.image_id(*key) for key in judged_healthy(study, index, run)]
+        assert len(judged) == len(looked_at) == 1
+        healthy = [{"image_id": i, "patient_is_healthy": True} for i in looked_at]
+        RunFolder.of(study.folder, run).finish(run, Judgement([], judged, {}, {}, healthy), 1, 1)
+    row = "healthy/specificity_sequence@score0.50"
+    found = score_runs(place, tmp_path / "runs")
+    assert (found["healthy_frames"], found["metrics"][row]["value"]) == (2, 1)
+    for path in (tmp_path / "runs").glob("*/healthy_images.json"):
+        path.unlink()  # as of an earlier version
+    found = score_runs(place, tmp_path / "runs")
+    assert (found["frames"], found["healthy_frames"]) == (2, 0)
+    assert row not in found["metrics"]
 
 
 @pytest.mark.parametrize(
@@ -251,21 +304,37 @@ def test_images_of_another_part_are_not_taken_for_those_of_the_same_name(
     assert "has 2 results, none on a frame that is judged." in capsys.readouterr().err
 
 
-def test_a_folder_of_runs_is_one_result_if_its_runs_are_folds(
-    arcade: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_of_a_study_one_variant_and_its_first_seed_are_one_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = {1: "10", 2: "2"}
-    rows = [row | {"image_id": names[row["image_id"]], "category_id": 1} for row in HAND]
-    for fold, part in (("a", rows[:2]), ("b", rows[2:])):
-        (tmp_path / "runs" / fold).mkdir(parents=True)
-        (tmp_path / "runs" / fold / "predictions.json").write_text(json.dumps(part))
-    words = ["score", str(arcade / "cohort"), str(tmp_path / "runs"), "--config", "arcade"]
-    run_one_of(COMMANDS, prog="angioray", argv=words)
-    assert "1 frames without a result" in capsys.readouterr().out
-    (tmp_path / "runs/b/predictions.json").write_text(json.dumps(rows))
-    with pytest.raises(SystemExit):
-        run_one_of(COMMANDS, prog="angioray", argv=words)
-    assert "several variants or seeds are not one result" in capsys.readouterr().err
+    cohort = write_cohort(tmp_path / "cohort")
+    runs = write_study(tmp_path / "runs", cohort, seeds=2, leave_out=["detector-RCA-BG-128-fold3"])
+    found = score_runs(tmp_path / "cohort", runs)
+    files = sorted(runs.glob("detector-*-B-128-fold?/predictions.json"))
+    rows = [row for path in files for row in json.loads(path.read_text())]
+    (tmp_path / "plain.yaml").write_text("seed: 0")
+    alone = score(tmp_path / "cohort", rows, tmp_path, config=str(tmp_path / "plain.yaml"))
+    assert found["metrics"] == alone["metrics"]
+    assert found["frames"] == 20
+    assert score_runs(tmp_path / "cohort", runs, "--variant", "BG")["frames"] == 18
+    said = capsys.readouterr().out
+    assert "10 detectors of variant B taken (B, BG are there), of 2 seeds the first." in said
+    assert "9 detectors of variant BG taken" in said
+    assert "their folds are not judged: detector-RCA-BG-128-fold3." in said
+    folds = tmp_path / "folds.json"
+    patients = sorted({s.patient_id for s in cohort.sequences.values()})
+    folds.write_text(json.dumps([{"validation": patients[i::2]} for i in (0, 1)]))
+    for words, mistake in (
+        (
+            ("--detector.judged_frames", "optimal"),
+            "on 20 frames; these settings ask for 120",
+        ),
+        (("--splits", str(folds)), "detector-LCA-B-128-fold0 has another fold than the protocol."),
+        (("--variant", "NL"), "has no detector of variant 'NL': "),
+    ):
+        with pytest.raises(SystemExit):
+            score_runs(tmp_path / "cohort", runs, *words)
+        assert mistake in capsys.readouterr().err
 
 
 def test_the_real_val_part(tmp_path: Path) -> None:
