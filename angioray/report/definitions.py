@@ -26,7 +26,8 @@ GLOSSARY = {
     "Variant": VARIANTS,
     "Input (px)": "width and height in pixels that a frame is resized to for the network",
     "Fold": "the fold that was held out from the training, and judged",
-    "Folds": "finished folds of all folds; numbers are of the finished ones",
+    "Folds": "finished folds of all folds; numbers are of the finished ones, and of the seeds that "
+    "finished the same folds as the first",
     "Patients": "how many patients the row is of",
     "Sequences": "how many sequences (cines) the row is of",
     "Frames": "how many frames the row is of",

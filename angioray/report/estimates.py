@@ -28,7 +28,7 @@ class Estimate:
     """One value per planned fold, the mean of its seeds; None where it is undefined in all of them
     or no run has a result."""
     seeds: tuple[tuple[float | None, ...], ...]
-    """The same of each seed by itself."""
+    """The same of each seed that counts (:attr:`Group.counted`) by itself."""
 
     def as_json(self) -> dict[str, Any]:
         """The entry of ``report.json``."""
@@ -48,12 +48,13 @@ class Estimate:
 
 def estimates(group: Group, intervals: Mapping[str, Interval | None]) -> dict[str, Estimate]:
     """Every metric that the group's finished runs report, by name and in their order."""
-    names = [name for run in group.finished for name in (run.result or {})["metrics"]]
+    finished = (run for seed in group.counted for run in seed.finished)
+    names = [name for run in finished for name in (run.result or {})["metrics"]]
     return {
         name: over_folds(
             group,
             name,
-            [{run.fold: run.metric(name) for run in seed.runs} for seed in group.by_seed],
+            [{run.fold: run.metric(name) for run in seed.runs} for seed in group.counted],
             intervals.get(name),
         )
         for name in dict.fromkeys(names)

@@ -38,14 +38,19 @@ class DetectorEvidence:
     where the patient has a lesion in this view. Without the folds of earlier versions, which judged
     none."""
     others: tuple[DetectorEvidence, ...] = ()
-    """Of the group's other seeds that were judged on the same frames; all else is of the first."""
+    """Of the group's other seeds that count; all else is of the first of these."""
 
     @classmethod
     def of(cls, group: Group, frames: FrameIndex) -> DetectorEvidence:
-        """Read the predictions of a group with finished runs."""
-        first, *others = (cls._of_seed(each, frames) for each in group.by_seed if each.finished)
-        same = (other for other in others if other.image_ids == first.image_ids)
-        return replace(first, group=group, others=tuple(same))
+        """Read the predictions of a group with finished runs.
+
+        Raises:
+            ValueError: a file is not what was written, or seeds were judged on other frames.
+        """
+        first, *others = (cls._of_seed(each, frames) for each in group.counted)
+        if any(other.image_ids != first.image_ids for other in others):
+            raise _of_other_frames(group)
+        return replace(first, group=group, others=tuple(others))
 
     def measures(self, image_ids: list[int]) -> dict[str, Measure]:
         """Every measure on some of the frames by name, the mean of all seeds."""
@@ -149,19 +154,24 @@ class ViewEvidence:
     probabilities: FloatArray
     """float64[N, K]."""
     others: tuple[ViewEvidence, ...] = ()
-    """Of the group's other seeds, on the same frames; all else is of the first."""
+    """Of the group's other seeds that count; all else is of the first of these."""
 
     @classmethod
     def of(
         cls, group: Group, frames: FrameIndex, view_class: dict[str, str]
     ) -> ViewEvidence | None:
-        """Read the predictions of a group; None without any."""
-        seeds = (cls._of_seed(each, frames, view_class) for each in group.by_seed)
+        """Read the predictions of a group; None without any.
+
+        Raises:
+            ValueError: a file is not what was written, or seeds were judged on other frames.
+        """
+        seeds = (cls._of_seed(each, frames, view_class) for each in group.counted)
         if not (read := [seed for seed in seeds if seed is not None]):
             return None
         first, *others = read
-        same = (each for each in others if sorted(each.image_ids) == sorted(first.image_ids))
-        aligned = tuple(each.of_images(first.image_ids) for each in same)
+        if any(sorted(each.image_ids) != sorted(first.image_ids) for each in others):
+            raise _of_other_frames(group)
+        aligned = tuple(each.of_images(first.image_ids) for each in others)
         return replace(first, group=group, others=aligned)
 
     @classmethod
@@ -213,6 +223,14 @@ def xyxy(boxes_xywh: FloatArray) -> FloatArray:
     """COCO's boxes (float[N, 4]) as corners."""
     boxes = boxes_xywh.reshape(-1, 4)
     return np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+
+
+def _of_other_frames(group: Group) -> ValueError:
+    return ValueError(
+        f"The seeds of {group.name} were not judged on the same frames, though their folds are the "
+        "same: a file was changed, or versions differ. Remove the runs of one seed and train them "
+        "again."
+    )
 
 
 def _predictions(run: ReportedRun) -> BoxesAndScores:

@@ -80,10 +80,12 @@ def notices(study: ReportedStudy, cohort: Cohort | None, problem: str) -> tuple[
         names = [f"{run.name} ({run.failure})" for run in failed]
         found.append(f"{_runs(len(failed))} missing because of a failure: {_listed(names)}.")
     if unfinished:
+        repeated = any(run.repeat for run in study.runs)
+        alike = ", of seeds that finished the same ones as the first" if repeated else ""
         names = [f"{run.name} ({run.reason_missing})" for run in unfinished]
         found.append(
             f"{_runs(len(unfinished))} not finished: {_listed(names)}. Means and intervals are "
-            "of the finished folds alone."
+            f"of the finished folds alone{alike}."
         )
     if problem:
         found.append(problem)

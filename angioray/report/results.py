@@ -177,9 +177,11 @@ def _value(estimate: Estimate | None, published: Published | None) -> Value:
 
 
 def folds_of(group: Group) -> str:
-    """How many of a group's folds are finished, over all seeds."""
-    seeds = f" of {len(group.by_seed)} seeds" if len(group.by_seed) > 1 else ""
-    return f"{len(group.finished)}/{len(group.runs)}{seeds}"
+    """How many of a group's folds are finished, and in how many seeds where there are several."""
+    counted, seeds = group.counted, len(group.by_seed)
+    of_seeds = f"{len(counted)} of {seeds}" if len(counted) < seeds else str(seeds)
+    finished = f"{len(counted[0].finished)}/{len(group.folds)}"
+    return f"{finished}, {of_seeds} seeds" if seeds > 1 else finished
 
 
 def _number(value: float | None) -> str:

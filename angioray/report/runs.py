@@ -156,6 +156,16 @@ class Group:
             for repeat in repeats
         )
 
+    @cached_property
+    def counted(self) -> tuple[Group, ...]:
+        """The seeds that numbers are of: those with the finished folds of the first that has any.
+
+        A mean, its interval and its comparisons are then of the same runs.
+        """
+        folds = [[run.fold for run in seed.finished] for seed in self.by_seed]
+        first = next(filter(None, folds), [])
+        return tuple(s for s, of_seed in zip(self.by_seed, folds, strict=True) if of_seed == first)
+
     @property
     def members(self) -> tuple[ReportedRun, ...]:
         """The finished runs that predict."""

@@ -31,6 +31,7 @@ from tests.angioray.synthetic_study import FOLDS, write_cohort, write_study
 
 LEFT_OUT = "detector-RCA-B-128-fold1-seed1"
 RECALL = "recall@IoU0.20/score0.00/max5"
+CERTAIN = "recall@IoU0.20/score0.50/max5"
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,19 @@ def test_groups_and_the_gain_over_fixed_boxes_are_of_the_mean_over_seeds(
     assert false[1] == 0 < false[0] == pytest.approx(false[2] / 2)
 
 
+def test_a_mean_and_its_interval_are_of_the_same_runs(runs: Path, cohort: Cohort) -> None:
+    study = ReportedStudy.open(runs)
+    rca = study.groups[-1]  # its second seed lacks a fold
+    scored = {group.name: found for group, found in Findings.of(study, cohort).scored}[rca.name]
+    alone = [run.metric(CERTAIN) for run in rca.by_seed[0].runs]
+    assert rca.counted == rca.by_seed[:1] and scored[CERTAIN].seeds == (tuple(alone),)
+    assert scored[CERTAIN].mean == pytest.approx(np.mean(alone))
+    other = np.mean([run.metric(CERTAIN) for run in rca.by_seed[1].finished])
+    assert scored[CERTAIN].mean != pytest.approx((np.mean(alone) + other) / 2)
+    low, high = scored[CERTAIN].ci95 or (1, 0)
+    assert low <= scored[CERTAIN].mean <= high
+
+
 def test_the_report_counts_seeds_and_its_cards_name_those_that_predict(
     runs: Path, cohort: Cohort
 ) -> None:
@@ -114,7 +128,8 @@ def test_the_report_counts_seeds_and_its_cards_name_those_that_predict(
     folder = write_report(runs).with_name("report.md").parent
     text = (folder / "report.md").read_text()
     assert "5-fold cross-validation, 2 seeds a fold after the protocol" in text
-    assert "29 of 30 runs are finished" in text and "9/10 of 2 seeds" in text
+    assert "29 of 30 runs are finished" in text and "5/5, 2 seeds" in text
+    assert "5/5, 1 of 2 seeds" in text and "9/10" not in text
     document = json.loads((folder / "report.json").read_text())
     missing = [(run["name"], run["fold"], run["repeat"]) for run in document["missing"]]
     assert missing == [(LEFT_OUT, 1, 1)]
