@@ -14,6 +14,7 @@ from pathlib import Path
 from preprocess.console.command_line import run as run_command
 from preprocess.console.ray_failures import TOKEN
 from preprocess.console.tables import cell
+from preprocess.console.words import counted
 
 PACKAGES = {
     "networks": ("torch", "torchvision", "safetensors"),
@@ -181,7 +182,8 @@ def _cluster(address: str) -> list[Check]:
     resources = start_ray(address)
     nodes = sum(key.startswith("node:") and key != "node:__internal_head__" for key in resources)
     cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
-    return [Check("Ray cluster", f"{nodes} nodes, {cpus:g} CPU cores, {gpus:g} GPUs")]
+    found = counted(nodes, "node"), counted(cpus, "CPU core"), counted(gpus, "GPU")
+    return [Check("Ray cluster", ", ".join(found))]
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from preprocess.console.command_line import usage
 
 SCHEMA_VERSION = 1
 ROWS = {
-    "AP@IoU0.20/max100": "AP at IoU > 0.20",
-    "AP@IoU0.30/max100": "AP at IoU 0.30",
-    "AP@IoU0.50/max100": "AP at IoU 0.50",
-    "AP@IoU0.50:0.95/max100": "AP at IoU 0.50 to 0.95",
+    "AP@IoU0.20/max100": "AP at IoU > 0.20, 100 boxes a frame",
+    "AP@IoU0.30/max100": "AP at IoU 0.30, likewise",
+    "AP@IoU0.50/max100": "AP at IoU 0.50, likewise",
+    "AP@IoU0.50:0.95/max100": "AP at IoU 0.50 to 0.95, likewise",
     "recall@IoU0.20/score0.50/max5": "recall, IoU > 0.20, score > 0.5, 5 boxes",
     "precision@IoU0.20/score0.50/max5": "precision, likewise",
     "F1@IoU0.20/score0.50/max5": "F1, likewise",

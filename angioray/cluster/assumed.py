@@ -11,7 +11,7 @@ from angioray.cluster.nodes import Node
 from preprocess.console.names import instead
 
 H200_FLOP_PER_S = {torch.bfloat16: 2.5e14, torch.float32: 2.5e13}
-"""Of this RetinaNet at 512 x 512, not compiled: 806 frames/s in bfloat16 (docs/SPEED.md). In
+"""Of the paper's RetinaNet at 512 x 512, not compiled: 806 frames/s in bfloat16 (docs/SPEED.md). In
 float32 it was not measured; a tenth of that is assumed."""
 IMAGES_PER_S = {"a100": 128.0, "h100": 300.0, "h200": 318.0, "b200": 500.0}
 """One GPU's share of MLPerf Training's results for RetinaNet (ResNeXt-50, 800 x 800, by NVIDIA)."""
@@ -69,7 +69,7 @@ class AssumedGpus:
         """Where the rate comes from, in words."""
         beside = IMAGES_PER_S[self.kind] / IMAGES_PER_S["h200"]
         return f"assumed of an {self.kind.upper()}: " + (
-            "what this detector reached on one"
+            "what the RetinaNet reached on one"
             if beside == 1
-            else f"{beside:.2f} times what this detector reached on an H200, as in MLPerf's results"
+            else f"{beside:.2f} times what the RetinaNet reached on an H200, as in MLPerf's results"
         )

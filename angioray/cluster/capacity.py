@@ -16,6 +16,7 @@ from angioray.study.matrix import Run
 from angioray.study.study import Study
 from angioray.training.precision import forward_dtype, precision_in_words
 from angioray.training.settings import Precision
+from preprocess.console.words import counted
 from preprocess.storage import FolderStorage, LocalCopy
 
 MOST_PER_GPU = 8
@@ -110,11 +111,12 @@ def lanes_that_fit(
         has = "; ".join(sorted({describe_node(node) for node in nodes}))
         may = "has" if all(node.is_up for node in nodes) else "may come to have"
         raise ValueError(
-            f"The cluster {may} {has}, but one run needs {ranks} x ({gpus:g} GPUs, "
-            f"{settings.cpus:g} CPU cores, {(PROCESS_BYTES + least_bytes) / GIGA:.1f} GB of "
-            "memory) within one node. Lower `--lanes.cpus`, `--lanes.gpus` or `--lanes.ranks`, "
-            "or the batch size, or start a larger cluster; if larger nodes come on demand, "
-            "give their GPUs with `--lanes.grow`."
+            f"The cluster {may} {has}, but one run needs {ranks} x "
+            f"({counted(gpus, 'GPU')}, {counted(settings.cpus, 'CPU core')}, "
+            f"{(PROCESS_BYTES + least_bytes) / GIGA:.1f} GB of memory) within one node. Lower "
+            "`--lanes.cpus`, `--lanes.gpus` or `--lanes.ranks`, or the batch size, or "
+            "start a larger cluster; if larger nodes come on demand, give their GPUs with "
+            "`--lanes.grow`."
         )
     smallest = min((node.gpu_memory for node in nodes if node.gpu_memory), default=0)
     if gpus and smallest and least_bytes + DEVICE_BYTES > smallest * max(1.0, gpus):
@@ -174,7 +176,7 @@ def refuse_without_room(copy: LocalCopy) -> None:
 
 
 def describe_node(node: Node) -> str:
-    words = [f"{node.gpus:g} GPUs", f"{node.cpus:g} CPU cores"]
+    words = [counted(node.gpus, "GPU"), counted(node.cpus, "CPU core")]
     if node.gpu_memory:
         words[0] += f" of {node.gpu_memory / GIGA:.0f} GB"
     if node.memory:

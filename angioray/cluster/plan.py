@@ -29,6 +29,7 @@ from angioray.cluster.schedule import Piece, Schedule, best_schedule, lanes_of
 from angioray.study.matrix import Run
 from angioray.study.selection import CohortIndex
 from angioray.study.study import Study
+from preprocess.console.words import counted
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def _notes(
     if not all(node.memory for node in to_come):
         notes.append("The memory of nodes to come is not known and limits nothing.")
     for group in groups:
-        share = f"{group.gpus:g} GPUs, {group.cpus:g} CPU cores"
+        share = f"{counted(group.gpus, 'GPU')}, {counted(group.cpus, 'CPU core')}"
         if group.wide and len(groups) > 1:
             notes.append(
                 f"Then {group.lanes} at once on {group.ranks} GPUs each, so that none stands idle."

@@ -56,8 +56,13 @@ def print_plan(study: Study, index: CohortIndex, runs: list[Run], plan: Plan) ->
     rates = sorted({plan.rates.of(run) / 1e12 for run in runs if run.name in entries})
     at = " to ".join(dict.fromkeys(f"{rate:.2f}" for rate in (*rates[:1], *rates[-1:])))
     print(
-        f"{len(entries)} of {len(runs)} runs to do, about {duration(plan.makespan_s)}"
-        + (f" at {at} TFLOP/s per process ({plan.rates.source})." if rates else ".")
+        f"{len(entries)} of {len(runs)} runs to do"
+        + (
+            f", about {duration(plan.makespan_s)} of training alone (starting, loading and judging "
+            f"come on top) at {at} TFLOP/s per process ({plan.rates.source})."
+            if rates
+            else "."
+        )
     )
     free = "" if plan.free_bytes is None else f"; {plan.free_bytes / GIGA:.1f} GB are free"
     print(

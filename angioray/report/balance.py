@@ -105,10 +105,9 @@ class BothSides:
         """What it means for the metrics of models, such as ``view classifiers``; may be empty."""
         if not self.verb:
             return ""
-        better = "are" if self.verb == "lie" else "may be"
         return (
             f"Cines of one patient {self.verb} on both sides of the folds of the {models} "
-            f"({self.reason}), so that their metrics {better} better than they would be on new "
+            f"({self.reason}), so that their metrics may be better than they would be on new "
             "patients."
         )
 

@@ -68,12 +68,12 @@ def _of_patients(study: ReportedStudy, cohort: Cohort) -> Iterator[str]:
     if patients_are_unknown(cohort):
         yield (
             "The sources name no patients, so that stills of one patient may lie on both sides of "
-            "a fold; results are then better than they would be on new patients."
+            "a fold; results may be better than they would be on new patients."
         )
     elif shared := [key for key, folds in shared_patients(study, cohort).items() if any(folds)]:
         yield (
             f"In the split of {' and of '.join(shared)}, patients lie on both sides of a fold: "
-            "results are better than they would be on new patients."
+            "results may be better than they would be on new patients."
         )
     stills = sum(cine.length == 1 for cine in cohort.sequences.values())
     if stills:

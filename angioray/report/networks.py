@@ -9,6 +9,7 @@ from angioray.report.runs import ReportedRun, ReportedStudy
 from angioray.report.tables import NOTHING, Row, Table
 from angioray.study.executor import INFERENCE
 from angioray.study.settings import StudySettings, settings_from_dict
+from preprocess.console.words import counted
 
 NAMES = {"view": "View classifier", "detector": "Stenosis detector"}
 
@@ -63,7 +64,7 @@ def _time(runs: Iterable[ReportedRun]) -> tuple[str, str]:
         made_in = run.read("environment.json") or {}
         device = made_in.get("device", "unknown hardware")
         threads = made_in.get("threads")
-        on = f"CPU, {threads} threads" if device == "cpu" and threads else device
+        on = f"CPU, {counted(threads, 'thread')}" if device == "cpu" and threads else device
         measured.setdefault(str(on), []).append(spent)
     if not measured:
         return NOTHING, NOTHING

@@ -65,7 +65,7 @@ class CohortFrames:
             return image if image in self._judged else None
         frames = self._named.get(_stem(image), [])
         if not frames:
-            known = "" if self._named else " This cohort knows no published names: import it anew."
+            known = "" if self._named else " It knows no file names: give its own image ids."
             raise ValueError(f"{image[:80]!r} is no image of the cohort.{known}")
         judged = [frame for frame in frames if frame in self._judged]
         if len(judged) > 1:

@@ -89,7 +89,7 @@ def print_status(runs: str, folds: str | None = None) -> None:
             f"{run.step}/{run.steps}" if run.steps else str(run.step or ""),
             f"{run.line['loss']:.3f}" if run.line else "",
             f"{run.line['frames_per_s']:.0f}" if run.line else "",
-            duration(run.quiet_s) if run.quiet_s is not None else "",
+            duration(run.quiet_s) if run.quiet_s is not None and run.state != "done" else "",
         )
         for run in found
     ]

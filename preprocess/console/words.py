@@ -70,9 +70,9 @@ def describe_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things, such as ``1 frame`` or ``3 frames``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def counted(number: float, noun: str) -> str:
+    """A number of things, such as ``1 frame`` or ``0.5 frames``."""
+    return f"{number:.12g} {noun}{'' if number == 1 else 's'}"
 
 
 def _plural(words: str) -> str:

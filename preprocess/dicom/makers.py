@@ -7,13 +7,13 @@ import re
 OTHER = "other"
 MAKERS = {
     "Canon": ("canon", "toshiba"),
-    "GE": ("ge", "gehc", "general electric"),
+    "GE": ("ge", "gehc", "gems", "general electric"),
     "Philips": ("philips",),
     "Shimadzu": ("shimadzu",),
     "Siemens": ("siemens",),
     "Ziehm": ("ziehm",),
 }
-"""The words of (0008,0070) that each is known by; Canon bought Toshiba's systems."""
+"""How (0008,0070) begins for each; Canon bought Toshiba's systems."""
 
 
 def maker_of(text: str) -> str | None:
@@ -24,6 +24,6 @@ def maker_of(text: str) -> str | None:
     known = (
         maker
         for maker, names in MAKERS.items()
-        if any(f" {name} " in f" {words} " for name in names)
+        if any(f"{words} ".startswith(f"{name} ") for name in names)
     )
     return next(known, OTHER)

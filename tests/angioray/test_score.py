@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from angioray import CONFIGS
 from angioray.__main__ import COMMANDS
 from angioray.study.coverage import judged_healthy, judged_on
+from angioray.study.published_frames import CohortFrames
 from angioray.study.run_folder import Judgement, RunFolder
 from angioray.study.selection import CohortIndex
 from angioray.study.settings import StudySettings
@@ -298,10 +299,16 @@ def test_images_of_another_part_are_not_taken_for_those_of_the_same_name(
     )
     with pytest.raises(SystemExit):
         score(arcade / "cohort", [result("11.png", [1, 1, 9, 9], 0.5, 1)], tmp_path)
-    assert "'11.png' is no image of the cohort." in capsys.readouterr().err
+    assert "'11.png' is no image of the cohort.\n" in capsys.readouterr().err
     with pytest.raises(SystemExit):  # the first images of the cohort are of the train part
         score(arcade / "cohort", [result(i, [1, 1, 9, 9], 0.5, 1) for i in (1, 2)], tmp_path)
     assert "has 2 results, none on a frame that is judged." in capsys.readouterr().err
+
+
+def test_a_hospital_s_cohort_is_scored_by_its_own_ids(tmp_path: Path) -> None:
+    cohort = write_cohort(tmp_path, patients=2)
+    with pytest.raises(ValueError, match=r"It knows no file names: give its own image ids\."):
+        CohortFrames(cohort, []).find("11.png")
 
 
 def test_of_a_study_one_variant_and_its_first_seed_are_one_result(

@@ -134,7 +134,7 @@ def test_a_study_has_the_machines_started_that_it_can_use_and_no_more(
     with watch.running(tmp_path, *toy_study.command(runs, "--address", head.address)) as command:
         ended = command.finish()
     assert ended.code == 0, ended.err
-    assert "Found no node that takes work; 2 x 0 GPUs, 1 CPU cores may come on demand." in ended.err
+    assert "Found no node that takes work; 2 x 0 GPUs, 1 CPU core may come on demand." in ended.err
     assert "2 of 4 runs at once" in ended.err
     assert head.started == MOST
     assert predictions(runs, RUNS) == toy_study.predictions

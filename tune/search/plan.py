@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from preprocess.console.progress import duration
 from preprocess.console.tables import print_table
+from preprocess.console.words import counted
 from tune.search.fold_sweep import FoldSweep
 from tune.search.settings import HalvingSettings
 
@@ -42,7 +43,10 @@ def print_plan(sweeps: Sequence[FoldSweep]) -> None:
             ("trained, of all steps", f"about {share:.0%}"),
             ("one with the settings as they are", f"about {duration(found.base_s)}"),
             ("cost of others, in that", f"{min(costs):.2g} to {max(costs):.2g}"),
-            ("at once", f"{at_once} x ({group.gpus:g} GPUs, {group.cpus:g} CPU cores)"),
+            (
+                "at once",
+                f"{at_once} x ({counted(group.gpus, 'GPU')}, {counted(group.cpus, 'CPU core')})",
+            ),
             ("in all", f"about {duration(makespan_s)}, {_spent(total_s, group.gpus, group.cpus)}"),
         ],
     )

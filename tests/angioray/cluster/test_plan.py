@@ -187,7 +187,7 @@ def test_runs_get_several_gpus_of_a_node_to_come_and_never_more_than_one_has(
     assert group([four, RENTED, RENTED], ranks=4) == LaneGroup(1, 4, 1.0, 1.0, wide=True)
     assert group([six, six], ranks=4, lanes=4) == LaneGroup(2, 4, 1.0, 1.0, wide=True)
     with pytest.raises(
-        ValueError, match=r"may come to have 1 GPUs.* 2 x \(1 GPUs.* within one node"
+        ValueError, match=r"may come to have 1 GPU,.* 2 x \(1 GPU,.* within one node"
     ):
         group([RENTED] * 8, ranks=2)
 
@@ -224,7 +224,7 @@ def test_what_is_not_known_of_nodes_to_come_is_said(toy_cohort: Cohort) -> None:
         return planned(toy_cohort, nodes, replace(TOY, precision=precision)).notes
 
     found, memory, _, arithmetic = notes([RENTED] * 8)
-    assert found == ("Found no node that takes work; 8 x 1 GPUs, 16 CPU cores may come on demand.")
+    assert found == ("Found no node that takes work; 8 x 1 GPU, 16 CPU cores may come on demand.")
     assert memory == "The memory of nodes to come is not known and limits nothing."
     assert arithmetic.startswith("Forward passes in bfloat16 on nodes that compute in it")
     unknown = "; whether nodes to come compute in it is not known."
@@ -233,7 +233,7 @@ def test_what_is_not_known_of_nodes_to_come_is_said(toy_cohort: Cohort) -> None:
     assert notes([RENTED], "fp32")[-1] == "Forward passes in float32, as it is set."
     assert notes([*BIG, RENTED])[-1].endswith(unknown)
     found, *_, arithmetic = notes([ONE_UP, ALIKE])
-    assert found.endswith("; 1 GPUs of 48 GB, 16 CPU cores, 100 GB of memory may come on demand.")
+    assert found.endswith("; 1 GPU of 48 GB, 16 CPU cores, 100 GB of memory may come on demand.")
     assert "in bfloat16, which this" in arithmetic
     one_gpu = replace(BIG[0], gpus=1.0, gpu_memory=0)
     compiled = replace(TOY, compile=True)  # whose steps wait for the GPU alone
@@ -310,7 +310,7 @@ def test_a_plan_for_gpus_that_are_not_here_says_so(toy_cohort: Cohort) -> None:
         "Assumed, and not looked for: 4 GPUs of 80 GB, 64 CPU cores, 512 GB of memory."
     )
     assert plan.at_once == 4
-    assert "0.94 times what this detector reached on an H200" in plan.rates.source
+    assert "0.94 times what the RetinaNet reached on an H200" in plan.rates.source
     assert plan.rates.otherwise == pytest.approx(2.5e14 * 300 / 318)
 
 

@@ -86,7 +86,7 @@ def test_the_page_and_the_file_say_the_same(folder: Path) -> None:
 
 
 FEW = "10 patients are too few to conclude anything from these numbers."
-SHARED = "In the split of view, patients lie on both sides of a fold: results are better"
+SHARED = "In the split of view, patients lie on both sides of a fold: results may be better"
 
 
 def test_limits_are_those_of_this_study(folder: Path) -> None:

@@ -30,7 +30,8 @@ CORNER = [[0.0, 0.0, 4.0, 4.0]]
 """Fixed boxes that find no lesion, xywh."""
 CUT_BY_SEQUENCE = (
     "Cines of one patient lie on both sides of the folds of the view classifiers (cut by sequence; "
-    "10 patients are on both), so that their metrics are better than they would be on new patients."
+    "10 patients are on both), so that their metrics may be better than they would be on new "
+    "patients."
 )
 MAY_LIE = (
     "Cines of one patient may lie on both sides of the folds of the view classifiers (cut by "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -52,9 +53,13 @@ def test_tensorboard_gets_what_the_log_gets_and_no_step_twice(tmp_path: Path) ->
 
 
 def test_each_run_is_told_by_what_lies_there(
-    toy_cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    toy_cohort: Cohort,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.set_num_threads(1)
+    monkeypatch.setenv("COLUMNS", "200")
     study = Study.plan(toy_cohort, tmp_path, TOY)
     study.freeze(toy_cohort)
     done, failed, stopped, running = study.runs[2:6]
@@ -74,5 +79,7 @@ def test_each_run_is_told_by_what_lies_there(
     assert (found[done.name].step, found[done.name].steps) == (12, 12)
     assert found[stopped.name].line["loss"] == 0.5
     said = capsys.readouterr().out
+    silent = {run for run in study.runs if re.search(rf"{run.name} .*\d s", said)}
+    assert silent == {failed, stopped}
     assert "1 done, 1 running, 2 waiting, 1 stopped, 1 failed" in said
     assert f"{failed.name} failed: the loss is not finite\N{REPLACEMENT CHARACTER}[2J" in said
