@@ -142,6 +142,7 @@ class Study:
         kept["cohort"] = document["cohort"]
         # A study that was begun before a setting was there goes on all the same.
         kept["settings"] = _plain(asdict(settings_from_dict(kept["settings"])))
+        self._add_seeds(kept, document)
         words = [describe_difference(*each) for each in differences(kept, document)[:5]]
         if changed:  # folds and runs then differ as well
             words = [f"the cohort has {changed}"]
@@ -150,6 +151,14 @@ class Study:
                 f"{self.folder / STUDY_FILE} was made with other inputs: {'; '.join(words)}. "
                 "Give the same ones to continue it, or another runs folder for a new study."
             )
+
+    @staticmethod
+    def _add_seeds(kept: dict[str, Any], document: Mapping[str, Any]) -> None:
+        """More seeds continue a study: the runs of the earlier ones keep names and results."""
+        seeds, now = kept["settings"]["seeds"], document["settings"]["seeds"]
+        earlier = [run for run in document["runs"] if run.get("repeat", 0) < seeds]
+        if now > seeds and kept["runs"] == earlier:
+            kept["settings"]["seeds"], kept["runs"] = now, document["runs"]
 
     @property
     def weights_files(self) -> list[str]:

@@ -62,6 +62,19 @@ def test_a_frozen_study_reads_back_as_it_was(toy_cohort: Cohort, tmp_path: Path)
     assert Study.open(tmp_path) == study
 
 
+def test_more_seeds_continue_a_study_and_fewer_do_not(toy_cohort: Cohort, tmp_path: Path) -> None:
+    study = Study.plan(toy_cohort, tmp_path, TOY)
+    study.freeze(toy_cohort)
+    more = Study.plan(toy_cohort, tmp_path, replace(TOY, seeds=3))
+    more.freeze(toy_cohort)
+    assert Study.open(tmp_path) == more
+    assert tuple(run for run in more.runs if not run.repeat) == study.runs
+    with pytest.raises(ValueError, match=r"settings.seeds was 3 and is now 1"):
+        study.freeze(toy_cohort)
+    with pytest.raises(ValueError, match=r"settings.seed was 0 and is now 1"):
+        Study.plan(toy_cohort, tmp_path, replace(TOY, seeds=4, seed=1)).freeze(toy_cohort)
+
+
 def test_a_study_from_before_phantoms_were_counted_goes_on(
     toy_cohort: Cohort, tmp_path: Path
 ) -> None:
