@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -58,8 +59,9 @@ def validated_on(study: Study, index: CohortIndex, run: Run) -> list[FrameKey]:
 def training_part(study: Study, index: CohortIndex, run: Run) -> Fold:
     """The training part of a run's fold: what it learns from, and what is kept out of that.
 
-    ``detector.validation_share`` of the patients are kept out; they are the same for all variants
-    and seeds. None of them is of the fold's own validation part.
+    ``detector.validation_share`` of the patients with lesions are kept out; they are the same for
+    all variants and seeds. None of them is of the fold's own validation part. Patients without a
+    lesion only train: there are few, and average precision needs lesions.
 
     Raises:
         ValueError: there are too few patients for that.
@@ -68,18 +70,24 @@ def training_part(study: Study, index: CohortIndex, run: Run) -> Fold:
     share = study.settings.detector.validation_share
     if run.task == "view" or not share:
         return Fold(training, ())
-    members = [m for m in index.detector_members(run.view) if m.sequence_id in set(training)]
+    joined = units_of_groups(index, study.settings, "patient")
+    inside = set(training)
+    members = [m for m in index.detector_members(run.view) if m.sequence_id in inside]
+    unit = {m.sequence_id: joined[m.sequence_id] if joined else m.patient_id for m in members}
+    ill = {unit[m.sequence_id] for m in members if m.sequence_id in index.boxed}
+    members = [m for m in members if unit[m.sequence_id] in ill]
     parts, patients = round(1 / share), len({member.patient_id for member in members})
     if patients < parts:
         raise ValueError(
-            f"{run.name} trains on {counted(patients, 'patient')}, of which "
+            f"{run.name} trains on {counted(patients, 'patient')} with a lesion, of which "
             f"`detector.validation_share` {share:g} keeps out less than one. Set it to at least "
             f"{1 / max(patients, 2):.2f}, or to 0."
         )
     what = f"the training part of {run.name}"
-    joined = units_of_groups(index, study.settings, "patient")
     seed = study.settings.seed
-    return split(members, folds=parts, unit="patient", seed=seed, what=what, joined=joined)[0]
+    cut = split(members, folds=parts, unit="patient", seed=seed, what=what, joined=unit)
+    kept_out = set(cut[0].validation)
+    return Fold(tuple(s for s in training if s not in kept_out), cut[0].validation)
 
 
 def describe_runs(study: Study, index: CohortIndex, runs: Sequence[Run]) -> list[str]:
@@ -166,44 +174,49 @@ def count_left_out(
 
 
 def equal_variants(study: Study, index: CohortIndex) -> list[str]:
-    """Variants that have the frames of another one in every fold, so that they cannot differ."""
-    alike: dict[str, dict[str, str]] = {}
-    for run in study.runs:
-        if run.task == "detector" and run.fold == run.repeat == 0:
-            first = alike.setdefault(run.view, {})
-            frames = _frames_of_variant(study, index, run)
-            others = (name for name in first if first[name] == name)
-            same = (o for o in others if _frames_of_variant(study, index, run, o) == frames)
-            first[run.variant] = next(same, run.variant)
-    doubles = {
-        view: {name: other for name, other in first.items() if name != other}
-        for view, first in alike.items()
-    }
-    runs = sum(run.variant in doubles.get(run.view, {}) for run in study.runs)
-    if not runs:
-        return []
+    """Variants that train on the frames of another one, in all folds or in some: they cannot differ
+    there."""
+    runs = [run for run in study.runs if run.task == "detector" and not run.repeat]
+    everywhere: dict[str, dict[str, str]] = {run.view: {} for run in runs}
     said: dict[str, list[str]] = defaultdict(list)
-    for view, pairs in doubles.items():
-        for name, other in pairs.items():
-            said[f"{name} has the frames of {other}, for {_why(name, other)}"].append(view)
+    in_some = []
+    for view, doubles in everywhere.items():
+        frames: dict[str, dict[int, list[FrameKey]]] = defaultdict(dict)
+        for run in runs:
+            if run.view == view:
+                part = training_part(study, index, run).train
+                frames[run.variant][run.fold] = index.detector_frames(part, run.variant)
+        for name, by_fold in frames.items():
+            for other in itertools.takewhile(name.__ne__, frames):
+                alike = [fold for fold, keys in by_fold.items() if keys == frames[other][fold]]
+                if other in doubles or not alike:
+                    continue
+                if len(alike) == len(by_fold):
+                    doubles[name] = other
+                    said[f"{name} has the frames of {other}, for {_why(name, other)}"].append(view)
+                    break
+                in_some.append(
+                    f"{view}: variant {name} has the frames of {other} in "
+                    f"{'fold' if len(alike) == 1 else 'folds'} {', '.join(map(str, alike))}, where "
+                    "the two cannot differ: their difference looks more certain than it is."
+                )
+    if not said:
+        return in_some
     lines = [f"{', '.join(views)}: variant {sentence}." for sentence, views in said.items()]
-    everywhere = set.intersection(*(set(pairs) for pairs in doubles.values()))
-    kept = [name for name in study.settings.detector.variants if name not in everywhere]
-    advice = f" `--detector.variants '[{', '.join(kept)}]'` leaves them out." if everywhere else ""
-    return [*lines, f"{runs} of {len(study.runs)} runs cannot differ from others.{advice}"]
-
-
-def _frames_of_variant(
-    study: Study, index: CohortIndex, run: Run, variant: str | None = None
-) -> list[list[FrameKey]]:
-    """The training frames of each fold of a run's view, with its variant or another one."""
+    count = sum(run.variant in everywhere.get(run.view, {}) for run in study.runs)
+    common = set.intersection(*(set(doubles) for doubles in everywhere.values()))
+    kept = [name for name in study.settings.detector.variants if name not in common]
+    advice = f" `--detector.variants '[{', '.join(kept)}]'` leaves them out." if common else ""
     return [
-        index.detector_frames(fold.train, variant or run.variant)
-        for fold in study.splits[run.split_key]
+        *in_some,
+        *lines,
+        f"{count} of {len(study.runs)} runs cannot differ from others.{advice}",
     ]
 
 
 def _reason(index: CohortIndex, step: str, views: set[str], sequence_id: str) -> str:
+    if sequence_id in index.unfilled:
+        return "in which no artery fills"
     by_view = step == "view" or ALL_VIEWS not in views
     if by_view and sequence_id not in index.view_class:
         boxed = " with a box but" if step == "detector" and sequence_id in index.boxed else ""

@@ -30,12 +30,14 @@ class CohortIndex:
         view_class: the class of each sequence that has a view.
         boxed: sequences with a box on their reference frame.
         healthy: sequences that a reader found free of lesions.
+        unfilled: sequences in which no artery fills; they are none of the others.
     """
 
     cohort: Cohort
     view_class: dict[str, str]
     boxed: frozenset[str]
     healthy: frozenset[str]
+    unfilled: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, cohort: Cohort, classes: Mapping[str, str]) -> CohortIndex:
@@ -44,7 +46,7 @@ class CohortIndex:
         Raises:
             ValueError: a view name of the labels has no class.
         """
-        views = {s.sequence_id: s.view for s in cohort.sequences.values() if s.view}
+        views = {name: s.view for name, s in cohort.sequences.items() if s.view}
         if unknown := sorted(set(views.values()) - set(classes)):
             raise ValueError(
                 f"The cohort names views without a class: {', '.join(unknown)}. Known are "
@@ -54,11 +56,16 @@ class CohortIndex:
         reference = {
             key for key in cohort.boxes_by_frame if is_reference(cohort.sequences[key[0]], key[1])
         }
+        boxed = frozenset(name for name, _ in reference)
+        # Where a reader drew a lesion, the artery is filled, whatever was found in the pixels.
+        unfilled = {name for name, s in cohort.sequences.items() if s.shows_no_filling} - boxed
+        healthy = {name for name, s in cohort.sequences.items() if s.no_lesion} - unfilled
         return cls(
             cohort,
-            {sequence_id: classes[view] for sequence_id, view in views.items()},
-            frozenset(sequence_id for sequence_id, _ in reference),
-            frozenset(s.sequence_id for s in cohort.sequences.values() if s.no_lesion),
+            {name: classes[view] for name, view in views.items() if name not in unfilled},
+            boxed,
+            frozenset(healthy),
+            frozenset(unfilled),
         )
 
     @property

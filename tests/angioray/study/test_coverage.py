@@ -105,6 +105,33 @@ def test_variants_of_one_view_alone_have_no_setting(toy_cohort: Cohort) -> None:
     assert equal_variants(study, index)[-1] == "4 of 18 runs cannot differ from others."
 
 
+def test_variants_that_cannot_differ_in_one_fold_are_named(toy_cohort: Cohort) -> None:
+    one = changed(toy_cohort, lambda s: replace(s, no_lesion=s.patient_id == "P10"))
+    study, index = planned(one)
+    (fold,) = [i for i, f in enumerate(study.splits["detector/LCA"]) if "S10LCA" in f.validation]
+    assert equal_variants(study, index)[:2] == [
+        f"LCA: variant {name} has the frames of {other} in fold {fold}, where the two cannot "
+        "differ: their difference looks more certain than it is."
+        for name, other in (("NL", "B"), ("BGNL", "BG"))
+    ]
+
+
+def test_sequences_in_which_no_artery_fills_are_left_out(toy_cohort: Cohort) -> None:
+    def change(sequence: Sequence) -> Sequence:
+        if sequence.sequence_id not in ("S00LCA", "S10LCA"):  # one with a box, one healthy
+            return sequence
+        unknown = dict.fromkeys(("introducing_start", "optimal_start", "vanishing_start"))
+        return replace(sequence, phases_proposed=True, **unknown)
+
+    study, index = planned(changed(toy_cohort, change))
+    used = {s for cut in study.splits.values() for f in cut for s in (*f.train, *f.validation)}
+    assert set(index.cohort.sequences) - used == {"S10LCA"}  # a reader saw the other one filled
+    assert left_out(study.splits, index) == [
+        f"The {step} leave out 1 of 24 sequences: 1 in which no artery fills."
+        for step in ("view classifiers", "detectors")
+    ]
+
+
 def test_sequences_that_are_left_out_are_counted_by_the_reason(toy_cohort: Cohort) -> None:
     views = {"S00RCA": None, "S10LCA": None}  # one with a box, one healthy
     reference = {"S03LCA": 0}  # a frame without a box
