@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 
 DEMO := demo
 BY_HAND := benchmarks/soak.py benchmarks/arcade.py benchmarks/pretraining.py benchmarks/label_doctor.py \
-  benchmarks/lesions.py benchmarks/predict.py benchmarks/leak.py
+  benchmarks/lesions.py benchmarks/predict.py benchmarks/leak.py benchmarks/leak_worth.py
 
 .PHONY: help setup demo test test-all coverage lint audit weights bench bench-gpu clean lock
 
@@ -24,7 +24,7 @@ help:
 	@echo "make coverage  the tests of make test, and which lines they run"
 	@echo "make lint    ruff, mypy, and which room may import which"
 	@echo "make audit   asks whether a pinned package has a known vulnerability"
-	@echo "make bench   every benchmark but five that are run by hand, results under benchmarks/results"
+	@echo "make bench   every benchmark but those that are run by hand, results under benchmarks/results"
 	@echo "make bench-gpu PYTHON=python3  what is measured on a GPU, by a Python that has torch and torchvision"
 	@echo "make weights what the demo's detectors start from, pretrained anew on simulated frames"
 	@echo "make setup   the environment in $(VENV); the others call it by themselves"

@@ -49,7 +49,7 @@ def leak(
         out: the folder to write: leak.json, pairs.csv and leak.html.
         runs: a study of COHORT; how many of its judged sequences have a near-duplicate that was
             trained on is told.
-        frame_random: write COHORT's boxed frames as a cohort of stills to this folder instead,
+        frame_random: write COHORT's judged frames as a cohort of stills to this folder instead,
             each a patient of its own, so that a study of it has folds that leak.
 
     Raises:
@@ -75,9 +75,9 @@ def leak(
     if frame_random is not None:
         count = write_stills(opened, frame_random)
         print(f"Wrote {frame_random}: {count} stills, each of them a patient of its own.")
-        print(f"Next: python -m angioray.cv {frame_random} --all-folds --runs leaking-runs,")
-        print(f"      and python -m angioray.cv {place} --all-folds --runs runs with the same")
-        print("      settings and `--detector.judged_frames optimal`; then")
+        same = "--detector.judged_frames optimal --detector.variants '[B]'"
+        print(f"Next: python -m angioray.cv {frame_random} --all-folds --runs leaking-runs {same}")
+        print(f"      python -m angioray.cv {place} --all-folds --runs runs {same}")
         print("      python -m angioray.report runs leaking-runs")
         return
     second = None if other is None else Cohort.open(other)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from angioray.leak.duplicates import Pair
+from angioray.report.balance import patients_are_unknown
 from angioray.study.duplicate_groups import joined_units
 from angioray.study.study import Study
 from preprocess.cohort import Cohort
@@ -62,10 +63,13 @@ class Leaks:
         grouped = sum(map(len, self.groups))
         patients = [{known[name].patient_id for name in group} for group in self.groups]
         across = sum(len(group) > 1 for group in patients)
+        unknown = patients_are_unknown(self.cohort)
         said = [
-            f"{len(self.within)} pairs of sequences within the cohort have near-duplicate frames: "
-            f"{len(self.groups)} groups of {grouped} of {len(known)} sequences. {across} groups "
-            "join patients, as the cohort names them."
+            f"{len(self.within)} pairs of {'images' if unknown else 'sequences'} within the cohort "
+            f"have near-duplicate frames: {len(self.groups)} groups of {grouped} of {len(known)}.",
+            "Whether a group joins patients is not known: the set names none."
+            if unknown
+            else f"{across} of the groups join patients.",
         ]
         if parts := _across_parts(self.within):
             said.append(f"Across published parts: {parts}.")

@@ -8,20 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from angioray.__main__ import COMMANDS
 from angioray.leak.duplicates import compared_frames
 from angioray.leak.fingerprints import Fingerprint
 from angioray.leak.likeness import likeness
+from angioray.study.frame_index import FrameIndex
+from angioray.study.selection import CohortIndex
 from angioray.study.settings import StudySettings
 from angioray.study.study import Study
+from benchmarks.measuring.planted_copies import Picture, copy_of
 from preprocess.cohort import (
     Cohort,
     Sequence,
+    Verdict,
     frames_digest,
     store_cine,
     write_annotations,
@@ -31,13 +33,11 @@ from preprocess.cohort.display import Display
 from preprocess.console.command_line import run_one_of
 from preprocess.importers.arcade import import_arcade
 from preprocess.phantom.examples import examples
+from tests.toy_cohort import write_toy_cohort
 
 DATA = Path(os.environ.get("ANGIORAY_REAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
 ARCADE = [DATA / f"arcade_{name}_1200.tar" for name in ("stenosis", "views")]
 CHESTS, COPIES = 4, 13
-SIDE = 512
-
-Picture = NDArray[np.uint8]
 
 
 def leak(*words: object) -> None:
@@ -67,23 +67,6 @@ def stills(folder: Path, pictures: dict[str, Picture], **parts: str) -> Path:
     write_manifest(folder, [])
     write_annotations(folder, sequences, [])
     return folder
-
-
-def copy_of(picture: Picture, random: np.random.Generator) -> Picture:
-    """Shifted by up to 24 of 512 pixels or cropped by up to a tenth, in another window, as JPEG."""
-    grey = 255 * (picture.astype(np.float32) / 255) ** random.uniform(0.7, 1.4)
-    grey = (grey - 128) * random.uniform(0.75, 1.25) + 128 + random.uniform(-25, 25)
-    if random.random() < 0.5:
-        move = np.array([[1, 0, random.integers(-24, 25)], [0, 1, random.integers(-24, 25)]], "f4")
-        grey = cv2.warpAffine(grey, move, (SIDE, SIDE))
-    else:
-        side = int(SIDE * random.uniform(0.9, 1))
-        x, y = random.integers(SIDE - side + 1, size=2)
-        grey = cv2.resize(grey[y : y + side, x : x + side], (SIDE, SIDE))
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(50, 96))]
-    coded = cv2.imencode(".jpg", np.clip(grey, 0, 255).astype(np.uint8), quality)[1]
-    found: Any = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE)
-    return np.asarray(found, np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +113,10 @@ def test_groups_join_through_the_other_cohort_and_studies_take_them(
     other = stills(tmp_path / "other", {"x": others[1], "y": first})
     leak(place, other, "--out", tmp_path / "leak")
     said = capsys.readouterr().out
+    assert (
+        "1 pairs of images within the cohort have near-duplicate frames: 1 groups of 2 of 4" in said
+    )
+    assert "Whether a group joins patients is not known" in said
     assert "Across published parts: train and val 1." in said
     assert "3 pairs lie between the cohorts: 3 of 4 sequences" in said
     document = json.loads((tmp_path / "leak" / "leak.json").read_text())
@@ -152,20 +139,45 @@ def test_the_frames_that_are_compared(toy_cohort: Cohort) -> None:
 
 
 def test_frames_cut_loose_from_their_patients(
-    toy_cohort: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    leak(toy_cohort.folder, "--frame-random", tmp_path / "stills")
-    assert "100 stills" in capsys.readouterr().out  # 20 cines of 5 boxed frames
+    cohort = write_toy_cohort(tmp_path / "cohort", patients=3)
+    boxes = [
+        replace(box, confidence=0.4, verdict={2: Verdict.LOST, 3: Verdict.CHECK}[box.frame_index])
+        if box.sequence_id == "S00RCA" and box.frame_index in (2, 3)
+        else box
+        for box in cohort.boxes
+    ]
+    boxes.append(replace(boxes[-1], ignored=True))
+    write_annotations(cohort.folder, list(cohort.sequences.values()), boxes)
+    cohort = Cohort.open(cohort.folder)
+    leak(cohort.folder, "--frame-random", tmp_path / "stills")
+    said = capsys.readouterr().out
+    assert "49 stills" in said, "6 cines of 5 boxed frames, one lost, and 4 of 5 healthy ones"
+    assert said.count("--detector.judged_frames optimal --detector.variants '[B]'") == 2
     loose = Cohort.open(tmp_path / "stills")
-    assert len(loose.sequences) == len({s.patient_id for s in loose.sequences.values()}) == 100
-    assert (loose.cine("S00RCA-f0003") == toy_cohort.cine("S00RCA")[3:4]).all()
-    boxes = {b.box_xyxy for b in toy_cohort.boxes if b.sequence_id == "S00RCA"}
-    assert {b.box_xyxy for b in loose.boxes if b.sequence_id == "S00RCA-f0003"} == boxes
+    assert len(loose.sequences) == len({s.patient_id for s in loose.sequences.values()}) == 49
+    assert (loose.cine("S00RCA-f0003") == cohort.cine("S00RCA")[3:4]).all()
+
+    def seen(of: Cohort) -> tuple[Any, ...]:
+        """What is trained on and judged, but for the names."""
+        index = CohortIndex.of(of, StudySettings().view_classes)
+        keys = index.judged_frames(of.sequences, "optimal")
+        judged = FrameIndex(cohort=of).judged([of.image_id(*key) for key in keys])
+        areas = (judged.truth, judged.ignored)
+        return (
+            *(sorted(box for each in of.values() for box in each.tolist()) for of in areas),
+            *(len(index.detector_frames(of.sequences, variant)) for variant in ("B", "NL")),
+            len(index.healthy_frames(of.sequences, "optimal")),
+        )
+
+    assert seen(loose) == seen(cohort)
+    assert len(seen(loose)[1]) == 2, "a doubtful box and an area to ignore"
     study = Study.plan(loose, tmp_path / "runs", StudySettings(folds=2, tasks=("detector",)))
     sides = study.splits["detector/RCA"][0]
     assert {name[:3] for name in sides.train} & {name[:3] for name in sides.validation}
     with pytest.raises(SystemExit):
-        leak(toy_cohort.folder, "--frame-random", tmp_path / "stills")
+        leak(cohort.folder, "--frame-random", tmp_path / "stills")
     assert "is there already" in capsys.readouterr().err
 
 
