@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL = 0.05
-"""Two-sided."""
+from angioray.evaluation.bootstrap import LEVEL
+
 POWER = 0.8
+SMALL = 0.05
+"""A difference for which the patients are counted that would show it."""
 _MOST = 1_000_000
 
 

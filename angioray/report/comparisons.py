@@ -8,7 +8,12 @@ from typing import Any
 
 from angioray.evaluation.bootstrap import LEVEL, Difference, Resampling, holm
 from angioray.evaluation.measures import Measure
-from angioray.evaluation.power import describe_power, patients_needed, smallest_difference
+from angioray.evaluation.power import (
+    SMALL,
+    describe_power,
+    patients_needed,
+    smallest_difference,
+)
 from angioray.report.definitions import VARIANTS
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.published import DETECTOR_METRICS, VIEW_METRICS
@@ -20,8 +25,6 @@ COMPARED_OF_VIEWS = VIEW_METRICS
 MAIN = {"view": ("accuracy", "accuracy"), "detector": ("recall@IoU0.20/score0.50/max5", "recall")}
 """The metric of each task whose power is told in words, and its name there."""
 LOWER_IS_BETTER = ("cross_entropy",)
-SMALL = 0.05
-"""A difference for which the patients are counted that would show it."""
 
 
 @dataclass(frozen=True, kw_only=True)

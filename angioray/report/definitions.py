@@ -7,6 +7,7 @@ here alone. A heading such as ``Recall, max 5`` is defined by its parts.
 from __future__ import annotations
 
 from angioray.evaluation.bootstrap import FEWEST_PATIENTS
+from angioray.evaluation.measures import COUNTS, LOSSES
 from angioray.report.page import Section, Terms
 from angioray.report.published import PAPER_IN_SHORT
 from angioray.report.tables import LOW_TO_HIGH, MEAN_STD, PUBLISHED
@@ -62,7 +63,8 @@ GLOSSARY = {
     # What a cell holds.
     MEAN_STD: "over the finished folds",
     LOW_TO_HIGH: f"95 % interval, over patients; none where fewer than {FEWEST_PATIENTS} of them "
-    "say anything",
+    f"say anything ({COUNTS.fewest_patients} for false boxes and FROC, {LOSSES.fewest_patients} "
+    "for cross entropy)",
     PUBLISHED: f"{PAPER_IN_SHORT}, on its own cohort: a difference is not one between methods "
     "alone",
 }

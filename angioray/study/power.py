@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from angioray.evaluation.power import Assumed, describe_power
+from angioray.evaluation.power import SMALL, Assumed, describe_power
 from angioray.study.selection import CohortIndex
-
-SMALL = 0.05
-"""A difference in recall for which the patients are counted."""
 
 
 def expected_power(index: CohortIndex, assumed: Assumed | None = None) -> list[str]:
