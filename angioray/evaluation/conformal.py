@@ -9,9 +9,9 @@ where ``(n * mean loss + 1) / (n + 1)`` is.
 
 The theorem is about patients, so frames of one patient may be as alike as they are. It is about
 patients with a lesion, for others have no share. It holds on average over patients, those that set
-the threshold included: one set of them may be lucky. A set that allows no threshold counts as
-missing nothing, for nothing is promised then. It is about one detector: those of several folds have
-scores of their own.
+the threshold included. Some sets of patients allow no threshold; they enter this average with a
+loss of 0. Where many sets allow none, the others miss more than the chosen share. The theorem is
+about one detector: those of several folds have scores of their own.
 """
 
 from __future__ import annotations

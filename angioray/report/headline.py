@@ -38,8 +38,8 @@ def headline(study: ReportedStudy, cohort: Cohort | None, scored: Scored) -> tup
     if any(run.repeat for run in study.runs):
         sentences.append(
             "Every fold was trained with several seeds. Metrics, intervals and comparisons are of "
-            "the mean over seeds; curves, pictures, both steps together and severity are of the "
-            "first seed alone, whose networks predict."
+            "the mean over seeds. Of the first seed alone, whose networks predict, are curves, the "
+            "confusion matrix, pictures, both steps together, severity and guaranteed sensitivity."
         )
     unknown = cohort is not None and patients_are_unknown(cohort)
     told: set[str] = set()

@@ -20,12 +20,14 @@ MISSED_AT_MOST = (0.1, 0.2, 0.3)
 _NOTE = (
     "A fold's detector, used alone above its score, misses on average no more than this share of "
     "the lesions of a new patient who has any and is like the fold's held-out patients, on whom "
-    "the score was set (conformal risk control, Angelopoulos et al. 2024, arXiv:2208.02814). The "
-    "theorem lets a fold without such a score miss nothing, so that where only some folds have "
-    "one, these may be lucky. It does not hold for the fused boxes of all folds together, as "
-    "predict gives them for new patients, nor strictly for a variant that was chosen by these same "
-    "results."
+    "the score was set (conformal risk control, Angelopoulos et al. 2024, arXiv:2208.02814). This "
+    "average is over all sets of held-out patients, also those that allow no score. The sets that "
+    "allow one are the easier ones, so that a score of some folds alone would miss more: scores "
+    "are shown where all finished folds have one. The theorem does not hold for the fused boxes of "
+    "all folds together, as predict gives them for new patients, nor strictly for a variant that "
+    "was chosen by these same results."
 )
+_FIRST_SEED = " Scores are of the first seed of each fold, whose networks predict."
 _MEANINGS = {
     "Missed at most": "the share of a new patient's lesions that is missed on average",
     "Score by fold": "of each frame count the five boxes of highest score, as far as that is above "
@@ -139,7 +141,7 @@ def _table(found: Sequence[GuaranteedSensitivity]) -> Table:
             *("Score of all folds", "Its false boxes", "All patients"),
         ),
         rows,
-        note=_NOTE,
+        note=_NOTE + (_FIRST_SEED if any(len(each.group.by_seed) > 1 for each in found) else ""),
         meanings=_MEANINGS,
     )
 
@@ -149,12 +151,12 @@ def _cells(parts: Sequence[GuaranteedSensitivity]) -> tuple[str, str, str]:
     patients = _range([str(n) for n in sorted(each.guarantee.patients for each in parts)])
     scores = sorted(s for each in parts if (s := each.guarantee.score) is not None)
     false = [f for each in parts if (f := each.false_boxes_per_frame) is not None]
-    if not scores:
-        most = max((each.guarantee for each in parts), key=lambda guarantee: guarantee.patients)
-        return most.reason, NOTHING, patients
+    without = [each.guarantee for each in parts if each.guarantee.score is None]
+    if without:
+        reason = max(without, key=lambda guarantee: guarantee.patients).reason
+        some = f"only {len(scores)} of {len(parts)} folds have a score: " if scores else ""
+        return some + reason, NOTHING, patients
     shown = _range([f"{math.floor(1000 * max(score, 0)) / 1000:.3f}" for score in scores])
-    if len(scores) < len(parts):
-        shown += f" ({len(scores)} of {len(parts)} folds)"
     return shown, f"{sum(false) / len(false):.2f}", patients
 
 
