@@ -87,7 +87,7 @@ class Objective:
             unit="patient",
             seed=base.seed,
             what=f"the training part of fold {fold}",
-            joined=units_of_groups(index, study.settings, "patient"),
+            joined=units_of_groups(index, study.groups, "patient"),
         )[0]
         if task == "detector" and not index.judged_frames(
             inner.validation, base.detector.judged_frames

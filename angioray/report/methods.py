@@ -215,8 +215,8 @@ def _detector(study: ReportedStudy, detector: DetectorTraining) -> Iterator[str]
     yield _augmentation(detector.augmentation)
     if detector.validation_share:
         yield (
-            f"Of the training patients of each fold {100 * detector.validation_share:g} % were "
-            "kept out of training, to follow average precision."
+            f"About one in {round(1 / detector.validation_share)} of the training patients of "
+            "each fold was kept out of training, to follow average precision."
         )
     uses = {
         "B": "frames with contrast and boxes (B)",

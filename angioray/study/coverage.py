@@ -70,7 +70,7 @@ def training_part(study: Study, index: CohortIndex, run: Run) -> Fold:
     share = study.settings.detector.validation_share
     if run.task == "view" or not share:
         return Fold(training, ())
-    joined = units_of_groups(index, study.settings, "patient")
+    joined = units_of_groups(index, study.groups, "patient")
     inside = set(training)
     members = [m for m in index.detector_members(run.view) if m.sequence_id in inside]
     unit = {m.sequence_id: joined[m.sequence_id] if joined else m.patient_id for m in members}

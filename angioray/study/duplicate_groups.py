@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from angioray.study.settings import SplitUnit
-from preprocess.cohort import Sequence
+from preprocess.cohort import Cohort, Sequence
 from preprocess.console.documents import read_json
 
 Groups = tuple[tuple[str, ...], ...]
 """Sequence ids, two or more a group."""
+
+
+def groups_of(cohort: Cohort, path: str | None) -> Groups:
+    """The groups that the setting ``groups`` gives; none without it.
+
+    Raises:
+        ValueError: as :func:`read_groups`.
+    """
+    return () if path is None else read_groups(Path(path), cohort.sequences.keys())
 
 
 def read_groups(path: Path, known: Collection[str]) -> Groups:

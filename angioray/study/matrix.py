@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from angioray.study.duplicate_groups import joined_units, read_groups
+from angioray.study.duplicate_groups import Groups, groups_of, joined_units
 from angioray.study.given_splits import given_split
 from angioray.study.seeds import seed_of
 from angioray.study.selection import CohortIndex
@@ -116,7 +115,7 @@ def _split(
     unit: SplitUnit,
     what: str,
 ) -> tuple[Fold, ...]:
-    joined = units_of_groups(index, settings, unit)
+    joined = units_of_groups(index, groups_of(index.cohort, settings.groups), unit)
     if settings.splits is not None:
         sequences = index.cohort.sequences
         known = {*sequences, *(sequence.patient_id for sequence in sequences.values())}
@@ -129,19 +128,10 @@ def _split(
 
 
 def units_of_groups(
-    index: CohortIndex, settings: StudySettings, unit: SplitUnit
+    index: CohortIndex, groups: Groups, unit: SplitUnit
 ) -> Mapping[str, str] | None:
-    """The unit of each sequence, with near-duplicates joined; None where a study has no groups.
-
-    Raises:
-        ValueError: the setting ``groups`` names no such file.
-    """
-    if settings.groups is None:
-        return None
-    sequences = index.cohort.sequences
-    return joined_units(
-        sequences.values(), unit, read_groups(Path(settings.groups), sequences.keys())
-    )
+    """The unit of each sequence, with near-duplicates joined; None where there are no groups."""
+    return joined_units(index.cohort.sequences.values(), unit, groups) if groups else None
 
 
 def _detector_views(index: CohortIndex) -> list[str]:

@@ -106,7 +106,18 @@ class DetectorTraining(RetinaNetSettings):
     """Frames of the validation part that predictions are made on and judged by."""
     validation_share: Annotated[float, bounds(0, most=0.5)] = 0.0
     """Share of each fold's training patients, 0 to 0.5, that is kept out of training and measured
-    at every checkpoint; 1 / n is met best. At 0 all train, as published."""
+    at every checkpoint: 1 / n, n a whole number. At 0 all train, as published."""
+
+    def conflicts(self) -> Iterator[str]:
+        """A share that is no whole part of the patients."""
+        yield from super().conflicts()
+        if share := self.validation_share:
+            parts = round(1 / share)
+            if abs(share - 1 / parts) > 0.01:
+                yield (
+                    f"validation_share is {share:g}; it must be 1 / n, n a whole number, such as "
+                    f"{1 / parts:.2f}, for patients are cut into n parts and one is kept out"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

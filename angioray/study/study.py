@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from angioray.models.backbone import to_download
@@ -14,7 +13,7 @@ from angioray.models.classifier import view_classifier
 from angioray.models.retinanet import build_detector
 from angioray.models.settings import NAMED_WEIGHTS
 from angioray.study.differences import describe_difference, differences
-from angioray.study.duplicate_groups import read_groups
+from angioray.study.duplicate_groups import Groups, groups_of
 from angioray.study.matrix import Run, Splits, lay_out
 from angioray.study.selection import CohortIndex
 from angioray.study.settings import (
@@ -53,6 +52,7 @@ class Study:
         settings: what it runs with.
         splits: folds by split key (``view``, ``detector/RCA``).
         runs: the whole matrix.
+        groups: near-duplicates that lie on one side of every fold.
     """
 
     folder: Storage
@@ -60,6 +60,7 @@ class Study:
     settings: StudySettings
     splits: Splits
     runs: tuple[Run, ...]
+    groups: Groups = ()
 
     @property
     def sha256(self) -> str:
@@ -107,7 +108,8 @@ class Study:
         settings = with_absolute_paths(settings)
         splits, runs = lay_out(CohortIndex.of(cohort, settings.view_classes), settings)
         location = absolute(cohort.copy.location)
-        return cls(open_storage(runs_folder), location, settings, splits, runs)
+        groups = groups_of(cohort, settings.groups)
+        return cls(open_storage(runs_folder), location, settings, splits, runs, groups)
 
     def freeze(self, cohort: Cohort) -> None:
         """Write ``study.json``, or check that the one there is this study.
@@ -215,6 +217,7 @@ class Study:
             settings_from_dict(document["settings"]),
             _splits_of(document),
             _runs_of(document),
+            _groups_of(document),
         )
 
     def _document(self, cohort: Cohort) -> dict[str, Any]:
@@ -239,17 +242,18 @@ class Study:
                 }
                 for key, cut in self.splits.items()
             },
-            **self._near_duplicates(cohort),
+            **self._near_duplicates(),
             "runs": [{**run.as_json(), "name": run.name} for run in self.runs],
         }
         return _plain(document)
 
-    def _near_duplicates(self, cohort: Cohort) -> dict[str, Any]:
-        """How many groups were kept together; nothing where the study was given none."""
+    def _near_duplicates(self) -> dict[str, Any]:
+        """The groups that were kept together; nothing where the study was given none."""
         if self.settings.groups is None:
             return {}
-        groups = read_groups(Path(self.settings.groups), cohort.sequences.keys())
-        return {"near_duplicates": {"groups": len(groups), "sequences": sum(map(len, groups))}}
+        groups = self.groups
+        counts = {"groups": len(groups), "sequences": sum(map(len, groups))}
+        return {"near_duplicates": {**counts, "sequence_ids": groups}}
 
 
 def _plain(document: dict[str, Any]) -> dict[str, Any]:
@@ -287,6 +291,7 @@ def read_study(folder: Storage) -> dict[str, Any]:
     try:
         _runs_of(document)
         _splits_of(document)
+        _groups_of(document)
         settings_from_dict(document["settings"])
         _check_cohort(document["cohort"])
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as problem:
@@ -318,6 +323,11 @@ def _splits_of(document: Mapping[str, Any]) -> Splits:
         if not 0 <= run.fold < len(splits[run.split_key]):
             raise ValueError(f"the run {run.name} is of a fold that is not there")
     return splits
+
+
+def _groups_of(document: Mapping[str, Any]) -> Groups:
+    kept = document.get("near_duplicates", {}).get("sequence_ids", ())
+    return tuple(tuple(check_name(s, "a sequence") for s in group) for group in kept)
 
 
 def _check_cohort(facts: Mapping[str, Any]) -> None:

@@ -67,7 +67,7 @@ def test_the_text_has_the_values_of_the_study(folder: Path) -> None:
     assert "seeds" not in said["Statistical analysis"] and "healthy" not in said["Evaluation"]
     repeated = methods(findings_of(folder, seeds=3, detector={"validation_share": 0.25}))
     assert repeated["Statistical analysis"].startswith("Each fold was trained with 3 seeds;")
-    assert "25 % were kept out of training" in repeated["Stenosis detectors"]
+    assert "About one in 4 of the training patients" in repeated["Stenosis detectors"]
     other = {"judged_frames": "optimal", "weights": "/home/somebody/weights.pt"}
     changed = methods(findings_of(folder, detector=other, splits="published"))
     assert "all frames with full contrast" in changed["Evaluation"]

@@ -82,7 +82,9 @@ def test_a_study_keeps_groups_together_and_remembers_how_many(
             assert people in sides and set() in sides
     study.freeze(toy_cohort)
     document = json.loads((tmp_path / "runs" / "study.json").read_text())
-    assert document["near_duplicates"] == {"groups": 2, "sequences": 5}
+    groups = [["S00RCA", "S01RCA", "S02RCA"], ["S03LCA", "S00LCA"]]
+    kept = {"groups": 2, "sequences": 5, "sequence_ids": groups}
+    assert document["near_duplicates"] == kept
     reported: Any = SimpleNamespace(document=document)
     said = [block.text for block in folds_section(reported, None).blocks if isinstance(block, Text)]
     assert said[0].startswith("Near-duplicates were kept together: 2 groups of 5 sequences")

@@ -60,7 +60,7 @@ def test_near_duplicates_are_kept_out_together(toy_cohort: Cohort, tmp_path: Pat
     groups = [["S00RCA", "S03RCA", "S08LCA"], ["S02RCA", "S05RCA", "S07RCA"]]
     (tmp_path / "leak.json").write_text(json.dumps({"groups": groups}))
     joined = replace(settings(0.5), groups=str(tmp_path / "leak.json"))
-    study = Study.plan(toy_cohort, "nothing-here", joined)
+    study = Study.plan(toy_cohort, tmp_path / "runs", joined)
     index = CohortIndex.of(toy_cohort, study.settings.view_classes)
     for run in study.runs:
         if run.task == "detector":
@@ -71,6 +71,12 @@ def test_near_duplicates_are_kept_out_together(toy_cohort: Cohort, tmp_path: Pat
             assert all(sides) and not sides[0] & sides[1]
             for group in ({"P00", "P03", "P08"}, {"P02", "P05", "P07"}):
                 assert sum(bool(side & group) for side in sides) <= 1
+    # The frozen study keeps the groups: another machine may not see the file, or see another one.
+    study.freeze(toy_cohort)
+    before = [training_part(study, index, run) for run in study.runs]
+    (tmp_path / "leak.json").unlink()
+    frozen = Study.open(tmp_path / "runs")
+    assert [training_part(frozen, index, run) for run in frozen.runs] == before
 
 
 def test_too_few_patients_for_a_share_is_a_sentence(toy_cohort: Cohort) -> None:
@@ -78,6 +84,12 @@ def test_too_few_patients_for_a_share_is_a_sentence(toy_cohort: Cohort) -> None:
     index = CohortIndex.of(toy_cohort, study.settings.view_classes)
     with pytest.raises(ValueError, match=r"5 patients.*`detector.validation_share` 0.1.*0.20"):
         trained_on(study, index, study.run(NAME))
+
+
+@pytest.mark.parametrize(("share", "nearest"), [(0.4, "0.50"), (0.3, "0.33"), (0.35, "0.33")])
+def test_a_share_that_would_be_another_is_refused(share: float, nearest: str) -> None:
+    with pytest.raises(ValueError, match=rf"validation_share is {share}; .*such as {nearest}"):
+        settings(share)
 
 
 def test_a_stopped_run_measures_the_same_and_measuring_changes_no_weight(
