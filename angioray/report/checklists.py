@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from angioray.report.balance import patients_are_unknown, shared_patients
 from angioray.report.findings import Findings
 from angioray.report.methods import methods
 from angioray.report.page import Section, Text, plain_table
@@ -18,8 +17,9 @@ from angioray.report.published import PAPER_IN_SHORT
 from angioray.report.tables import Table
 from angioray.study.coverage import left_out
 from angioray.study.selection import CohortIndex
+from preprocess.console.words import counted
 
-AUTHORS = "To be filled in by the authors."
+AUTHORS = "For the authors."
 
 CLAIM = (
     ("1", "Title names the kind of AI", "authors"),
@@ -134,7 +134,8 @@ def checklists_section(findings: Findings, sections: Sequence[Section]) -> Secti
     """
     answers = checklist_answers(findings, sections)
     about = Text(
-        "Filled in where the study knows the answer. Both are also CSV files beside this page."
+        "Filled in where the study knows the answer. “Words” in such marks are a section of this "
+        "report, or a heading of its methods text. Both lists are also CSV files beside this page."
     )
     tables = (
         _table("claim", "CLAIM, 2024 update (doi:10.1148/ryai.240300)", CLAIM, answers),
@@ -145,41 +146,46 @@ def checklists_section(findings: Findings, sections: Sequence[Section]) -> Secti
 
 def checklist_answers(findings: Findings, sections: Sequence[Section]) -> dict[str, str]:
     """What the study knows, by the key of an answer; the rest is the authors' to fill in."""
-    study, cohort = findings.study, findings.cohort
-    facts = study.document["cohort"]
+    study, cohort, facts = findings.study, findings.cohort, findings.facts
     titles = {section.anchor: section.title for section in sections}
     known = methods(findings)
     galleries = {s.anchor for s in sections for block in s.blocks if isinstance(block, Gallery)}
 
     def see(*anchors: str) -> str:
         named = [f"“{titles[anchor]}”" for anchor in anchors if anchor in titles]
-        return f"See {' and '.join(named)}." if named else AUTHORS
+        return f"{', '.join(named)}." if named else AUTHORS
 
     def text(*headings: str) -> str:
         named = [f"“{heading}”" for heading in headings if heading in known]
-        return f"Methods text, {' and '.join(named)}." if named else AUTHORS
+        return f"{', '.join(named)}." if named else AUTHORS
 
     networks = text("View classifier", "Stenosis detectors")
     units = {key: cut["unit"] for key, cut in study.document["splits"].items()}
     disjoint = "; ".join(f"{key}: by {unit}" for key, unit in units.items()) + "."
-    seen = f"{facts['sequences']} sequences of {facts['patients']} patients"
     acquisition, missing = AUTHORS, AUTHORS
     readers = see("detection") if findings.readers else AUTHORS
     if cohort is not None:
         if not findings.readers and not findings.readers_problem:
             readers = "Not measured: the cohort has no second reading."
-        cines = cohort.sequences.values()
-        angles = sum(cine.primary_angle_deg is not None for cine in cines)
+        makers = [f"{maker} ({count})" for maker, count in facts.makers.items()]
         acquisition = (
-            f"Angles of the C-arm are known of {angles} of {len(cines)} sequences. The devices and "
-            "their settings are for the authors to name."
+            f"Angles of the C-arm are known of {facts.angles} of {facts.sequences} sequences. "
+            f"Makers of the devices: {', '.join(makers) or 'not known'}. Models and settings are "
+            "for the authors to name."
         )
         unseen = left_out(study.splits, CohortIndex.of(cohort, study.view_class))
-        missing = " ".join([*unseen, "No value was imputed."])
-        if patients_are_unknown(cohort):
+        imputed = [
+            f"The {what} of {counted(count, 'sequence')} were proposed from the pixels."
+            for what, count in facts.proposed.items()
+        ]
+        missing = " ".join([*unseen, *(imputed or ["No value was imputed."])])
+        if facts.unknown_patients:
             disjoint += " The sources name no patients."
-        elif shared := [key for key, n in shared_patients(study, cohort).items() if any(n)]:
-            disjoint += f" Patients lie on both sides in {', '.join(shared)}."
+        elif facts.shared:
+            disjoint += f" Patients lie on both sides in {', '.join(facts.shared)}."
+    stratified = facts.settings.splits is None
+    balance = ["Folds are stratified" if stratified else "Folds were given, not stratified"]
+    balance += ["detectors learn by the focal loss"] if facts.by_focal_loss else []
     return {
         "authors": AUTHORS,
         "use": "Research; the model cards name the use and what lies outside it. The clinical "
@@ -187,12 +193,18 @@ def checklist_answers(findings: Findings, sections: Sequence[Section]) -> dict[s
         "goal": "Development of models and their internal validation by cross-validation."
         if any(len(cut["folds"]) > 1 for cut in study.document["splits"].values())
         else "Development of models and their validation on a part held out.",
-        "data": f"{seen} (digest {facts['digest'][:16]}). Their source is for the authors to name.",
-        "dates": "The cohort holds no dates. " + AUTHORS,
+        "data": f"{facts.seen} (digest {study.document['cohort']['digest'][:16]}). Their source "
+        "is for the authors to name.",
+        "dates": (
+            f"The cohort holds the year of {counted(facts.years, 'sequence')}, and no dates. "
+            if facts.years
+            else "The cohort holds no dates. "
+        )
+        + AUTHORS,
         "centres": "The cohort does not name centres. " + AUTHORS,
         "inclusion": see("cohort"),
         "preprocessing": text("Preprocessing"),
-        "privacy": text("Preprocessing") if "pseudonyms" in known["Preprocessing"] else AUTHORS,
+        "privacy": AUTHORS if cohort is None else text("Preprocessing"),
         "missing": missing,
         "acquisition": acquisition,
         "reference": text("Reference standard"),
@@ -200,7 +212,7 @@ def checklist_answers(findings: Findings, sections: Sequence[Section]) -> dict[s
         "readers": readers,
         "partitions": f"{text('Data partitions')} {see('folds')}",
         "disjoint": disjoint,
-        "size": f"{seen}. How the size was chosen is for the authors to say.",
+        "size": f"{facts.seen}. How the size was chosen is for the authors to say.",
         "model": f"{networks} {see('training')}",
         "software": f"{text('Software')} {see('again')}",
         "training": f"{networks} {see('training')}",
@@ -226,7 +238,7 @@ def checklist_answers(findings: Findings, sections: Sequence[Section]) -> dict[s
         "Where code, weights and data are shared is for the authors to say.",
         "predictors": "The grey values of single frames; nobody chose or rated predictors.",
         "update": "No model was updated or recalibrated.",
-        "imbalance": f"Folds are stratified; detectors learn by the focal loss. {see('folds')}",
+        "imbalance": f"{'; '.join(balance)}. {see('folds')}",
         "fairness": "The cohort holds neither age, sex nor origin of patients, so that fairness "
         "was not examined.",
         "output": f"Probabilities of views; boxes with scores. {text('Evaluation')}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from angioray.evaluation.agreement import Agreement, agreements
 from angioray.evaluation.bootstrap import Interval
@@ -14,6 +15,7 @@ from angioray.report.operating_points import chosen_estimates
 from angioray.report.quality import weaknesses
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.severity import Severity
+from angioray.report.study_facts import StudyFacts
 from angioray.report.two_steps import TwoStepResult, two_step_results
 from angioray.study.frame_index import FrameIndex
 from angioray.study.readings import readings
@@ -41,6 +43,11 @@ class Findings:
     """What is wrong where that is not known; empty if nothing is."""
     weaknesses: tuple[str, ...]
     """What speaks against the use of the models, as sentences."""
+
+    @cached_property
+    def facts(self) -> StudyFacts:
+        """What the study and its cohort are."""
+        return StudyFacts.of(self.study, self.cohort)
 
     @classmethod
     def of(cls, study: ReportedStudy, cohort: Cohort | None) -> Findings:

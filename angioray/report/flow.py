@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure as Canvas
 
+from angioray.report.balance import patients_are_unknown
 from angioray.report.runs import ReportedStudy
 from angioray.study.coverage import count_left_out
 from angioray.study.selection import CohortIndex
@@ -159,6 +160,8 @@ def _lesions(index: CohortIndex, sequence_ids: Sequence[str]) -> dict[str, int]:
 
 
 def _of_patients(cohort: Cohort, sequence_ids: Sequence[str]) -> str:
+    if patients_are_unknown(cohort):
+        return counted(len(sequence_ids), "still")
     patients = len({cohort.sequences[s].patient_id for s in sequence_ids})
     return f"{counted(len(sequence_ids), 'sequence')} of {counted(patients, 'patient')}"
 

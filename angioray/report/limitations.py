@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from angioray.report.balance import patients_are_unknown, shared_patients
 from angioray.report.findings import Findings
 from angioray.report.headline import few_patients
-from angioray.report.methods import judged_on_healthy
 from angioray.report.page import Section, Text
 from angioray.report.runs import ReportedStudy
-from angioray.study.settings import settings_from_dict
+from angioray.report.study_facts import StudyFacts
 from preprocess.cohort import BoxSource, Cohort, Verdict, read_manifest
 from preprocess.console.words import counted
 
@@ -38,7 +36,9 @@ def limitations(findings: Findings) -> list[str]:
     study, cohort = findings.study, findings.cohort
     said = [study.banner, *_of_study(study)]
     if cohort is not None:
-        said += [*_of_patients(study, cohort), *_of_labels(cohort), *_of_readers(findings)]
+        facts = findings.facts
+        said += [*_of_patients(study, cohort, facts), *_of_labels(cohort, facts)]
+        said += _of_readers(findings)
     return [sentence for sentence in said if sentence]
 
 
@@ -64,34 +64,30 @@ def _of_study(study: ReportedStudy) -> Iterator[str]:
         )
 
 
-def _of_patients(study: ReportedStudy, cohort: Cohort) -> Iterator[str]:
-    if patients_are_unknown(cohort):
+def _of_patients(study: ReportedStudy, cohort: Cohort, facts: StudyFacts) -> Iterator[str]:
+    if facts.unknown_patients:
         yield (
             "The sources name no patients, so that stills of one patient may lie on both sides of "
             "a fold; results may be better than they would be on new patients."
         )
-    elif shared := [key for key, folds in shared_patients(study, cohort).items() if any(folds)]:
+    elif facts.shared:
         yield (
-            f"In the split of {' and of '.join(shared)}, patients lie on both sides of a fold: "
-            "results may be better than they would be on new patients."
+            f"In the split of {' and of '.join(facts.shared)}, patients lie on both sides of a "
+            "fold: results may be better than they would be on new patients."
         )
-    stills = sum(cine.length == 1 for cine in cohort.sequences.values())
-    if stills:
+    if facts.stills:
         yield (
-            f"{stills} of {counted(len(cohort.sequences), 'sequence')} are stills: on them nothing "
+            f"{facts.stills} of {counted(facts.sequences, 'sequence')} are stills: on them nothing "
             "is known of contrast, or of a lesion through time."
         )
-    detector = settings_from_dict(study.document["settings"]).detector
-    detectors = any(run.task == "detector" for run in study.runs)
-    cines = len(cohort.sequences) - stills
-    if detectors and cines and detector.judged_frames == "reference":
+    by_reference = facts.settings.detector.judged_frames == "reference"
+    if "detector" in facts.tasks and facts.stills < facts.sequences and by_reference:
         yield (
             "Detectors were judged on reference frames alone, which were chosen because the artery "
             "is well seen there; on other frames of a cine they may do worse."
         )
-    healthy = any(cine.no_lesion for cine in cohort.sequences.values())
     finished = any(run.task == "detector" and run.result for run in study.runs)
-    if finished and not (healthy and judged_on_healthy(study)):
+    if finished and not (facts.healthy and facts.judged_on_healthy):
         yield (
             "Detectors were judged on sequences with lesions alone: how often they mark a healthy "
             "artery is not known."
@@ -104,17 +100,12 @@ def _of_patients(study: ReportedStudy, cohort: Cohort) -> Iterator[str]:
         )
 
 
-def _of_labels(cohort: Cohort) -> Iterator[str]:
-    cines, everything = cohort.sequences.values(), len(cohort.sequences)
-    if proposed := sum(cine.phases_proposed for cine in cines):
+def _of_labels(cohort: Cohort, facts: StudyFacts) -> Iterator[str]:
+    everything = counted(facts.sequences, "sequence")
+    for what, count in facts.proposed.items():
         yield (
-            f"The contrast intervals of {proposed} of {counted(everything, 'sequence')} were "
-            "proposed from the pixels and read by nobody."
-        )
-    if proposed := sum(cine.reference_proposed for cine in cines):
-        yield (
-            f"The reference frames of {proposed} of {counted(everything, 'sequence')} were "
-            "proposed from the pixels and chosen by nobody."
+            f"The {what} of {count} of {everything} were proposed from the pixels and checked by "
+            "nobody."
         )
     used = [box for box in cohort.boxes if box.verdict is not Verdict.LOST]
     if tracked := sum(box.source is BoxSource.TRACKED for box in used):
@@ -122,12 +113,8 @@ def _of_labels(cohort: Cohort) -> Iterator[str]:
             f"{tracked} of {len(used)} boxes were placed by tracking, not by a reader; models "
             "learn from them too."
         )
-    known = sum(bool(cine.ifr) for cine in cines)
-    if 0 < known < everything:
-        yield (
-            f"The iFR is known of {known} of {counted(everything, 'sequence')}; these may differ "
-            "from the others."
-        )
+    if 0 < facts.ifr < facts.sequences:
+        yield f"The iFR is known of {facts.ifr} of {everything}; these may differ from the others."
 
 
 def _of_readers(findings: Findings) -> Iterator[str]:

@@ -8,16 +8,13 @@ from collections.abc import Iterable, Iterator
 
 from angioray.evaluation.detection import PAPER as THRESHOLDS
 from angioray.models.settings import NAMED_WEIGHTS, RETINANET
+from angioray.report.balance import BothSides
 from angioray.report.findings import Findings
 from angioray.report.page import Listing, Section, Text
 from angioray.report.published import PAPER_IN_SHORT
 from angioray.report.runs import ReportedStudy
-from angioray.study.settings import (
-    DetectorTraining,
-    StudySettings,
-    ViewTraining,
-    settings_from_dict,
-)
+from angioray.report.study_facts import StudyFacts
+from angioray.study.settings import DetectorTraining, ViewTraining
 from angioray.training.settings import AugmentationSettings, OptimiserSettings
 from preprocess.cohort import BoxSource, Cohort, Verdict, read_manifest
 from preprocess.console.words import counted
@@ -39,18 +36,17 @@ SPLITS = {
 
 def methods(findings: Findings) -> dict[str, str]:
     """The paragraphs by their headings. What the study does not know stands in brackets."""
-    study, cohort = findings.study, findings.cohort
-    settings = settings_from_dict(study.document["settings"])
-    tasks = {run.task for run in study.runs}
+    study, cohort, facts = findings.study, findings.cohort, findings.facts
+    settings, tasks = facts.settings, facts.tasks
     said = {
-        "Cohort": _cohort(study, cohort),
+        "Cohort": _cohort(study, cohort, facts),
         "Reference standard": _reference(findings),
-        "Preprocessing": _preprocessing(study, cohort),
-        "Data partitions": _partitions(study, settings),
+        "Preprocessing": _preprocessing(study, cohort, facts),
+        "Data partitions": _partitions(study, cohort, facts),
         "View classifier": _classifier(settings.view) if "view" in tasks else [],
         "Stenosis detectors": _detector(study, settings.detector) if "detector" in tasks else [],
-        "Evaluation": _evaluation(study, settings, tasks),
-        "Statistical analysis": _statistics(findings, settings),
+        "Evaluation": _evaluation(facts),
+        "Statistical analysis": _statistics(findings),
         "Software": _software(study),
     }
     written = {heading: " ".join(sentences) for heading, sentences in said.items()}
@@ -75,12 +71,8 @@ def methods_section(findings: Findings) -> Section:
     return Section(anchor="methods", title="Methods text, ready to edit", blocks=(about, text))
 
 
-def _cohort(study: ReportedStudy, cohort: Cohort | None) -> Iterator[str]:
-    facts = study.document["cohort"]
-    yield (
-        f"The cohort has {counted(facts['sequences'], 'X-ray coronary angiography sequence')} of "
-        f"{counted(facts['patients'], 'patient')}."
-    )
+def _cohort(study: ReportedStudy, cohort: Cohort | None, facts: StudyFacts) -> Iterator[str]:
+    yield f"The cohort of X-ray coronary angiography has {facts.seen}."
     if cohort is not None:
         rows = read_manifest(cohort.folder)
         if rejected := rejected_reasons(rows):
@@ -102,10 +94,9 @@ def _cohort(study: ReportedStudy, cohort: Cohort | None) -> Iterator[str]:
 
 
 def _reference(findings: Findings) -> Iterator[str]:
-    cohort = findings.cohort
+    cohort, facts = findings.cohort, findings.facts
     if cohort is None:
         return
-    cines = cohort.sequences.values()
     drawn = [box for box in cohort.boxes if box.source is not BoxSource.TRACKED]
     tracked = Counter(box.verdict for box in cohort.boxes if box.source is BoxSource.TRACKED)
     yield (
@@ -117,49 +108,56 @@ def _reference(findings: Findings) -> Iterator[str]:
             f"On the other frames of these sequences {tracked.total()} boxes were placed by "
             f"tracking, of which {tracked[Verdict.LOST]} were lost and not used."
         )
-    if healthy := sum(cine.no_lesion for cine in cines):
-        yield f"A reader marked {counted(healthy, 'sequence')} as free of lesions."
-    if known := sum(bool(cine.ifr) for cine in cines):
-        yield f"The instantaneous wave-free ratio (iFR) is known of {counted(known, 'sequence')}."
-    if proposed := sum(cine.phases_proposed for cine in cines):
+    if facts.healthy:
+        yield f"A reader marked {counted(facts.healthy, 'sequence')} as free of lesions."
+    if facts.ifr:
+        ifr = "The instantaneous wave-free ratio (iFR)"
+        yield f"{ifr} is known of {counted(facts.ifr, 'sequence')}."
+    for what, count in facts.proposed.items():
         yield (
-            f"The contrast intervals of {counted(proposed, 'sequence')} were proposed from the "
-            "pixels by the software."
+            f"The {what} of {counted(count, 'sequence')} were proposed from the pixels by the "
+            "software."
         )
-    if proposed := sum(cine.reference_proposed for cine in cines):
-        yield f"So were the reference frames of {counted(proposed, 'sequence')}."
     pairs = {frozenset((pair.truth, pair.reader)) for pair in findings.readers}
     if pairs:
         yield f"The agreement of {counted(len(pairs), 'pair')} of readers was measured."
     yield "[Who read the angiograms, with what experience, knowing what of the patients.]"
 
 
-def _preprocessing(study: ReportedStudy, cohort: Cohort | None) -> Iterator[str]:
+def _preprocessing(study: ReportedStudy, cohort: Cohort | None, facts: StudyFacts) -> Iterator[str]:
     sizes = sorted({run.size for run in study.runs})
+    window = " through the display window of their header" if facts.dicom else ""
     yield (
-        "Frames were shown as 8-bit grey pictures through the display window of their header, "
-        f"resized to squares of {' or '.join(map(str, sizes))} pixels and normalised by the grey "
-        "mean and standard deviation of ImageNet."
+        f"Frames were shown as 8-bit grey pictures{window}, resized to squares of "
+        f"{' or '.join(map(str, sizes))} pixels and normalised by the grey mean and "
+        "standard deviation of ImageNet."
     )
     if cohort is not None:
         shapes = Counter((cine.width, cine.height) for cine in cohort.sequences.values())
         shown = [f"{w} x {h} pixels ({count})" for (w, h), count in shapes.most_common(4)]
         yield f"As acquired they have {', '.join(shown)}{' and others' if len(shapes) > 4 else ''}."
-        if any(row.hmac_sha256 for row in read_manifest(cohort.folder)):
+        if facts.dicom:
             yield (
                 "Patients have pseudonyms, and of the DICOM headers an allow-list of technical "
                 "attributes was kept."
             )
+        if images := facts.sequences - facts.dicom:
+            yield (
+                f"{counted(images, 'sequence')} came as image files; nothing but their pixels and "
+                "annotations was kept. [How the images were de-identified.]"
+            )
 
 
-def _partitions(study: ReportedStudy, settings: StudySettings) -> Iterator[str]:
+def _partitions(study: ReportedStudy, cohort: Cohort | None, facts: StudyFacts) -> Iterator[str]:
+    settings = facts.settings
     if settings.splits is not None:
         yield SPLITS.get(settings.splits, "The folds were given in a file.")
     for key, cut in study.document["splits"].items():
         what = "view classifiers" if key == "view" else f"detectors of {key.partition('/')[2]}"
+        unit = "still" if facts.unknown_patients else cut["unit"]
         yield (
-            f"The {what} have {counted(len(cut['folds']), 'fold')}; no {cut['unit']} lies on both "
-            "sides of one."
+            f"The {what} have {counted(len(cut['folds']), 'fold')}; no {unit} lies on both sides "
+            f"of one. {BothSides.of(study, cohort, key).sentence(what)}".strip()
         )
     if settings.splits is None:
         yield (
@@ -176,8 +174,8 @@ def _classifier(view: ViewTraining) -> Iterator[str]:
     first = f", in the first {view.frozen_epochs} its last stage alone"
     yield (
         f"The view was named by a {view.backbone} that takes one grey frame and began with "
-        f"{_weights(view.weights)}. It was trained for {view.epochs} epochs in batches of "
-        f"{view.batch_size} frames{first if view.frozen_epochs else ''}, "
+        f"{_weights(view.weights)}. It was trained for {counted(view.epochs, 'epoch')} in "
+        f"batches of {view.batch_size} frames{first if view.frozen_epochs else ''}, "
         f"{_optimiser(view.optimiser)}."
     )
     if view.frames_per_sequence:
@@ -200,16 +198,17 @@ def _detector(study: ReportedStudy, detector: DetectorTraining) -> Iterator[str]
             f"Stenoses were found by one RetinaNet{per_view} over a {detector.backbone} with a "
             f"feature pyramid of the levels {first} to {last} and {detector.channels} channels, "
             f"and {anchors.per_cell} anchors per cell (ratios {_list(anchors.ratios)}; scales "
-            f"{_list(anchors.scales)} of {anchors.base_size_strides:g} strides)."
+            f"{_list(anchors.scales)} of {anchors.base_size_strides:g} strides). Its loss is the "
+            f"focal loss (alpha {detector.focal_alpha:g}, gamma {detector.focal_gamma:g}) and a "
+            f"smooth L1 loss of boxes with weight {detector.box_weight:g}; anchors are lesions "
+            f"from an IoU of {detector.foreground_iou:g} and background below "
+            f"{detector.background_iou:g}."
         )
     else:
         yield f"Stenoses were found by one detector{per_view}, `{detector.network}`."
     yield (
-        f"It began with {_weights(detector.weights)}. Its loss is the focal loss (alpha "
-        f"{detector.focal_alpha:g}, gamma {detector.focal_gamma:g}) and a smooth L1 loss of boxes "
-        f"with weight {detector.box_weight:g}; anchors are lesions from an IoU of "
-        f"{detector.foreground_iou:g} and background below {detector.background_iou:g}. It was "
-        f"trained for {detector.steps} steps of {detector.batch_size} frames, "
+        f"It began with {_weights(detector.weights)} and was trained for "
+        f"{counted(detector.steps, 'step')} of {counted(detector.batch_size, 'frame')}, "
         f"{_optimiser(detector.optimiser)}."
     )
     yield _augmentation(detector.augmentation)
@@ -228,28 +227,21 @@ def _detector(study: ReportedStudy, detector: DetectorTraining) -> Iterator[str]
     yield f"Of boxes that overlap by an IoU above {detector.nms_iou:g} the best was kept."
 
 
-def judged_on_healthy(study: ReportedStudy) -> bool:
-    """Whether any finished detector was judged on healthy arteries too."""
-    results = (run.result or {"metrics": {}} for run in study.runs)
-    return any(name.startswith("healthy/") for result in results for name in result["metrics"])
-
-
-def _evaluation(
-    study: ReportedStudy, settings: StudySettings, tasks: Iterable[str]
-) -> Iterator[str]:
-    if "view" in tasks:
+def _evaluation(facts: StudyFacts) -> Iterator[str]:
+    if "view" in facts.tasks:
         yield "Classifiers were judged on one frame of each sequence by accuracy and macro F1."
-    if "detector" in tasks:
+    if "detector" in facts.tasks:
         at = THRESHOLDS
         frames = {"reference": "the reference frame", "optimal": "all frames with full contrast"}
+        judged = frames[facts.settings.detector.judged_frames]
         yield (
-            f"Detectors were judged on {frames[settings.detector.judged_frames]} of each sequence "
-            f"with lesions. A box is right if its IoU with a lesion that no better box has found "
-            f"is above {at.iou:g} (pycocotools). Recall and precision count at most "
-            f"{at.max_detections} boxes per frame of a score above {at.score:g}; average precision "
-            "and sensitivity by false boxes per frame (FROC) need no such score."
+            f"Detectors were judged on {judged} of each sequence with lesions. A box is right if "
+            f"its IoU with a lesion that no better box has found is above {at.iou:g} "
+            f"(pycocotools). Recall and precision count at most {at.max_detections} boxes per "
+            f"frame of a score above {at.score:g}; average precision and sensitivity by false "
+            "boxes per frame (FROC) need no such score."
         )
-        if judged_on_healthy(study):
+        if facts.judged_on_healthy:
             yield (
                 "On frames of healthy sequences every box is false; these are counted apart, as "
                 "false boxes per frame and as specificity by sequence and patient."
@@ -260,9 +252,9 @@ def _evaluation(
         )
 
 
-def _statistics(findings: Findings, settings: StudySettings) -> Iterator[str]:
-    if settings.seeds > 1:
-        yield f"Each fold was trained with {settings.seeds} seeds; its value is their mean."
+def _statistics(findings: Findings) -> Iterator[str]:
+    if (seeds := findings.facts.settings.seeds) > 1:
+        yield f"Each fold was trained with {seeds} seeds; its value is their mean."
     yield "Values are means and standard deviations (n - 1) over folds."
     if findings.views or findings.detectors:
         yield (

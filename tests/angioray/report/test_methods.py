@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from angioray.report.checklists import checklist_answers
 from angioray.report.findings import Findings
 from angioray.report.limitations import limitations
 from angioray.report.methods import methods, methods_markdown, methods_section
 from angioray.report.page import Listing
 from angioray.report.runs import ReportedStudy
-from preprocess.cohort import BoxSource, Cohort, Verdict, write_annotations
+from preprocess.cohort import BoxSource, Cohort, Verdict, update_attributes, write_annotations
 from tests.angioray.synthetic_study import write_cohort, write_study
 
 
@@ -50,10 +51,14 @@ def test_the_text_has_the_values_of_the_study(folder: Path) -> None:
         *("Stenosis detectors", "Evaluation", "Statistical analysis", "Software"),
     ]
     for heading, expected in (
-        ("Cohort", "20 X-ray coronary angiography sequences of 10 patients"),
+        ("Cohort", "X-ray coronary angiography has 20 sequences of 10 patients"),
         ("Cohort", "Of 22 source files 2 were left out"),
         ("Cohort", "a median of 12 frames (range 12 to 12); all have 240."),
         ("Data partitions", "detectors of LCA have 5 folds; no patient lies on both sides of one"),
+        (
+            "Data partitions",
+            "Cines of one patient lie on both sides of the folds of the view class",
+        ),
         ("Data partitions", "with the seed 17"),
         ("Stenosis detectors", "trained for 1234 steps of 9 frames, with AdamW (learning rate "),
         ("Stenosis detectors", "learning rate 3e-05, weight decay 0.0004, 77 warm-up steps, cos"),
@@ -70,6 +75,7 @@ def test_the_text_has_the_values_of_the_study(folder: Path) -> None:
     assert "About one in 4 of the training patients" in repeated["Stenosis detectors"]
     other = {"judged_frames": "optimal", "weights": "/home/somebody/weights.pt"}
     changed = methods(findings_of(folder, detector=other, splits="published"))
+    assert "Folds were given" in checklist_answers(findings_of(folder), [])["imbalance"]
     assert "all frames with full contrast" in changed["Evaluation"]
     assert "weights from a file" in changed["Stenosis detectors"]
     assert "published train and validation parts" in changed["Data partitions"]
@@ -85,6 +91,38 @@ def test_the_page_and_the_file_say_the_same(folder: Path) -> None:
     assert max(map(len, shown.text.splitlines())) <= 88
 
 
+def test_images_have_no_headers_and_what_was_proposed_is_told(tmp_path: Path) -> None:
+    stills = write_cohort(tmp_path / "cohort", stills=True)
+    images = findings_of(prepare(tmp_path, stills))
+    said = methods(images)
+    for word in ("header", "DICOM", "pseudonym"):
+        assert word not in said["Preprocessing"]
+    assert "20 sequences came as image files" in said["Preprocessing"]
+    assert "has 20 stills whose sources name no patients" in said["Cohort"]
+    assert "no still lies on both sides" in said["Data partitions"]
+    for number, cine in enumerate(stills.sequences.values()):
+        proposed = {"phases_proposed": number < 3, "reference_proposed": number < 2}
+        update_attributes(stills.folder, replace(cine, **FROM_DICOM, **proposed))
+    found = replace(images, cohort=Cohort.open(stills.folder))
+    said = methods(found)
+    assert "window of their header" in said["Preprocessing"]
+    assert "Patients have pseudonyms" in said["Preprocessing"]
+    assert "image files" not in said["Preprocessing"]
+    answers = checklist_answers(found, [])
+    assert answers["missing"] == (
+        "The contrast intervals of 3 sequences were proposed from the pixels. "
+        "The reference frames of 2 sequences were proposed from the pixels."
+    )
+    assert answers["dates"].startswith("The cohort holds the year of 20 sequences, and no dates.")
+    assert "Philips (20)" in answers["acquisition"]
+    assert "focal" in answers["imbalance"] and answers["privacy"] == "“Preprocessing”."
+
+
+FROM_DICOM: dict[str, Any] = {
+    "transfer_syntax_uid": "1.2.840.10008.1.2.1",
+    "manufacturer": "Philips",
+    "year": 2019,
+}
 FEW = "10 patients are too few to conclude anything from these numbers."
 SHARED = "In the split of view, patients lie on both sides of a fold: results may be better"
 
