@@ -98,9 +98,9 @@ def test_a_detector_that_finds_all_is_better_than_fixed_boxes(made: Path) -> Non
     assert said.sentences[0].startswith("View at 64 px: accuracy ")
     assert said.sentences[1:] == tuple(
         f"{view} detector, variant B: finds {all_of_them} of the lesions with at most five boxes a "
-        f"frame of score above 0.5; {all_of_them} of these boxes are right, and 0.00 ± 0.00 (95 % "
-        "interval 0.00 to 0.34) a frame are false. Its five best boxes of any score find 1.00; "
-        "five boxes at fixed places that ignore the image find 0.00."
+        f"frame of score above 0.5; {all_of_them} of these boxes are right, and 0.00 ± 0.00 a "
+        "frame are false. Its five best boxes of any score find 1.00; five boxes at fixed places "
+        "that ignore the image find 0.00."
         for view in CLASSES
     )
     assert said.warnings == (
@@ -206,7 +206,7 @@ def test_false_boxes_by_hand(runs: Path, cohort: Cohort) -> None:
         rewrite(runs, cohort, f"detector-LCA-B-128-fold{fold}", found, CORNER)
     same = DetectorEvidence.of(group, FrameIndex(cohort=cohort))
     (more,) = false_box_estimates(same).values()
-    assert more.mean == 2 and more.ci95 is not None and more.ci95[0] <= 2 <= more.ci95[1]
+    assert more.mean == 2 and more.ci95 is None  # ten patients are too few
     (mean,) = false_box_estimates(replace(evidence, others=(same,))).values()
     assert mean.seeds == ((2, 0, 0, 0, 0), (2, 2, 2, 2, 2)) and mean.mean == pytest.approx(1.2)
     assert false.metric == "false_boxes_per_frame@IoU0.20/score0.50/max5"
