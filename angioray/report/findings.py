@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from angioray.evaluation.agreement import Agreement, agreements
-from angioray.evaluation.bootstrap import Interval
 from angioray.report.comparisons import Comparison, compare_sizes, compare_variants
 from angioray.report.derived import false_box_estimates, majority_estimates
 from angioray.report.estimates import Estimate, detector_intervals, estimates, view_intervals
@@ -22,6 +22,8 @@ from angioray.study.readings import readings
 from angioray.study.severity_questions import QUESTIONS
 from preprocess.cohort import Cohort
 from preprocess.console.progress import track
+
+Evidence = ViewEvidence | DetectorEvidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +58,15 @@ class Findings:
         frames = None if cohort is None else FrameIndex(cohort=cohort)
         groups = study.groups
         for group in track(groups, total=len(groups), label="Scoring"):
-            intervals: dict[str, Interval | None] = {}
-            derived: dict[str, Estimate] = {}
-            found: DetectorEvidence | None = None
-            if frames is not None and group.finished and group.task == "view":
-                if seen := ViewEvidence.of(group, frames, study.view_class):
-                    views.append(seen)
-                    intervals = view_intervals(seen)
-                    derived = majority_estimates(study, seen)
-            elif frames is not None and group.finished:
-                found = DetectorEvidence.of(group, frames)
-                detectors.append(found)
-                intervals = detector_intervals(found)
-                derived = chosen_estimates(found) | false_box_estimates(found)
-            scored.append((group, estimates(group, intervals) | derived))
-            weak += weaknesses(*scored[-1], found)
+            evidence, estimated = score(study, frames, group)
+            if isinstance(evidence, ViewEvidence):
+                views.append(evidence)
+            elif evidence is not None:
+                detectors.append(evidence)
+            scored.append((group, estimated))
+            weak += weaknesses(
+                group, estimated, evidence if isinstance(evidence, DetectorEvidence) else None
+            )
         readers, problem = _readers(study, cohort)
         return cls(
             study=study,
@@ -87,6 +83,32 @@ class Findings:
             readers_problem=problem,
             weaknesses=tuple(weak),
         )
+
+    def predicting(self) -> Iterator[tuple[Group, Evidence | None, dict[str, Estimate]]]:
+        """The groups whose networks predict, with numbers of these alone: of the first seed."""
+        frames = None if self.cohort is None else FrameIndex(cohort=self.cohort)
+        judged: tuple[Evidence, ...] = (*self.views, *self.detectors)
+        evidence = {each.group.name: each for each in judged}
+        for group, estimated in self.scored:
+            if len(group.by_seed) > 1 and group.members:
+                yield group, *score(self.study, frames, group.by_seed[0])
+            elif group.members:
+                yield group, evidence.get(group.name), estimated
+
+
+def score(
+    study: ReportedStudy, frames: FrameIndex | None, group: Group
+) -> tuple[Evidence | None, dict[str, Estimate]]:
+    """The evidence of a group, and its estimates: without a cohort's frames they lack intervals."""
+    if frames is None or not group.finished:
+        return None, estimates(group, {})
+    if group.task == "view":
+        if (seen := ViewEvidence.of(group, frames, study.view_class)) is None:
+            return None, estimates(group, {})
+        return seen, estimates(group, view_intervals(seen)) | majority_estimates(study, seen)
+    found = DetectorEvidence.of(group, frames)
+    derived = chosen_estimates(found) | false_box_estimates(found)
+    return found, estimates(group, detector_intervals(found)) | derived
 
 
 def _readers(study: ReportedStudy, cohort: Cohort | None) -> tuple[tuple[Agreement, ...], str]:

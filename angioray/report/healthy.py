@@ -13,6 +13,7 @@ from angioray.report.page import Block, Section, Text
 from angioray.report.results import folds_of
 from angioray.report.runs import Group
 from angioray.report.tables import NOTHING, Cell, Row, Table, Value
+from preprocess.console.words import counted
 
 _FALSE_BOXES = "healthy/false_boxes_per_frame@score0.50/max5"
 _PRECISION = PAPER.name("precision", boxes=PAPER.max_detections)
@@ -103,12 +104,25 @@ def _table(
     )
 
 
-def _counts(evidence: DetectorEvidence | None) -> str:
-    if evidence is None:
-        return NOTHING
+def of_whom(evidence: DetectorEvidence) -> str:
+    """What a detector's specificity is of, as a sentence; empty where it has none."""
+    cines, patients = _count(evidence)
+    if not cines:
+        return ""
+    return (
+        f"Specificity is of {counted(cines, 'healthy cine')} and of {counted(patients, 'patient')} "
+        f"without a lesion ({evidence.group.models})."
+    )
+
+
+def _count(evidence: DetectorEvidence) -> tuple[int, int]:
     healthy = evidence.healthy_patients
     cines = {evidence.frames.frame(image_id)[0] for image_id in healthy}
-    return f"{len(cines)} ({len(set(healthy.values()) - {None})})"
+    return len(cines), len(set(healthy.values()) - {None})
+
+
+def _counts(evidence: DetectorEvidence | None) -> str:
+    return NOTHING if evidence is None else "{} ({})".format(*_count(evidence))
 
 
 def _value(estimate: Estimate | None) -> Cell:

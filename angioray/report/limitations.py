@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from angioray.report.findings import Findings
 from angioray.report.headline import few_patients
+from angioray.report.healthy import of_whom
 from angioray.report.page import Section, Text
 from angioray.report.runs import ReportedStudy
 from angioray.report.study_facts import StudyFacts
@@ -38,7 +39,7 @@ def limitations(findings: Findings) -> list[str]:
     if cohort is not None:
         facts = findings.facts
         said += [*_of_patients(study, cohort, facts), *_of_labels(cohort, facts)]
-        said += _of_readers(findings)
+        said += [*_of_healthy(findings), *_of_readers(findings)]
     return [sentence for sentence in said if sentence]
 
 
@@ -115,6 +116,11 @@ def _of_labels(cohort: Cohort, facts: StudyFacts) -> Iterator[str]:
         )
     if 0 < facts.ifr < facts.sequences:
         yield f"The iFR is known of {facts.ifr} of {everything}; these may differ from the others."
+
+
+def _of_healthy(findings: Findings) -> Iterator[str]:
+    """What specificity is of; variants of a view are judged on the same frames."""
+    yield from dict.fromkeys(map(of_whom, findings.detectors))
 
 
 def _of_readers(findings: Findings) -> Iterator[str]:

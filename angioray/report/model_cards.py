@@ -11,6 +11,9 @@ from typing import Any
 
 from angioray.report.balance import BothSides, cohort_in_words, patients_are_unknown
 from angioray.report.estimates import Estimate
+from angioray.report.evidence import DetectorEvidence
+from angioray.report.findings import Evidence
+from angioray.report.healthy import of_whom
 from angioray.report.markdown import escape, fenced
 from angioray.report.page import RESEARCH
 from angioray.report.runs import Group, ReportedStudy
@@ -49,17 +52,16 @@ def write_model_cards(
     folder: Storage,
     study: ReportedStudy,
     cohort: Cohort | None,
-    scored: Iterable[tuple[Group, Mapping[str, Estimate]]],
+    predicting: Iterable[tuple[Group, Evidence | None, Mapping[str, Estimate]]],
     notices: Sequence[str],
 ) -> list[str]:
-    """Write a card for each group with a finished run into ``folder``; their names."""
+    """Write a card for each group of networks that predict into ``folder``; their names."""
     names = []
-    for group, found in scored:
-        if group.members:
-            card = model_card(study, cohort, group, found, notices)
-            folder.write_json(f"{card['name']}.json", card)
-            folder.write_text(f"{card['name']}.md", _markdown(card))
-            names.append(card["name"])
+    for group, evidence, found in predicting:
+        card = model_card(study, cohort, group, evidence, found, notices)
+        folder.write_json(f"{card['name']}.json", card)
+        folder.write_text(f"{card['name']}.md", _markdown(card))
+        names.append(card["name"])
     return names
 
 
@@ -67,6 +69,7 @@ def model_card(
     study: ReportedStudy,
     cohort: Cohort | None,
     group: Group,
+    evidence: Evidence | None,
     found: Mapping[str, Estimate],
     notices: Sequence[str],
 ) -> dict[str, Any]:
@@ -103,7 +106,7 @@ def model_card(
             for e in found.values()
         ],
         "limits": [
-            *_limits(study, group),
+            *_limits(study, group, evidence),
             *filter(None, ["" if told else sides.sentence(group.models)]),
             *notices,
         ],
@@ -115,8 +118,13 @@ def model_card(
     }
 
 
-def _limits(study: ReportedStudy, group: Group) -> Iterator[str]:
+def _limits(study: ReportedStudy, group: Group, evidence: Evidence | None) -> Iterator[str]:
     yield _of_the_ensemble(study, group)
+    if (seeds := len(group.by_seed)) > 1:
+        yield (
+            f"Each fold was trained with {seeds} seeds. The metrics are of the networks of this "
+            "card alone, which are the first seed's; the report's are means over seeds."
+        )
     yield "All cines are of one cohort; how the model does elsewhere is not known."
     if group.task == "detector":
         yield (
@@ -124,10 +132,11 @@ def _limits(study: ReportedStudy, group: Group) -> Iterator[str]:
             "measure it. It says nothing of how severe the stenosis is."
         )
         judged = study.document["settings"].get("detector", {}).get("judged_frames", "reference")
+        healthy = of_whom(evidence) if isinstance(evidence, DetectorEvidence) else ""
         yield (
             f"Recall, and precision beside it, are of {judged} frames of sequences with lesions, "
-            "on which a lesion has a box. They do not say how many boxes are false on other frames "
-            "and in healthy arteries."
+            "on which a lesion has a box. They do not say how many boxes are false on other frames"
+            + (f". {healthy}" if healthy else " and in healthy arteries.")
         )
 
 

@@ -99,7 +99,7 @@ def write_report_and_tables(runs: Location) -> Written:
     )
     folder = study.folder / "report"
     shared = notices(study, cohort, WITHOUT_COHORT if cohort is None else problem)
-    write_model_cards(folder / "model_cards", study, cohort, findings.scored, shared)
+    write_model_cards(folder / "model_cards", study, cohort, findings.predicting(), shared)
     folder.write_json("report.json", _document(study, findings))
     for table in _tables(page.sections):
         folder.write_text(f"{table.name}.csv", table.csv())

@@ -14,10 +14,12 @@ from angioray.report.estimates import detector_intervals, estimates
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.findings import Findings
 from angioray.report.healthy import healthy_section
+from angioray.report.limitations import limitations
 from angioray.report.page import Block, Text
 from angioray.report.pictures import galleries
 from angioray.report.runs import ReportedStudy
 from angioray.report.tables import Table
+from angioray.report.writing import write_report
 from angioray.study.frame_index import FrameIndex
 from preprocess.cohort import Cohort
 from tests.angioray.settings import TOY
@@ -64,6 +66,11 @@ def test_healthy_arteries_from_the_run_to_the_report(toy_cohort: Cohort, run: Pa
     assert "healthy arteries" in shown.title and "score 0.97" in shown.pictures[0].caption
     (table,) = shown_of(findings_of(run))
     assert isinstance(table, Table) and table.rows[0].cells[:3] == ("RCA", "B", "1 (1)")
+    said = "Specificity is of 1 healthy cine and of 1 patient without a lesion (RCA detectors)."
+    assert said in limitations(findings_of(run))
+    write_report(run.parent)
+    card = (run.parent / "report" / "model_cards" / "detector-RCA-B-64.md").read_text()
+    assert f"false on other frames. {said}" in card and "in healthy arteries" not in card
 
 
 def test_a_run_of_an_earlier_version_is_not_said_to_be_free_of_false_boxes(

@@ -14,7 +14,7 @@ import torch
 from angioray.evaluation.bootstrap import Resampling
 from angioray.inference.chosen import choose
 from angioray.inference.settings import PredictSettings
-from angioray.report.estimates import estimates, over_folds
+from angioray.report.estimates import detector_intervals, estimates, over_folds
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.findings import Findings
 from angioray.report.quality import weaknesses
@@ -136,6 +136,17 @@ def test_the_report_counts_seeds_and_its_cards_name_those_that_predict(
     card = json.loads((folder / "model_cards" / "detector-RCA-B-128.json").read_text())
     assert card["members"] == [f"detector-RCA-B-128-fold{fold}" for fold in range(FOLDS)]
     assert card["folds_planned"] == FOLDS
+    card = json.loads((folder / "model_cards" / "detector-LCA-B-128.json").read_text())
+    first = ReportedStudy.open(runs).groups[1].by_seed[0]
+    metrics = {row["metric"]: row for row in card["metrics"]}
+    assert metrics[CERTAIN]["mean"] == pytest.approx(
+        np.mean([run.metric(CERTAIN) for run in first.runs])
+    )
+    alone = DetectorEvidence.of(first, FrameIndex(cohort=cohort))
+    assert metrics[CERTAIN]["ci95"] == list(detector_intervals(alone, [CERTAIN])[CERTAIN] or ())
+    assert any(
+        "metrics are of the networks of this card alone" in limit for limit in card["limits"]
+    )
 
 
 @pytest.mark.slow
