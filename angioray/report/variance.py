@@ -44,11 +44,8 @@ def variance_section(findings: Findings) -> Section | None:
     if not found:
         return None
     note = (
-        "Standard deviations of the metric of one run. Seed: between trainings that differ in "
-        "nothing else. Patient: of judging a fold on its own patients rather than on many. Fold: "
-        "what is left between folds, whose training patients differ; of few folds a rough number. "
-        "Estimated by the method of moments (Searle, Casella and McCulloch 1992, "
-        "doi:10.1002/9780470316856)."
+        "Standard deviations of the metric of one run, estimated by the method of moments (Searle, "
+        "Casella and McCulloch 1992, doi:10.1002/9780470316856); those between few folds are rough."
     )
     if any(parts.negative for _, parts in found):
         note += " 0.00 with a star: the estimate of that variance was below 0."
@@ -63,6 +60,12 @@ def variance_section(findings: Findings) -> Section | None:
             for names, parts in found
         ),
         note=note,
+        meanings={
+            "Runs, Metric": "the trainings that are compared, and what they are judged by",
+            "Seed": "between trainings that differ in nothing else",
+            "Fold": "what is left between folds, whose training patients differ",
+            "Patient": "of judging a fold on its own patients rather than on many",
+        },
     )
     return Section(anchor="variance", title="Parts of the variance", blocks=(table,))
 
