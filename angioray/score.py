@@ -65,9 +65,9 @@ def score(
       python -m angioray.score danilov-cohort danilov-runs --config configs/public/danilov.yaml
     """
     # Imported here, so that help and mistakes are answered at once.
-    from angioray.evaluation.bootstrap import Resampling
     from angioray.evaluation.detection import Matched
     from angioray.evaluation.healthy import healthy_measures
+    from angioray.evaluation.intervals import Jackknife
     from angioray.evaluation.measures import value
     from angioray.report.balance import patients_are_unknown
     from angioray.study.given_splits import missing_patients
@@ -121,9 +121,9 @@ def score(
         healthy = {i: None if p in with_lesions else p for i, p in patient.items()}
         measures |= healthy_measures(truth, found, healthy)
     patients = own.index.patients(matched.every.frame_image_id.tolist())
-    resampling = Resampling.of(patients)
+    jackknife = Jackknife.of(patients)
     metrics = {
-        name: (value(measure, len(ids)), resampling.interval(measure))
+        name: (value(measure, len(ids)), jackknife.interval(measure))
         for name, measure in measures.items()
     }
     if notice := phantom_notice(count_phantoms(sequences.values()), len(sequences)):
@@ -143,7 +143,7 @@ def score(
         f"{silent_healthy} healthy ones."
     )
     each = "image, for the set names no patients" if patients_are_unknown(opened) else "patient"
-    print(f"Intervals: jackknife over {resampling.patients}, one for each {each}.")
+    print(f"Intervals: jackknife over {jackknife.patients}, one for each {each}.")
     if of_healthy and not study and silent_healthy == len(of_healthy):
         notes.append(
             "No result is on a healthy frame. If your program never looked at them, the rows of "
@@ -165,7 +165,7 @@ def score(
             "healthy_frames": len(of_healthy),
             "frames_without_a_result": sum(silent),
             "healthy_frames_without_a_result": silent_healthy,
-            "patients": resampling.patients,
+            "patients": jackknife.patients,
             "metrics": {name: {"value": v, "ci95": ci95} for name, (v, ci95) in metrics.items()},
         }
         write_json(out, document)

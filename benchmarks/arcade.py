@@ -36,8 +36,8 @@ from torch import Tensor, nn
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional as transforms
 
-from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.detection import JudgedFrames, Matched
+from angioray.evaluation.intervals import Jackknife
 from angioray.evaluation.measures import Measure, Ratio, value
 from angioray.models.classifier import view_classifier, view_loss
 from angioray.models.retinanet import RetinaNet
@@ -297,9 +297,9 @@ def compared(
     where: str, ours: Mapping[str, Measure], peer: Mapping[str, Measure], stills: int
 ) -> Iterator[dict[str, Any]]:
     """A row for each measure of the val part, with the interval of what ours has more."""
-    resampling = Resampling.of([str(i) for i in range(stills)])
+    jackknife = Jackknife.of([str(i) for i in range(stills)])
     for name, measure in ours.items():
-        apart = resampling.difference(measure, peer[name])
+        apart = jackknife.difference(measure, peer[name])
         values = [value(each, stills) for each in (measure, peer[name])]
         yield row(f"{where}: {name}", *values, interval=apart.ci95)
 

@@ -25,7 +25,6 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.detection import (
     COCO_IOUS,
     LENIENT_IOU,
@@ -33,6 +32,7 @@ from angioray.evaluation.detection import (
     Matched,
     detector_metrics,
 )
+from angioray.evaluation.intervals import Jackknife
 from angioray.evaluation.matching import FloatArray, Predictions
 
 FRAMES = 2000
@@ -55,9 +55,9 @@ def main() -> None:
         assert abs(value - (metrics[name] or 0)) < 1e-9, f"{name}: {metrics[name]} and {value}"
     patients = [f"p{i // FRAMES_PER_PATIENT}" for i in range(FRAMES)]
     measures = Matched.of(frames, found).measures()
-    resampling = Resampling.of(patients)
+    jackknife = Jackknife.of(patients)
     with_intervals, _ = fastest(
-        lambda: [resampling.interval(measure) for measure in measures.values()]
+        lambda: [jackknife.interval(measure) for measure in measures.values()]
     )
     rows = [
         _row(f"every metric of {FRAMES} frames, {BOXES} boxes each", ours, peer),

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from angioray.evaluation.bootstrap import LEVEL, Resampling
 from angioray.evaluation.detection import COCO_IOUS, LENIENT_IOU, PAPER, JudgedFrames, Matched
+from angioray.evaluation.intervals import LEVEL, Jackknife
 from angioray.evaluation.matching import FloatArray, IntArray, Matches
 from angioray.evaluation.measures import Measure, value
 from angioray.evaluation.views import view_measures
@@ -116,9 +116,9 @@ def measured(
     for number in range(studies):
         random = np.random.default_rng([patients, int(100 * recall), number])
         first, *others = simulate(random, patients, recall, METHODS)
-        resampling = Resampling.of(first.patients)
+        jackknife = Jackknife.of(first.patients)
         for name in MEASURED:
-            if (interval := resampling.interval(first.measures[name])) is not None:
+            if (interval := jackknife.interval(first.measures[name])) is not None:
                 counts[name, "given"] += 1
                 counts[name, "held"] += interval[0] <= true[name] <= interval[1]
                 counts[name, "width"] += interval[1] - interval[0]

@@ -36,8 +36,8 @@ import torch
 from measuring import Row, show, write
 from numpy.typing import NDArray
 
-from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.detection import per_frame
+from angioray.evaluation.intervals import Jackknife
 from angioray.evaluation.matching import FloatArray, Matches, box_iou, match_frames
 from angioray.evaluation.measures import COUNTS, SHARES, Ratio
 from angioray.evaluation.subgroups import subgroup_recalls
@@ -323,11 +323,11 @@ def rows_of(name: str, cines: list[Cine]) -> Iterator[Row]:
 
 
 def _row(name: str, peer: str, ours: Measured, other: Measured) -> Row:
-    resampling = Resampling.of(ours.patients)
+    jackknife = Jackknife.of(ours.patients)
     limits = {
-        "ours": resampling.interval(ours.ratio),
-        "peer": resampling.interval(other.ratio),
-        "difference": resampling.difference(ours.ratio, other.ratio).ci95,
+        "ours": jackknife.interval(ours.ratio),
+        "peer": jackknife.interval(other.ratio),
+        "difference": jackknife.difference(ours.ratio, other.ratio).ci95,
     }
     return Row(
         f"{name}; peer: {peer}",

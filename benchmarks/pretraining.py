@@ -25,7 +25,7 @@ import torch
 from arcade import Boxes, Part, Schedule, boxes_on, judged, our_job, row, run_ours, stenoses
 from measuring import best_device, machine
 
-from angioray.evaluation.bootstrap import Resampling
+from angioray.evaluation.intervals import Jackknife
 from angioray.evaluation.measures import MeanOf, Measure, value
 from angioray.models.retinanet import RetinaNet
 from angioray.models.settings import AnchorSettings, RetinaNetSettings
@@ -96,11 +96,11 @@ def compared(
     measures: Mapping[str, list[Mapping[str, Measure]]], stills: int, steps: int, seeds: int
 ) -> list[dict[str, Any]]:
     """A row for each measure: means over seeds, and the interval of what pretraining brings."""
-    resampling = Resampling.of([str(i) for i in range(stills)])
+    jackknife = Jackknife.of([str(i) for i in range(stills)])
     rows = []
     for name in measures["phantom"][0]:
         of_seeds = [[each[name] for each in measures[which]] for which in ("phantom", "none")]
-        apart = resampling.difference(*(MeanOf(each) for each in of_seeds))
+        apart = jackknife.difference(*(MeanOf(each) for each in of_seeds))
         values = [[value(m, stills) or 0.0 for m in each] for each in of_seeds]
         means = [float(np.mean(each)) for each in values]
         rows.append(

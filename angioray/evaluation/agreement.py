@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from angioray.evaluation.bootstrap import Interval, Resampling
 from angioray.evaluation.detection import PAPER, JudgedFrames, Matched, per_frame
+from angioray.evaluation.intervals import Interval, Jackknife
 from angioray.evaluation.matching import FloatArray, IntArray, Predictions, box_iou
 from angioray.evaluation.measures import Draws, Measure, Ratio, Rules, divided, value
 
@@ -101,17 +101,17 @@ def agreements(readers: Mapping[str, Readings]) -> Iterator[Agreement]:
             measures, frames = _measures(members, true, said)
             if view != EVERY_VIEW:  # one view is all that the first reader names there
                 measures = {m: v for m, v in measures.items() if not m.startswith("view/")}
-            resampling = Resampling.of([true[name].patient_id for name in members])
+            jackknife = Jackknife.of([true[name].patient_id for name in members])
             yield Agreement(
                 truth=truth,
                 reader=reader,
                 view=view,
                 sequences=len(members),
-                patients=resampling.patients,
+                patients=jackknife.patients,
                 frames=frames,
                 metrics={
                     name: Agreed(
-                        value=value(measure, len(members)), ci95=resampling.interval(measure)
+                        value=value(measure, len(members)), ci95=jackknife.interval(measure)
                     )
                     for name, measure in measures.items()
                 },

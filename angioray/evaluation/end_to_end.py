@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from angioray.evaluation.bootstrap import Difference, Interval, Resampling
 from angioray.evaluation.detection import JudgedFrames, Matched
+from angioray.evaluation.intervals import Difference, Interval, Jackknife
 from angioray.evaluation.matching import Predictions
 from angioray.evaluation.measures import value
 
@@ -51,7 +51,7 @@ class EndToEnd:
             named: boxes by the detector of the view that step 1 named.
             wrong: the sequences whose view it named wrongly.
         """
-        resampling = Resampling.of(patients)
+        jackknife = Jackknife.of(patients)
         with_given, with_named = (
             {
                 name: measure
@@ -68,10 +68,10 @@ class EndToEnd:
             costs={
                 name: Cost(
                     given=value(measure, count),
-                    given_ci95=resampling.interval(measure),
+                    given_ci95=jackknife.interval(measure),
                     named=value(with_named[name], count),
-                    named_ci95=resampling.interval(with_named[name]),
-                    difference=resampling.difference(with_named[name], measure),
+                    named_ci95=jackknife.interval(with_named[name]),
+                    difference=jackknife.difference(with_named[name], measure),
                 )
                 for name, measure in with_given.items()
             },

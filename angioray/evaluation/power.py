@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from angioray.evaluation.bootstrap import LEVEL
+from angioray.evaluation.intervals import LEVEL
 
 POWER = 0.8
 SMALL = 0.05

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from angioray.evaluation.bootstrap import LEVEL, Difference, Resampling, holm
+from angioray.evaluation.intervals import LEVEL, Difference, Jackknife, holm
 from angioray.evaluation.measures import Measure
 from angioray.evaluation.power import (
     SMALL,
@@ -233,9 +233,9 @@ def paired_differences(
         others: of the other, on the same frames.
         names: those wanted.
     """
-    resampling = Resampling.of(patients)
+    jackknife = Jackknife.of(patients)
     return {
-        name: resampling.difference(measures[name], others[name])
+        name: jackknife.difference(measures[name], others[name])
         for name in names
         if name in measures and name in others
     }

@@ -6,8 +6,7 @@ here alone. A heading such as ``Recall, max 5`` is defined by its parts.
 
 from __future__ import annotations
 
-from angioray.evaluation.bootstrap import FEWEST_PATIENTS
-from angioray.evaluation.measures import COUNTS, LOSSES
+from angioray.evaluation.measures import COUNTS, FEWEST_PATIENTS, LOSSES
 from angioray.report.page import Section, Terms
 from angioray.report.published import PAPER_IN_SHORT
 from angioray.report.tables import LOW_TO_HIGH, MEAN_STD, PUBLISHED

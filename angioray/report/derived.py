@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.detection import PAPER, per_frame
+from angioray.evaluation.intervals import Jackknife
 from angioray.evaluation.matching import Matches
 from angioray.evaluation.measures import COUNTS, Ratio
 from angioray.report.estimates import Estimate, over_folds
@@ -24,8 +24,8 @@ def false_box_estimates(evidence: DetectorEvidence) -> dict[str, Estimate]:
     """False boxes per judged frame, at the paper's score threshold and number of boxes."""
     seeds = (evidence, *evidence.others)
     values = [{n: false_boxes([m.best]).value for n, m in s.matched_folds.items()} for s in seeds]
-    resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
-    interval = resampling.interval(false_boxes([seed.matches for seed in seeds]))
+    jackknife = Jackknife.of(evidence.frames.patients(evidence.image_ids))
+    interval = jackknife.interval(false_boxes([seed.matches for seed in seeds]))
     return {FALSE_BOXES: over_folds(evidence.group, FALSE_BOXES, values, interval)}
 
 
@@ -35,7 +35,7 @@ def majority_estimates(study: ReportedStudy, seen: ViewEvidence) -> dict[str, Es
     answers = {fold: commonest_class(study, seen, fold) for fold in sorted(set(seen.folds))}
     right = np.array(seen.labels) == np.array([answers[fold] for fold in seen.folds])
     pooled = Ratio(numerator=right.astype(float), denominator=np.ones(len(right)))
-    interval = Resampling.of(seen.frames.patients(seen.image_ids)).interval(pooled)
+    interval = Jackknife.of(seen.frames.patients(seen.image_ids)).interval(pooled)
     values = {fold: float(right[folds == fold].mean()) for fold in answers}
     return {MAJORITY_ACCURACY: over_folds(seen.group, MAJORITY_ACCURACY, [values], interval)}
 

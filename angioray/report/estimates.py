@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from angioray.evaluation.bootstrap import Interval, Resampling
 from angioray.evaluation.detection import aggregate
+from angioray.evaluation.intervals import Interval, Jackknife
 from angioray.evaluation.measures import Measure
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
 from angioray.report.runs import Group
@@ -86,11 +86,11 @@ def detector_intervals(
     evidence: DetectorEvidence, names: Collection[str] = ()
 ) -> dict[str, Interval | None]:
     """95 % intervals of a detector's metrics, of all or of those that are named."""
-    resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
-    intervals = _intervals(resampling, evidence.measures(evidence.image_ids), names)
+    jackknife = Jackknife.of(evidence.frames.patients(evidence.image_ids))
+    intervals = _intervals(jackknife, evidence.measures(evidence.image_ids), names)
     if not evidence.healthy:
         return intervals
-    with_healthy = Resampling.of(evidence.frames.patients(evidence.all_image_ids))
+    with_healthy = Jackknife.of(evidence.frames.patients(evidence.all_image_ids))
     return intervals | _intervals(with_healthy, evidence.healthy_measures(), names)
 
 
@@ -98,12 +98,12 @@ def view_intervals(
     evidence: ViewEvidence, names: Collection[str] = ()
 ) -> dict[str, Interval | None]:
     """95 % intervals of a classifier's metrics, of all or of those that are named."""
-    resampling = Resampling.of(evidence.frames.patients(evidence.image_ids))
-    return _intervals(resampling, evidence.measures(), names)
+    jackknife = Jackknife.of(evidence.frames.patients(evidence.image_ids))
+    return _intervals(jackknife, evidence.measures(), names)
 
 
 def _intervals(
-    resampling: Resampling, measures: Mapping[str, Measure], names: Collection[str]
+    jackknife: Jackknife, measures: Mapping[str, Measure], names: Collection[str]
 ) -> dict[str, Interval | None]:
     wanted = [name for name in measures if not names or name in names]
-    return {name: resampling.interval(measures[name]) for name in wanted}
+    return {name: jackknife.interval(measures[name]) for name in wanted}

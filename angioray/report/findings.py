@@ -53,7 +53,7 @@ class Findings:
 
     @classmethod
     def of(cls, study: ReportedStudy, cohort: Cohort | None) -> Findings:
-        """Score every group, with intervals where the cohort is there to resample."""
+        """Score every group, with intervals where the cohort is there."""
         views, detectors, scored, weak = [], [], [], []
         frames = None if cohort is None else FrameIndex(cohort=cohort)
         groups = study.groups

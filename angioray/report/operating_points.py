@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from angioray.evaluation.bootstrap import Resampling
 from angioray.evaluation.detection import PAPER
+from angioray.evaluation.intervals import Jackknife
 from angioray.evaluation.measures import MeanOf, Ratio
 from angioray.evaluation.operating_point import chosen_scores
 from angioray.report.estimates import Estimate, over_folds
@@ -35,13 +35,13 @@ def chosen_estimates(evidence: DetectorEvidence) -> dict[str, Estimate]:
         if chosen.keys() == scores[0].keys()  # an interval is of the same frames in all seeds
     ]
     ids = [i for fold in scores[0] for i in folds[0][fold].best.frame_image_id.tolist()]
-    resampling = Resampling.of(evidence.frames.patients(ids))
+    jackknife = Jackknife.of(evidence.frames.patients(ids))
     found = {CHOSEN_SCORE: over_folds(evidence.group, CHOSEN_SCORE, scores, None)}
     for name in next(iter(by_seed[0].values())):
         ratios = [{fold: each[name] for fold, each in by_fold.items()} for by_fold in by_seed]
         values = [{fold: ratio.value for fold, ratio in by_fold.items()} for by_fold in ratios]
         pooled = MeanOf([_pooled(list(by_fold.values())) for by_fold in ratios])
-        found[name] = over_folds(evidence.group, name, values, resampling.interval(pooled))
+        found[name] = over_folds(evidence.group, name, values, jackknife.interval(pooled))
     return found
 
 

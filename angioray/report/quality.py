@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from angioray.evaluation.bootstrap import Difference, Interval, Resampling
 from angioray.evaluation.detection import PAPER, recall_of_all
+from angioray.evaluation.intervals import Difference, Interval, Jackknife
 from angioray.evaluation.measures import MeanOf
 from angioray.inference.chosen import Chosen
 from angioray.report.balance import BothSides
@@ -119,9 +119,9 @@ def _gain(scored: Mapping[str, Estimate], found: DetectorEvidence | None) -> Dif
     The mean over seeds.
     """
     if found is not None and found.matched.baseline is not None:
-        resampling = Resampling.of(found.frames.patients(found.image_ids))
+        jackknife = Jackknife.of(found.frames.patients(found.image_ids))
         seeds = [each.matched for each in (found, *found.others)]
-        return resampling.difference(
+        return jackknife.difference(
             MeanOf([recall_of_all(seed.best) for seed in seeds]),
             MeanOf([recall_of_all(seed.baseline) for seed in seeds if seed.baseline is not None]),
         )

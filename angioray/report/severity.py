@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from angioray.evaluation.bootstrap import Interval, Resampling
+from angioray.evaluation.intervals import Interval, Jackknife
 from angioray.evaluation.matching import BoolArray, FloatArray
 from angioray.evaluation.measures import value
 from angioray.evaluation.severity import roc_curve, severity_measures
@@ -73,7 +73,7 @@ class SeverityEvidence:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The entries of ``report.json``: each measure of each score, and their differences."""
-        resampling = Resampling.of(self.patients)
+        jackknife = Jackknife.of(self.patients)
         head, size = (severity_measures(self.yes, self.scores[name]) for name in SCORES)
         known = {
             "question": self.question.name,
@@ -81,13 +81,13 @@ class SeverityEvidence:
             "variant": self.variant,
             "sequences": len(self.yes),
             "yes": int(self.yes.sum()),
-            "patients": resampling.patients,
+            "patients": jackknife.patients,
         }
         for metric in HEADINGS:
             for of, measure in zip(SCORES, (head[metric], size[metric]), strict=True):
-                found = value(measure, len(self.yes)), resampling.interval(measure)
+                found = value(measure, len(self.yes)), jackknife.interval(measure)
                 yield {**known, "of": of, "metric": metric, **_listed(*found)}
-            apart = resampling.difference(head[metric], size[metric])
+            apart = jackknife.difference(head[metric], size[metric])
             yield {
                 **known,
                 "of": DIFFERENCE,

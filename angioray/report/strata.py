@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from angioray.evaluation.bootstrap import FEWEST_PATIENTS, Resampling
 from angioray.evaluation.detection import PAPER, per_frame
+from angioray.evaluation.intervals import Jackknife
 from angioray.evaluation.matching import FloatArray
-from angioray.evaluation.measures import COUNTS, MeanOf, Ratio, value
+from angioray.evaluation.measures import COUNTS, FEWEST_PATIENTS, MeanOf, Ratio, value
 from angioray.evaluation.subgroups import found_lesions
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.tables import Row, Table, Value
@@ -117,7 +117,7 @@ def _cells(
     rows = _joined(strata.lesion, patients[position])
     if len(rows) < 2:  # of all lesions together: it compares nothing
         return
-    resampling = Resampling.of(patients.tolist())
+    jackknife = Jackknife.of(patients.tolist())
     nothing = Value(mean=None)
     for name, members in rows.items():
         chosen = np.isin(strata.lesion, members)
@@ -126,7 +126,7 @@ def _cells(
         of_seeds = [_ratios(each, chosen, inside) for each in (evidence, *evidence.others)]
         measures = map(MeanOf, zip(*of_seeds, strict=True))
         values = [
-            Value(mean=value(each, len(patients)), ci95=resampling.interval(each))
+            Value(mean=value(each, len(patients)), ci95=jackknife.interval(each))
             for each in measures
         ]
         enough = values if count >= FEWEST_PATIENTS else []

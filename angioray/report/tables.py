@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from angioray.evaluation.bootstrap import Interval
+from angioray.evaluation.intervals import Interval
 from angioray.report.markdown import escape
 from angioray.report.published import Published
 from preprocess.storage.csv_text import csv_text

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from angioray.evaluation.bootstrap import Resampling
+from angioray.evaluation.intervals import Jackknife
 from angioray.evaluation.measures import Measure, value
 from angioray.evaluation.variance import Components, components
 from angioray.report.evidence import DetectorEvidence, ViewEvidence
@@ -74,7 +74,7 @@ def _components(evidence: ViewEvidence | DetectorEvidence, metric: str) -> Compo
     """Of a metric in the finished folds, from the seeds that were judged on the same frames."""
     values, without = [], []
     for image_ids, seeds in _measures(evidence, metric):
-        patients = Resampling.of(evidence.frames.patients(image_ids))
+        patients = Jackknife.of(evidence.frames.patients(image_ids))
         values.append([value(seed, len(image_ids)) for seed in seeds])
         without.append(np.array([seed.values(patients.draws) for seed in seeds]))
     return components(np.array(values, dtype=float).T, without)

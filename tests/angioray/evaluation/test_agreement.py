@@ -21,7 +21,7 @@ from angioray.evaluation.agreement import (
     Reading,
     agreements,
 )
-from angioray.evaluation.bootstrap import Resampling
+from angioray.evaluation.intervals import Jackknife
 from angioray.evaluation.measures import value
 from tests.angioray.four_frames import A, B
 
@@ -171,7 +171,7 @@ def test_kappa_is_that_of_scikit_learn_in_every_draw() -> None:
     kappa = Kappa(np.where(answered, first, -1), np.where(answered, second, -1))
     expected = cohen_kappa_score(first[answered], second[answered])
     assert value(kappa, 40) == pytest.approx(expected)
-    draws = Resampling.of([str(i) for i in range(40)]).draws
+    draws = Jackknife.of([str(i) for i in range(40)]).draws
     # Patients are numbered in the order of their names.
     for got, weights in zip(kappa.values(draws), draws.weights[:, draws.group], strict=True):
         listed = np.repeat(np.arange(40), weights.astype(int) * answered)

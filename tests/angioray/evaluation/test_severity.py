@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_curve
 
-from angioray.evaluation.bootstrap import Resampling
+from angioray.evaluation.intervals import Jackknife
 from angioray.evaluation.measures import Draws, value
 from angioray.evaluation.severity import AreaUnderRoc, roc_curve, severity_measures
 
@@ -51,7 +51,7 @@ def test_area_and_curve_are_those_of_scikit_learn(rows: list[tuple[bool, int]]) 
 
 def test_a_draw_counts_a_patient_as_often_as_it_was_drawn() -> None:
     patients = ["a", "b", "b", "c", "d"]
-    group = Resampling.of(patients).draws.group
+    group = Jackknife.of(patients).draws.group
     drawn = np.random.default_rng(0).multinomial(4, np.full(4, 1 / 4), size=40)
     draws = Draws(group=group, weights=drawn.astype(float))
     areas = AreaUnderRoc(positive=LIMITED, score=SCORE).values(draws)

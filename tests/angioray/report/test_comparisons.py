@@ -2,7 +2,7 @@
 
 import pytest
 
-from angioray.evaluation.bootstrap import Difference
+from angioray.evaluation.intervals import Difference
 from angioray.evaluation.power import patients_needed, smallest_difference
 from angioray.report.comparisons import (
     Comparison,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from angioray.evaluation.bootstrap import Resampling
+from angioray.evaluation.intervals import Jackknife
 from angioray.inference.chosen import choose
 from angioray.inference.settings import PredictSettings
 from angioray.report.estimates import detector_intervals, estimates, over_folds
@@ -65,7 +65,7 @@ def test_intervals_are_of_the_mean_over_seeds_on_the_same_patients(
     both = DetectorEvidence.of(lca, frames)
     each = [DetectorEvidence.of(seed, frames) for seed in lca.by_seed]
     assert [len(evidence.others) for evidence in (both, *each)] == [1, 0, 0]
-    draws = Resampling.of(frames.patients(both.image_ids)).draws
+    draws = Jackknife.of(frames.patients(both.image_ids)).draws
     together = both.measures(both.image_ids)[RECALL].values(draws)
     apart = [evidence.matched.measures()[RECALL].values(draws) for evidence in each]
     assert not np.array_equal(*apart)
@@ -74,7 +74,7 @@ def test_intervals_are_of_the_mean_over_seeds_on_the_same_patients(
     seen = ViewEvidence.of(view, frames, study.view_class)
     assert seen is not None and len(seen.others) == 1
     some = seen.of_images(seen.image_ids[::2])
-    draws = Resampling.of(frames.patients(some.image_ids)).draws
+    draws = Jackknife.of(frames.patients(some.image_ids)).draws
     apart = [
         e.measures()["accuracy"].values(draws) for e in (replace(some, others=()), *some.others)
     ]

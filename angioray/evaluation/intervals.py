@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from angioray.evaluation.matching import FloatArray, IntArray
-from angioray.evaluation.measures import FEWEST_PATIENTS as FEWEST_PATIENTS
 from angioray.evaluation.measures import UNLIMITED, Draws, Measure, Rules, value
 
 BLOCKS = 200
@@ -62,7 +61,7 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Resampling:
+class Jackknife:
     """Each block of patients left out once, and each alone."""
 
     draws: Draws
@@ -73,7 +72,7 @@ class Resampling:
     """int[G]: the patients of each block, 1 up to :data:`BLOCKS` patients."""
 
     @classmethod
-    def of(cls, patient_ids: Sequence[str]) -> Resampling:
+    def of(cls, patient_ids: Sequence[str]) -> Jackknife:
         """Leave patients out, given the patient of each frame; blocks are dealt like cards."""
         known, patient = np.unique(np.asarray(patient_ids, dtype=str), return_inverse=True)
         blocks = min(len(known), BLOCKS)
