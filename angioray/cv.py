@@ -108,7 +108,7 @@ def cv(
         for note in missing:
             print(note)
         if power:
-            print(*expected_power(index), sep="\n")
+            print(*expected_power(study, index), sep="\n")
         return
     with alone_in(study.folder), tracked(track, study, wanted) as tell:
         study.freeze(opened)

@@ -85,7 +85,9 @@ def patients_needed(error: float, patients: int, difference: float) -> int | Non
     return enough
 
 
-def describe_power(error: float, patients: int, metric: str, difference: float) -> str:
+def describe_power(
+    error: float, patients: int, metric: str, difference: float, *, units: str = "patients"
+) -> str:
     """A sentence on the smallest difference shown, and the patients that ``difference`` needs.
 
     Args:
@@ -93,12 +95,13 @@ def describe_power(error: float, patients: int, metric: str, difference: float) 
         patients: as many as there are.
         metric: its name in words.
         difference: the true one, greater than 0.
+        units: what was counted as patients.
     """
     shown = smallest_difference(error, patients)
     needed = patients_needed(error, patients, difference)
     return (
-        f"With {patients} patients this cohort shows differences in {metric} of {shown:.2f} and "
+        f"With {patients} {units} this cohort shows differences in {metric} of {shown:.2f} and "
         f"more; for {difference:.2f} it would need "
         + ("more than a million" if needed is None else f"about {needed}")
-        + " patients."
+        + f" {units}."
     )

@@ -72,7 +72,7 @@ class Leaks:
             else f"{across} of the groups join patients.",
         ]
         if parts := _across_parts(self.within):
-            said.append(f"Across published parts: {parts}.")
+            said.append(f"Pairs within it by published parts: {parts}.")
         if self.other is not None:
             ours, theirs = (
                 len({getattr(pair, side).sequence_id for pair in self.between})
@@ -80,11 +80,11 @@ class Leaks:
             )
             said.append(
                 f"{len(self.between)} pairs lie between the cohorts: {ours} of {len(known)} "
-                f"sequences have a near-duplicate among {theirs} of the other's "
-                f"{len(self.other.sequences)}."
+                f"sequences of this one and {theirs} of {len(self.other.sequences)} of the other "
+                "are near-duplicates."
             )
             if parts := _across_parts(self.between):
-                said.append(f"By published parts, this cohort's first: {parts}.")
+                said.append(f"Pairs between both by published parts, this cohort's first: {parts}.")
         return [*said, *self._folds_in_words()]
 
     def as_json(self, *, frames: int, least: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from angioray.report.runs import ReportedStudy
 from angioray.report.tables import Row, Table
-from preprocess.cohort import Cohort
+from preprocess.cohort import Cohort, name_no_patients
 from preprocess.console.words import counted
 
 
@@ -130,9 +130,7 @@ def cohort_in_words(study: ReportedStudy, cohort: Cohort | None) -> str:
 
 def patients_are_unknown(cohort: Cohort) -> bool:
     """Whether every patient is one still, as in public sets that name no patients."""
-    lengths = [sequence.length for sequence in cohort.sequences.values()]
-    patients = {sequence.patient_id for sequence in cohort.sequences.values()}
-    return len(lengths) > 1 and len(patients) == len(lengths) and set(lengths) == {1}
+    return name_no_patients(cohort.sequences.values())
 
 
 def _on_both_sides(cohort: Cohort, fold: Mapping[str, Sequence[str]]) -> set[str]:

@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections import Counter
 
 from angioray.evaluation.power import SMALL, Assumed, describe_power
+from angioray.study.matrix import units_of_groups
 from angioray.study.selection import CohortIndex
+from angioray.study.study import Study
+from preprocess.cohort import name_no_patients
 
 
-def expected_power(index: CohortIndex, assumed: Assumed | None = None) -> list[str]:
+def expected_power(study: Study, index: CohortIndex, assumed: Assumed | None = None) -> list[str]:
     """Sentences on the differences in recall that each view's detectors could show.
 
     Args:
-        index: the cohort.
+        study: whose groups of near-duplicates join patients.
+        index: its cohort.
         assumed: of two detectors; the defaults of :class:`Assumed` if None.
     """
+    if "detector" not in study.settings.tasks:
+        return ["No detector is trained: nothing is said of differences in recall."]
+    sequences = index.cohort.sequences
+    joined = units_of_groups(index, study.groups, "patient")
+    units = "images" if name_no_patients(sequences.values()) else "patients"
+    units = units if joined is None else f"groups of {units}"
     assumed = assumed or Assumed()
     sentences = [
         f"Assumed: two detectors with a recall of {assumed.recall:.2f} each; what they find of one "
@@ -26,12 +36,13 @@ def expected_power(index: CohortIndex, assumed: Assumed | None = None) -> list[s
         lesions: Counter[str] = Counter()
         members = (member.sequence_id for member in index.detector_members(view))
         for key in index.judged_frames(members, "reference"):
-            patient_id = index.cohort.sequences[key[0]].patient_id
-            lesions[patient_id] += len(index.cohort.boxes_by_frame.get(key, []))
-        of_patients = [count for count in lesions.values() if count]
-        if len(of_patients) < 2:
-            sentences.append(f"{view}: lesions of {len(of_patients)} patients show no difference.")
+            unit = sequences[key[0]].patient_id if joined is None else joined[key[0]]
+            lesions[unit] += len(index.cohort.boxes_by_frame.get(key, []))
+        counts = [count for count in lesions.values() if count]
+        if len(counts) < 2:
+            sentences.append(f"{view}: lesions of {len(counts)} {units} show no difference.")
             continue
-        said = describe_power(assumed.error(of_patients), len(of_patients), "recall", SMALL)
-        sentences.append(f"{view}, {sum(of_patients)} lesions in reference frames: {said}")
+        error = assumed.error(counts)
+        said = describe_power(error, len(counts), "recall", SMALL, units=units)
+        sentences.append(f"{view}, {sum(counts)} lesions in reference frames: {said}")
     return sentences

@@ -27,6 +27,7 @@ from preprocess.cohort.records import (
     Phase,
     Sequence,
     Verdict,
+    name_no_patients,
 )
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "cohort_location",
     "count_phantoms",
     "frames_digest",
+    "name_no_patients",
     "phantom_notice",
     "read_manifest",
     "store_cine",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cache
@@ -202,6 +202,13 @@ def check_types(record: Any) -> None:
     for name, hint in _hints(record.__class__).items():
         if not _fits(value := getattr(record, name), hint):
             raise TypeError(f"{name} is {ascii(value)[:80]}")
+
+
+def name_no_patients(sequences: Collection[Sequence]) -> bool:
+    """Whether every patient is one still, as in public sets that name no patients."""
+    patients = {sequence.patient_id for sequence in sequences}
+    stills = all(sequence.length == 1 for sequence in sequences)
+    return stills and len(patients) == len(sequences) > 1
 
 
 @cache

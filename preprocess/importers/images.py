@@ -15,10 +15,18 @@ from pathlib import Path
 
 from preprocess.annotations.mismatches import Kind, Mismatch, write_mismatches
 from preprocess.annotations.region_matching import mismatch, of_lesions
-from preprocess.cohort import Box, Cohort, read_manifest, write_annotations, write_manifest
+from preprocess.cohort import (
+    Box,
+    Cohort,
+    name_no_patients,
+    read_manifest,
+    write_annotations,
+    write_manifest,
+)
 from preprocess.cohort.pictures import picture_remarks
 from preprocess.cohort.reviews import changing, read_reviews, with_reviews
 from preprocess.console.progress import track
+from preprocess.console.words import counted
 from preprocess.console.workers import map_unordered
 from preprocess.dicom.pseudonyms import Pseudonyms
 from preprocess.importers.image_cine import PUBLIC, ImageCine, Imported, crashed, import_cine
@@ -167,8 +175,12 @@ def _print_outcome(imported: Sequence[Imported], notes: Iterable[str], out: Path
     kept = [item.sequence for item in imported if item.sequence]
     boxes = [box for item in imported for box in item.boxes if not box.ignored]
     lesions = {(box.sequence_id, box.instance_id) for box in boxes}
+    patients = counted(len({sequence.patient_id for sequence in kept}), "patient")
+    of_whom = f"{counted(len(kept), 'sequence')} of {patients}"
+    if name_no_patients(kept):
+        of_whom = f"{len(kept)} stills whose sources name no patients"
     print(
-        f"Imported {len(kept)} sequences of {len({s.patient_id for s in kept})} patients: "
+        f"Imported {of_whom}: "
         f"{sum(s.length for s in kept)} frames, {len(boxes)} boxes of {len(lesions)} lesions."
     )
     if views := Counter(s.view for s in kept if s.view):

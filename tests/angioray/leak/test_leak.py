@@ -117,7 +117,7 @@ def test_groups_join_through_the_other_cohort_and_studies_take_them(
         "1 pairs of images within the cohort have near-duplicate frames: 1 groups of 2 of 4" in said
     )
     assert "Whether a group joins patients is not known" in said
-    assert "Across published parts: train and val 1." in said
+    assert "Pairs within it by published parts: train and val 1." in said
     assert "3 pairs lie between the cohorts: 3 of 4 sequences" in said
     document = json.loads((tmp_path / "leak" / "leak.json").read_text())
     assert document["groups"] == [["a", "c"]]
