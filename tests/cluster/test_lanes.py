@@ -235,9 +235,9 @@ def leave(nodes: Nodes, cohort: Cohort, runs: Path) -> None:
             if snapshot.losses and current.done:
                 (node,) = nodes.lanes_on[0]
                 assert [node] == [each for each in ids if each not in drained]
-                assert current.first is not None
+                assert current.pace.first is not None
                 saved = json.loads(state.read_text())["step"]
-                assert next(iter(drained.values())) <= saved < current.first[0]
+                assert next(iter(drained.values())) <= saved < current.pace.first
                 assert snapshot.losses == (f"{LONG} lost its lane: its node is taken back",)
                 raise SeenError
 
