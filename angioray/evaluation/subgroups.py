@@ -39,16 +39,25 @@ def subgroup_recalls(
         truth: the lesions that were matched.
         ifr: the lowest iFR of each frame's sequence, where any is known.
     """
-    frames = len(matches.frame_image_id)
-    position = np.repeat(np.arange(frames), matches.frame_truths)
     found = found_lesions(matches, kept)
     return {
-        name: Ratio(
-            numerator=np.bincount(position, found & chosen, minlength=frames).astype(float),
-            denominator=np.bincount(position, chosen, minlength=frames).astype(float),
-        )
-        for name, chosen in _members(matches, position, truth, ifr)
+        name: recall_of(matches, found, chosen)
+        for name, chosen in _members(matches, lesion_frames(matches), truth, ifr)
     }
+
+
+def recall_of(matches: Matches, found: BoolArray, chosen: BoolArray) -> Ratio:
+    """The recall of some lesions, of which and of which found is told by bool[L] each."""
+    frame, frames = lesion_frames(matches), len(matches.frame_image_id)
+    return Ratio(
+        numerator=np.bincount(frame, found & chosen, minlength=frames).astype(float),
+        denominator=np.bincount(frame, chosen, minlength=frames).astype(float),
+    )
+
+
+def lesion_frames(matches: Matches) -> IntArray:
+    """int[L]: the position of each lesion's frame, frame by frame in the order of the truth."""
+    return np.repeat(np.arange(len(matches.frame_image_id)), matches.frame_truths)
 
 
 def found_lesions(matches: Matches, kept: BoolArray) -> BoolArray:

@@ -12,7 +12,7 @@ from angioray.evaluation.detection import PAPER, per_frame
 from angioray.evaluation.intervals import Jackknife
 from angioray.evaluation.matching import FloatArray
 from angioray.evaluation.measures import COUNTS, FEWEST_PATIENTS, MeanOf, Ratio, value
-from angioray.evaluation.subgroups import found_lesions
+from angioray.evaluation.subgroups import found_lesions, lesion_frames, recall_of
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.tables import Row, Table, Value
 from angioray.study.severity_questions import QUESTIONS
@@ -85,7 +85,7 @@ def strata_of(evidence: DetectorEvidence) -> Iterator[Strata]:
     """The ways to group a detector's lesions that give more than one group."""
     cohort = evidence.frames.cohort
     keys = [evidence.frames.frame(int(i)) for i in evidence.matches.frame_image_id]
-    position = _position(evidence)
+    position = lesion_frames(evidence.matches)
     for by, of_cine in OF_CINE.items():
         frame = np.array([str(of_cine(cohort.sequences[s]) or UNKNOWN) for s, _ in keys])
         if len(set(frame)) > 1:
@@ -104,15 +104,10 @@ def strata_of(evidence: DetectorEvidence) -> Iterator[Strata]:
             yield Strata(by=question.about, lesion=lesion, frame=None)
 
 
-def _position(evidence: DetectorEvidence) -> NDArray[np.int64]:
-    """int64[L]: the frame of each lesion."""
-    return np.repeat(np.arange(len(evidence.image_ids)), evidence.matches.frame_truths)
-
-
 def _cells(
     evidence: DetectorEvidence, strata: Strata
 ) -> Iterator[tuple[str, str, str, Value, Value, Value]]:
-    position = _position(evidence)
+    position = lesion_frames(evidence.matches)
     patients = np.array(evidence.frames.patients(evidence.image_ids))
     rows = _joined(strata.lesion, patients[position])
     if len(rows) < 2:  # of all lesions together: it compares nothing
@@ -138,13 +133,9 @@ def _ratios(
     evidence: DetectorEvidence, chosen: NDArray[np.bool_], inside: FloatArray | None
 ) -> list[Ratio]:
     """Recall of the chosen lesions; of the frames inside, precision and false boxes per frame."""
-    matches, position = evidence.matches, _position(evidence)
+    matches = evidence.matches
     kept = matches.kept(score_above=PAPER.score, max_detections=PAPER.max_detections)
-    found, lesions = (
-        np.bincount(position, each, minlength=len(evidence.image_ids)).astype(float)
-        for each in (found_lesions(matches, kept) & chosen, chosen)
-    )
-    ratios = [Ratio(numerator=found, denominator=lesions)]
+    ratios = [recall_of(matches, found_lesions(matches, kept), chosen)]
     if inside is not None:
         right, boxes = (per_frame(matches, kept & c) for c in (matches.is_true_positive, True))
         ratios.append(Ratio(numerator=right * inside, denominator=boxes * inside))
