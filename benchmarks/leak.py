@@ -10,7 +10,6 @@ The data folder holds ``arcade_stenosis_1200.tar`` and ``arcade_views_1200.tar``
 
 from __future__ import annotations
 
-import argparse
 import tarfile
 import time
 from collections import defaultdict
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from measuring import Row, best_device, show, write
+from measuring import Row, measure_parts
 from measuring.planted_copies import Picture, copy_of
 
 from angioray.leak.__main__ import LeakSettings
@@ -43,22 +42,6 @@ class Planted:
 
     frame: SeenFrame
     source: str
-
-
-def main() -> None:
-    """Measure, print the rows and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="the folder of the public sets")
-    parser.add_argument("--work", type=Path, required=True, help="a folder for cohorts")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for part in (each(options.data, options.work) for each in (arcade, phantoms)):
-        for row in part:
-            rows.append(row)
-            show(row)
-        write(options.out, rows, best_device())  # stopped early, it leaves what it has measured
 
 
 def phantoms(data: Path, work: Path) -> Iterator[Row]:
@@ -156,4 +139,4 @@ def arcade_cohort(data: Path, work: Path, name: str) -> Cohort:
 
 
 if __name__ == "__main__":
-    main()
+    measure_parts(__doc__, arcade, phantoms)

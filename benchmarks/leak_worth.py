@@ -12,7 +12,6 @@ Trained runs are kept under ``--work``, and the same command continues.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from measuring import Row, best_device, show, write
+from measuring import Row, measure_parts
 from numpy.typing import NDArray
 
 from angioray.evaluation.detection import JudgedFrames, Matched
@@ -68,22 +67,6 @@ SETTINGS = {
         "augmentation": {"brightness": 0.1, "contrast": 0.1},
     },
 }
-
-
-def main() -> None:
-    """Measure, print the rows and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="the folder that has danilov/")
-    parser.add_argument("--work", type=Path, required=True, help="a folder for cohorts and runs")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for part in (each(options.data, options.work) for each in (remembered, trained)):
-        for row in part:
-            rows.append(row)
-            show(row)
-        write(options.out, rows, best_device())  # stopped early, it leaves what it has measured
 
 
 def remembered(data: Path, work: Path) -> Iterator[Row]:
@@ -174,4 +157,4 @@ def danilov_cohorts(data: Path, work: Path) -> tuple[Path, Path]:
 
 
 if __name__ == "__main__":
-    main()
+    measure_parts(__doc__, remembered, trained)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,27 @@ def write(out: Path, rows: Sequence[Row], device: torch.device) -> None:
     document = {"machine": machine(device), "rows": [row.as_json() for row in rows]}
     out.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     print(f"Wrote {out}.")
+
+
+def measure_parts(about: str, *parts: Callable[[Path, Path], Iterator[Row]]) -> None:
+    """A command that measures one part after the other from a data folder and a work folder.
+
+    Args:
+        about: its help.
+        parts: each gives rows. They are printed and written as they come.
+    """
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder of the public sets")
+    parser.add_argument("--work", type=Path, required=True, help="a folder for cohorts and runs")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    for part in parts:
+        for row in part(options.data, options.work):
+            rows.append(row)
+            show(row)
+        write(options.out, rows, best_device())  # stopped early, it leaves what it has measured
 
 
 def machine(device: torch.device) -> dict[str, Any]:
