@@ -32,27 +32,32 @@ class Pace:
         marks: how much was done since then, and when: from before the later half on, and not all.
     """
 
-    first: float | None = None
+    first: float = 0.0
     marks: deque[tuple[float, float]] = field(default_factory=deque)
 
     def seconds_left(self, done: float, total: float, now: float | None = None) -> float | None:
         """How long the rest takes; None until more is done than at the first sign.
 
         Args:
-            done: how much of it is done, told each time that it has changed.
+            done: how much of it is done, told each time that it has changed; less than before
+                where work was lost.
             total: of it.
             now: by the caller's clock; ``time.monotonic()`` if None.
         """
         now = time.monotonic() if now is None else now
-        if self.first is None and done:
-            self.first = done
-            self.marks.append((0.0, now))
-        if self.first is None or done <= self.first:
+        while self.marks and self.marks[-1][0] > done - self.first:
+            self.marks.pop()  # what was done since is lost with a process, and is done again
+        if not self.marks:
+            if done:
+                self.first = done
+                self.marks.append((0.0, now))
             return None
         since = done - self.first
         while len(self.marks) > 1 and self.marks[1][0] <= since / 2:
             self.marks.popleft()
         before, when = self.marks[0]
+        if since <= before:
+            return None
         if since >= MARKED * self.marks[-1][0]:
             self.marks.append((since, now))
         return (now - when) / (since - before) * (total - done)

@@ -43,6 +43,19 @@ def test_a_start_is_no_pace() -> None:
     assert resumed.seconds_left(85, 100, now=10) == 30
 
 
+def test_lost_work_is_no_pace_and_no_end() -> None:
+    pace = Pace()
+    for done in range(1, 41):
+        left = pace.seconds_left(done, 100, now=float(done))
+    assert left == 60
+    for done in range(39, -1, -1):  # also to what a mark stands at, below the first, and to nothing
+        left = pace.seconds_left(done, 100, now=41.0)
+        assert left is None or left > 0
+    assert pace.seconds_left(0, 100, now=50.0) is None
+    assert pace.seconds_left(20, 100, now=60.0) is None, "its first sign again"
+    assert pace.seconds_left(30, 100, now=65.0) == 35
+
+
 def test_lines_in_a_file_foretell_the_rest_without_the_start(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
