@@ -64,6 +64,7 @@ class Objective:
         base = replace(
             settings,
             seeds=1,
+            systems={},
             tasks=(task,),
             view=replace(settings.view, sizes=settings.view.sizes[:1]),
             detector=replace(settings.detector, variants=(variant,)),

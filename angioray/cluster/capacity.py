@@ -153,9 +153,10 @@ def most_ranks(study: Study, run: Run) -> int:
 
     Batch statistics are of a rank's share of the batch; only frozen norms are the same.
     """
-    if run.task != "detector" or not study.settings.detector.frozen_batch_norm:
+    detector = study.detector_of(run)
+    if run.task != "detector" or not detector.frozen_batch_norm:
         return 1
-    return math.gcd(study.settings.detector.batch_size, 8)
+    return math.gcd(detector.batch_size, 8)
 
 
 def disk_bytes(needs: Sequence[Footprint], lanes: int) -> int:

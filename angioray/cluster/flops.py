@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from angioray.cluster.assumed import AssumedGpus
+from angioray.models.architectures import build_detector
 from angioray.models.classifier import view_classifier
-from angioray.models.retinanet import build_detector
 from angioray.models.settings import RetinaNetSettings
 from angioray.study.matrix import Run
 from angioray.study.run_folder import RunFolder
@@ -21,7 +21,7 @@ from angioray.study.selection import CohortIndex
 from angioray.study.settings import StudySettings
 from angioray.study.study import Study
 
-Kind = tuple[str, int]
+Kind = tuple[str, int, str]
 """A run's task and input size."""
 
 TRAINING_PASSES = 3
@@ -66,12 +66,13 @@ class Rates:
 def run_flop(study: Study, index: CohortIndex, run: Run) -> float:
     """Floating-point operations of a run's training."""
     if run.task == "detector":
-        frames = study.settings.detector.steps * study.settings.detector.batch_size
+        detector = study.detector_of(run)
+        frames = detector.steps * detector.batch_size
     else:
         view = study.settings.view
         sequences = study.fold(run).train
         frames = view.epochs * len(index.view_frames(sequences, view.frames_per_sequence))
-    return frames * frame_flop(study.settings, run)
+    return frames * frame_flop(study.settings_of(run), run)
 
 
 def frame_flop(settings: StudySettings, run: Run) -> float:
@@ -145,13 +146,13 @@ def lane_rates(
 
 
 def _kind(run: Run) -> Kind:
-    return (run.task, run.size)
+    return (run.task, run.size, run.system)
 
 
 def run_steps(study: Study, index: CohortIndex, run: Run) -> int:
     """Optimiser steps of a run."""
     if run.task == "detector":
-        return study.settings.detector.steps
+        return study.detector_of(run).steps
     view = study.settings.view
     frames = len(index.view_frames(study.fold(run).train, view.frames_per_sequence))
     return view.epochs * -(-frames // view.batch_size)
@@ -161,7 +162,7 @@ def _architecture(settings: RetinaNetSettings) -> RetinaNetSettings:
     """The settings that operations depend on, so that they are counted once for all others."""
     return RetinaNetSettings(
         size=settings.size,
-        network=settings.network,
+        architecture=settings.architecture,
         backbone=settings.backbone,
         weights=settings.weights,
         frozen_batch_norm=settings.frozen_batch_norm,

@@ -9,8 +9,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from angioray.models.architectures import build_detector
 from angioray.models.classifier import view_classifier
-from angioray.models.retinanet import build_detector
 from angioray.models.settings import RetinaNetSettings
 from angioray.study.executor import TASKS
 from angioray.study.matrix import Run
@@ -55,7 +55,7 @@ class Footprint:
             run: which.
             dtype: of its forward passes.
         """
-        settings = study.settings
+        settings = study.settings_of(run)
         job = settings.detector if run.task == "detector" else settings.view
         if run.task == "detector":
             weights, saved = _detector_bytes(settings.detector)

@@ -10,8 +10,8 @@ from torch import nn
 
 from angioray.inference.chosen import Chosen
 from angioray.inference.two_step import FRAMES_AT_ONCE
+from angioray.models.architectures import build_detector
 from angioray.models.classifier import view_classifier
-from angioray.models.retinanet import build_detector
 from angioray.study.study import Study
 from angioray.training.host_memory import free
 from preprocess.cohort import Sequence

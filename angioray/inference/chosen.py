@@ -83,7 +83,8 @@ def choose(study: Study, settings: PredictSettings) -> Chosen:
         ValueError: the study has no such variant or size, no detectors, or a step of which no
             network is finished.
     """
-    runs = [run for run in study.runs if run.repeat == 0]  # further seeds tell chance, at a price
+    # Further seeds tell chance, at a price; systems are there to be compared.
+    runs = [run for run in study.runs if run.repeat == 0 and not run.system]
     detectors = [run for run in runs if run.task == "detector"]
     classifiers = [run for run in runs if run.task == "view"]
     variant = _known(study, "variant", settings.variant, [run.variant for run in detectors])

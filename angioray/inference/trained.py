@@ -8,8 +8,9 @@ import torch
 import yaml
 from torch import nn
 
+from angioray.models.architectures import build_detector
 from angioray.models.classifier import view_classifier
-from angioray.models.retinanet import RetinaNet, build_detector
+from angioray.models.detector import Detector
 from angioray.study.run_folder import RunFolder
 from angioray.study.settings import StudySettings, settings_from_dict
 from angioray.training.checkpoint import load_weights
@@ -25,7 +26,7 @@ class Models:
         """``device`` is where they compute."""
         self._device = device
         self._classifiers: dict[str, tuple[nn.Module, list[str]]] = {}
-        self._detectors: dict[str, RetinaNet] = {}
+        self._detectors: dict[str, Detector] = {}
 
     def classifier(self, folder: RunFolder) -> tuple[nn.Module, list[str]]:
         """The view classifier of a run, and the classes of its logits."""
@@ -34,7 +35,7 @@ class Models:
             self._classifiers[folder.name] = model, list(folder.result()["classes"])
         return self._classifiers[folder.name]
 
-    def detector(self, folder: RunFolder) -> RetinaNet:
+    def detector(self, folder: RunFolder) -> Detector:
         """The detector of a run."""
         if folder.name not in self._detectors:
             self._detectors[folder.name] = load_detector(folder.files).to(self._device)
@@ -55,7 +56,7 @@ def load_classifier(location: Location) -> nn.Module:
     return _filled(model, folder)
 
 
-def load_detector(location: Location) -> RetinaNet:
+def load_detector(location: Location) -> Detector:
     """The detector of a finished run, for judging, on the CPU.
 
     Raises:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,7 +11,6 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, batched_nms
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from angioray.extensions import part
 from angioray.models.anchors import decode, pyramid_anchors
 from angioray.models.backbone import (
     FeatureBackbone,
@@ -23,25 +20,13 @@ from angioray.models.backbone import (
     grey_resnet,
 )
 from angioray.models.convolution import Conv2d, with_fast_gradients
+from angioray.models.detector import DetectionBatch, Detector
 from angioray.models.lesion_tiles import LesionTiles
 from angioray.models.losses import box_loss, classification_loss, match_anchors
-from angioray.models.settings import NMS_CANDIDATES, RESNETS, RETINANET, RetinaNetSettings
+from angioray.models.settings import NMS_CANDIDATES, RESNETS, RetinaNetSettings
 
 
-@dataclass(frozen=True)
-class DetectionBatch:
-    """Boxes of many frames, best first, padded to the same number.
-
-    Attributes:
-        boxes_xyxy: float32[N, D, 4] in network pixels.
-        scores: float32[N, D]; padding has score -1.
-    """
-
-    boxes_xyxy: Tensor
-    scores: Tensor
-
-
-class RetinaNet(nn.Module):
+class RetinaNet(Detector):
     """A backbone, a feature pyramid and two sub-networks, with the anchors of one image size."""
 
     anchors: Tensor
@@ -221,22 +206,6 @@ class RetinaNet(nn.Module):
         scores = torch.where(survives.view(N, D) & solid, scores, -1.0)
         scores, order = scores.topk(min(self.settings.max_predictions, D))
         return DetectionBatch(boxes.gather(1, order[..., None].expand(-1, -1, 4)), scores)
-
-
-def build_detector(settings: RetinaNetSettings, *, pretrained: bool = True) -> RetinaNet:
-    """RetinaNet, or the detector of an installed package that has its methods.
-
-    Such a package registers a function ``(settings, pretrained) -> nn.Module`` under the entry
-    point group ``angioray.detectors``. What is called of it: ``loss``, ``detect``, ``lesion_tiles``
-    and, to count its operations, the module itself.
-
-    Raises:
-        ValueError: there is none of that name, or its weights cannot be had.
-    """
-    if settings.network == RETINANET:
-        return RetinaNet(settings, pretrained=pretrained)
-    detector: RetinaNet = part("detectors", settings.network)(settings, pretrained)
-    return detector
 
 
 class _Float32Conv2d(Conv2d):

@@ -89,7 +89,7 @@ class RetinaNetSettings(DetectionLossSettings):
 
     size: Annotated[int, bounds(32)] = 512
     """Side of the square input in pixels, 32 or more, a multiple of the coarsest stride."""
-    network: str = RETINANET
+    architecture: str = RETINANET
     """`retinanet`, or a detector of an installed package (`angioray.detectors`)."""
     backbone: str = "resnet50"
     """Under the pyramid: `resnet18`, `resnet34`, `resnet50`, `timm:` and a model of timm that gives
@@ -115,7 +115,7 @@ class RetinaNetSettings(DetectionLossSettings):
         """A backbone that is not there, and a pyramid that does not fit the input."""
         yield from super().conflicts()
         yield from unknown_backbone(self.backbone)
-        if self.network != RETINANET:
+        if self.architecture != RETINANET:
             return
         first, last = self.levels
         stride = 2**last

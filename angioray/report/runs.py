@@ -19,7 +19,7 @@ from preprocess.storage import Location, Storage, StorageError, open_storage
 State = Literal["finished", "failed", "unfinished"]
 FOLDERS = re.compile(r"(?<![\w./:])/(?:[^\s/:;,'\"()`]+/)+")
 """Before the name of a file or folder in a sentence: a report is shared, and they name people."""
-GroupKey = tuple[str, str, str, int]
+GroupKey = tuple[str, str, str, int, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,8 @@ class ReportedRun:
     fold: int
     repeat: int = 0
     """Which seed of its fold, from 0."""
+    system: str = ""
+    """Which of the study's systems; empty for its own networks."""
 
     @property
     def label(self) -> str:
@@ -135,6 +137,7 @@ class Group:
     view: str
     variant: str
     size: int
+    system: str = ""
     runs: tuple[ReportedRun, ...]
 
     @property
@@ -217,6 +220,7 @@ class ReportedStudy:
             ReportedRun(
                 folder=folder / run["name"],
                 repeat=run.get("repeat", 0),
+                system=run.get("system", ""),
                 **{key: run[key] for key in known},
             )
             for run in document["runs"]
@@ -225,19 +229,31 @@ class ReportedStudy:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The runs by task, view, variant and size, in the study's order."""
+        """The study's own networks, in its order; all of the report but one section is of them."""
+        return tuple(group for group in self._groups if not group.system)
+
+    @property
+    def systems(self) -> tuple[Group, ...]:
+        """The other detectors that it compares them with, in its order."""
+        return tuple(group for group in self._groups if group.system)
+
+    @cached_property
+    def _groups(self) -> tuple[Group, ...]:
+        """The runs by task, view, variant, size and system."""
         grouped: dict[GroupKey, list[ReportedRun]] = {}
         for run in self.runs:
-            grouped.setdefault((run.task, run.view, run.variant, run.size), []).append(run)
+            key = (run.task, run.view, run.variant, run.size, run.system)
+            grouped.setdefault(key, []).append(run)
         return tuple(
             Group(
                 task=task,
                 view=view,
                 variant=variant,
                 size=size,
+                system=system,
                 runs=tuple(sorted(runs, key=lambda run: (run.fold, run.repeat))),
             )
-            for (task, view, variant, size), runs in grouped.items()
+            for (task, view, variant, size, system), runs in grouped.items()
         )
 
     @property

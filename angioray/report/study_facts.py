@@ -88,4 +88,4 @@ class StudyFacts:
     @property
     def by_focal_loss(self) -> bool:
         """Whether detectors learn by it; those of other packages have losses of their own."""
-        return "detector" in self.tasks and self.settings.detector.network == RETINANET
+        return "detector" in self.tasks and self.settings.detector.architecture == RETINANET

@@ -41,7 +41,7 @@ def detector_training(study: ReportedStudy, detector: DetectorTraining) -> Itera
     anchors = detector.anchors
     views = {run.view for run in study.runs if run.task == "detector"}
     per_view = " per view" if len(views) > 1 else ""
-    if detector.network == RETINANET:
+    if detector.architecture == RETINANET:
         first, last = detector.levels
         yield (
             f"Stenoses were found by one RetinaNet{per_view} over a {detector.backbone} with a "
@@ -54,7 +54,7 @@ def detector_training(study: ReportedStudy, detector: DetectorTraining) -> Itera
             f"{detector.background_iou:g}."
         )
     else:
-        yield f"Stenoses were found by one detector{per_view}, `{detector.network}`."
+        yield f"Stenoses were found by one detector{per_view}, `{detector.architecture}`."
     yield (
         f"It began with {_weights(detector.weights)} and was trained for "
         f"{counted(detector.steps, 'step')} of {counted(detector.batch_size, 'frame')}, "

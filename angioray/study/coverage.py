@@ -176,7 +176,8 @@ def count_left_out(
 def equal_variants(study: Study, index: CohortIndex) -> list[str]:
     """Variants that train on the frames of another one, in all folds or in some: they cannot differ
     there."""
-    runs = [run for run in study.runs if run.task == "detector" and not run.repeat]
+    own = [run for run in study.runs if not run.system]
+    runs = [run for run in own if run.task == "detector" and not run.repeat]
     everywhere: dict[str, dict[str, str]] = {run.view: {} for run in runs}
     said: dict[str, list[str]] = defaultdict(list)
     in_some = []
@@ -203,7 +204,7 @@ def equal_variants(study: Study, index: CohortIndex) -> list[str]:
     if not said:
         return in_some
     lines = [f"{', '.join(views)}: variant {sentence}." for sentence, views in said.items()]
-    count = sum(run.variant in everywhere.get(run.view, {}) for run in study.runs)
+    count = sum(run.variant in everywhere.get(run.view, {}) for run in own)
     common = set.intersection(*(set(doubles) for doubles in everywhere.values()))
     kept = [name for name in study.settings.detector.variants if name not in common]
     advice = f" `--detector.variants '[{', '.join(kept)}]'` leaves them out." if common else ""

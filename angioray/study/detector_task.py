@@ -16,7 +16,8 @@ from angioray.evaluation.detection import PAPER, Matched, detector_metrics, fixe
 from angioray.evaluation.fixed_boxes import best_fixed_boxes
 from angioray.evaluation.healthy import healthy_metrics
 from angioray.evaluation.matching import Detections, Predictions
-from angioray.models.retinanet import DetectionBatch, RetinaNet, build_detector
+from angioray.models.architectures import build_detector
+from angioray.models.detector import DetectionBatch, Detector
 from angioray.models.settings import RetinaNetSettings
 from angioray.study.coverage import judged_healthy, judged_on, trained_on, validated_on
 from angioray.study.frame_index import FrameIndex
@@ -41,7 +42,7 @@ BOXES_ROUNDED_TO = 4
 
 
 class DetectorTask:
-    """A RetinaNet, its training frames and boxes, and which batch each step takes."""
+    """A detector, its training frames and boxes, and which batch each step takes."""
 
     plateau: Plateau | None = None
 
@@ -49,13 +50,13 @@ class DetectorTask:
         self, study: Study, index: CohortIndex, run: Run, store: FrameStore, world: World
     ) -> None:
         torch.manual_seed(run.seed)
-        settings = study.settings.detector
+        settings = study.detector_of(run)
         self._settings = settings
         self._index = index
         self._fold = study.fold(run)
-        self._variant = run.variant
+        self._first = not run.system and run.variant == settings.variants[0]
         network = build_detector(settings).to(memory_format=torch.channels_last)
-        self.model: RetinaNet = network.to(world.device)
+        self.model: Detector = network.to(world.device)
         self.steps = settings.steps
         self.optimiser = settings.optimiser
         keys = trained_on(study, index, run)
@@ -147,11 +148,12 @@ class DetectorTask:
     def severity(
         self, precision: torch.dtype, alive: Alive = nobody_waits
     ) -> dict[str, Any] | None:
-        """How severe the validation part's lesions are; of a study's first variant alone.
+        """How severe the validation part's lesions are; of the study's own detector
+        and its first variant alone.
 
         None where there is nothing to say.
         """
-        if self._variant != self._settings.variants[0]:
+        if not self._first:
             return None
         return estimate_severity(
             self._index, self._fold, self.model, self.batches.store, precision, alive
@@ -179,7 +181,7 @@ def padded_boxes(
 
 
 def detect_frames(
-    model: RetinaNet,
+    model: Detector,
     store: FrameStore,
     keys: Sequence[FrameKey],
     precision: torch.dtype,
@@ -198,7 +200,7 @@ def detect_frames(
 
 
 def detect_images(
-    model: RetinaNet, images: Tensor, scales: Sequence[tuple[float, float]]
+    model: Detector, images: Tensor, scales: Sequence[tuple[float, float]]
 ) -> list[Detections]:
     """A judging model's boxes on images (dtype[N, 1, S, S], normalised), in stored pixels.
 

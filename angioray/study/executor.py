@@ -66,7 +66,7 @@ class Executor:
         self._precision = dtype_here(precision, device)
         if say is not None:
             say(precision_in_words(precision, device.type, able_here()))
-        self._kept: tuple[tuple[str, str, str, int], FrameStore] | None = None
+        self._kept: tuple[Hashable, FrameStore] | None = None
         self._compiled_for: Hashable = None
 
     def turn_to(self, study: Study) -> None:
@@ -105,7 +105,13 @@ class Executor:
         started = time.perf_counter()
         store = self._frames(run)
         if self._world.leads:
-            folder.begin(run, settings, self._world.device, self._precision, store.residence.reason)
+            folder.begin(
+                run,
+                self._study.settings_of(run),
+                self._world.device,
+                self._precision,
+                store.residence.reason,
+            )
         job = TASKS[run.task](self._study, self._index, run, store, self._world)
         if settings.compile and job.compiled_for != self._compiled_for:
             # PyTorch compiles a function for eight kinds of input and then gives up. Runs of one

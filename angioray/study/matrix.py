@@ -1,9 +1,9 @@
-"""The matrix of runs: task x view x variant x size x fold x seed, and the folds they share."""
+"""The matrix of runs: task x view x variant x size x system x fold x seed; their folds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from angioray.study.duplicate_groups import Groups, groups_of, joined_units
@@ -20,7 +20,7 @@ Splits = dict[str, tuple[Fold, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training: a task on one view, variant, input size and fold, with its own seed.
+    """One training: a task on one view, variant, input size, system and fold, with its own seed.
 
     Where a fold is trained with several seeds, ``repeat`` counts them from 0.
     """
@@ -34,11 +34,14 @@ class Run:
     fold: int
     seed: int
     repeat: int = 0
+    system: str = ""
+    """Of `systems`; empty for the classifier and for the study's own detector."""
 
     @property
     def name(self) -> str:
         """The run's folder name: ``detector-RCA-B-512-fold0``, with its second seed ``…-seed1``."""
-        words = [self.task, self.view, self.variant, str(self.size), f"fold{self.fold}"]
+        words = [self.task, self.view, self.variant, str(self.size), self.system]
+        words += [f"fold{self.fold}"]
         words += [f"seed{self.repeat}"] if self.repeat else []
         return "-".join(word for word in words if word)
 
@@ -48,14 +51,14 @@ class Run:
         return "view" if self.task == "view" else f"detector/{self.view}"
 
     @property
-    def frames_key(self) -> tuple[str, str, str, int]:
+    def frames_key(self) -> tuple[str, str, str, int, str]:
         """Runs that share this see nearly the same frames at the same size."""
-        return (self.task, self.view, self.variant, self.size)
+        return (self.task, self.view, self.variant, self.size, self.system)
 
     def as_json(self) -> dict[str, Any]:
-        """Its fields. The first seed has no ``repeat``: older studies have none."""
-        fields = asdict(self)
-        return fields if self.repeat else {k: v for k, v in fields.items() if k != "repeat"}
+        """Its fields, without ``repeat`` and ``system`` where older studies have none."""
+        known = {"repeat": self.repeat, "system": self.system}
+        return {k: v for k, v in asdict(self).items() if k not in known or v}
 
 
 def lay_out(index: CohortIndex, settings: StudySettings) -> tuple[Splits, tuple[Run, ...]]:
@@ -76,7 +79,6 @@ def lay_out(index: CohortIndex, settings: StudySettings) -> tuple[Splits, tuple[
             for run in _runs(settings, task="view", size=s, fold=f)
         ]
     if "detector" in settings.tasks:
-        detector = settings.detector
         for view in _detector_views(index):
             key = f"detector/{view}"
             what = f"the {view} detector"
@@ -85,12 +87,11 @@ def lay_out(index: CohortIndex, settings: StudySettings) -> tuple[Splits, tuple[
             )
             folds = range(len(splits[key]))
             runs += [
-                run
-                for v in detector.variants
+                replace(run, view=view, variant=variant, system=system)
+                for system, detector in settings.detectors.items()
+                for variant in detector.variants
                 for f in folds
-                for run in _runs(
-                    settings, task="detector", view=view, variant=v, size=detector.size, fold=f
-                )
+                for run in _runs(settings, task="detector", size=detector.size, fold=f)
             ]
     return splits, tuple(runs)
 
@@ -149,11 +150,9 @@ def _detector_views(index: CohortIndex) -> list[str]:
     return index.detector_views
 
 
-def _runs(
-    settings: StudySettings, *, task: Task, size: int, fold: int, **names: str
-) -> Iterator[Run]:
-    # Folds and repeats differ in their seed, and nothing else does: variants are compared on equal
-    # terms. The first seed is the one of studies that have no other.
+def _runs(settings: StudySettings, *, task: Task, size: int, fold: int) -> Iterator[Run]:
+    # Folds and repeats differ in their seed, and nothing else does: variants and systems are
+    # compared on equal terms. The first seed is the one of studies that have no other.
     for repeat in range(settings.seeds):
         seed = seed_of(settings.seed, fold, *([repeat] if repeat else []))
-        yield Run(task=task, size=size, fold=fold, seed=seed, repeat=repeat, **names)
+        yield Run(task=task, size=size, fold=fold, seed=seed, repeat=repeat)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,6 +32,11 @@ Variant = Literal["B", "BG", "NL", "BGNL"]
 """B: optimal frames with boxes. BG: and frames without contrast. NL: and healthy sequences."""
 
 SplitUnit = Literal["sequence", "patient"]
+
+SYSTEM_NAME = re.compile(r"[A-Za-z0-9_.+]{1,40}")
+"""What a system may be called: its name is part of folder names."""
+SHARED = ("judged_frames", "validation_share")
+"""Settings of a detector that are the same for all systems of a study, which are compared."""
 
 LEAST_FOLDS = 2
 
@@ -149,6 +155,10 @@ class StudySettings(Settings):
     """The view classifier."""
     detector: DetectorTraining = field(default_factory=DetectorTraining)
     """The detectors."""
+    systems: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Further detectors to compare with under the same folds: a name each, and the settings of
+    `detector` that differ, such as `{SSD: {architecture: ssd300_vgg16, size: 300}}`. They train on
+    the first variant of `detector.variants`, unless they name `variants` of their own."""
     precision: Precision = "auto"
     """Arithmetic of the forward pass; weights and losses are always float32. `auto` is bf16 where a
     run's device computes in it and fp32 elsewhere, so name one for a cluster of unlike machines."""
@@ -158,6 +168,45 @@ class StudySettings(Settings):
     changes rounding, so a study keeps it from its first run to its last."""
     checkpoint_every: Count = 500
     """Steps between checkpoints: the most that a crash can cost."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Systems that cannot be."""
+        if self.systems and "detector" not in self.tasks:
+            yield "systems are detectors, and tasks has none: add `detector`, or leave systems out"
+        for name, differing in self.systems.items():
+            if not SYSTEM_NAME.fullmatch(name):
+                yield (
+                    f"systems has {name!r}; a name must be 1 to 40 letters, digits, `_`, `.` or "
+                    "`+`, for folders are called by it"
+                )
+            for shared in sorted(set(SHARED) & differing.keys()):
+                yield (
+                    f"systems.{name} sets {shared}, which is the same for all: set it in `detector`"
+                )
+            try:
+                self._system(differing)
+            except ValueError as problem:
+                yield f"systems.{name}: {str(problem).rstrip('.')}"
+
+    @cached_property
+    def detectors(self) -> dict[str, DetectorTraining]:
+        """The settings of the study's own detector, named by an empty text, and of each system."""
+        others = {name: self._system(differing) for name, differing in self.systems.items()}
+        return {"": self.detector, **others}
+
+    def _system(self, differing: Mapping[str, Any]) -> DetectorTraining:
+        own = asdict(replace(self.detector, variants=self.detector.variants[:1]))
+        return settings_from_dict({"detector": _merged(own, differing)}).detector
+
+
+def _merged(values: Mapping[str, Any], differing: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings with some of them replaced."""
+    return {**values} | {
+        name: _merged(values[name], value)
+        if isinstance(value, Mapping) and isinstance(values.get(name), Mapping)
+        else value
+        for name, value in differing.items()
+    }
 
 
 def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
@@ -173,11 +222,20 @@ def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
     _refuse_classes(values)
     parser = _parser()
     try:
-        parsed = parser.parse_object(dict(values))
+        parsed = parser.parse_object(_renamed(values))
     except ArgumentError as problem:
         sentence = describe_mistake(str(problem), parser._actions)
         raise ValueError(sentence.removeprefix("--")) from problem
     return build(StudySettings, parsed)
+
+
+def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of earlier versions by their names of today."""
+    detector = values.get("detector")
+    if not isinstance(detector, Mapping) or "network" not in detector:
+        return dict(values)
+    others = {name: value for name, value in detector.items() if name != "network"}
+    return {**values, "detector": {"architecture": detector["network"], **others}}
 
 
 def _refuse_classes(values: Mapping[str, Any]) -> None:
@@ -209,6 +267,13 @@ def with_absolute_paths(settings: StudySettings) -> StudySettings:
         detector=replace(
             settings.detector, weights=_absolute(settings.detector.weights, NAMED_WEIGHTS)
         ),
+        systems={
+            name: {
+                key: _absolute(value, NAMED_WEIGHTS) if key == "weights" else value
+                for key, value in differing.items()
+            }
+            for name, differing in settings.systems.items()
+        },
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Any
 
+from angioray.models.architectures import build_detector
 from angioray.models.backbone import to_download
 from angioray.models.classifier import view_classifier
-from angioray.models.retinanet import build_detector
 from angioray.models.settings import NAMED_WEIGHTS
 from angioray.study.differences import describe_difference, differences
 from angioray.study.duplicate_groups import Groups, groups_of
@@ -94,6 +95,14 @@ class Study:
             )
         return [run for run in self.runs if str(run.fold) in wanted]
 
+    def settings_of(self, run: Run) -> StudySettings:
+        """The settings of a run: the study's, with the detector of the run's system."""
+        return replace(self.settings, detector=self.settings.detectors[run.system], systems={})
+
+    def detector_of(self, run: Run) -> DetectorTraining:
+        """The settings of a run's detector."""
+        return self.settings.detectors[run.system]
+
     def fold(self, run: Run) -> Fold:
         """The two sides of a run's fold."""
         return self.splits[run.split_key][run.fold]
@@ -144,7 +153,7 @@ class Study:
         kept["cohort"] = document["cohort"]
         # A study that was begun before a setting was there goes on all the same.
         kept["settings"] = _plain(asdict(settings_from_dict(kept["settings"])))
-        self._add_seeds(kept, document)
+        self._accept_more(kept, document)
         words = [describe_difference(*each) for each in differences(kept, document)[:5]]
         if changed:  # folds and runs then differ as well
             words = [f"the cohort has {changed}"]
@@ -155,18 +164,26 @@ class Study:
             )
 
     @staticmethod
-    def _add_seeds(kept: dict[str, Any], document: Mapping[str, Any]) -> None:
-        """More seeds continue a study: the runs of the earlier ones keep names and results."""
-        seeds, now = kept["settings"]["seeds"], document["settings"]["seeds"]
-        earlier = [run for run in document["runs"] if run.get("repeat", 0) < seeds]
-        if now > seeds and kept["runs"] == earlier:
-            kept["settings"]["seeds"], kept["runs"] = now, document["runs"]
+    def _accept_more(kept: dict[str, Any], document: Mapping[str, Any]) -> None:
+        """More seeds or systems continue a study: the runs of before keep names and results."""
+        before, now = kept["settings"], document["settings"]
+        more = now["seeds"] >= before["seeds"] and all(
+            now["systems"].get(name) == system for name, system in before["systems"].items()
+        )
+        earlier = [
+            run
+            for run in document["runs"]
+            if run.get("repeat", 0) < before["seeds"]
+            and run.get("system", "") in ("", *before["systems"])
+        ]
+        if more and kept["runs"] == earlier:
+            before |= {"seeds": now["seeds"], "systems": now["systems"]}
+            kept["runs"] = document["runs"]
 
     @property
     def weights_files(self) -> list[str]:
         """The files of weights that its networks start from."""
-        view, detector = self.settings.view.weights, self.settings.detector.weights
-        given = {{"view": view, "detector": detector}[task] for task in self.settings.tasks}
+        given = {settings.weights for settings, _ in self._networks(self.settings.tasks)}
         return sorted(given - set(NAMED_WEIGHTS))
 
     def look_for_weights(
@@ -184,14 +201,9 @@ class Study:
         Raises:
             ValueError: they cannot be had, or do not fit the network.
         """
-        view, detector = self.settings.view, self.settings.detector
-        networks: dict[Task, tuple[ViewTraining | DetectorTraining, Callable[[], object]]] = {
-            "view": (view, lambda: view_classifier(view.backbone, view.weights, classes=2)),
-            "detector": (detector, lambda: build_detector(detector)),
-        }
         notes = []
-        for task in self.settings.tasks if tasks is None else sorted(set(tasks)):
-            settings, build = networks[task]
+        wanted = self.settings.tasks if tasks is None else sorted(set(tasks))
+        for settings, build in self._networks(wanted):
             source = to_download(settings.backbone, settings.weights)
             if source is None or download:
                 build()
@@ -201,6 +213,18 @@ class Study:
                     f"the study begins by downloading them from {source}."
                 )
         return list(dict.fromkeys(notes))
+
+    def _networks(
+        self, tasks: Iterable[Task]
+    ) -> Iterator[tuple[ViewTraining | DetectorTraining, Callable[[], object]]]:
+        """The settings of each network of some tasks, and what builds it with its weights."""
+        view = self.settings.view
+        for task in tasks:
+            if task == "view":
+                yield view, partial(view_classifier, view.backbone, view.weights, classes=2)
+            else:
+                for detector in self.settings.detectors.values():
+                    yield detector, partial(build_detector, detector)
 
     @classmethod
     def open(cls, location: Location) -> Study:

@@ -49,7 +49,7 @@ class StudyResults:
                 f"{folder} is the study of another cohort, or of an earlier state of this one, "
                 f"which now has {changed}. Give the cohort that the runs were made with."
             )
-        detectors = [run for run in study.runs if run.task == "detector"]
+        detectors = [run for run in study.runs if run.task == "detector" and not run.system]
         variants = list(dict.fromkeys(run.variant for run in detectors))
         chosen = variant or next(iter(variants), "B")
         planned = [run for run in detectors if run.variant == chosen and not run.repeat]

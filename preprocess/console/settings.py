@@ -178,7 +178,7 @@ def _misfits(hint: Any, value: Any, name: str) -> Iterator[str]:
         of_each = [[*_misfits(each, value, name)] for each in arguments]
         if all(of_each):
             yield from of_each[0]
-    elif not _is_of(hint, value):
+    elif hint is not Any and not _is_of(hint, value):
         yield _misfit(name, value, f"be {describe_expected(hint)}")
     elif origin is tuple:
         same = arguments[-1] is Ellipsis

@@ -16,9 +16,10 @@ import yaml
 
 from angioray.cluster.flops import frame_flop
 from angioray.evaluation.detection import detector_metrics
+from angioray.models.architectures import build_detector
 from angioray.models.backbone import TimmBackbone
 from angioray.models.classifier import view_classifier
-from angioray.models.retinanet import RetinaNet, build_detector
+from angioray.models.retinanet import RetinaNet
 from angioray.models.settings import RetinaNetSettings
 from angioray.study.executor import Executor
 from angioray.study.settings import DetectorTraining, StudySettings
@@ -108,7 +109,7 @@ def test_a_study_trains_with_the_parts_of_another_package(
     detector = replace(
         TOY.detector,
         backbone="strided",
-        network="renamed",
+        architecture="renamed",
         augmentation=AugmentationSettings(extra=("inverted",)),
     )
     settings = replace(TOY, view=replace(TOY.view, backbone="strided"), detector=detector)
@@ -155,7 +156,7 @@ def test_an_unknown_part_is_said() -> None:
     with pytest.raises(ValueError, match="backbone is 'resnet19'; it must be one of resnet18, "):
         DetectorTraining(backbone="resnet19")
     with pytest.raises(ValueError, match="'mine' among its entry points"):
-        build_detector(RetinaNetSettings(network="mine", weights="none"))
+        build_detector(RetinaNetSettings(architecture="mine", weights="none"))
 
 
 def weights_of(name: str, folder: Path) -> str:

@@ -18,7 +18,7 @@ from angioray.export.__main__ import ExportSettings, export
 from angioray.export.hugging_face import USE, hugging_face_card
 from angioray.export.onnx_graphs import Difference, compare_candidates
 from angioray.inference.trained import load_classifier, load_detector
-from angioray.models.retinanet import build_detector
+from angioray.models.architectures import build_detector
 from angioray.models.weights_file import read_state_dict
 from angioray.report.page import RESEARCH
 from angioray.report.writing import write_report

@@ -1,0 +1,28 @@
+"""The architectures of detectors, by the name that ``detector.architecture`` gives them."""
+
+from __future__ import annotations
+
+from angioray.extensions import part
+from angioray.models.detector import Detector
+from angioray.models.retinanet import RetinaNet
+from angioray.models.settings import RETINANET, RetinaNetSettings
+
+
+def build_detector(settings: RetinaNetSettings, *, pretrained: bool = True) -> Detector:
+    """The detector of some settings, or one of an installed package that has its methods.
+
+    Such a package registers a function ``(settings, pretrained) -> nn.Module`` under the entry
+    point group ``angioray.detectors``.
+
+    Args:
+        settings: its architecture and weights.
+        pretrained: False leaves the settings' weights alone, as when a checkpoint is about to fill
+            it.
+
+    Raises:
+        ValueError: there is none of that name, or its weights cannot be had.
+    """
+    if settings.architecture == RETINANET:
+        return RetinaNet(settings, pretrained=pretrained)
+    detector: Detector = part("detectors", settings.architecture)(settings, pretrained)
+    return detector
