@@ -143,41 +143,54 @@ def comparison_rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
 
 
 def comparison_tables(comparisons: Iterable[Comparison]) -> list[Table]:
-    """A table per task, with two rows per comparison: what differs, and what would be shown."""
-    tables = []
+    """A table per task."""
     listed = list(comparisons)
-    for task, title in (("view", "view classifiers"), ("detector", "detectors")):
-        of_task = [c for c in listed if c.task == task]
-        if not of_task:
-            continue
-        rows = []
-        for comparison, shown in zip(of_task, verdicts(of_task), strict=True):
-            rows += _rows(comparison, shown)
-        metrics = list(of_task[0].differences)
-        view = ("View",) if task == "detector" else ()
-        tables.append(
-            Table(
-                name=f"comparison_{task}",
-                caption=f"Differences between {title} on the same patients",
-                columns=(
-                    *(*view, "Difference", *(HEADINGS[m] for m in metrics)),
-                    *("Patients", "Shown"),
-                ),
-                rows=tuple(rows),
-                note=" ".join(filter(None, map(_power, of_task))),
-                meanings={
-                    "Difference": "the first less the second, on all frames that both were judged "
-                    "on; for intervals the same patients are left out of both",
-                    "Shown": "what is better or worse after Holm’s correction over this table, so "
-                    "that one table in twenty at most names a difference that is none; what is not "
-                    "named stays open",
-                    "shown from": "the smallest true difference that so many patients show at a "
-                    "power of 80 %, by a single test, as these differences vary between patients",
-                    **({"Variant": VARIANTS} if view else {}),
-                },
-            )
-        )
-    return tables
+    titles = {"view": ("view classifiers", {}), "detector": ("detectors", {"Variant": VARIANTS})}
+    tables = [
+        comparison_table([c for c in listed if c.task == task], f"comparison_{task}", *words)
+        for task, words in titles.items()
+    ]
+    return [table for table in tables if table is not None]
+
+
+def comparison_table(
+    comparisons: Sequence[Comparison], name: str, title: str, meanings: Mapping[str, str]
+) -> Table | None:
+    """Two rows per comparison: what differs, and what would be shown; None without any.
+
+    Args:
+        comparisons: of one task.
+        name: of the table's file.
+        title: what is compared, in the plural.
+        meanings: of the names that are compared.
+    """
+    if not comparisons:
+        return None
+    rows = []
+    for comparison, shown in zip(comparisons, verdicts(comparisons), strict=True):
+        rows += _rows(comparison, shown)
+    metrics = list(comparisons[0].differences)
+    view = ("View",) if comparisons[0].task == "detector" else ()
+    return Table(
+        name=name,
+        caption=f"Differences between {title} on the same patients",
+        columns=(
+            *(*view, "Difference", *(HEADINGS[m] for m in metrics)),
+            *("Patients", "Shown"),
+        ),
+        rows=tuple(rows),
+        note=" ".join(filter(None, map(_power, comparisons))),
+        meanings={
+            "Difference": "the first less the second, on all frames that both were judged on; for "
+            "intervals the same patients are left out of both",
+            "Shown": "what is better or worse after Holm’s correction over this table, so that "
+            "one table in twenty at most names a difference that is none; what is not named stays "
+            "open",
+            "shown from": "the smallest true difference that so many patients show at a power of "
+            "80 %, by a single test, as these differences vary between patients",
+            **meanings,
+        },
+    )
 
 
 def _rows(comparison: Comparison, shown: Mapping[str, str]) -> list[Row]:

@@ -24,6 +24,8 @@ GLOSSARY = {
     # Which runs a row is of.
     "View": "the artery that the sequences show; each has detectors of its own",
     "Variant": VARIANTS,
+    "System": "a detector by its name in the setting systems; all are trained and judged on the "
+    "same folds",
     "Input (px)": "width and height in pixels that a frame is resized to for the network",
     "Fold": "the fold that was held out from the training, and judged",
     "Folds": "finished folds of all folds; numbers are of the finished ones, and of the seeds that "

@@ -16,6 +16,7 @@ from angioray.report.quality import weaknesses
 from angioray.report.runs import Group, ReportedStudy
 from angioray.report.severity import Severity
 from angioray.report.study_facts import StudyFacts
+from angioray.report.systems import compare_systems
 from angioray.report.two_steps import TwoStepResult, two_step_results
 from angioray.study.frame_index import FrameIndex
 from angioray.study.readings import readings
@@ -36,6 +37,9 @@ class Findings:
     detectors: tuple[DetectorEvidence, ...]
     scored: tuple[tuple[Group, dict[str, Estimate]], ...]
     comparisons: tuple[Comparison, ...]
+    systems: tuple[tuple[Group, DetectorEvidence | None, dict[str, Estimate]], ...]
+    """The other detectors that the study compares its own with."""
+    system_comparisons: tuple[Comparison, ...]
     two_steps: tuple[TwoStepResult, ...]
     severity: tuple[Severity, ...]
     """Of each question to which the cohort knows answers."""
@@ -56,9 +60,14 @@ class Findings:
         """Score every group, with intervals where the cohort is there."""
         views, detectors, scored, weak = [], [], [], []
         frames = None if cohort is None else FrameIndex(cohort=cohort)
-        groups = study.groups
+        groups = (*study.groups, *study.systems)
+        systems = []
         for group in track(groups, total=len(groups), label="Scoring"):
             evidence, estimated = score(study, frames, group)
+            if group.system:
+                assert not isinstance(evidence, ViewEvidence)
+                systems.append((group, evidence, estimated))
+                continue
             if isinstance(evidence, ViewEvidence):
                 views.append(evidence)
             elif evidence is not None:
@@ -75,6 +84,10 @@ class Findings:
             detectors=tuple(detectors),
             scored=tuple(scored),
             comparisons=(*compare_sizes(views), *compare_variants(detectors)),
+            systems=tuple(systems),
+            system_comparisons=compare_systems(
+                tuple(detectors), tuple(each for _, each, _ in systems if each is not None)
+            ),
             two_steps=tuple(two_step_results(study, views, detectors)),
             severity=tuple(
                 each for question in QUESTIONS if (each := Severity.of(study, cohort, question))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from angioray.cluster.flops import forward_flop, parameters
 from angioray.report.runs import ReportedRun, ReportedStudy
@@ -17,9 +18,9 @@ NAMES = {"view": "View classifier", "detector": "Stenosis detector"}
 def networks_table(study: ReportedStudy) -> Table:
     """Weights, operations and time per frame of each kind of network."""
     settings = settings_from_dict(study.document["settings"])
-    kinds: dict[tuple[str, int], list[ReportedRun]] = {}
+    kinds: dict[tuple[str, int, str], list[ReportedRun]] = {}
     for run in study.runs:
-        kinds.setdefault((run.task, run.size), []).append(run)
+        kinds.setdefault((run.task, run.size, run.system), []).append(run)
     return Table(
         name="networks",
         caption="The networks: weights, operations and time",
@@ -28,11 +29,18 @@ def networks_table(study: ReportedStudy) -> Table:
             *("GFLOP per frame", "ms per frame", "Timed on"),
         ),
         rows=tuple(
-            Row((NAMES[task], f"{size} x {size}", *_size(settings, task, size), *_time(runs)))
-            for (task, size), runs in kinds.items()
+            Row(
+                (
+                    system or NAMES[task],
+                    f"{size} x {size}",
+                    *_size(replace(settings, detector=settings.detectors[system]), task, size),
+                    *_time(runs),
+                )
+            )
+            for (task, size, system), runs in kinds.items()
         ),
         meanings={
-            "Network": "all views and variants share one kind of detector",
+            "Network": "all views and variants share one kind of detector; a system has its own",
             "Weights (million)": "numbers that a network has learned, frozen ones included",
             "GFLOP per frame": "operations, counted: a multiplication and an addition are two",
             "ms per frame, Timed on": "measured when a run is judged, mean of the runs: a warm "

@@ -23,7 +23,7 @@ from preprocess.console.progress import duration
 ALL_BOXES = "recall@IoU0.20/score0.00/max5"
 BASELINE = f"baseline/{ALL_BOXES}"
 AVERAGE_PRECISION = "AP@IoU0.20"
-_DETECTOR_COLUMNS = (*DETECTOR_METRICS, AVERAGE_PRECISION, ALL_BOXES)
+DETECTOR_COLUMNS = (*DETECTOR_METRICS, AVERAGE_PRECISION, ALL_BOXES)
 
 HEADINGS = {
     "accuracy": "Accuracy",
@@ -49,7 +49,7 @@ def view_table(scored: Scored) -> Table | None:
     for group, found in scored:
         if group.task == "view":
             size = f"{group.size} x {group.size}"
-            values = _values(found, VIEW_METRICS, published_view(group.size))
+            values = values_of(found, VIEW_METRICS, published_view(group.size))
             rows.append(Row((size, *values, folds_of(group))))
             if majority := found.get(MAJORITY_ACCURACY):
                 value = _value(majority, None)
@@ -90,7 +90,7 @@ def detector_table(scored: Scored) -> Table | None:
             "View",
             "Variant",
             "Input (px)",
-            *(HEADINGS[name] for name in _DETECTOR_COLUMNS),
+            *(HEADINGS[name] for name in DETECTOR_COLUMNS),
             "Folds",
         ),
         rows=tuple(rows),
@@ -109,7 +109,7 @@ def fold_tables(groups: Iterable[Group]) -> list[Table]:
     tables = []
     for task, title, names in (
         ("view", "view classifier", VIEW_METRICS),
-        ("detector", "detector", _DETECTOR_COLUMNS),
+        ("detector", "detector", DETECTOR_COLUMNS),
     ):
         runs = [run for group in groups if group.task == task for run in group.runs]
         identity = ("View", "Variant") if task == "detector" else ()
@@ -143,7 +143,7 @@ def _fold_row(run: ReportedRun, names: Iterable[str]) -> Row:
 
 def _detector_row(group: Group, found: Mapping[str, Estimate]) -> Row:
     published = published_detector(group.view, group.variant)
-    cells = _values(found, _DETECTOR_COLUMNS, published)
+    cells = values_of(found, DETECTOR_COLUMNS, published)
     return Row((group.view, group.variant, str(group.size), *cells, folds_of(group)))
 
 
@@ -152,7 +152,7 @@ def _baseline_row(view: str, of_view: Scored) -> list[Row]:
     for group, found in of_view:
         if BASELINE in found:
             value = _value(found[BASELINE], None)
-            empty = ("",) * (len(_DETECTOR_COLUMNS) - 1)
+            empty = ("",) * (len(DETECTOR_COLUMNS) - 1)
             cells: tuple[Cell, ...] = (view, FIXED_BOXES, "", *empty, value, folds_of(group))
             return [Row(cells, "baseline")]
     return []
@@ -160,13 +160,14 @@ def _baseline_row(view: str, of_view: Scored) -> list[Row]:
 
 def _published_cells(published: Mapping[str, Published]) -> tuple[Cell, ...]:
     return tuple(
-        f"{published[name].mean:.2f}" if name in published else "" for name in _DETECTOR_COLUMNS
+        f"{published[name].mean:.2f}" if name in published else "" for name in DETECTOR_COLUMNS
     )
 
 
-def _values(
+def values_of(
     found: Mapping[str, Estimate], names: Iterable[str], published: Mapping[str, Published]
 ) -> tuple[Cell, ...]:
+    """A group's metrics as cells, the published ones beside them."""
     return tuple(_value(found.get(name), published.get(name)) for name in names)
 
 

@@ -189,7 +189,8 @@ class Group:
         """What the runs are, for captions."""
         if self.task == "view":
             return f"View classifier, {self.size} px"
-        return f"{self.view} detector, variant {self.variant}, {self.size} px"
+        system = f" {self.system}" if self.system else ""
+        return f"{self.view} detector{system}, variant {self.variant}, {self.size} px"
 
 
 @dataclass(frozen=True, kw_only=True)

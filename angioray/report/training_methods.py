@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from angioray.models.settings import NAMED_WEIGHTS, RETINANET
 from angioray.report.runs import ReportedStudy
+from angioray.report.systems import describe_system
 from angioray.study.settings import DetectorTraining, ViewTraining
 from angioray.training.settings import AugmentationSettings, OptimiserSettings
 from preprocess.console.words import counted
@@ -73,6 +74,10 @@ def detector_training(study: ReportedStudy, detector: DetectorTraining) -> Itera
         "BGNL": "B with both (BGNL)",
     }
     yield f"Training used {either(uses[variant] for variant in detector.variants)}."
+    systems = study.document["settings"]["systems"]
+    if systems:
+        listed = "; ".join(f"{name} ({describe_system(of)})" for name, of in systems.items())
+        yield f"Compared under the same folds, each the same but for its settings: {listed}."
     yield f"Of boxes that overlap by an IoU above {detector.nms_iou:g} the best was kept."
 
 

@@ -36,6 +36,7 @@ from angioray.report.sections import (
     view_section,
 )
 from angioray.report.sensitivity import guaranteed_sensitivities, sensitivity_section
+from angioray.report.systems import systems_section, systems_table
 from angioray.report.tables import Table
 from angioray.report.variance import variance_section
 from preprocess.storage import Location, Storage
@@ -74,6 +75,7 @@ def write_report_and_tables(runs: Location) -> Written:
         cohort_section(study, cohort),
         view_section(findings),
         detection_section(findings),
+        systems_section(findings),
         healthy_section(findings),
         sensitivity_section(findings),
         two_step_section(findings),
@@ -107,7 +109,10 @@ def write_report_and_tables(runs: Location) -> Written:
     folder.write_text(METHODS_FILE, methods_markdown(findings))
     folder.write_text("report.md", page.markdown())
     folder.write_text("report.html", page.html())
-    results = (view_table(findings.scored), detector_table(findings.scored))
+    results = (
+        *(view_table(findings.scored), detector_table(findings.scored)),
+        systems_table(findings),
+    )
     tables = [table for table in results if table is not None]
     return Written(html=here(folder, "report.html"), tables=tables, banner=page.banner)
 
@@ -148,6 +153,12 @@ def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:
             estimate.as_json() for _, found in findings.scored for estimate in found.values()
         ],
         "comparisons": comparison_rows(findings.comparisons),
+        "systems": [
+            {"system": group.system, **estimate.as_json()}
+            for group, _, found in findings.systems
+            for estimate in found.values()
+        ],
+        "system_comparisons": comparison_rows(findings.system_comparisons),
         "guaranteed_sensitivity": [each.as_json() for each in guaranteed_sensitivities(findings)],
         "two_step": [row for result in findings.two_steps for row in result.as_json()],
         "severity": [row for severity in findings.severity for row in severity.rows],
@@ -163,6 +174,7 @@ def _missing(run: ReportedRun) -> dict[str, Any]:
         "view": run.view,
         "variant": run.variant,
         "size": run.size,
+        "system": run.system,
         "fold": run.fold,
         "repeat": run.repeat,
         "reason": run.reason_missing,

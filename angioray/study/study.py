@@ -151,8 +151,6 @@ class Study:
             print(f"Note: {BEGUN_EARLIER} From now on all of it is compared.")
         # The same cohort may lie elsewhere today.
         kept["cohort"] = document["cohort"]
-        # A study that was begun before a setting was there goes on all the same.
-        kept["settings"] = _plain(asdict(settings_from_dict(kept["settings"])))
         self._accept_more(kept, document)
         words = [describe_difference(*each) for each in differences(kept, document)[:5]]
         if changed:  # folds and runs then differ as well
@@ -287,7 +285,7 @@ def _plain(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_study(folder: Storage) -> dict[str, Any]:
-    """``study.json`` as it stands.
+    """``study.json``, with the settings that came after it.
 
     Raises:
         ValueError: the folder holds no study of this schema version, or a damaged one.
@@ -316,7 +314,8 @@ def read_study(folder: Storage) -> dict[str, Any]:
         _runs_of(document)
         _splits_of(document)
         _groups_of(document)
-        settings_from_dict(document["settings"])
+        # A study that was begun before a setting was there goes on all the same.
+        document["settings"] = _plain(asdict(settings_from_dict(document["settings"])))
         _check_cohort(document["cohort"])
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as problem:
         raise _damaged(path, " ".join(str(problem).split()).removesuffix(".")) from problem

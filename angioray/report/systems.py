@@ -1,0 +1,97 @@
+"""The systems of a study beside its own detector: their numbers, and paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from angioray.report.comparisons import Comparison, compare_detectors, comparison_table
+from angioray.report.evidence import DetectorEvidence
+from angioray.report.page import Block, Section
+from angioray.report.results import DETECTOR_COLUMNS, HEADINGS, folds_of, values_of
+from angioray.report.tables import Row, Table
+from preprocess.console.words import describe_value
+
+if TYPE_CHECKING:
+    from angioray.report.findings import Findings
+
+OWN = "own"
+
+
+def systems_section(findings: Findings) -> Section | None:
+    """The systems and the study's own detector; None where it compares none."""
+    table = systems_table(findings)
+    if table is None:
+        return None
+    blocks: list[Block] = [table]
+    differences = comparison_table(
+        findings.system_comparisons, "comparison_systems", "systems", _meanings(findings)
+    )
+    if differences is not None:
+        blocks.append(differences)
+    return Section(anchor="systems", title="Systems compared", blocks=tuple(blocks))
+
+
+def systems_table(findings: Findings) -> Table | None:
+    """The study's own detector and each system, view by view; None where it compares none."""
+    if not findings.systems:
+        return None
+    own = [(group, found) for group, found in findings.scored if group.task == "detector"]
+    shown = [*own, *((group, found) for group, _, found in findings.systems)]
+    rows = [
+        Row(
+            (
+                *(view, group.system or OWN, group.variant),
+                *(*values_of(found, DETECTOR_COLUMNS, {}), folds_of(group)),
+            )
+        )
+        for view in dict.fromkeys(group.view for group, _ in shown)
+        for group, found in shown
+        if group.view == view
+    ]
+    return Table(
+        name="systems",
+        caption="Detectors under the same folds",
+        columns=(
+            *("View", "System", "Variant"),
+            *(*(HEADINGS[name] for name in DETECTOR_COLUMNS), "Folds"),
+        ),
+        rows=tuple(rows),
+        meanings=_meanings(findings),
+    )
+
+
+def compare_systems(
+    detectors: tuple[DetectorEvidence, ...], systems: tuple[DetectorEvidence, ...]
+) -> tuple[Comparison, ...]:
+    """Each system less the study's own detector, of its variant if there is one, else the first."""
+    found: list[Comparison] = []
+    for system in systems:
+        view, variant = system.group.view, system.group.variant
+        own = [each for each in detectors if each.group.view == view]
+        same = [each for each in own if each.group.variant == variant]
+        for other in (same or own)[:1]:
+            found += compare_detectors(system, other, system.group.system, OWN)
+    return tuple(found)
+
+
+def _meanings(findings: Findings) -> dict[str, str]:
+    systems = findings.study.document["settings"]["systems"]
+    return {
+        OWN: "the detector that all other sections are of",
+        **{name: f"the same with {describe_system(of)}" for name, of in systems.items()},
+    }
+
+
+def describe_system(settings: Mapping[str, Any]) -> str:
+    """In which settings a system differs from the study's own detector."""
+    return ", ".join(_differing(settings))
+
+
+def _differing(settings: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Nested settings in words, by their dotted names."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _differing(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name} {describe_value(value)}"
