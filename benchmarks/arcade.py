@@ -1,10 +1,11 @@
 """Accuracy on ARCADE from random weights: our networks beside torchvision's, with one schedule.
 
-Both detectors see the same frames, boxes and number of steps; then torchvision's trains once more
-with as many steps as fit into the seconds that ours took. View classifiers likewise. Beside each
-difference stands its 95 % interval over the stills of the val part. Sizes default to what the
-machine bears: on a CPU this is a small version that tells whether speed was bought with accuracy,
-not how good either can get. Needs torch, torchvision and numpy alone.
+With each seed both see the same frames in the same batches for the same number of steps; then
+torchvision's trains once more with as many steps as fit into the seconds that ours took. The
+numbers are means over the seeds, which stand beside them; the 95 % interval of each difference is
+over the stills of the val part. Sizes default to what the machine bears: on a CPU this is a small
+version that tells whether speed was bought with accuracy, not how good either can get. Needs
+torch, torchvision and numpy alone, and SciPy for the intervals.
 
     python benchmarks/arcade.py --data FOLDER --out benchmarks/results/arcade.json
 
@@ -18,9 +19,10 @@ import argparse
 import csv
 import itertools
 import json
+import statistics
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,10 +40,10 @@ from torchvision.transforms.v2 import functional as transforms
 
 from angioray.evaluation.detection import JudgedFrames, Matched
 from angioray.evaluation.intervals import Jackknife
-from angioray.evaluation.measures import Measure, Ratio, value
+from angioray.evaluation.measures import Measure, Ratio, means, value
 from angioray.models.classifier import view_classifier, view_loss
 from angioray.models.retinanet import RetinaNet
-from angioray.models.settings import RetinaNetSettings
+from angioray.models.settings import AnchorSettings, RetinaNetSettings
 from angioray.training.frames import normalise
 from angioray.training.optimiser import build_optimiser
 from angioray.training.precision import dtype_here, forward_passes
@@ -55,12 +57,14 @@ STILL = AugmentationSettings(brightness=0.0, contrast=0.0)
 NAMES = (
     "AP@IoU0.20",
     "AP@IoU0.50/max100",
+    "recall@IoU0.20/score0.00/max5",
     *(
         f"{measure}@IoU0.20/score0.50/max{most}"
         for measure in ("recall", "precision")
         for most in (1, 5)
     ),
 )
+Row = dict[str, Any]
 Boxes = dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
@@ -76,7 +80,6 @@ class Part:
 class Schedule:
     """What a training is given."""
 
-    backbone: str
     batch: int
     steps: int
     rate: float
@@ -94,9 +97,11 @@ class Schedule:
             gradient_norm=10.0,
         )
 
-    def of_seconds(self, seconds: float, taken: float) -> Schedule:
-        """The same over as many steps as fit into some seconds, if all of them took ``taken``."""
-        return replace(self, steps=max(1, round(self.steps * seconds / taken)))
+
+Trained = tuple[Mapping[str, Measure], float]
+"""What a trained network reaches on the val part, and the seconds that it trained."""
+Training = Callable[[Schedule, int], Trained]
+"""A training with one of the seeds."""
 
 
 def main() -> None:
@@ -108,62 +113,87 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--size", type=int, default=512 if gpu else 256, help="of the detector")
     parser.add_argument("--backbone", default="resnet50" if gpu else "resnet18")
-    parser.add_argument("--batch", type=int, default=32 if gpu else 8)
+    parser.add_argument("--batch", type=int, default=32 if gpu else 4)
     parser.add_argument("--steps", type=int, default=3500 if gpu else 300)
     parser.add_argument("--rate", type=float, default=3e-4, help="AdamW's learning rate")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
-    schedule = Schedule(options.backbone, options.batch, options.steps, options.rate, device)
-    settings = {name: value for name, value in vars(options).items() if name not in ("data", "out")}
-    rows: list[dict[str, Any]] = []
-    document = {"machine": {**machine(device), **settings}, "rows": rows}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    parts = detectors(options.data, options.size, schedule), views(options.data, schedule)
-    for each in itertools.chain(*parts):  # stopped early, it leaves what it has measured
-        rows.append(each)
-        options.out.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    schedule = Schedule(options.batch, options.steps, options.rate, device)
+    settings = RetinaNetSettings(
+        size=options.size,
+        backbone=options.backbone,
+        weights="none",
+        frozen_batch_norm=False,
+        anchors=AnchorSettings(base_size_strides=2.0),  # half of all boxes are within 53 of 512 px
+    )
+    rows: dict[str, Row] = {}
+    for of_seeds in itertools.chain(
+        detectors(options.data, settings, schedule, options.seeds),
+        views(options.data, options.backbone, schedule, options.seeds),
+    ):
+        rows |= {each["name"]: each for each in of_seeds}
+        write(options, list(rows.values()))  # stopped early, it leaves what it has measured
     print(f"Wrote {options.out}.")
 
 
-def detectors(data: Path, size: int, schedule: Schedule) -> Iterator[dict[str, Any]]:
+def detectors(
+    data: Path, settings: RetinaNetSettings, schedule: Schedule, seeds: Sequence[int]
+) -> Iterator[list[Row]]:
     """Ours and the peer's, at equal steps and at equal time."""
-    train, val = (stenoses(data, part, size) for part in ("train", "val"))
-    found, seconds = our_detector(train, val, size, schedule)
-    ours = judged(val, found)
-    peer_schedule = schedule
-    for words in ("steps", "time"):
-        found, peer_s = stock_detector(train, val, size, peer_schedule)
-        peer = judged(val, found)
-        where = f"detector, equal {words} ({schedule.steps} and {peer_schedule.steps} steps)"
-        yield from compared(where, ours, peer, len(val.targets))
-        yield row(f"{where}: training", seconds, peer_s, unit="s", higher_is_better=False)
-        peer_schedule = schedule.of_seconds(seconds, peer_s)
+    train, val = (stenoses(data, part, settings.size) for part in ("train", "val"))
+
+    def training(of: Callable[..., tuple[Boxes, float]]) -> Training:
+        def trained(schedule: Schedule, seed: int) -> Trained:
+            found, seconds = of(train, val, settings, schedule, seed)
+            return judged(val, found), seconds
+
+        return trained
+
+    ours, peer = training(our_detector), training(stock_detector)
+    return contest("detector", len(val.pixels), ours, peer, schedule, seeds)
 
 
-def views(data: Path, schedule: Schedule) -> Iterator[dict[str, Any]]:
+def views(
+    data: Path, backbone: str, schedule: Schedule, seeds: Sequence[int]
+) -> Iterator[list[Row]]:
     """Accuracy of naming the view, at equal steps and at equal time."""
     train, val = (named_views(data, part) for part in ("train", "val"))
-    ours, seconds = our_classifier(train, val, schedule)
-    peer_schedule = schedule
-    for words in ("steps", "time"):
-        peer, peer_s = stock_classifier(train, val, peer_schedule)
-        where = f"view, equal {words} ({schedule.steps} and {peer_schedule.steps} steps)"
-        yield from compared(where, {"accuracy": ours}, {"accuracy": peer}, len(val.targets))
-        yield row(f"{where}: training", seconds, peer_s, unit="s", higher_is_better=False)
-        peer_schedule = schedule.of_seconds(seconds, peer_s)
+    ours, peer = (partial(of, train, val, backbone) for of in (our_classifier, stock_classifier))
+    return contest("view", len(val.pixels), ours, peer, schedule, seeds)
 
 
-def our_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tuple[Boxes, float]:
+def contest(
+    what: str,
+    stills: int,
+    ours: Training,
+    peer: Training,
+    schedule: Schedule,
+    seeds: Sequence[int],
+) -> Iterator[list[Row]]:
+    """The rows of ours and a peer at equal steps and at equal time, anew after each training."""
+    equal_time = None
+    found: dict[str, list[Trained]] = {"ours": [], "steps": [], "time": []}
+    for seed in seeds:
+        found["ours"].append(ours(schedule, seed))
+        found["steps"].append(peer(schedule, seed))
+        if equal_time is None:  # one number of steps for all seeds
+            seconds, peer_s = found["ours"][0][1], found["steps"][0][1]
+            equal_time = replace(schedule, steps=max(1, round(schedule.steps * seconds / peer_s)))
+        for words, steps in (("steps", schedule.steps), ("time", equal_time.steps)):
+            if words == "time":
+                found["time"].append(peer(equal_time, seed))
+            where = f"{what}, equal {words} ({schedule.steps} and {steps} steps)"
+            yield compared(where, stills, found["ours"], found[words])
+
+
+def our_detector(
+    train: Part, val: Part, settings: RetinaNetSettings, schedule: Schedule, seed: int
+) -> tuple[Boxes, float]:
     """Boxes of our detector on the val part, and the seconds that it trained."""
-    torch.manual_seed(0)
-    settings = RetinaNetSettings(
-        size=size,
-        backbone=schedule.backbone,  # type: ignore[arg-type]
-        weights="none",
-        frozen_batch_norm=False,
-    )
+    torch.manual_seed(seed)
     device = schedule.device
     model = RetinaNet(settings).to(memory_format=torch.channels_last).to(device)
-    job = our_job(model, train, schedule, model.loss)
+    job = our_job(model, train, schedule, model.loss, seed)
     counts = model.lesion_tiles(train.targets.to(device))
     tiles = job.batches.most_in_a_batch(counts, schedule.steps)
     job.losses = partial(model.loss, tiles=tiles)
@@ -188,19 +218,21 @@ def boxes_on(val: Part, model: RetinaNet, device: torch.device) -> Boxes:
     return found
 
 
-def stock_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tuple[Boxes, float]:
+def stock_detector(
+    train: Part, val: Part, settings: RetinaNetSettings, schedule: Schedule, seed: int
+) -> tuple[Boxes, float]:
     """The same of torchvision's."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     device = schedule.device
-    model = retinanet(RetinaNetSettings().anchors, size, backbone=schedule.backbone).to(device)
+    model = retinanet(settings.anchors, settings.size, backbone=settings.backbone).to(device)
     optimiser = build_optimiser(schedule.rule, model)
-    batches = loader(train.pixels, train.targets, schedule.batch, device)
+    batches = loader(train.pixels, train.targets, schedule.batch, device, seed)
     step = detector_step(
         model, optimiser, batches, device, gradient_norm=schedule.rule.gradient_norm
     )
     seconds = run_stock(step, optimiser, schedule)
     model.eval()
-    model.score_thresh, model.detections_per_img = 0.0, 20
+    model.score_thresh, model.detections_per_img = 0.0, settings.max_predictions
     found: Boxes = {}
     for first in range(0, len(val.pixels), AT_ONCE):
         with torch.no_grad():
@@ -211,25 +243,26 @@ def stock_detector(train: Part, val: Part, size: int, schedule: Schedule) -> tup
     return found, seconds
 
 
-def our_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[Ratio, float]:
+def our_classifier(train: Part, val: Part, backbone: str, schedule: Schedule, seed: int) -> Trained:
     """Accuracy of our classifier on the val part, and the seconds that it trained."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     device = schedule.device
-    model = view_classifier(schedule.backbone, "none", 2)  # type: ignore[arg-type]
+    model = view_classifier(backbone, "none", 2)
     model = model.to(memory_format=torch.channels_last).to(device)
-    seconds = run_ours(our_job(model, train, schedule, partial(view_loss, model)), schedule)
-    return accuracy(
-        model, partial(normalise, dtype=dtype_here("auto", device)), val, device
-    ), seconds
+    seconds = run_ours(our_job(model, train, schedule, partial(view_loss, model), seed), schedule)
+    prepare = partial(normalise, dtype=dtype_here("auto", device))
+    return accuracy(model, prepare, val, device), seconds
 
 
-def stock_classifier(train: Part, val: Part, schedule: Schedule) -> tuple[Ratio, float]:
+def stock_classifier(
+    train: Part, val: Part, backbone: str, schedule: Schedule, seed: int
+) -> Trained:
     """The same of torchvision's."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     device = schedule.device
-    stock = StockClassifier(schedule.backbone, device)
-    optimiser = schedule.rule.build(stock.model)
-    batches = loader(train.pixels, train.targets, schedule.batch, device)
+    stock = StockClassifier(backbone, device)
+    optimiser = build_optimiser(schedule.rule, stock.model)
+    batches = loader(train.pixels, train.targets, schedule.batch, device, seed)
     step = stock.step(batches, optimiser, gradient_norm=schedule.rule.gradient_norm)
     seconds = run_stock(step, optimiser, schedule)
     return accuracy(stock.model, stock.images, val, device), seconds
@@ -240,6 +273,7 @@ def our_job(
     train: Part,
     schedule: Schedule,
     losses: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    seed: int,
 ) -> TensorTask:
     """Our training of a part."""
     return TensorTask(
@@ -251,6 +285,7 @@ def our_job(
         augmentation=STILL,
         optimiser=schedule.rule,
         losses=losses,
+        seed=seed,
     )
 
 
@@ -294,14 +329,23 @@ def timed(step: Callable[[int, float], None], schedule: Schedule) -> float:
 
 
 def compared(
-    where: str, ours: Mapping[str, Measure], peer: Mapping[str, Measure], stills: int
-) -> Iterator[dict[str, Any]]:
-    """A row for each measure of the val part, with the interval of what ours has more."""
+    where: str, stills: int, ours: Sequence[Trained], peer: Sequence[Trained]
+) -> list[Row]:
+    """A row for each measure of the val part, and one for the seconds; means over seeds.
+
+    Beside the means stands what each seed gave, and the interval of what ours has more.
+    """
     jackknife = Jackknife.of([str(i) for i in range(stills)])
-    for name, measure in ours.items():
-        apart = jackknife.difference(measure, peer[name])
-        values = [value(each, stills) for each in (measure, peer[name])]
-        yield row(f"{where}: {name}", *values, interval=apart.ci95)
+    of_ours, of_peer = (means([measures for measures, _ in each]) for each in (ours, peer))
+    rows = []
+    for name in of_ours:
+        apart = jackknife.difference(of_ours[name], of_peer[name])
+        each = [[value(table[name], stills) for table, _ in which] for which in (ours, peer)]
+        total = [value(of[name], stills) for of in (of_ours, of_peer)]
+        rows.append(row(f"{where}: {name}", total, each, interval=apart.ci95))
+    seconds = [[taken for _, taken in which] for which in (ours, peer)]
+    total = [statistics.mean(each) for each in seconds]
+    return [*rows, row(f"{where}: training", total, seconds, unit="s", higher_is_better=False)]
 
 
 def judged(val: Part, found: Boxes) -> dict[str, Measure]:
@@ -318,7 +362,7 @@ def judged(val: Part, found: Boxes) -> dict[str, Measure]:
 @torch.no_grad()
 def accuracy(
     model: nn.Module, prepare: Callable[[Tensor], Tensor], val: Part, device: torch.device
-) -> Ratio:
+) -> dict[str, Measure]:
     """Share of stills whose view is named right."""
     model.eval()
     right: list[Tensor] = []
@@ -327,7 +371,7 @@ def accuracy(
             named = model(prepare(pixels.to(device))).argmax(dim=1).cpu()
         right.append(named == labels)
     hits = torch.cat(right).double().numpy()
-    return Ratio(numerator=hits, denominator=np.ones(len(hits)))
+    return {"accuracy": Ratio(numerator=hits, denominator=np.ones(len(hits)))}
 
 
 def stenoses(data: Path, part: str, size: int) -> Part:
@@ -377,26 +421,42 @@ def still(archive: tarfile.TarFile, name: str, size: int) -> Tensor:
 
 def row(
     name: str,
-    ours: float | None,
-    peer: float | None,
+    means: Sequence[float | None],
+    of_seeds: Sequence[Sequence[float | None]],
     *,
     unit: str = "share",
     higher_is_better: bool = True,
     interval: tuple[float, float] | None = None,
-) -> dict[str, Any]:
-    """One row of the JSON, printed as well."""
-    shown = ["-" if number is None else f"{number:.3f}" for number in (ours, peer)]
+) -> Row:
+    """One row of the JSON, printed as well; first ours, then the peer."""
+    ours, peer = (
+        [rounded(each) for each in (mean, *of)] for mean, of in zip(means, of_seeds, strict=True)
+    )
     apart = "" if interval is None else f"   difference {interval[0]:+.3f} to {interval[1]:+.3f}"
-    print(f"{name:<78} {shown[0]:>9}   peer {shown[1]:>9}{apart}", flush=True)
+    print(f"{name:<78} {ours}   peer {peer}{apart}", flush=True)
     return {
         "name": name,
-        "ours": None if ours is None else round(ours, 4),
-        "peer": None if peer is None else round(peer, 4),
-        "ratio": round(ours / peer, 3) if ours is not None and peer else None,
+        "ours": ours[0],
+        "peer": peer[0],
+        "ratio": round(ours[0] / peer[0], 3) if ours[0] is not None and peer[0] else None,
         "unit": unit,
         "higher_is_better": higher_is_better,
-        "difference_ci95": None if interval is None else [round(end, 4) for end in interval],
+        "difference_ci95": None if interval is None else [rounded(end) for end in interval],
+        "seeds": {"ours": ours[1:], "peer": peer[1:]},
     }
+
+
+def rounded(number: float | None) -> float | None:
+    """To four digits."""
+    return None if number is None else round(number, 4)
+
+
+def write(options: argparse.Namespace, rows: Sequence[Row]) -> None:
+    """The JSON file: rows, and what they depend on."""
+    settings = {name: value for name, value in vars(options).items() if name not in ("data", "out")}
+    document = {"machine": {**machine(best_device()), **settings}, "rows": rows}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

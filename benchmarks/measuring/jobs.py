@@ -44,10 +44,11 @@ class TensorTask:
         augmentation: AugmentationSettings,
         optimiser: OptimiserSettings,
         losses: Losses,
+        seed: int = 0,
     ) -> None:
         self.model, self.optimiser, self.losses, self.steps = model, optimiser, losses, steps
         keys = list(store.rows)
-        self.batches = Batches(store, keys, store.rows_of(keys), batch_size, augmentation, 0)
+        self.batches = Batches(store, keys, store.rows_of(keys), batch_size, augmentation, seed)
         self._targets = targets.to(store.device)
 
     def enter(self, step: int) -> None:

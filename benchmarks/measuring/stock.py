@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -15,6 +16,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from angioray.models.settings import AnchorSettings
+from angioray.training.sampler import batch_positions
 from measuring import Step
 
 Loader = Iterator[tuple[Tensor, Tensor]]
@@ -50,20 +52,23 @@ def retinanet(
     )
 
 
-def loader(pixels: Tensor, targets: Tensor, batch: int, device: torch.device) -> Loader:
-    """Shuffled batches without end: at hand on a CPU; by worker processes, pinned, for a GPU."""
+def loader(
+    pixels: Tensor, targets: Tensor, batch: int, device: torch.device, seed: int = 0
+) -> Loader:
+    """The batches that ours has of a seed: at hand on a CPU; by workers, pinned, for a GPU."""
     on_gpu = device.type == "cuda"
-    batches = torch.utils.data.DataLoader(
-        torch.utils.data.TensorDataset(pixels, targets),
-        batch,
-        shuffle=True,
-        drop_last=True,
-        num_workers=8 if on_gpu else 0,
-        persistent_workers=on_gpu,  # epochs are short here, and starting workers is not
-        pin_memory=on_gpu,
+    batches = (
+        batch_positions(population=len(pixels), batch_size=batch, seed=seed, step=step).tolist()
+        for step in itertools.count()
     )
-    while True:
-        yield from batches
+    return iter(
+        torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(pixels, targets),
+            batch_sampler=batches,  # type: ignore[arg-type]
+            num_workers=8 if on_gpu else 0,
+            pin_memory=on_gpu,
+        )
+    )
 
 
 def detector_step(
