@@ -22,6 +22,7 @@ ROWS = {
     "healthy/false_boxes_per_frame@score0.50/max5": "false boxes a healthy frame, score > 0.5",
     "healthy/specificity_sequence@score0.50": "healthy sequences without a box, likewise",
     "healthy/specificity_patient@score0.50": "healthy patients without a box, likewise",
+    "AUC@frame": "AUC of lesion or none, by each frame's best box",
 }
 """The metrics that are printed, by name; the JSON has all of them."""
 

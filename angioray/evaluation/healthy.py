@@ -14,9 +14,11 @@ from angioray.evaluation.average_precision import AveragePrecision
 from angioray.evaluation.detection import PAPER, JudgedFrames, Thresholds, per_frame
 from angioray.evaluation.matching import FloatArray, Predictions, just_above, match_at_each
 from angioray.evaluation.measures import COUNTS, Measure, Metrics, Ratio, value
+from angioray.evaluation.severity import AreaUnderRoc
 
 ALL_FRAMES = "/all_frames"
 """Ends the names of metrics of frames with boxes and healthy ones together."""
+FRAME_AUC = "AUC@frame"
 
 
 def healthy_measures(
@@ -30,8 +32,10 @@ def healthy_measures(
 
     ``healthy/false_boxes_per_frame`` and ``…_per_sequence`` count boxes on healthy frames;
     ``healthy/specificity_sequence`` and ``…_patient`` are the shares of healthy sequences, and of
-    patients without a lesion, of whom no frame has a box. ``precision`` and ``AP`` of all frames
-    are at the cohort's own prevalence.
+    patients without a lesion, of whom no frame has a box. ``AUC@frame`` is the area under the ROC
+    curve of frames with lesions against healthy ones; the score of a frame is that of its best box,
+    wherever it is, and lowest without any. ``precision`` and ``AP`` of all frames are at the
+    cohort's own prevalence.
 
     Args:
         frames: those with boxes and the healthy ones together.
@@ -58,6 +62,7 @@ def healthy_measures(
     score = f"score{at.score:.2f}"
     boxes = f"{score}/max{at.max_detections}"
     cines = _without_a_box(sequences, said)
+    best = [max(predictions[i][1], default=-np.inf) if i in predictions else -np.inf for i in ids]
     return {
         f"healthy/false_boxes_per_frame@{boxes}": Ratio(
             numerator=said * is_healthy, denominator=is_healthy, rules=COUNTS
@@ -67,6 +72,7 @@ def healthy_measures(
         ),
         f"healthy/specificity_sequence@{score}": cines,
         f"healthy/specificity_patient@{score}": _without_a_box([healthy.get(i) for i in ids], said),
+        FRAME_AUC: AreaUnderRoc(positive=is_healthy == 0, score=np.array(best)),
         at.name("precision", boxes=at.max_detections) + ALL_FRAMES: Ratio(
             numerator=right, denominator=said
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from angioray.evaluation.detection import PAPER
-from angioray.evaluation.healthy import ALL_FRAMES
+from angioray.evaluation.healthy import ALL_FRAMES, FRAME_AUC
 from angioray.report.estimates import Estimate
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.findings import Findings
@@ -22,6 +22,7 @@ _COLUMNS = {
     "healthy/false_boxes_per_sequence@score0.50/max5": "False boxes per healthy cine",
     "healthy/specificity_sequence@score0.50": "Specificity, cines",
     "healthy/specificity_patient@score0.50": "Specificity, patients",
+    FRAME_AUC: "AUC, frames",
     _PRECISION: "Precision, frames with lesions",
     _PRECISION + ALL_FRAMES: "Precision, all frames",
     PAPER.at("AP"): "AP, frames with lesions",
@@ -83,7 +84,7 @@ def _table(
     ]
     return Table(
         name="healthy_arteries",
-        caption="Healthy arteries held out: false boxes and specificity",
+        caption="Healthy arteries held out: false boxes, specificity and AUC",
         columns=("View", "Variant", "Cines (patients)", *_COLUMNS.values(), "Folds"),
         rows=tuple(rows),
         note="Each cine counts with one frame, as one with lesions does; where the study judges "
@@ -96,6 +97,9 @@ def _table(
             "Specificity": "share without such a box on any judged frame",
             "cines": "of the healthy cines",
             "patients": "of the patients in brackets",
+            _COLUMNS[FRAME_AUC]: "area under the ROC curve: the share of pairs of a frame with "
+            "lesions and a healthy one in which the former's best box has the higher score; 0.5 is "
+            "chance",
             "frames with lesions": "as in the tables above and in the paper; precision is of the "
             "same boxes as false boxes are",
             "all frames": "frames with lesions and healthy ones together, in the cohort's own "

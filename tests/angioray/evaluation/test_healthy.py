@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from angioray.evaluation.detection import JudgedFrames, detector_metrics
-from angioray.evaluation.healthy import healthy_measures, healthy_metrics
+from angioray.evaluation.healthy import FRAME_AUC, healthy_measures, healthy_metrics
 from angioray.evaluation.measures import Draws
 from tests.angioray.four_frames import CINES, FOUND, FRAMES, NOWHERE, TRUTH, A, B
 
@@ -29,6 +30,8 @@ def test_healthy_arteries_by_hand() -> None:
             "healthy/false_boxes_per_sequence@score0.50/max5": 2 / 3,
             "healthy/specificity_sequence@score0.50": 2 / 3,  # f and g
             SPECIFICITY: 0 / 1,  # p has boxes in cine e
+            # best boxes: .9, .95, .7 and none against none, .9, .8 and none
+            "AUC@frame": (3.5 + 4 + 2 + 1) / 16,
             "precision@IoU0.20/score0.50/max5/all_frames": 2 / (5 + 2),
             # .95 no, .9 yes and no, .8 no, .7 no, .6 yes and no, .5 no, .4 yes: with the best
             # precision from there on, 3 / 9 at recall 1/4, 2/4 and 3/4
@@ -44,7 +47,7 @@ def test_boxes_on_healthy_arteries_change_nothing_of_the_papers_numbers() -> Non
 def test_without_healthy_frames_there_is_no_specificity_and_precision_is_the_papers() -> None:
     metrics = healthy_metrics(FRAMES, FOUND, {})
     assert {name for name, value in metrics.items() if value is None} == {
-        name for name in metrics if name.startswith("healthy/")
+        name for name in metrics if name.startswith("healthy/") or name == FRAME_AUC
     }
     paper = detector_metrics(FRAMES, FOUND)
     for name in ("precision@IoU0.20/score0.50/max5", "AP@IoU0.20"):
@@ -82,3 +85,15 @@ def test_specificity_is_what_a_plain_loop_over_drawn_patients_counts(seed: int) 
             silent += drawn * (not speaks(frames))
         (value,) = measures[name].values(draws)
         assert value == pytest.approx(silent / total if total else np.nan, nan_ok=True)
+
+
+def test_lesion_or_none_is_ranked_as_scikit_learn_ranks_it_with_ties_and_silent_frames() -> None:
+    random = np.random.default_rng(0)
+    ids = range(60)
+    scores = {i: random.integers(0, 5, random.integers(0, 4)) / 5 for i in ids}
+    found = {i: (np.tile(A, (len(s), 1)), np.sort(s)[::-1]) for i, s in scores.items() if len(s)}
+    frames = JudgedFrames(sequence={i: f"c{i}" for i in ids}, truth={i: np.array([B]) for i in ids})
+    healthy = {i: f"p{i}" for i in range(0, 60, 3)}
+    best = [max(scores[i], default=-1.0) for i in ids]
+    expected = roc_auc_score([i not in healthy for i in ids], best)
+    assert healthy_metrics(frames, found, healthy)[FRAME_AUC] == pytest.approx(expected)
