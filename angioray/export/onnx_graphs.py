@@ -136,7 +136,8 @@ def _graph(model: nn.Module) -> tuple[nn.Module, str]:
         return DetectorGraph(model), "detector"
     if hasattr(model, "detect"):
         raise ValueError(
-            "This detector is of another package; only angioray's own RetinaNet is written as ONNX."
+            "This detector is of another architecture; only angioray's own RetinaNet is written as "
+            "ONNX."
         )
     return ViewGraph(model), "view"
 

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from angioray.extensions import part
+from angioray.models.cam_detector import CamDetector
 from angioray.models.detector import Detector
+from angioray.models.patch_detector import PatchDetector
 from angioray.models.retinanet import RetinaNet
-from angioray.models.settings import RETINANET, RetinaNetSettings
+from angioray.models.settings import GRADCAM, PATCHES, RETINANET, RetinaNetSettings
+
+OWN: dict[str, Callable[..., Detector]] = {
+    RETINANET: RetinaNet,
+    GRADCAM: CamDetector,
+    PATCHES: PatchDetector,
+}
+"""Built from the settings, with or without the weights that they name."""
 
 
 def build_detector(settings: RetinaNetSettings, *, pretrained: bool = True) -> Detector:
@@ -22,7 +33,7 @@ def build_detector(settings: RetinaNetSettings, *, pretrained: bool = True) -> D
     Raises:
         ValueError: there is none of that name, or its weights cannot be had.
     """
-    if settings.architecture == RETINANET:
-        return RetinaNet(settings, pretrained=pretrained)
+    if own := OWN.get(settings.architecture):
+        return own(settings, pretrained=pretrained)
     detector: Detector = part("detectors", settings.architecture)(settings, pretrained)
     return detector

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -10,30 +12,49 @@ from angioray.models.settings import RESNETS
 
 
 class FeatureClassifier(nn.Module):
-    """Any other backbone than the ResNets, under the mean of its last feature map."""
+    """Any other backbone than the ResNets, under the mean of its last used feature map."""
 
-    def __init__(self, backbone: FeatureBackbone, classes: int) -> None:
+    def __init__(self, backbone: FeatureBackbone, classes: int, stages: int = 4) -> None:
         super().__init__()
         self.body = backbone
         self.last = nn.Identity()
-        self.fc = nn.Linear(backbone.channels[-1], classes)
+        self._stages = stages
+        self.fc = nn.Linear(backbone.channels[stages - 1], classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (float[B, K]) of float[B, 1, S, S], normalised."""
-        logits: Tensor = self.fc(self.last(self.body(images)[-1]).mean(dim=(2, 3)))
+        logits: Tensor = self.fc(self.last(self.body(images)[self._stages - 1]).mean(dim=(2, 3)))
         return logits
 
 
-def view_classifier(backbone: str, weights: str, classes: int) -> nn.Module:
-    """A network over grey frames whose last layer, ``fc``, has one unit for each view class.
+def view_classifier(
+    backbone: str,
+    weights: str,
+    classes: int,
+    *,
+    norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    stages: int = 4,
+) -> nn.Module:
+    """A network over grey frames whose last layer, ``fc``, has one unit for each class.
+
+    Args:
+        backbone: which.
+        weights: as in :func:`grey_resnet`.
+        classes: the views, or whatever else it tells apart.
+        norm_layer: builds the normalisation of a given number of channels.
+        stages: of the backbone that are used, 1 to 4.
 
     Raises:
         ValueError: there is no such backbone, or its weights cannot be had.
     """
     if backbone not in RESNETS:
-        return FeatureClassifier(feature_backbone(backbone, weights), classes)
-    resnet: nn.Module = grey_resnet(backbone, weights)
-    resnet.fc = nn.Linear(resnet.fc.in_features, classes)  # type: ignore[union-attr,arg-type]
+        body = feature_backbone(backbone, weights, norm_layer)
+        return FeatureClassifier(body, classes, stages)
+    resnet: nn.Module = grey_resnet(backbone, weights, norm_layer, stages=stages)
+    for unused in range(stages + 1, 5):
+        setattr(resnet, f"layer{unused}", nn.Identity())
+    features = resnet.fc.in_features // 2 ** (4 - stages)  # type: ignore[union-attr]
+    resnet.fc = nn.Linear(features, classes)
     return resnet
 
 

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def grad_cam(model: nn.Module, images: Tensor, class_index: int, layer: nn.Module) -> Tensor:
+def grad_cam(
+    model: nn.Module, images: Tensor, class_index: int, layer: nn.Module
+) -> tuple[Tensor, Tensor]:
     """Maps of what speaks for one class: a layer's channels weighted by their mean gradients.
 
     Args:
@@ -20,8 +22,8 @@ def grad_cam(model: nn.Module, images: Tensor, class_index: int, layer: nn.Modul
             (``model.layer4``); it gives float[N, C, h, w].
 
     Returns:
-        float32[N, H, W], 0 to 1: each map divided by its greatest value; all 0 where nothing
-        speaks for the class.
+        The maps (float32[N, H, W], 0 to 1): each divided by its greatest value, all 0 where nothing
+        speaks for the class. And the logits (float[N, K]).
     """
     kept: list[Tensor] = []
 
@@ -43,7 +45,8 @@ def grad_cam(model: nn.Module, images: Tensor, class_index: int, layer: nn.Modul
     maps = (weights * kept[-1].detach()).sum(dim=1, keepdim=True).relu().float()
     maps = F.interpolate(maps, size=images.shape[-2:], mode="bilinear", align_corners=False)
     greatest = maps.amax(dim=(2, 3), keepdim=True)
-    return torch.where(greatest > 0, maps / greatest.clamp_min(1e-12), 0.0)[:, 0]
+    relative = torch.where(greatest > 0, maps / greatest.clamp_min(1e-12), 0.0)[:, 0]
+    return relative, logits.detach()
 
 
 def randomised(model: nn.Module, *, seed: int = 0) -> nn.Module:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import ResNet
 from torchvision.models.detection.retinanet import RetinaNetHead
-from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, batched_nms
+from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from angioray.models.anchors import decode, pyramid_anchors
@@ -20,7 +20,7 @@ from angioray.models.backbone import (
     grey_resnet,
 )
 from angioray.models.convolution import Conv2d, with_fast_gradients
-from angioray.models.detector import DetectionBatch, Detector
+from angioray.models.detector import DetectionBatch, Detector, norm_layer
 from angioray.models.lesion_tiles import LesionTiles
 from angioray.models.losses import box_loss, classification_loss, match_anchors
 from angioray.models.settings import NMS_CANDIDATES, RESNETS, RetinaNetSettings
@@ -47,9 +47,8 @@ class RetinaNet(Detector):
             resnet: takes this backbone instead of one with the settings' weights.
         """
         super().__init__()
-        _check(settings)
+        norm = norm_layer(settings)
         self.settings = settings
-        norm = FrozenBatchNorm2d if settings.frozen_batch_norm else nn.BatchNorm2d
         weights = settings.weights if pretrained else "none"
         first, last = settings.levels
         # layer1 ends at level 2, layer4 at level 5; what no level needs is not built.
@@ -184,7 +183,7 @@ class RetinaNet(Detector):
     @torch.no_grad()
     def best_boxes(self, logits: Tensor, offsets: Tensor) -> DetectionBatch:
         """The same of what the network answered: float[B, A] and float[B, A, 4]."""
-        return self._suppress(*self.candidates(logits, offsets))
+        return DetectionBatch.of_candidates(*self.candidates(logits, offsets), self.settings)
 
     def candidates(self, logits: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
         """The best K boxes before suppression: float32[B, K, 4] xyxy, scores float32[B, K]."""
@@ -192,20 +191,6 @@ class RetinaNet(Detector):
         index = best[..., None].expand(-1, -1, 4)
         boxes = decode(offsets.float().gather(1, index), self.anchors[best])
         return boxes.clamp(0, self.settings.size), scores
-
-    def _suppress(self, boxes: Tensor, scores: Tensor) -> DetectionBatch:
-        N, D = scores.shape
-        image = torch.arange(N, device=scores.device).repeat_interleave(D)
-        # A box clamped away to nothing is no box.
-        solid = (boxes[..., 2:] - boxes[..., :2]).amin(dim=-1) >= 1
-        kept = batched_nms(
-            boxes.flatten(0, 1).float(), scores.flatten(), image, self.settings.nms_iou
-        )
-        survives = torch.zeros(N * D, dtype=torch.bool, device=scores.device)
-        survives[kept] = True
-        scores = torch.where(survives.view(N, D) & solid, scores, -1.0)
-        scores, order = scores.topk(min(self.settings.max_predictions, D))
-        return DetectionBatch(boxes.gather(1, order[..., None].expand(-1, -1, 4)), scores)
 
 
 class _Float32Conv2d(Conv2d):
@@ -233,11 +218,3 @@ class _Float32Conv2d(Conv2d):
             return super().forward(input)
         with torch.autocast(device, enabled=False):
             return super().forward(input.float())
-
-
-def _check(settings: RetinaNetSettings) -> None:
-    if settings.frozen_batch_norm and settings.weights == "none":
-        raise ValueError(
-            "frozen_batch_norm keeps the statistics of pretrained weights, but weights are `none`. "
-            "Set frozen_batch_norm to false, or give weights."
-        )

@@ -21,6 +21,8 @@ RESNETS = ("resnet18", "resnet34", "resnet50")
 TIMM = "timm:"
 """Begins the name of a backbone that timm has."""
 RETINANET = "retinanet"
+GRADCAM = "gradcam"
+PATCHES = "patches"
 
 MEASURED_BOXES = 5
 """The most boxes per frame that a measure of the paper asks for."""
@@ -90,7 +92,9 @@ class RetinaNetSettings(DetectionLossSettings):
     size: Annotated[int, bounds(32)] = 512
     """Side of the square input in pixels, 32 or more, a multiple of the coarsest stride."""
     architecture: str = RETINANET
-    """`retinanet`, or a detector of an installed package (`angioray.detectors`)."""
+    """`retinanet`; `gradcam`, which learns without boxes and finds them in activation maps;
+    `patches`, a classifier of patches slid over the frame; or a detector of an installed package
+    (`angioray.detectors`)."""
     backbone: str = "resnet50"
     """Under the pyramid: `resnet18`, `resnet34`, `resnet50`, `timm:` and a model of timm that gives
     features, or a backbone of an installed package (`angioray.backbones`)."""
@@ -115,6 +119,11 @@ class RetinaNetSettings(DetectionLossSettings):
         """A backbone that is not there, and a pyramid that does not fit the input."""
         yield from super().conflicts()
         yield from unknown_backbone(self.backbone)
+        if self.architecture == PATCHES and self.weights in ("imagenet", "phantom"):
+            yield (
+                f"weights is {self.weights}, which the architecture patches does not have; it must "
+                "be none, or a file that `python -m angioray.pretrain` made for it"
+            )
         if self.architecture != RETINANET:
             return
         first, last = self.levels

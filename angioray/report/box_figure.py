@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from angioray.evaluation.matching import FloatArray
+from angioray.models.settings import RETINANET
 from preprocess.console.drawing import COLOURS, INK, Figure, draw, panels
 
 FOREGROUND_IOU = 0.5
@@ -20,8 +21,10 @@ _TICKS = (8, 16, 32, 64, 128, 256, 512)
 def anchor_sides(detector: Mapping[str, Any]) -> FloatArray | None:
     """Width and height of every anchor in network pixels (float64[A, 2]), from a study's settings.
 
-    None where the settings name no anchors.
+    None where the settings name no anchors, and where the architecture has none of these.
     """
+    if detector.get("architecture", RETINANET) != RETINANET:
+        return None
     anchors, levels = detector.get("anchors"), detector.get("levels")
     if not anchors or not levels:
         return None

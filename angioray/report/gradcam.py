@@ -96,7 +96,7 @@ def _explained(
     )
     images = store.images(store.rows_of(keys))
     maps, random = (
-        grad_cam(network, images, unit, last_stage(network))
+        grad_cam(network, images, unit, last_stage(network))[0]
         for network in (model, randomised(model))
     )
     column = evidence.classes.index(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from angioray.models.settings import NAMED_WEIGHTS, RETINANET
+from angioray.models.settings import GRADCAM, NAMED_WEIGHTS, PATCHES, RETINANET
 from angioray.report.runs import ReportedStudy
 from angioray.report.systems import describe_system
 from angioray.study.settings import DetectorTraining, ViewTraining
@@ -53,6 +53,21 @@ def detector_training(study: ReportedStudy, detector: DetectorTraining) -> Itera
             f"smooth L1 loss of boxes with weight {detector.box_weight:g}; anchors are lesions "
             f"from an IoU of {detector.foreground_iou:g} and background below "
             f"{detector.background_iou:g}."
+        )
+    elif detector.architecture == GRADCAM:
+        yield (
+            f"Stenoses were found by one classifier{per_view} of whole frames, a "
+            f"{detector.backbone}, that learned without boxes whether a frame has a lesion (binary "
+            "cross entropy). Boxes of 35 px, of a frame of 512, lie around the peaks of its "
+            "activation maps (Grad-CAM); a score is the probability times the peak's height over "
+            "that of the highest."
+        )
+    elif detector.architecture == PATCHES:
+        yield (
+            f"Stenoses were found by one classifier{per_view} of patches of 32 px, slid over "
+            "frames of 256 px; boxes of a patch's size lie around the peaks of its probabilities. "
+            "Its loss is the binary cross entropy over all patches of a batch, in which those with "
+            "a lesion in their middle and those without one weigh alike."
         )
     else:
         yield f"Stenoses were found by one detector{per_view}, `{detector.architecture}`."

@@ -9,7 +9,12 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from angioray.models.settings import NAMED_WEIGHTS, RetinaNetSettings, unknown_backbone
+from angioray.models.settings import (
+    GRADCAM,
+    NAMED_WEIGHTS,
+    RetinaNetSettings,
+    unknown_backbone,
+)
 from angioray.training.settings import AugmentationSettings, OptimiserSettings, Precision
 from preprocess.console.settings import (
     EACH_ONCE,
@@ -115,8 +120,14 @@ class DetectorTraining(RetinaNetSettings):
     at every checkpoint: 1 / n, n a whole number. At 0 all train, as published."""
 
     def conflicts(self) -> Iterator[str]:
-        """A share that is no whole part of the patients."""
+        """A share that is no whole part of the patients; nothing to tell lesions from."""
         yield from super().conflicts()
+        without = [variant for variant in self.variants if "NL" not in variant]
+        if self.architecture == GRADCAM and without:
+            yield (
+                f"variants has {without[0]}, without healthy sequences, from which gradcam learns "
+                "what is no lesion; it must be NL, BGNL or both"
+            )
         if share := self.validation_share:
             parts = round(1 / share)
             if abs(share - 1 / parts) > 0.01:

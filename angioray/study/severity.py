@@ -234,7 +234,7 @@ def _too_little(
 ) -> str:
     """Why no head can be trained, as a sentence; empty if one can."""
     if not isinstance(network, RetinaNet):
-        return "The detector of an installed package gives no features of regions."
+        return "Only a RetinaNet gives features of regions, and this detector is another."
     patients = defaultdict[bool, set[str]](set)
     for (sequence_id, _), answer in known.items():
         patients[answer].add(index.cohort.sequences[sequence_id].patient_id)

@@ -438,12 +438,13 @@ def test_grad_cam_of_a_network_small_enough_for_paper() -> None:
 
     model = Small()
     images = torch.tensor([[[[4.0, -2.0], [1.0, 0.0]]]])
-    maps = grad_cam(model, images, 0, model.layer4)
+    maps, logits = grad_cam(model, images, 0, model.layer4)
+    assert logits.tolist() == [[3.0, 0.0]]  # the mean is 3/4
     assert maps.tolist() == [[[1.0, 0.0], [0.25, 0.0]]]
-    assert grad_cam(model, images, 1, model.layer4).abs().max() == 0
+    assert grad_cam(model, images, 1, model.layer4)[0].abs().max() == 0
     assert model.training
     model.requires_grad_(False)
-    assert grad_cam(model, images, 0, model.layer4).max() == 1
+    assert grad_cam(model, images, 0, model.layer4)[0].max() == 1
 
 
 def test_random_weights_change_the_maps_of_a_network_that_looks_at_its_weights() -> None:
@@ -457,7 +458,7 @@ def test_random_weights_change_the_maps_of_a_network_that_looks_at_its_weights()
         assert torch.equal(first, second)
     assert not torch.equal(random.layer4[0].conv1.weight, model.layer4[0].conv1.weight)
     images = torch.randn(2, 1, 64, 64)
-    maps, others = (grad_cam(m, images, 0, m.layer4) for m in (model, random))
+    maps, others = (grad_cam(m, images, 0, m.layer4)[0] for m in (model, random))
     assert not torch.allclose(maps, others)
 
 
