@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from angioray import CONFIGS
+from angioray.models.settings import RETINANET
 from angioray.pretrain.settings import PretrainingSettings
 from angioray.study.settings import StudySettings
 from preprocess.console.command_line import run as run_command
@@ -18,7 +19,8 @@ def pretrain(out: str, settings: StudySettings, pretraining: PretrainingSettings
 
     Frames are simulated while the network learns from them, and none is shown twice. The weights
     suit any study with the same architecture: give their path as `detector.weights`, and as
-    `view.weights` for its backbone. The same command again continues.
+    `view.weights` for its backbone, which the architecture `patches` does not have. The same
+    command again continues.
 
     Args:
         out: the folder to write: `weights.safetensors`, `detector.safetensors` (the same for
@@ -43,10 +45,9 @@ def pretrain(out: str, settings: StudySettings, pretraining: PretrainingSettings
         print(f"  {name:<40} {'-' if value is None else f'{value:.3f}'}")
     weights = f"{out}/{WEIGHTS}"
     print(f"Wrote {weights}.")
-    print(
-        f"Next: python -m angioray.cv COHORT --all-folds --detector.weights {weights} "
-        f"--view.weights {weights}"
-    )
+    own = settings.detector.architecture
+    then = f"--view.weights {weights}" if own == RETINANET else f"--detector.architecture {own}"
+    print(f"Next: python -m angioray.cv COHORT --all-folds --detector.weights {weights} {then}")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,16 @@ from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
 from angioray.evaluation.detection import JudgedFrames, Matched
 from angioray.evaluation.measures import Metrics, value
+from angioray.models.settings import PATCHES, RETINANET
 from angioray.models.weights_file import packed
 from angioray.pretrain.settings import PretrainingSettings
-from angioray.pretrain.task import Block, Blocks, PretrainingNetwork, PretrainingTask
+from angioray.pretrain.task import (
+    Block,
+    Blocks,
+    PatchPretraining,
+    PretrainingNetwork,
+    PretrainingTask,
+)
 from angioray.study.differences import describe_difference, differences
 from angioray.study.run_folder import RunFolder, alone_in, environment
 from angioray.study.settings import StudySettings
@@ -56,8 +63,15 @@ class PretrainingRun:
         """``location`` is the folder; the detector's settings give the architecture.
 
         Raises:
-            ValueError: the folder holds weights that were made otherwise.
+            ValueError: the folder holds weights that were made otherwise, or there is nothing to
+                pretrain for the architecture.
         """
+        if settings.detector.architecture not in (RETINANET, PATCHES):
+            raise ValueError(
+                f"Weights can be pretrained for the architectures {RETINANET} and {PATCHES}, not "
+                f"for {settings.detector.architecture}. Detectors with a backbone may start from "
+                f"that of a pretrained {RETINANET}: give its file as `detector.weights`."
+            )
         self._location, self._settings, self._pretraining = location, settings, pretraining
         self._folder = RunFolder(location)
         if self._folder.files.exists("study.json") or self._folder.files.exists("predictions.json"):
@@ -139,7 +153,7 @@ class PretrainingRun:
 
     def _finish(
         self,
-        network: PretrainingNetwork,
+        network: PretrainingNetwork | PatchPretraining,
         precision: torch.dtype,
         device: torch.device,
         seconds: float,
@@ -162,11 +176,13 @@ class PretrainingRun:
 
     def _document(self) -> dict[str, Any]:
         detector = asdict(self._settings.detector)
-        architecture = ("size", "backbone", "levels", "channels", "anchors")
-        losses = ("focal_alpha", "focal_gamma", "smooth_l1_beta", "box_weight")
-        matches = ("foreground_iou", "background_iou")
+        decides: tuple[str, ...] = ("architecture", "size")
+        if detector["architecture"] == RETINANET:
+            architecture = ("size", "backbone", "levels", "channels", "anchors")
+            losses = ("focal_alpha", "focal_gamma", "smooth_l1_beta", "box_weight")
+            decides = (*architecture, *losses, "foreground_iou", "background_iou")
         document = {
-            "detector": {name: detector[name] for name in (*architecture, *losses, *matches)},
+            "detector": {name: detector[name] for name in decides},
             "pretraining": asdict(self._pretraining),
         }
         plain: dict[str, Any] = json.loads(json.dumps(document))
@@ -211,7 +227,10 @@ def _rank(
 
 @torch.no_grad()
 def judge(
-    network: PretrainingNetwork, block: Block, precision: torch.dtype, device: torch.device
+    network: PretrainingNetwork | PatchPretraining,
+    block: Block,
+    precision: torch.dtype,
+    device: torch.device,
 ) -> Metrics:
     """How good a network is on a block of examples."""
     network.eval()
@@ -219,9 +238,9 @@ def judge(
     for step, (pixels, boxes) in enumerate(zip(block.pixels, block.boxes, strict=True)):
         images = normalise(pixels.to(device), precision)
         with forward_passes(device, precision):
-            scores_of_anchors, offsets, logits = network(images)
-            detections = network.detector.best_boxes(scores_of_anchors, offsets)
-        right.append((logits.argmax(dim=1).cpu() == block.arteries).double())
+            detections, logits = network.detect(images)
+        if logits is not None:
+            right.append((logits.argmax(dim=1).cpu() == block.arteries).double())
         each = zip(boxes, detections.boxes_xyxy.cpu(), detections.scores.cpu(), strict=True)
         for chest, (true, predicted, scores) in enumerate(each):
             image = step * len(pixels) + chest
@@ -231,4 +250,6 @@ def judge(
     sequence = {image: str(image % block.pixels.shape[1]) for image in truth}
     measures = Matched.of(JudgedFrames(sequence=sequence, truth=truth), found).measures()
     metrics: Metrics = {name: value(measures[name], len(truth)) for name in MEASURES}
-    return {**metrics, "view_accuracy": float(np.mean(torch.cat(right).numpy()))}
+    if right:
+        metrics["view_accuracy"] = float(np.mean(torch.cat(right).numpy()))
+    return metrics

@@ -1,4 +1,4 @@
-"""The pretraining task: a detector and a view classifier on one backbone, on simulated frames.
+"""The pretraining task: a detector, and a view classifier on its backbone, on simulated frames.
 
 ImageNet shows no arteries. A phantom does, with a perfect box on each lesion and a view that is
 known, and never shows the same heart twice.
@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from angioray.models.backbone import BACKBONE_PREFIX, grey_resnet
+from angioray.models.detector import DetectionBatch
+from angioray.models.patch_detector import PatchDetector
 from angioray.models.retinanet import RetinaNet
-from angioray.models.settings import RetinaNetSettings
+from angioray.models.settings import RETINANET, RetinaNetSettings
 from angioray.pretrain.settings import PretrainingSettings
 from angioray.training.frames import FrameKey, normalise, resize
 from angioray.training.optimiser import Plateau
@@ -59,6 +61,11 @@ class PretrainingNetwork(nn.Module):
         features = self.detector.features(images)
         return (*self.detector.answers(features), self.classifier(features[-1]))
 
+    def detect(self, images: Tensor) -> tuple[DetectionBatch, Tensor]:
+        """The detector's boxes, and the logits of the arteries (float[B, 2])."""
+        scores, offsets, logits = self(images)
+        return self.detector.best_boxes(scores, offsets), logits
+
     def loss(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Losses of one batch, float32: the detector's two, and ``view_loss``.
 
@@ -93,9 +100,43 @@ class PretrainingNetwork(nn.Module):
                     found[f"{BACKBONE_PREFIX}{own[place]}{key.removeprefix(place)}"] = value
                 elif module is self.detector:
                     found[key] = value
-        if compact:
-            found = {k: v.half() if v.is_floating_point() else v for k, v in found.items()}
-        return {key: value.detach().cpu().contiguous() for key, value in found.items()}
+        return _to_write(found, compact)
+
+
+class PatchPretraining(nn.Module):
+    """A classifier of patches, which shares nothing with a view classifier."""
+
+    def __init__(self, settings: RetinaNetSettings) -> None:
+        """Random weights; those of the settings and frozen norms are for what comes afterwards."""
+        super().__init__()
+        self.detector = PatchDetector(replace(settings, weights="none", frozen_batch_norm=False))
+
+    def detect(self, images: Tensor) -> tuple[DetectionBatch, None]:
+        """The detector's boxes; it names no artery."""
+        return self.detector.detect(images), None
+
+    def loss(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """The detector's loss of one batch."""
+        return self.detector.loss(images, targets[0])
+
+    def weights(self, *, compact: bool = False) -> dict[str, Tensor]:
+        """What `detector.weights` takes; ``compact`` halves it to float16."""
+        return _to_write(self.detector.state_dict(), compact)
+
+
+def _to_write(tensors: dict[str, Tensor], compact: bool) -> dict[str, Tensor]:
+    if compact:
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+
+
+def pretraining_network(
+    settings: RetinaNetSettings, view_weight: float
+) -> PretrainingNetwork | PatchPretraining:
+    """What is pretrained for an architecture, with random weights."""
+    if settings.architecture == RETINANET:
+        return PretrainingNetwork(settings, view_weight)
+    return PatchPretraining(settings)
 
 
 @dataclass(frozen=True)
@@ -176,7 +217,7 @@ class PretrainingTask:
             workers: processes that make frames ahead.
         """
         torch.manual_seed(settings.seed)
-        network = PretrainingNetwork(detector, settings.view_weight)
+        network = pretraining_network(detector, settings.view_weight)
         self.model = network.to(memory_format=torch.channels_last).to(device)
         self.steps, self.optimiser = settings.steps, settings.optimiser
         self.batches = ExampleSteps(settings.batch_size)
@@ -198,7 +239,7 @@ class PretrainingTask:
         return images, (block.boxes[i].to(world.device), block.arteries.to(world.device))
 
     def losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """Those of the detector and of the classifier."""
+        """Those of the detector and, where there is one, of the view classifier."""
         return self.model.loss(images, targets)
 
     def _next(self, number: int, world: World) -> Block:

@@ -10,12 +10,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from angioray.models.classifier import view_classifier
+from angioray.models.patch_detector import PatchDetector
 from angioray.models.retinanet import RetinaNet
 from angioray.models.settings import AnchorSettings, RetinaNetSettings
 from angioray.pretrain.run import PretrainingRun, judge, ranks_here
 from angioray.pretrain.settings import PretrainingSettings
 from angioray.pretrain.task import Block, Blocks, PretrainingNetwork, PretrainingTask
-from angioray.study.settings import StudySettings, settings_from_dict
+from angioray.study.settings import DetectorTraining, StudySettings, settings_from_dict
+from angioray.training.frames import normalise
 from angioray.training.loop import train
 from angioray.training.step import World
 from preprocess.phantom.examples import EXAMPLES
@@ -153,6 +155,30 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights(tmp_path: Path) -> No
 
     whole, parts = pretrained("whole"), pretrained("parts", 1, 3)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_classifier_of_patches_is_pretrained_without_a_backbone(
+    block: Block, tmp_path: Path
+) -> None:
+    settings = replace(SMALL, architecture="patches")
+    job = PretrainingTask(settings, PretrainingSettings(steps=1), CPU.device, workers=0)
+    losses = job.losses(normalise(block.pixels[0]), (block.boxes[0], block.arteries))
+    assert losses.keys() == {"classification_loss"}
+    metrics = judge(job.model, block, torch.float32, CPU.device)
+    assert "view_accuracy" not in metrics and metrics["AP@IoU0.20"] is not None
+    images = torch.randn(1, 1, 64, 64)
+    path = tmp_path / "weights.safetensors"
+    for compact in (False, True):
+        save_file(job.model.weights(compact=compact), path)
+        detector = PatchDetector(replace(settings, weights=str(path))).eval()
+        expected = job.model.detector(images)
+        torch.testing.assert_close(detector(images), expected, rtol=0, atol=0.01 * compact + 1e-6)
+
+
+def test_an_architecture_without_pretraining_is_refused(tmp_path: Path) -> None:
+    settings = StudySettings(detector=DetectorTraining(architecture="gradcam", variants=("NL",)))
+    with pytest.raises(ValueError, match="for the architectures retinanet and patches, not for gr"):
+        PretrainingRun(str(tmp_path), settings, PretrainingSettings())
 
 
 @pytest.mark.slow
