@@ -50,6 +50,8 @@ GLOSSARY = {
     "any score": "of each frame count the five boxes of highest score, however low",
     "AP": "COCO's average precision at an IoU above 0.2: the mean precision at 101 values of "
     "recall, of boxes of any score; at most five a frame, if nothing else is said",
+    "AUC, frames": "area under the ROC curve of lesion or none: the share of pairs of a frame with "
+    "lesions and a healthy one in which the former’s best box has the higher score; 0.5 is chance",
     "5 boxes": "of each frame count at most five, those of highest score",
     "100 boxes": "likewise at most 100",
     "AP30": "AP at an IoU of 0.3 or more, at most 100 boxes a frame",

@@ -10,7 +10,7 @@ from angioray.report.estimates import Estimate
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.findings import Findings
 from angioray.report.page import Block, Section, Text
-from angioray.report.results import folds_of
+from angioray.report.results import HEADINGS, folds_of
 from angioray.report.runs import Group
 from angioray.report.tables import NOTHING, Cell, Row, Table, Value
 from preprocess.console.words import counted
@@ -22,7 +22,7 @@ _COLUMNS = {
     "healthy/false_boxes_per_sequence@score0.50/max5": "False boxes per healthy cine",
     "healthy/specificity_sequence@score0.50": "Specificity, cines",
     "healthy/specificity_patient@score0.50": "Specificity, patients",
-    FRAME_AUC: "AUC, frames",
+    FRAME_AUC: HEADINGS[FRAME_AUC],
     _PRECISION: "Precision, frames with lesions",
     _PRECISION + ALL_FRAMES: "Precision, all frames",
     PAPER.at("AP"): "AP, frames with lesions",
@@ -97,9 +97,6 @@ def _table(
             "Specificity": "share without such a box on any judged frame",
             "cines": "of the healthy cines",
             "patients": "of the patients in brackets",
-            _COLUMNS[FRAME_AUC]: "area under the ROC curve: the share of pairs of a frame with "
-            "lesions and a healthy one in which the former's best box has the higher score; 0.5 is "
-            "chance",
             "frames with lesions": "as in the tables above and in the paper; precision is of the "
             "same boxes as false boxes are",
             "all frames": "frames with lesions and healthy ones together, in the cohort's own "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from angioray.evaluation.healthy import FRAME_AUC
 from angioray.report.definitions import FIXED_BOXES, MAJORITY
 from angioray.report.derived import MAJORITY_ACCURACY
 from angioray.report.estimates import Estimate
@@ -37,6 +38,7 @@ HEADINGS = {
     AVERAGE_PRECISION: "AP",
     ALL_BOXES: "Recall, any score",
     "F1@IoU0.20/score0.50/max5": "F1, max 5",
+    FRAME_AUC: "AUC, frames",
 }
 
 Scored = Sequence[tuple[Group, Mapping[str, Estimate]]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from angioray.evaluation.healthy import FRAME_AUC
 from angioray.report.comparisons import Comparison, compare_detectors, comparison_table
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.page import Block, Section
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from angioray.report.findings import Findings
 
 OWN = "own"
+COLUMNS = (*DETECTOR_COLUMNS, FRAME_AUC)
 
 
 def systems_section(findings: Findings) -> Section | None:
@@ -42,7 +44,7 @@ def systems_table(findings: Findings) -> Table | None:
         Row(
             (
                 *(view, group.system or OWN, group.variant),
-                *(*values_of(found, DETECTOR_COLUMNS, {}), folds_of(group)),
+                *(*values_of(found, COLUMNS, {}), folds_of(group)),
             )
         )
         for view in dict.fromkeys(group.view for group, _ in shown)
@@ -54,7 +56,7 @@ def systems_table(findings: Findings) -> Table | None:
         caption="Detectors under the same folds",
         columns=(
             *("View", "System", "Variant"),
-            *(*(HEADINGS[name] for name in DETECTOR_COLUMNS), "Folds"),
+            *(*(HEADINGS[name] for name in COLUMNS), "Folds"),
         ),
         rows=tuple(rows),
         meanings=_meanings(findings),
