@@ -6,7 +6,7 @@ from typing import Literal
 
 from angioray import CONFIGS
 from angioray.cluster.lane_settings import LaneSettings
-from angioray.study.settings import StudySettings
+from angioray.study.settings import StudySettings, ignored_settings
 from preprocess.console.command_line import run as run_command
 from preprocess.console.command_line import usage
 
@@ -101,6 +101,8 @@ def cv(
         else study.runs_of_folds("0" if folds_only is None else folds_only)
     )
     todo = [run for run in wanted if not RunFolder.of(study.folder, run).finished]
+    for note in ignored_settings(settings):
+        print(note)
     missing = study.look_for_weights({run.task for run in todo}, download=not plan)
     if plan:
         nodes = nodes_for(study, opened.digest, address, starting=False) if gpus is None else []

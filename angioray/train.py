@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from angioray import CONFIGS
-from angioray.study.settings import StudySettings
+from angioray.study.settings import StudySettings, ignored_settings
 from preprocess.console.command_line import run as run_command
 from preprocess.console.command_line import usage
 
@@ -34,6 +34,8 @@ def train(cohort: str, run: str, settings: StudySettings, runs: str = "runs") ->
     opened = Cohort.open(cohort)
     study = Study.plan(opened, absolute(runs), settings)
     study.refuse_another(opened)
+    for note in ignored_settings(settings):
+        print(note)
     chosen = study.run(run)
     folder = RunFolder.of(study.folder, chosen)
     if not folder.finished:

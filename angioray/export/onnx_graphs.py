@@ -100,8 +100,8 @@ def write_graph(path: Path, model: nn.Module, size: int) -> None:
         size: side S of its square input in pixels.
 
     Raises:
-        ValueError: the network has an operation that ONNX lacks, or is a detector of another
-            package, whose candidates are not known.
+        ValueError: the network has an operation that ONNX lacks, or is another detector than
+            RetinaNet, whose candidates are not known.
     """
     import onnx
 

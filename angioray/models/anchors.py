@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -23,18 +24,22 @@ def pyramid_anchors(settings: AnchorSettings, feature_sizes: list[int], size: in
         feature_sizes: side of each level's feature map in cells.
         size: side of the image in pixels.
     """
-    strides = [size / cells for cells in feature_sizes]
-    generator = AnchorGenerator(
+    generator = anchor_generator(settings, [size / cells for cells in feature_sizes])
+    images = ImageList(torch.empty(1, 1, size, size), [(size, size)])
+    features = [torch.empty(1, 1, cells, cells) for cells in feature_sizes]
+    anchors: Tensor = generator(images, features)[0]
+    return anchors
+
+
+def anchor_generator(settings: AnchorSettings, strides: Sequence[float]) -> AnchorGenerator:
+    """torchvision's generator of the anchors of levels with these strides in pixels."""
+    return AnchorGenerator(
         sizes=tuple(
             tuple(stride * settings.base_size_strides * scale for scale in settings.scales)
             for stride in strides
         ),
         aspect_ratios=(settings.ratios,) * len(strides),
     )
-    images = ImageList(torch.empty(1, 1, size, size), [(size, size)])
-    features = [torch.empty(1, 1, cells, cells) for cells in feature_sizes]
-    anchors: Tensor = generator(images, features)[0]
-    return anchors
 
 
 def encode(boxes: Tensor, anchors: Tensor) -> Tensor:

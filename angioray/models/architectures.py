@@ -9,12 +9,14 @@ from angioray.models.cam_detector import CamDetector
 from angioray.models.detector import Detector
 from angioray.models.patch_detector import PatchDetector
 from angioray.models.retinanet import RetinaNet
-from angioray.models.settings import GRADCAM, PATCHES, RETINANET, RetinaNetSettings
+from angioray.models.settings import GRADCAM, PATCHES, RETINANET, TORCHVISION, RetinaNetSettings
+from angioray.models.torchvision_detectors import TorchvisionDetector
 
 OWN: dict[str, Callable[..., Detector]] = {
     RETINANET: RetinaNet,
     GRADCAM: CamDetector,
     PATCHES: PatchDetector,
+    **dict.fromkeys(TORCHVISION, TorchvisionDetector),
 }
 """Built from the settings, with or without the weights that they name."""
 

@@ -16,7 +16,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from angioray.extensions import part
 from angioray.models.convolution import conv2d, with_fast_gradients
-from angioray.models.settings import RESNETS, TIMM
+from angioray.models.settings import RESNETS, TIMM, VGG
 from angioray.models.weights_file import read_state_dict
 
 PHANTOM_WEIGHTS = Path(__file__).parent / "weights" / "phantom.safetensors"
@@ -57,7 +57,7 @@ def grey_resnet(
     """
     model = get_model(name, weights=None, norm_layer=norm_layer)
     assert isinstance(model, ResNet)
-    state = None if weights == "none" else backbone_part(_state_dict(name, weights))
+    state = None if weights == "none" else backbone_state(name, weights)
     stem = model.conv1
     model.conv1 = nn.Conv2d(1, stem.out_channels, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -254,7 +254,12 @@ def detector_part(weights: str) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not key.startswith(BACKBONE_PREFIX)}
 
 
-def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
+def backbone_state(name: str, weights: str) -> dict[str, Tensor]:
+    """The tensors of a backbone under torchvision's names: published ones, or those of a file.
+
+    Raises:
+        ValueError: they cannot be had.
+    """
     if weights == "imagenet":
         published = get_model_weights(name)["IMAGENET1K_V1"]
         try:
@@ -265,14 +270,14 @@ def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
                 f"({problem}). Download that file where there is a network and give its path as "
                 "`weights`, or start from random weights with `weights: none`."
             ) from problem
-    return read_state_dict(_path(weights))
+    return backbone_part(read_state_dict(_path(weights)))
 
 
 def to_download(name: str, weights: str) -> str | None:
     """Where a backbone's weights would be downloaded from first; None if nothing has to be."""
     if weights != "imagenet":
         return None
-    if name not in RESNETS:
+    if name not in (*RESNETS, VGG):
         return "whoever publishes them"  # timm and other packages keep them in their own way
     url = str(get_model_weights(name)["IMAGENET1K_V1"].url)
     kept = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]

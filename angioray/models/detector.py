@@ -57,6 +57,9 @@ class Detector(nn.Module, ABC):
     it does the work of a forward pass, of which operations and memory are counted.
     """
 
+    compiles = True
+    """Whether ``loss`` becomes one graph: no shape in it depends on what frames show."""
+
     @abstractmethod
     def loss(self, images: Tensor, boxes: Tensor, tiles: int | None = None) -> dict[str, Tensor]:
         """The losses of a batch by name, in float32; training lowers their sum.

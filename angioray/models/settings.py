@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from angioray.extensions import registered
@@ -23,6 +23,26 @@ TIMM = "timm:"
 RETINANET = "retinanet"
 GRADCAM = "gradcam"
 PATCHES = "patches"
+SSD = "ssd300_vgg16"
+FCOS = "fcos_resnet50_fpn"
+FASTER_RCNN = "fasterrcnn_resnet50_fpn"
+TORCHVISION = (SSD, FCOS, FASTER_RCNN)
+"""Architectures that are torchvision's own, under torchvision's names."""
+SSD_SIZE = 300
+"""Side of the only input that ``ssd300_vgg16`` takes."""
+VGG = "vgg16"
+"""The backbone of ``ssd300_vgg16``."""
+GROUPS = 32
+"""FCOS normalises its channels in so many groups."""
+
+UNUSED = {
+    SSD: ("anchors", "backbone", "frozen_batch_norm", "levels", "channels"),
+    FCOS: ("anchors",),
+    FASTER_RCNN: (),
+    GRADCAM: ("anchors", "channels"),
+    PATCHES: ("anchors", "backbone", "levels", "channels"),
+}
+"""Settings that architectures do not use, beside those of RetinaNet's losses."""
 
 MEASURED_BOXES = 5
 """The most boxes per frame that a measure of the paper asks for."""
@@ -92,7 +112,8 @@ class RetinaNetSettings(DetectionLossSettings):
     size: Annotated[int, bounds(32)] = 512
     """Side of the square input in pixels, 32 or more, a multiple of the coarsest stride."""
     architecture: str = RETINANET
-    """`retinanet`; `gradcam`, which learns without boxes and finds them in activation maps;
+    """`retinanet`; torchvision's `ssd300_vgg16`, `fcos_resnet50_fpn` or `fasterrcnn_resnet50_fpn`,
+    with its own losses; `gradcam`, which learns without boxes and finds them in activation maps;
     `patches`, a classifier of patches slid over the frame; or a detector of an installed package
     (`angioray.detectors`)."""
     backbone: str = "resnet50"
@@ -100,7 +121,7 @@ class RetinaNetSettings(DetectionLossSettings):
     features, or a backbone of an installed package (`angioray.backbones`)."""
     weights: str = "imagenet"
     """`imagenet`, `phantom`, `none`, or the path of a state dict of the backbone, or of a whole
-    detector that `angioray.pretrain` wrote."""
+    detector that `angioray.pretrain` wrote; torchvision's detectors take its backbone alone."""
     frozen_batch_norm: bool = True
     """Keep the statistics that came with the weights; needs weights."""
     levels: tuple[Level, Level] = (3, 7)
@@ -116,7 +137,7 @@ class RetinaNetSettings(DetectionLossSettings):
     AP 100."""
 
     def conflicts(self) -> Iterator[str]:
-        """A backbone that is not there, and a pyramid that does not fit the input."""
+        """A backbone that is not there, and an input or a pyramid that does not fit."""
         yield from super().conflicts()
         yield from unknown_backbone(self.backbone)
         if self.architecture == PATCHES and self.weights in ("imagenet", "phantom"):
@@ -124,8 +145,28 @@ class RetinaNetSettings(DetectionLossSettings):
                 f"weights is {self.weights}, which the architecture patches does not have; it must "
                 "be none, or a file that `python -m angioray.pretrain` made for it"
             )
-        if self.architecture != RETINANET:
-            return
+        if self.architecture == SSD:
+            yield from self._conflicts_of_ssd()
+        if self.architecture in (FCOS, FASTER_RCNN) and self.backbone not in RESNETS:
+            yield (
+                f"backbone is {self.backbone!r}; {self.architecture} takes one of "
+                f"{', '.join(RESNETS)}"
+            )
+        if self.architecture == FCOS and self.channels % GROUPS:
+            yield f"channels is {self.channels}; {FCOS} needs a multiple of {GROUPS}"
+        if self.architecture in (RETINANET, FCOS, FASTER_RCNN):
+            yield from self._conflicts_of_levels()
+
+    def _conflicts_of_ssd(self) -> Iterator[str]:
+        if self.size != SSD_SIZE:
+            yield f"size is {self.size}; {SSD} takes frames of {SSD_SIZE} px alone"
+        if self.weights == "phantom":
+            yield (
+                f"weights is 'phantom', which a ResNet learned; {SSD} has the backbone {VGG}: take "
+                "`imagenet`, `none` or a file of its weights"
+            )
+
+    def _conflicts_of_levels(self) -> Iterator[str]:
         first, last = self.levels
         stride = 2**last
         if first > min(last, 5):
@@ -138,3 +179,16 @@ class RetinaNetSettings(DetectionLossSettings):
                 f"size is {self.size}; it must be a multiple of {stride}, the stride of level "
                 f"{last}: take {max(1, self.size // stride) * stride}, or fewer levels"
             )
+
+    @property
+    def pretrained_backbone(self) -> str:
+        """The network whose published weights `imagenet` means."""
+        return VGG if self.architecture == SSD else self.backbone
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The settings that the architecture does not use, whatever their values."""
+        if self.architecture not in UNUSED:
+            return ()
+        losses = (each.name for each in fields(DetectionLossSettings))
+        return (*losses, *UNUSED[self.architecture])

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from angioray.models.settings import RETINANET
+from angioray.models.settings import FCOS, RETINANET
 from angioray.report.balance import cohort_in_words, patients_are_unknown, shared_patients
 from angioray.report.runs import ReportedStudy
 from angioray.study.settings import StudySettings, settings_from_dict
@@ -87,5 +87,6 @@ class StudyFacts:
 
     @property
     def by_focal_loss(self) -> bool:
-        """Whether detectors learn by it; those of other packages have losses of their own."""
-        return "detector" in self.tasks and self.settings.detector.architecture == RETINANET
+        """Whether detectors learn by it; others have losses of their own."""
+        by_it = self.settings.detector.architecture in (RETINANET, FCOS)
+        return "detector" in self.tasks and by_it

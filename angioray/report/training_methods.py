@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from angioray.models.settings import GRADCAM, NAMED_WEIGHTS, PATCHES, RETINANET
+from angioray.models.settings import (
+    FASTER_RCNN,
+    FCOS,
+    GRADCAM,
+    NAMED_WEIGHTS,
+    PATCHES,
+    RETINANET,
+    SSD,
+)
 from angioray.report.runs import ReportedStudy
 from angioray.report.systems import describe_system
 from angioray.study.settings import DetectorTraining, ViewTraining
@@ -16,6 +24,14 @@ WEIGHTS = {
     "phantom": "weights learned on simulated angiograms",
     "none": "random weights",
 }
+
+ARCHITECTURES = {
+    RETINANET: "RetinaNet",
+    SSD: "SSD300",
+    FCOS: "FCOS",
+    FASTER_RCNN: "Faster R-CNN",
+}
+"""The names of detectors in the literature."""
 
 
 def classifier_training(view: ViewTraining) -> Iterator[str]:
@@ -39,20 +55,12 @@ def classifier_training(view: ViewTraining) -> Iterator[str]:
 
 def detector_training(study: ReportedStudy, detector: DetectorTraining) -> Iterator[str]:
     """Of the detectors."""
-    anchors = detector.anchors
     views = {run.view for run in study.runs if run.task == "detector"}
     per_view = " per view" if len(views) > 1 else ""
-    if detector.architecture == RETINANET:
-        first, last = detector.levels
+    if name := ARCHITECTURES.get(detector.architecture):
         yield (
-            f"Stenoses were found by one RetinaNet{per_view} over a {detector.backbone} with a "
-            f"feature pyramid of the levels {first} to {last} and {detector.channels} channels, "
-            f"and {anchors.per_cell} anchors per cell (ratios {_list(anchors.ratios)}; scales "
-            f"{_list(anchors.scales)} of {anchors.base_size_strides:g} strides). Its loss is the "
-            f"focal loss (alpha {detector.focal_alpha:g}, gamma {detector.focal_gamma:g}) and a "
-            f"smooth L1 loss of boxes with weight {detector.box_weight:g}; anchors are lesions "
-            f"from an IoU of {detector.foreground_iou:g} and background below "
-            f"{detector.background_iou:g}."
+            f"Stenoses were found by one {name}{per_view} over a {detector.pretrained_backbone}"
+            f"{_pyramid(detector)}. {_losses(detector)}"
         )
     elif detector.architecture == GRADCAM:
         yield (
@@ -94,6 +102,33 @@ def detector_training(study: ReportedStudy, detector: DetectorTraining) -> Itera
         listed = "; ".join(f"{name} ({describe_system(of)})" for name, of in systems.items())
         yield f"Compared under the same folds, each the same but for its settings: {listed}."
     yield f"Of boxes that overlap by an IoU above {detector.nms_iou:g} the best was kept."
+
+
+def _pyramid(detector: DetectorTraining) -> str:
+    """What lies between the backbone and the losses."""
+    if "levels" in detector.unused:
+        return " with the boxes of the paper that proposed it"
+    first, last = detector.levels
+    anchors = detector.anchors
+    per_cell = (
+        f", and {anchors.per_cell} anchors per cell (ratios {_list(anchors.ratios)}; scales "
+        f"{_list(anchors.scales)} of {anchors.base_size_strides:g} strides)"
+    )
+    return (
+        f" with a feature pyramid of the levels {first} to {last} and {detector.channels} channels"
+        f"{'' if 'anchors' in detector.unused else per_cell}"
+    )
+
+
+def _losses(detector: DetectorTraining) -> str:
+    if detector.architecture != RETINANET:
+        return "Its layers, losses and matching are torchvision's."
+    return (
+        f"Its loss is the focal loss (alpha {detector.focal_alpha:g}, gamma "
+        f"{detector.focal_gamma:g}) and a smooth L1 loss of boxes with weight "
+        f"{detector.box_weight:g}; anchors are lesions from an IoU of {detector.foreground_iou:g} "
+        f"and background below {detector.background_iou:g}."
+    )
 
 
 def _weights(name: str) -> str:

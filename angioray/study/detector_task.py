@@ -31,6 +31,7 @@ from angioray.training.batches import Batches
 from angioray.training.frames import FrameKey, FrameStore
 from angioray.training.optimiser import Plateau
 from angioray.training.precision import forward_passes
+from angioray.training.sampler import step_generator
 from angioray.training.step import Alive, World, nobody_waits
 from preprocess.cohort import CATEGORY, Box
 
@@ -84,12 +85,18 @@ class DetectorTask:
 
     @property
     def compiled_for(self) -> Hashable:
-        """The settings and shapes that its losses are compiled for."""
+        """The settings and shapes that its losses are compiled for; None if they cannot be."""
+        if not self.model.compiles:
+            return None
         network = (getattr(self._settings, each.name) for each in fields(RetinaNetSettings))
         return (*network, self._tiles, self._boxes.shape[1:], self.batches.batch_size)
 
     def enter(self, step: int) -> None:
-        """All layers train all the time."""
+        """All layers train all the time.
+
+        What a detector draws at random is a function of seed and step, as its batches are.
+        """
+        torch.manual_seed(step_generator(seed=self.batches.seed, step=step).initial_seed())
         self.model.train()
 
     def batch(self, step: int, world: World, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -101,7 +108,7 @@ class DetectorTask:
         return batch.images, boxes
 
     def losses(self, images: Tensor, boxes: Tensor) -> dict[str, Tensor]:
-        """Classification and box loss of a batch."""
+        """The detector's losses of a batch, by name."""
         return self.model.loss(images, boxes, self._tiles)
 
     def judge(self, precision: torch.dtype, alive: Alive = nobody_waits) -> Judgement:

@@ -113,11 +113,14 @@ class Executor:
                 store.residence.reason,
             )
         job = TASKS[run.task](self._study, self._index, run, store, self._world)
-        if settings.compile and job.compiled_for != self._compiled_for:
+        compiled_for = job.compiled_for if settings.compile else None
+        if settings.compile and compiled_for is None and self._say is not None:
+            self._say(f"{run.name} is not compiled: PyTorch cannot make its losses one graph.")
+        if compiled_for is not None and compiled_for != self._compiled_for:
             # PyTorch compiles a function for eight kinds of input and then gives up. Runs of one
             # kind share what is compiled; of another kind it is dropped, and its memory with it.
             torch.compiler.reset()
-            self._compiled_for = job.compiled_for
+            self._compiled_for = compiled_for
         loaded = time.perf_counter()
         trained_s = train(
             job,
@@ -126,7 +129,7 @@ class Executor:
             precision=self._precision,
             checkpoint_every=settings.checkpoint_every,
             progress=progress,
-            compiled=settings.compile,
+            compiled=compiled_for is not None,
             until=until,
             leaving=self._leaving,
             validate=partial(job.validate, self._precision, self._alive)

@@ -220,6 +220,17 @@ def _merged(values: Mapping[str, Any], differing: Mapping[str, Any]) -> dict[str
     }
 
 
+def ignored_settings(settings: StudySettings) -> list[str]:
+    """Sentences on settings that are not at their defaults, and that change nothing."""
+    default = DetectorTraining()
+    sentences = []
+    for detector in settings.detectors.values():
+        ignored = [n for n in detector.unused if getattr(detector, n) != getattr(default, n)]
+        if ignored:
+            sentences.append(f"{detector.architecture} does not use {', '.join(ignored)}.")
+    return list(dict.fromkeys(sentences))
+
+
 def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
     """Resolved settings back from JSON or YAML, checked as on the command line.
 

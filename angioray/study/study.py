@@ -202,12 +202,15 @@ class Study:
         notes = []
         wanted = self.settings.tasks if tasks is None else sorted(set(tasks))
         for settings, build in self._networks(wanted):
-            source = to_download(settings.backbone, settings.weights)
+            backbone = settings.backbone
+            if isinstance(settings, DetectorTraining):
+                backbone = settings.pretrained_backbone
+            source = to_download(backbone, settings.weights)
             if source is None or download:
                 build()
             else:
                 notes.append(
-                    f"The ImageNet weights of {settings.backbone} are not on this machine yet; "
+                    f"The ImageNet weights of {backbone} are not on this machine yet; "
                     f"the study begins by downloading them from {source}."
                 )
         return list(dict.fromkeys(notes))

@@ -53,7 +53,7 @@ class FirstTrials:
             objective: what trials are measured on; anchors are fitted to what they train on.
             cohort: what they learn from.
         """
-        if objective.run.task != "detector":
+        if objective.run.task != "detector" or "anchors" in objective.base.detector.unused:
             return cls(space, (Candidate(space.of_base(), BY_BASE),))
         detector = objective.base.detector
         index = CohortIndex.of(cohort, objective.base.view_classes)

@@ -74,6 +74,7 @@ class FoldSweep:
         study.look_for_weights()
         file = order.space or SPACES / f"{order.task}.yaml"
         space = read_space(file, objective.base, order.task)
+        space = without_unused(space, given=order.space is not None)
         if order.search == "pbt":
             space = learning_rate_alone(space, order.task, given=order.space is not None)
         attempt = TrialCost(space, objective, order.most_cost)
@@ -294,6 +295,26 @@ def _look_for_weights(file: Path, space: Space, study_of: Callable[[StudySetting
         studies.setdefault(tuple((part.backbone, part.weights) for part in parts), study)
     for study in studies.values():
         study.look_for_weights()
+
+
+def without_unused(space: Space, *, given: bool) -> Space:
+    """The space without the settings that the detector's architecture does not use.
+
+    Args:
+        space: as its file has it.
+        given: whether somebody wrote it for this search; then it must hold none of them.
+
+    Raises:
+        ValueError: it holds one.
+    """
+    detector = space.base.detector
+    idle = {f"detector.{name}" for name in detector.unused}
+    unused = [p.name for p in space if {p.name, p.name.rpartition(".")[0]} & idle]
+    if given and unused:
+        raise ValueError(
+            f"{detector.architecture} does not use {', '.join(unused)}. Take them out of the space."
+        )
+    return replace(space, parameters=tuple(p for p in space if p.name not in unused))
 
 
 def learning_rate_alone(space: Space, task: Task, *, given: bool) -> Space:
