@@ -67,7 +67,7 @@ class Objective:
             systems={},
             tasks=(task,),
             view=replace(settings.view, sizes=settings.view.sizes[:1]),
-            detector=replace(settings.detector, variants=(variant,)),
+            detector=replace(settings.detector, variants=(variant,), key_frames=False),
         )
         study = Study.plan(cohort, ".", base)
         run = _run(study, view, fold)

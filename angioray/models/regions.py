@@ -8,6 +8,9 @@ from torchvision.ops import roi_align
 
 from angioray.models.retinanet import RetinaNet
 
+NO_FEATURES = "Of all detectors, RetinaNet alone gives features of regions."
+"""Why nothing is learned from those of another one."""
+
 
 @torch.no_grad()
 def pool_regions(network: RetinaNet, images: Tensor, boxes: list[Tensor]) -> Tensor:

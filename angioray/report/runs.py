@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -179,6 +179,19 @@ class Group:
         """What their folders are called but for the fold, such as ``detector-RCA-B-512``."""
         return self.runs[0].name.rpartition("-fold")[0]
 
+    def silence(self, reasons: Mapping[int, str], what: str) -> list[str]:
+        """A sentence on the folds that say nothing, given why; none where all do.
+
+        Args:
+            reasons: sentences by fold.
+            what: was to be said, and that it is not: ``iFR is not estimated``.
+        """
+        if not reasons:
+            return []
+        fold, reason = next(iter(reasons.items()))
+        folds = f"{len(reasons)} of {len(self.runs)} folds ({', '.join(map(str, reasons))})"
+        return [f"{self.view}: {what} in {folds}. Fold {fold}: {reason}"]
+
     @property
     def models(self) -> str:
         """What the runs train, in the plural."""
@@ -232,6 +245,15 @@ class ReportedStudy:
     def groups(self) -> tuple[Group, ...]:
         """The study's own networks, in its order; all of the report but one section is of them."""
         return tuple(group for group in self._groups if not group.system)
+
+    @property
+    def first_detectors(self) -> tuple[Group, ...]:
+        """Each view's detectors of the first variant and seed: they are asked more than boxes."""
+        first: dict[str, Group] = {}
+        for group in self.groups:
+            if group.task == "detector":
+                first.setdefault(group.view, group.by_seed[0])
+        return tuple(first.values())
 
     @property
     def systems(self) -> tuple[Group, ...]:

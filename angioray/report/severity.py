@@ -111,12 +111,8 @@ class Severity:
         """Read what each view's first variant says; None where the cohort knows no answer."""
         if cohort is None or all(question.of_sequence(cohort, s) is None for s in cohort.sequences):
             return None
-        first: dict[str, Group] = {}
-        for group in study.groups:
-            if group.task == "detector":
-                first.setdefault(group.view, group.by_seed[0])
         parts, reasons = [], []
-        for group in first.values():
+        for group in study.first_detectors:
             part, silent = _read(group, cohort, question)
             parts += part
             reasons += silent
@@ -247,14 +243,7 @@ def _read(
                     patient_id = cohort.sequences[row["sequence_id"]].patient_id
                     scores = (float(row[of]) for of in SCORES)
                     rows.append((patient_id, bool(row["yes"]), *scores))
-    reasons = []
-    if silent:
-        folds = ", ".join(map(str, silent))
-        fold, reason = next(iter(silent.items()))
-        reasons = [
-            f"{group.view}: {question.about} is not estimated in {len(silent)} of "
-            f"{len(group.runs)} folds ({folds}). Fold {fold}: {reason}"
-        ]
+    reasons = group.silence(silent, f"{question.about} is not estimated")
     if not rows:
         return [], reasons
     patients, yes, *each_score = zip(*rows, strict=True)

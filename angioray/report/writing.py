@@ -13,6 +13,7 @@ from angioray.report.definitions import GLOSSARY, definitions_section
 from angioray.report.findings import Findings
 from angioray.report.headline import headline, notices
 from angioray.report.healthy import healthy_section
+from angioray.report.key_frames import key_frame_rows, key_frame_section
 from angioray.report.limitations import limitations_section
 from angioray.report.methods import METHODS_FILE, methods_markdown, methods_section
 from angioray.report.model_cards import WITHOUT_COHORT, write_model_cards
@@ -80,6 +81,7 @@ def write_report_and_tables(runs: Location) -> Written:
         sensitivity_section(findings),
         two_step_section(findings),
         severity_section(findings),
+        key_frame_section(findings),
         pictures_section(findings),
         limitations_section(findings),
         folds_section(study, cohort),
@@ -162,6 +164,7 @@ def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:
         "guaranteed_sensitivity": [each.as_json() for each in guaranteed_sensitivities(findings)],
         "two_step": [row for result in findings.two_steps for row in result.as_json()],
         "severity": [row for severity in findings.severity for row in severity.rows],
+        "key_frames": key_frame_rows(findings),
         "agreement": [row for pair in findings.readers for row in pair.as_json()],
         "missing": [_missing(run) for run in study.missing],
     }

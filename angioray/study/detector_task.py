@@ -21,6 +21,7 @@ from angioray.models.detector import DetectionBatch, Detector
 from angioray.models.settings import RetinaNetSettings
 from angioray.study.coverage import judged_healthy, judged_on, trained_on, validated_on
 from angioray.study.frame_index import FrameIndex
+from angioray.study.key_frames import find_key_frames
 from angioray.study.matrix import Run
 from angioray.study.run_folder import Judgement
 from angioray.study.selection import CohortIndex
@@ -55,6 +56,7 @@ class DetectorTask:
         self._settings = settings
         self._index = index
         self._fold = study.fold(run)
+        self._seed = run.seed
         self._first = not run.system and run.variant == settings.variants[0]
         network = build_detector(settings).to(memory_format=torch.channels_last)
         self.model: Detector = network.to(world.device)
@@ -164,6 +166,17 @@ class DetectorTask:
             return None
         return estimate_severity(
             self._index, self._fold, self.model, self.batches.store, precision, alive
+        )
+
+    def key_frames(
+        self, precision: torch.dtype, alive: Alive = nobody_waits
+    ) -> dict[str, Any] | None:
+        """Which frames of the validation part's cines a reader would choose; None if not asked."""
+        if not (self._first and self._settings.key_frames):
+            return None
+        device = self.batches.store.device
+        return find_key_frames(
+            self._index, self._fold, self.model, device, precision, self._seed, alive
         )
 
     def _detect(

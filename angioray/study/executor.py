@@ -140,7 +140,8 @@ class Executor:
         judgement = job.judge(self._precision, self._alive)
         if self._world.leads and (until is None or until >= job.steps):
             if isinstance(job, DetectorTask):
-                folder.add_severity(job.severity(self._precision, self._alive))
+                folder.add("severity.json", job.severity(self._precision, self._alive))
+                folder.add("key_frames.json", job.key_frames(self._precision, self._alive))
             # Training counts all attempts; loading and judging this one.
             seconds = loaded - started + trained_s + time.perf_counter() - trained
             acquired = Acquisitions.of(self._index.cohort, store, job.batches.keys)

@@ -136,12 +136,12 @@ class RunFolder:
         self.files.write_json("result.json", result)
         self.files.delete("failure.json")
 
-    def add_severity(self, document: dict[str, Any] | None) -> None:
-        """Write how severe the run's lesions are; of a run that says nothing of it, remove it."""
+    def add(self, name: str, document: dict[str, Any] | None) -> None:
+        """Write what else the run's network was asked; where it was not, remove the file."""
         if document is None:
-            self.files.delete("severity.json")
+            self.files.delete(name)
         else:
-            self.files.write_json("severity.json", document)
+            self.files.write_json(name, document)
 
     def fail(self, reason: str, traceback: str) -> None:
         """Record why an attempt failed."""

@@ -115,6 +115,10 @@ class DetectorTraining(RetinaNetSettings):
     """Random changes of training frames."""
     judged_frames: Literal["reference", "optimal"] = "reference"
     """Frames of the validation part that predictions are made on and judged by."""
+    key_frames: bool = False
+    """Also learn which frame of a cine a reader chooses, from the features of the study's own
+    detectors of the first variant, and compare it with the frame that the pixels propose. They
+    then look at every frame of all cines with such a reference frame."""
     validation_share: Annotated[float, bounds(0, most=0.5)] = 0.0
     """Share of each fold's training patients, 0 to 0.5, that is kept out of training and measured
     at every checkpoint: 1 / n, n a whole number. At 0 all train, as published."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from angioray.models.regions import pool_regions
+from angioray.models.regions import NO_FEATURES, pool_regions
 from angioray.models.retinanet import RetinaNet
 from angioray.study.selection import CohortIndex
 from angioray.study.severity_questions import QUESTIONS, Question
@@ -234,7 +234,7 @@ def _too_little(
 ) -> str:
     """Why no head can be trained, as a sentence; empty if one can."""
     if not isinstance(network, RetinaNet):
-        return "Only a RetinaNet gives features of regions, and this detector is another."
+        return NO_FEATURES
     patients = defaultdict[bool, set[str]](set)
     for (sequence_id, _), answer in known.items():
         patients[answer].add(index.cohort.sequences[sequence_id].patient_id)

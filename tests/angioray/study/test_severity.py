@@ -218,7 +218,7 @@ def test_a_lesion_has_its_highest_grade_and_a_sequence_its_worst_lesion(cohort: 
 
 
 def test_another_detector_is_a_sentence(cohort: Cohort) -> None:
-    assert "Only a RetinaNet" in severity(cohort, nn.Identity())["reason"]
+    assert "RetinaNet alone" in severity(cohort, nn.Identity())["reason"]
 
 
 def test_a_box_is_averaged_over_its_own_pixels(network: RetinaNet) -> None:
