@@ -15,7 +15,7 @@ def peak_boxes(
 ) -> DetectionBatch:
     """Boxes around every place of a map that has no higher one within its box.
 
-    Of equal places whose boxes overlap, as on a plateau, non-maximum suppression keeps one.
+    Of equal ones there, as on a plateau, the first is taken.
 
     Args:
         scores: float32[N, h, w]; places of score 0 are no peaks.
@@ -24,10 +24,14 @@ def peak_boxes(
         side: of the boxes, in network pixels.
         settings: of the detector.
     """
-    width = scores.shape[2]
+    height, width = scores.shape[1:]
     reach = int(side / stride / 2)
-    highest = F.max_pool2d(scores[:, None], 2 * reach + 1, stride=1, padding=reach)[:, 0]
-    peaks = torch.where((scores == highest) & (scores > 0), scores, -1.0).flatten(1)
+    _, highest = F.max_pool2d(
+        scores[:, None], 2 * reach + 1, stride=1, padding=reach, return_indices=True
+    )
+    own = torch.arange(height * width, device=scores.device)
+    heights = scores.flatten(1)
+    peaks = torch.where((highest.flatten(1) == own) & (heights > 0), heights, -1.0)
     best, place = peaks.topk(min(NMS_CANDIDATES, peaks.shape[1]))
     centre = first + stride * torch.stack([place % width, place // width], dim=-1)
     boxes = torch.cat([centre - side / 2, centre + side / 2], dim=-1)

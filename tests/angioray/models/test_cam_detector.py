@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from angioray.models.architectures import build_detector
 from angioray.models.cam_detector import CamDetector
+from angioray.models.peaks import peak_boxes
 from angioray.models.settings import RetinaNetSettings
 from angioray.study.settings import DetectorTraining
 
@@ -69,6 +71,30 @@ def test_where_boxes_are_changes_no_loss_and_no_gradient() -> None:
     torch.testing.assert_close(losses[0]["classification_loss"], expected)
 
 
+@pytest.mark.slow
+def test_it_learns_lesion_or_none_and_looks_at_the_lesion() -> None:
+    torch.manual_seed(0)
+    images = 0.5 * torch.randn(48, 1, 64, 64)
+    boxes = torch.zeros(48, 1, 4)
+    for number in range(0, 48, 2):
+        x, y = (8 + 40 * torch.rand(2)).int().tolist()
+        images[number, 0, y : y + 10, x : x + 10] += 2
+        boxes[number, 0] = torch.tensor([x, y, x + 10, y + 10])
+    detector = CamDetector(replace(SMALL, size=64, levels=(3, 3))).train()
+    optimiser = torch.optim.AdamW(detector.parameters(), lr=1e-3)
+    for step in range(21):
+        batch = torch.arange(8) + 8 * (step % 3)
+        detector.loss(images[batch], boxes[batch])["classification_loss"].backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    found = detector.eval().detect(images[24:])
+    truth = torch.arange(24) % 2 == 0
+    assert roc_auc_score(truth, found.scores[:, 0]) > 0.9
+    best, true = found.boxes_xyxy[truth, 0], boxes[24:][truth, 0]
+    apart = ((best[:, :2] + best[:, 2:]) - (true[:, :2] + true[:, 2:])).abs().amax(dim=1) / 2
+    assert (apart <= 8).float().mean() > 0.7  # a cell of the map is 8 px wide
+
+
 @pytest.mark.parametrize("backbone", ["resnet18", "timm:resnet10t"])
 def test_unused_stages_are_not_built_and_features_may_come_from_timm(backbone: str) -> None:
     detector = build_detector(replace(SMALL, backbone=backbone))
@@ -91,3 +117,14 @@ def test_without_healthy_frames_it_says_which_variant_to_choose() -> None:
     with pytest.raises(ValueError, match=r"variants has BG, .* must be NL, BGNL or both"):
         DetectorTraining(architecture="gradcam", variants=("NL", "BG"))
     DetectorTraining(architecture="gradcam", variants=("NL", "BGNL"))
+
+
+def test_a_plateau_is_one_peak_and_each_box_has_its_own() -> None:
+    scores = torch.zeros(1, 8, 8)
+    scores[0, 2, 2:7] = 0.5  # five equal places in a row, wider than a box
+    scores[0, 6, 0], scores[0, 6, 2] = 0.9, 0.8
+    found = peak_boxes(scores, first=8, stride=16, side=64, settings=SMALL)
+    assert [round(s, 1) for s in found.scores[0].tolist() if s >= 0] == [0.9, 0.5]
+    wide = peak_boxes(scores, first=8, stride=16, side=32, settings=SMALL)
+    assert [round(s, 1) for s in wide.scores[0].tolist() if s >= 0] == [0.9, 0.8, 0.5]
+    assert wide.boxes_xyxy[0, 0].tolist() == [0, 88, 24, 120]  # cut at the frame's edge
