@@ -5,7 +5,7 @@ are ``videos``, else ``file_name``. An annotation may say ``source`` (reference,
 corrected; a tracked one its ``confidence`` and ``verdict``), ``instance_id`` or ``track_id``, the
 lesion through time, and ``rotation``, degrees about the box's centre; all of them also under
 ``attributes``, where CVAT writes them. Of entries that share an id nobody knows which one is meant,
-so regions that need one of them are left out.
+so regions that need one of them are left out. A ``segmentation`` of polygons outlines the lumen.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from preprocess.annotations.regions import (
 )
 from preprocess.annotations.source_lines import JsonObject, parse_json
 from preprocess.annotations.values import EntryError
+from preprocess.cohort import polygons
 
 ENTRY_DEPTH = 3
 """Containers from the document down to an annotation."""
@@ -194,6 +195,7 @@ def entries(document: Document, file: str) -> Iterator[CocoEntry | Mismatch]:
                 lesion=_lesion(said, file),
                 picture_size=_picture_size(image, document),
                 ignored=values.is_ignored(said),
+                segmentation=polygons(item.get("segmentation")),
             )
             yield CocoEntry(
                 image=image,

@@ -193,6 +193,7 @@ class Lesions:
                     source=one.source,
                     confidence=one.confidence,
                     verdict=one.verdict,
+                    segmentation=one.segmentation,
                 )
                 known = _known_box(box, at[box.frame_index])
                 box = replace(box, box_xyxy=known.box_xyxy) if known else box

@@ -2,16 +2,19 @@
 
 ``Images[]`` holds ``ImageIndex`` (the frame, from 0) and ``ROIs[]``; a ROI has
 ``SOPInstanceUID`` and ``Point_px``, corner points written as ``"(x, y)"``. A cine without its
-instance is named by the annotation file.
+instance is named by the annotation file. A closed polygon in a rectangle of the same name is the
+outline of that lesion's lumen, and no other lesion.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from preprocess.annotations import values
+from preprocess.annotations.lesions import overlap
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import Place, Region, from_corners
 from preprocess.annotations.source_lines import JsonObject, XmlElement, parse_json, parse_xml
@@ -19,6 +22,8 @@ from preprocess.annotations.values import EntryError
 
 POINT = re.compile(r"[({\[]\s*([-+.\deE]+)\s*[,;]\s*([-+.\deE]+)\s*[)}\]]")
 NO_POINTS = "Point_px holds no two points written as (x, y)"
+RECTANGLE, CLOSED_POLYGON = "6", "11"
+"""Tools of OsiriX, as a ROI's ``Type`` has them."""
 ROI_DEPTH = 5
 """Containers from the document down to a ROI: document, Images, image, ROIs, ROI."""
 
@@ -50,8 +55,12 @@ def parse(content: bytes, name: str) -> Iterator[Region | Mismatch]:
     for image in document["Images"]:
         if not isinstance(image, JsonObject) or not isinstance(image.get("ROIs") or [], list):
             raise ValueError("an OsiriX export with an image that holds no ROIs")
-        for number, roi in enumerate(image.get("ROIs") or [], start=1):
-            yield _of_roi(image, roi, f"image {image.get('ImageIndex')}, ROI {number}", name)
+        rois = image.get("ROIs") or []
+        found = [
+            _of_roi(image, roi, f"image {image.get('ImageIndex')}, ROI {number}", name)
+            for number, roi in enumerate(rois, start=1)
+        ]
+        yield from _with_outlines(rois, found)
 
 
 def shown(content: bytes, name: str) -> Iterator[tuple[Place, ...]]:
@@ -79,7 +88,35 @@ def _of_roi(image: JsonObject, roi: Any, entry: str, name: str) -> Region | Mism
         line=line,
         entry=entry,
         inverted=inverted,
+        segmentation=(tuple(value for point in points for value in point),)
+        if str(roi.get("Type")) == CLOSED_POLYGON and len(points) > 2
+        else None,
     )
+
+
+def _with_outlines(rois: list[Any], found: list[Region | Mismatch]) -> Iterator[Region | Mismatch]:
+    """What was drawn on one frame; an outline is given to the rectangle that it was drawn in.
+
+    A closed polygon that has no such rectangle may be a loop around a lesion, and no outline.
+    """
+    drawn: dict[tuple[str, str], Region] = {}
+    for roi, region in zip(rois, found, strict=True):
+        if isinstance(region, Region) and roi.get("Name"):
+            drawn.setdefault((str(roi.get("Type")), str(roi["Name"])), region)
+    outlines = {
+        id(rectangle): outline
+        for (tool, name), rectangle in drawn.items()
+        if tool == RECTANGLE
+        and (outline := drawn.get((CLOSED_POLYGON, name)))
+        and overlap(rectangle.box_xyxy, outline.box_xyxy) > 0
+    }
+    given = {id(outline) for outline in outlines.values()}
+    for region in found:
+        if isinstance(region, Mismatch):
+            yield region
+        elif id(region) not in given:
+            outline = outlines.get(id(region))
+            yield replace(region, segmentation=outline.segmentation if outline else None)
 
 
 def _point(text: Any) -> tuple[float, float]:

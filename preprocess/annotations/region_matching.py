@@ -12,7 +12,7 @@ from preprocess.annotations.cines import CineNames
 from preprocess.annotations.labels import Label
 from preprocess.annotations.mismatches import Kind, Mismatch
 from preprocess.annotations.regions import BoxXyxy, Region
-from preprocess.cohort import BoxSource, Sequence, Verdict
+from preprocess.cohort import BoxSource, Polygons, Sequence, Verdict
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -41,6 +41,7 @@ class PlacedBox:
     ignored: bool = False
     confidence: float = 1.0
     verdict: Verdict = Verdict.GOOD
+    segmentation: Polygons | None = None
 
 
 class Regions:
@@ -165,6 +166,7 @@ class Regions:
                 ignored=region.ignored,
                 confidence=region.confidence,
                 verdict=region.verdict,
+                segmentation=region.segmentation_on(width=sequence.width, height=sequence.height),
             )
             if region.ignored:
                 self._report(region, Kind.IGNORED, f"frame {at}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from preprocess.annotations.mismatches import Kind
 from preprocess.annotations.names import comparable_name
 from preprocess.annotations.values import FARTHEST, EntryError
-from preprocess.cohort import BoxSource, Verdict
+from preprocess.cohort import BoxSource, Polygons, Verdict
 
 BoxXyxy = tuple[float, float, float, float]
 
@@ -65,6 +65,8 @@ class Region:
     """Likewise."""
     grade: str | None = None
     """The degree of stenosis, as :attr:`Box.grade` has it."""
+    segmentation: Polygons | None = None
+    """The outline of the lumen, as :attr:`Box.segmentation` has it, on the picture as drawn."""
     inverted: bool = False
     """Whether the corners came in the wrong order and were exchanged."""
     entry: str = ""
@@ -98,6 +100,16 @@ class Region:
         x1, y1, x2, y2 = self.box_xyxy
         return replace(
             self, box_xyxy=(x1 * x, y1 * y, x2 * x, y2 * y), picture_size=(width, height)
+        )
+
+    def segmentation_on(self, *, width: int, height: int) -> Polygons | None:
+        """The outline of the lumen on a frame of that size."""
+        if self.segmentation is None or self.picture_size is None:
+            return self.segmentation
+        scale = width / self.picture_size[0], height / self.picture_size[1]
+        return tuple(
+            tuple(value * scale[i % 2] for i, value in enumerate(polygon))
+            for polygon in self.segmentation
         )
 
     def within(self, *, width: int, height: int) -> BoxXyxy | None:

@@ -9,7 +9,7 @@ A cohort is a folder of three things::
 This package owns that contract: its version, reading, writing and validation.
 """
 
-from preprocess.cohort.annotations import CATEGORY, SCHEMA_VERSION, write_annotations
+from preprocess.cohort.annotations import CATEGORY, SCHEMA_VERSION, polygons, write_annotations
 from preprocess.cohort.cines import (
     cine_is_stored,
     store_cine,
@@ -25,6 +25,7 @@ from preprocess.cohort.records import (
     Box,
     BoxSource,
     Phase,
+    Polygons,
     Sequence,
     Verdict,
     name_no_patients,
@@ -39,6 +40,7 @@ __all__ = [
     "Cohort",
     "ManifestRow",
     "Phase",
+    "Polygons",
     "Sequence",
     "Verdict",
     "cine_is_stored",
@@ -47,6 +49,7 @@ __all__ = [
     "frames_digest",
     "name_no_patients",
     "phantom_notice",
+    "polygons",
     "read_manifest",
     "store_cine",
     "stored_sequence",

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from preprocess.cohort.records import (
+    BOUND,
     NO_LESION,
     Bounds,
     Box,
     BoxSource,
+    Polygons,
     Sequence,
     Verdict,
     check_types,
@@ -57,6 +59,7 @@ def boxes_from_coco(document: Mapping[str, Any]) -> tuple[Box, ...]:
             verdict=Verdict(annotation["verdict"]),
             ignored=bool(annotation.get("iscrowd")),
             grade=annotation.get("grade"),
+            segmentation=polygons(annotation.get("segmentation")),
         )
         for annotation in document["annotations"]
         for x, y, w, h in [annotation["bbox"]]
@@ -64,6 +67,22 @@ def boxes_from_coco(document: Mapping[str, Any]) -> tuple[Box, ...]:
     for box in boxes:
         check_types(box)
     return boxes
+
+
+def polygons(segmentation: Any) -> Polygons | None:
+    """The polygons of an annotation's ``segmentation``.
+
+    None where it has none: no mask, one in run lengths, or the box once more, as some tools write.
+    """
+    if not isinstance(segmentation, list | tuple) or not segmentation:
+        return None
+    found = tuple(tuple(each) if isinstance(each, list | tuple) else () for each in segmentation)
+    numbers = all(
+        type(value) in (int, float) and abs(value) < BOUND for each in found for value in each
+    )
+    whole = numbers and all(len(each) >= 6 and len(each) % 2 == 0 for each in found)
+    is_box = whole and all(len({*each[::2]}) == len({*each[1::2]}) == 2 for each in found)
+    return found if whole and not is_box else None
 
 
 def contradictions(sequences: Mapping[str, Sequence], boxes: Iterable[Box]) -> list[str]:
@@ -195,4 +214,5 @@ def _annotation(number: int, box: Box, first: int, video: int) -> dict[str, Any]
         "confidence": box.confidence,
         "verdict": box.verdict,
         **({} if box.grade is None else {"grade": box.grade}),
+        **({} if box.segmentation is None else {"segmentation": box.segmentation}),
     }

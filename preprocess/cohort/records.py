@@ -153,6 +153,9 @@ def phase_within(bounds: Bounds, frame_index: int) -> Phase | None:
     return list(Phase)[sum(frame_index >= bound for bound in bounds if bound is not None)]
 
 
+Polygons = tuple[tuple[float, ...], ...]
+"""COCO's ``segmentation``: of each polygon x1, y1, x2, y2, … of its corners, in frame pixels."""
+
 NO_LESION = 0
 """The ``instance_id`` of areas to ignore."""
 
@@ -179,6 +182,9 @@ class Box:
     """The degree of stenosis as its data set writes it, such as CADICA's ``p50_70`` (narrower by 50
     to 70 %); None where nobody says. Boxes are equal whatever their grades: which lesion is where,
     and whether a reader accepted that, does not depend on them."""
+    segmentation: Polygons | None = field(default=None, compare=False)
+    """The outline of the lumen along the lesion, where a reader drew it. It goes with a box that
+    stays where it is, and compares as little as a grade does."""
 
     @property
     def doubtful(self) -> bool:

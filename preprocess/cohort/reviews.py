@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from preprocess.cohort.annotations import polygons
 from preprocess.cohort.cines import update_attributes
 from preprocess.cohort.manifest import ManifestRow
 from preprocess.cohort.records import (
@@ -415,6 +416,7 @@ def state_as_json(state: State) -> dict[str, Any]:
                 "verdict": box.verdict,
                 **({"ignored": True} if box.ignored else {}),
                 **({} if box.grade is None else {"grade": box.grade}),
+                **({} if box.segmentation is None else {"segmentation": box.segmentation}),
             }
             for box in state.boxes
         ],
@@ -438,6 +440,7 @@ def state_from_json(sequence_id: str, values: Mapping[str, Any]) -> State:
             verdict=Verdict(box["verdict"]),
             ignored=box.get("ignored", False),
             grade=box.get("grade"),
+            segmentation=polygons(box.get("segmentation")),
         )
         for box in values["boxes"]
     )

@@ -253,6 +253,7 @@ def _boxes(kept: Sequence[Frame], sequence: cohort.Sequence) -> tuple[list[Box],
         replace(
             _box(sequence, t, box, names.setdefault(region.lesion or number, len(names) + 1)),
             grade=region.grade,
+            segmentation=region.segmentation_on(width=sequence.width, height=sequence.height),
         )
         for t, (regions, numbers) in enumerate(zip(drawn, followed, strict=True))
         for (region, box), number in zip(regions, numbers, strict=True)

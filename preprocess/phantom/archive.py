@@ -193,9 +193,12 @@ def _write_sequence(out: Path, plan: ArchivePlan, seed: int) -> SequenceTruth:
         return truth
     frames = list(Film(scene).frames())
     if not plan.exclude and (boxes := reader.drawn_boxes(scene, truth)):
+        lumens = reader.drawn_outlines(scene, truth)
         frame = np.asarray(frames[truth.reference_frame])
         name = f"{plan.patient.patient_id}_{Path(plan.path).stem}.xml"
-        write_bytes(out / "labels" / "rois" / name, labels.osirix_xml(scene, truth, boxes, frame))
+        write_bytes(
+            out / "labels" / "rois" / name, labels.osirix_xml(scene, truth, boxes, lumens, frame)
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     # The file comes last: where it is, the sequence is complete.
     write_bytes(path, dicom_file.encode(frames, scene))

@@ -8,11 +8,12 @@ import plistlib
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.phantom.plan import uid
-from preprocess.phantom.reader import BoxXYXY
+from preprocess.phantom.reader import BoxXYXY, Outline
 from preprocess.phantom.scene import Scene
 from preprocess.phantom.truth import SequenceTruth
 
@@ -27,8 +28,8 @@ COLUMNS = (
     "exclude",
     "no_lesion",
 )
-OSIRIX_RECTANGLE = 6
-"""``tROI`` among OsiriX's tool types."""
+OSIRIX_RECTANGLE, OSIRIX_CLOSED_POLYGON = 6, 11
+"""``tROI`` and ``tCPolygon`` among OsiriX's tool types."""
 
 
 def sequences_csv(sequences: Sequence[SequenceTruth]) -> str:
@@ -46,7 +47,11 @@ def sequences_csv(sequences: Sequence[SequenceTruth]) -> str:
 
 
 def osirix_xml(
-    scene: Scene, truth: SequenceTruth, boxes: Sequence[BoxXYXY], frame: NDArray[np.uint8]
+    scene: Scene,
+    truth: SequenceTruth,
+    boxes: Sequence[BoxXYXY],
+    lumens: Sequence[Outline],
+    frame: NDArray[np.uint8],
 ) -> bytes:
     """What OsiriX writes for "Export all ROIs of this series to XML".
 
@@ -54,9 +59,15 @@ def osirix_xml(
         scene: where the region lies.
         truth: which file and frame it belongs to.
         boxes: the reader's rectangles.
+        lumens: the outline of each one's lumen, a polygon of the same name.
         frame: the reference frame (uint8[H, W]), for the statistics in the export.
     """
-    regions = [_region(i, box, scene, truth, frame) for i, box in enumerate(boxes)]
+    drawn = [
+        (f"Stenosis {number}", tool, corners)
+        for number, (box, lumen) in enumerate(zip(boxes, lumens, strict=True), start=1)
+        for tool, corners in ((OSIRIX_RECTANGLE, _corners(box)), (OSIRIX_CLOSED_POLYGON, lumen))
+    ]
+    regions = [_region(i, *each, scene, truth, frame) for i, each in enumerate(drawn)]
     image = {
         "ImageIndex": truth.reference_frame,
         "ImageTotalNum": truth.frames,
@@ -66,22 +77,35 @@ def osirix_xml(
     return plistlib.dumps({"Images": [image]}, fmt=plistlib.FMT_XML, sort_keys=True)
 
 
-def _region(
-    index: int, box: BoxXYXY, scene: Scene, truth: SequenceTruth, frame: NDArray[np.uint8]
-) -> dict[str, Any]:
+def _corners(box: BoxXYXY) -> Outline:
     x1, y1, x2, y2 = box
+    return ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
+
+
+def _region(
+    index: int,
+    name: str,
+    tool: int,
+    corners: Outline,
+    scene: Scene,
+    truth: SequenceTruth,
+    frame: NDArray[np.uint8],
+) -> dict[str, Any]:
     spacing = scene.carm.pixel_mm
-    corners = ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
-    inside = frame[round(y1) : round(y2), round(x1) : round(x2)].astype(np.float64)
+    shape = np.array(corners)
+    middle = ((shape.min(axis=0) + shape.max(axis=0)) / 2).tolist()
+    # Pixel centres have whole coordinates in OpenCV; corners count from the pixel's edge.
+    drawn = np.round(shape - 0.5).astype(np.int32)
+    inside = frame[cv2.fillPoly(np.zeros_like(frame), [drawn], 1) > 0].astype(np.float64)
     return {
-        "Area": (x2 - x1) * (y2 - y1) * (spacing / 10) ** 2,
-        "Center": _millimetres((x1 + x2) / 2, (y1 + y2) / 2, spacing),
+        "Area": cv2.contourArea(shape.astype(np.float32)) * (spacing / 10) ** 2,
+        "Center": _millimetres(middle[0], middle[1], spacing),
         "Dev": float(inside.std()),
         "IndexInImage": index,
         "Max": float(inside.max()),
         "Mean": float(inside.mean()),
         "Min": float(inside.min()),
-        "Name": f"Stenosis {index + 1}",
+        "Name": name,
         "NumberOfPoints": len(corners),
         "Point_mm": [_millimetres(x, y, spacing) for x, y in corners],
         "Point_px": [f"({x:.6f}, {y:.6f})" for x, y in corners],
@@ -89,7 +113,7 @@ def _region(
         "SeriesInstanceUID": uid(scene.seed, "series", scene.plan.number),
         "StudyInstanceUID": uid(scene.seed, "study", scene.plan.patient.number),
         "Total": float(inside.sum()),
-        "Type": OSIRIX_RECTANGLE,
+        "Type": tool,
     }
 
 

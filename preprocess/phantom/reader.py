@@ -1,7 +1,9 @@
-"""The simulated physician: boxes around lesions, the reference frame, and an unsteady hand."""
+"""The simulated physician: boxes around lesions, outlines of their lumen, the reference frame, and
+an unsteady hand."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from preprocess.phantom.plan import generator, uid
@@ -11,11 +13,16 @@ from preprocess.phantom.tree import STEP_MM, Lesion
 from preprocess.phantom.truth import BoxTruth, LesionTruth, SequenceTruth
 
 BoxXYXY = tuple[float, float, float, float]
+Outline = tuple[tuple[float, float], ...]
+"""The corners of a polygon, (x, y) in pixels."""
 
 BOXED_SHARE = 0.76
 """Readers box the tight part of a lesion, not its shallow shoulders."""
 SHOULDER_MM = 1.0
 SMALLEST_SIDE_PX = 30.0
+HEALTHY_MM = 2.0
+"""Of the artery on each side of a lesion, outlined with it: its narrowing is compared with that."""
+SUBPIXELS = 8
 SEEN_CONCENTRATION = 0.4
 JITTER_PX = 1.1
 MOST_JITTER_PX = 3.0
@@ -82,6 +89,36 @@ def drawn_boxes(scene: Scene, truth: SequenceTruth) -> list[BoxXYXY]:
         x1, y1, x2, y2 = np.clip(np.array(box.box_xyxy) + slip, 0, FRAME_SIZE_PX).round(2).tolist()
         drawn.append((x1, y1, x2, y2))
     return drawn
+
+
+def drawn_outlines(scene: Scene, truth: SequenceTruth) -> list[Outline]:
+    """The outline of the lumen in each of :func:`drawn_boxes`; here the hand is steady."""
+    frame = truth.reference_frame
+    seen = {box.lesion_id for box in truth.boxes_in(frame)}
+    lesions = (lesion for lesion in scene.tree.lesions if lesion.lesion_id in seen)
+    return [lumen_outline(scene, lesion, frame) for lesion in lesions]
+
+
+def lumen_outline(scene: Scene, lesion: Lesion, frame_index: int) -> Outline:
+    """The outline of the lumen along a lesion, from healthy wall to healthy wall, as it is true."""
+    branch = scene.tree.branches[lesion.branch]
+    half = round((lesion.length_mm / 2 + HEALTHY_MM) / STEP_MM)
+    own = slice(max(lesion.centre - half, 0), lesion.centre + half + 1)
+    place = scene.place(branch.centres_mm[own].T.astype(np.float32), frame_index)
+    columns, rows, magnification = scene.carm.project(place)
+    radii = branch.radii_mm[own] * magnification / scene.carm.pixel_mm
+    left, top = (int(np.floor(low.min() - radii.max())) - 1 for low in (columns, rows))
+    width, height = (
+        int(np.ceil(high.max() + radii.max())) + 2 - low
+        for high, low in ((columns, left), (rows, top))
+    )
+    lumen = np.zeros((height * SUBPIXELS, width * SUBPIXELS), np.uint8)
+    for x, y, radius in zip(columns - left, rows - top, radii, strict=True):
+        centre = round(float(x) * SUBPIXELS), round(float(y) * SUBPIXELS)
+        cv2.circle(lumen, centre, round(float(radius) * SUBPIXELS), 1, cv2.FILLED)
+    (contour, *_), _ = cv2.findContours(lumen, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    corners = cv2.approxPolyDP(contour, 1, closed=True)[:, 0] / SUBPIXELS + (left, top) + 0.5
+    return tuple((round(x, 2), round(y, 2)) for x, y in corners.tolist())
 
 
 def _margin_px(scene: Scene, lesion: Lesion) -> float:

@@ -248,6 +248,7 @@ class Corrections:
                 confidence=1.0,
                 verdict=Verdict.GOOD,
                 grade=grades.get((box.instance_id, box.frame_index)),  # it is the same lesion
+                segmentation=None,  # it outlines what is in the box that was there
             )
             placed.append(earlier.get(_place(drawn), drawn))
         return placed

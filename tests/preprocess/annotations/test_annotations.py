@@ -89,6 +89,29 @@ def test_osirix_json_says_the_same(tmp_path: Path) -> None:
     assert path.read_text().splitlines()[region.line] == '     "Name": "Stenosis",'
 
 
+def test_a_polygon_in_a_rectangle_of_its_name_outlines_that_lesion(tmp_path: Path) -> None:
+    def drawn(name: str, tool: int, *points: tuple[float, float]) -> dict[str, Any]:
+        corners = [f"({x}, {y})" for x, y in points]
+        return {"Name": name, "Type": tool, "Point_px": corners, "SOPInstanceUID": "1.2"}
+
+    polygon, elsewhere = [(12, 12), (18, 13), (15, 25)], [(80, 80), (90, 80), (85, 90)]
+    rois = [
+        drawn("a", 11, *polygon),
+        drawn("a", 6, (10, 10), (20, 10), (20, 20), (10, 20)),
+        drawn("b", 6, (50, 50), (60, 50), (60, 60), (50, 60)),
+        drawn("b", 11, *elsewhere),
+        drawn("c", 11, *polygon),
+    ]
+    path = tmp_path / "cine.json"
+    path.write_text(json.dumps(osirix({3: rois})))
+    assert [(r.box_xyxy, r.segmentation) for r in regions(path)] == [
+        ((10, 10, 20, 20), ((12, 12, 18, 13, 15, 25),)),
+        ((50, 50, 60, 60), None),
+        ((80, 80, 90, 90), None),
+        ((12, 12, 18, 25), None),
+    ]
+
+
 def test_inverted_drag_corners_are_turned_round_and_said(tmp_path: Path) -> None:
     dragged = {"Point_px": ["(50, 60)", "(10, 20)"], "SOPInstanceUID": ""}
     (tmp_path / "p1").mkdir()

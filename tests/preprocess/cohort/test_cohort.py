@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools import mask
 from pycocotools.coco import COCO
 
 from preprocess.cohort import (
@@ -26,6 +27,7 @@ from preprocess.cohort import (
     cine_is_stored,
     frames_digest,
     phantom_notice,
+    polygons,
     read_manifest,
     store_cine,
     stored_sequence,
@@ -104,6 +106,35 @@ def test_a_grade_is_written_where_one_is_known_and_decides_a_number(folder: Path
         Cohort.open(folder)
     write_annotations(folder, [SEQUENCE], BOXES)
     assert (folder / "annotations.json").read_text() == written
+
+
+def test_an_outline_is_a_mask_to_coco_and_decides_a_number(folder: Path) -> None:
+    before = Cohort.open(folder)
+    outline = ((2.0, 2.0, 12.0, 2.0, 12.0, 12.0, 2.0, 12.5),)
+    write_annotations(folder, [SEQUENCE], (replace(BOXES[0], segmentation=outline), BOXES[1]))
+    after = Cohort.open(folder)
+    assert [box.segmentation for box in after.boxes] == [outline, None]
+    assert after.boxes == before.boxes and after.digest != before.digest
+    coco = COCO(folder / "annotations.json")
+    first, second = coco.loadAnns(coco.getAnnIds())
+    assert mask.area(coco.annToRLE(first)) == pytest.approx(102, abs=8)
+    assert "segmentation" not in second
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        None,
+        [],
+        {"counts": "a0", "size": [9, 9]},
+        [[0, 0, 1, 1]],
+        [[0, 0, 5, 0, 5, "5"]],
+        [[0, 0, 5, 0, 5, 4, 0, 4]],  # the box once more, as some tools write
+        [[0, 0, 5, 0, float("inf"), 5]],
+    ],
+)
+def test_what_is_no_polygon_is_no_outline(segmentation: Any) -> None:
+    assert polygons(segmentation) is None
 
 
 def test_a_cohort_without_grades_has_the_digest_that_it_had_before_there_were_any() -> None:

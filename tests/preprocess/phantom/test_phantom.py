@@ -239,7 +239,9 @@ def test_labels_and_regions_agree_with_the_truth(
             continue
         assert image is not None
         assert image["ImageIndex"] == truth.reference_frame == int(row["reference_frame"])
-        for region, box in zip(image["ROIs"], truth.boxes_in(truth.reference_frame), strict=True):
+        rectangles, lumens = image["ROIs"][::2], image["ROIs"][1::2]
+        assert [r["Name"] for r in rectangles] == [r["Name"] for r in lumens]
+        for region, box in zip(rectangles, truth.boxes_in(truth.reference_frame), strict=True):
             points = [tuple(map(float, p.strip("()").split(","))) for p in region["Point_px"]]
             assert region["NumberOfPoints"] == len(points) == 4
             drawn = (*np.min(points, axis=0), *np.max(points, axis=0))
