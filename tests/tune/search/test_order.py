@@ -16,11 +16,11 @@ from preprocess.storage import open_storage
 from tests.angioray.settings import TOY
 from tests.tune.toy_sweep import SPACE
 from tune.results import SweepFolder
-from tune.search.fold_sweep import learning_rate_alone
+from tune.search.fold_sweep import learning_rate_alone, without_unused
 from tune.search.plan import halved
 from tune.search.settings import HalvingSettings, PopulationSettings
 from tune.space.space import Space
-from tune.space.space_file import read_space
+from tune.space.space_file import SPACES, read_space
 from tune.sweep import sweep
 
 COURSE = replace(TOY.detector.optimiser, changes=((0.5, 0.1),))
@@ -130,6 +130,17 @@ def test_a_populations_default_space_is_narrowed_and_one_that_was_given_is_not(
     for text in (alpha, f"{NAME}: {{choices: [1.0e-3, 1.0e-2]}}\n"):
         with pytest.raises(ValueError, match="has none"):
             learning_rate_alone(space_of(tmp_path, text), "detector", given=False)
+
+
+def test_what_an_architecture_does_not_use_is_not_searched(tmp_path: Path) -> None:
+    own = replace(TOY, detector=replace(TOY.detector, architecture="fcos_resnet50_fpn"))
+    default = read_space(SPACES / "detector.yaml", own, "detector")
+    searched = [p.name for p in without_unused(default, given=False)]
+    assert NAME in searched
+    assert not {ALPHA, "detector.focal_gamma", "detector.anchors"} & {*searched}
+    with pytest.raises(ValueError, match=r"does not use detector\.focal_alpha, .* Take them out"):
+        without_unused(default, given=True)
+    assert without_unused(read_space(SPACES / "detector.yaml", TOY, "detector"), given=True)
 
 
 @pytest.mark.parametrize(
