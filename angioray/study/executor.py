@@ -114,8 +114,6 @@ class Executor:
             )
         job = TASKS[run.task](self._study, self._index, run, store, self._world)
         compiled_for = job.compiled_for if settings.compile else None
-        if settings.compile and compiled_for is None and self._say is not None:
-            self._say(f"{run.name} is not compiled: PyTorch cannot make its losses one graph.")
         if compiled_for is not None and compiled_for != self._compiled_for:
             # PyTorch compiles a function for eight kinds of input and then gives up. Runs of one
             # kind share what is compiled; of another kind it is dropped, and its memory with it.

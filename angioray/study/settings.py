@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from angioray.models.settings import (
     GRADCAM,
     NAMED_WEIGHTS,
+    TORCHVISION,
     RetinaNetSettings,
     unknown_backbone,
 )
@@ -232,6 +233,8 @@ def ignored_settings(settings: StudySettings) -> list[str]:
         ignored = [n for n in detector.unused if getattr(detector, n) != getattr(default, n)]
         if ignored:
             sentences.append(f"{detector.architecture} does not use {', '.join(ignored)}.")
+        if settings.compile and detector.architecture in TORCHVISION:
+            sentences.append(f"{detector.architecture} is not compiled: its shapes change.")
     return list(dict.fromkeys(sentences))
 
 
