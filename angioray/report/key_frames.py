@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from angioray.evaluation.intervals import Jackknife
 from angioray.evaluation.measures import COUNTS, Measure, Ratio, value
 from angioray.report.findings import Findings
 from angioray.report.page import Block, Section, Text
-from angioray.report.tables import Row, Table, Value
+from angioray.report.severity import cell_of, listed
+from angioray.report.tables import Row, Table
 from preprocess.cohort import Cohort, Phase
 
 METHODS = {"lstm": "LSTM", "pixels": "Pixels", "middle": "Middle"}
@@ -52,13 +52,12 @@ def key_frame_rows(findings: Findings) -> list[dict[str, Any]]:
     for of, against in LISTED:
         for metric, measure in measures[of].items():
             if against is None:
-                mean, ci95 = value(measure, len(judged)), jackknife.interval(measure)
+                found = listed(value(measure, len(judged)), jackknife.interval(measure))
             else:
                 apart = jackknife.difference(measure, measures[against][metric])
-                mean, ci95 = apart.value, apart.ci95
-            row = {"of": of, "against": against, "metric": metric, "value": mean}
-            counts = {"sequences": len(judged), "patients": jackknife.patients}
-            rows.append(row | {"ci95": None if ci95 is None else list(ci95)} | counts)
+                found = listed(apart.value, apart.ci95)
+            row = {"of": of, "against": against, "metric": metric, **found}
+            rows.append(row | {"sequences": len(judged), "patients": jackknife.patients})
     return rows
 
 
@@ -83,7 +82,10 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             Row(
                 (
                     METHODS[of] + (f" less {METHODS[against].lower()}" if against else ""),
-                    *(_cell(found[of, against, metric]) for metric in HEADINGS),
+                    *(
+                        cell_of(found[of, against, metric], signed=bool(against))
+                        for metric in HEADINGS
+                    ),
                     *counts,
                 ),
                 "" if of == "lstm" and against is None else "baseline",
@@ -92,11 +94,6 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         ),
         meanings=MEANINGS,
     )
-
-
-def _cell(row: Mapping[str, Any]) -> Value:
-    ci95 = None if row["ci95"] is None else (row["ci95"][0], row["ci95"][1])
-    return Value(mean=row["value"], ci95=ci95, signed=row["against"] is not None)
 
 
 def _measures(cohort: Cohort, judged: Judged, of: str) -> dict[str, Measure]:

@@ -86,13 +86,13 @@ class SeverityEvidence:
         for metric in HEADINGS:
             for of, measure in zip(SCORES, (head[metric], size[metric]), strict=True):
                 found = value(measure, len(self.yes)), jackknife.interval(measure)
-                yield {**known, "of": of, "metric": metric, **_listed(*found)}
+                yield {**known, "of": of, "metric": metric, **listed(*found)}
             apart = jackknife.difference(head[metric], size[metric])
             yield {
                 **known,
                 "of": DIFFERENCE,
                 "metric": metric,
-                **_listed(apart.value, apart.ci95),
+                **listed(apart.value, apart.ci95),
             }
 
 
@@ -136,7 +136,7 @@ def severity_table(severity: Severity) -> Table | None:
     for evidence in severity.evidence:
         for of, name in {**SCORES, DIFFERENCE: "Difference"}.items():
             values = (
-                _value(found[evidence.view, of, metric], of)
+                cell_of(found[evidence.view, of, metric], signed=of == DIFFERENCE)
                 if metric != "majority" or of == "head"
                 else ""
                 for metric in HEADINGS
@@ -269,10 +269,12 @@ def _together(parts: Sequence[SeverityEvidence]) -> SeverityEvidence:
     )
 
 
-def _value(row: Mapping[str, Any], of: str) -> Value:
+def cell_of(row: Mapping[str, Any], *, signed: bool) -> Value:
+    """An entry of ``report.json`` as a table shows it."""
     ci95 = None if row["ci95"] is None else (row["ci95"][0], row["ci95"][1])
-    return Value(mean=row["value"], ci95=ci95, signed=of == DIFFERENCE)
+    return Value(mean=row["value"], ci95=ci95, signed=signed)
 
 
-def _listed(value: float | None, ci95: Interval | None) -> dict[str, Any]:
+def listed(value: float | None, ci95: Interval | None) -> dict[str, Any]:
+    """The part of an entry of ``report.json`` that was measured."""
     return {"value": value, "ci95": None if ci95 is None else list(ci95)}
