@@ -39,7 +39,7 @@ from angioray.inference.ensemble import flipped_boxes, flipped_images, fuse
 from angioray.inference.trained import load_detector
 from angioray.models import architectures
 from angioray.models.retinanet import RetinaNet
-from angioray.study.detector_task import detect_images
+from angioray.study.detector_task import detect_images, in_stored_pixels
 from angioray.study.executor import Executor
 from angioray.study.frame_index import FrameIndex
 from angioray.study.matrix import Run
@@ -47,7 +47,7 @@ from angioray.study.run_folder import RunFolder
 from angioray.study.settings import StudySettings
 from angioray.study.study import Study
 from angioray.training.frames import load_frames
-from angioray.training.precision import dtype_here
+from angioray.training.precision import dtype_here, forward_passes
 from angioray.training.step import World
 from preprocess.cohort import Cohort
 from preprocess.console.command_line import run as run_command
@@ -156,22 +156,29 @@ def answered(
     scales = [store.scales[sequence] for sequence, _ in keys]
     model = load_detector(folder.files).to(device)
     assert isinstance(model, RetinaNet)
-    plain = detect_images(model, images, scales)
-    yield run.system, dict(zip(ids, plain, strict=True))
+    settings = model.settings
+    with torch.no_grad(), forward_passes(device, images.dtype):
+        logits, offsets = model(images)
+
+    def suppressed_at(iou: float) -> dict[int, Detections]:
+        model.settings = replace(settings, nms_iou=iou)
+        best = in_stored_pixels(model.best_boxes(logits, offsets), scales)
+        return dict(zip(ids, best, strict=True))
+
+    plain = suppressed_at(settings.nms_iou)
+    yield run.system, plain
     if run.system:
         return
+    for iou in sorted(set(SUPPRESSION) - {settings.nms_iou}):
+        yield f"suppression at IoU {iou}", suppressed_at(iou)
+    model.settings = settings
     mirrored = detect_images(model, flipped_images(images, "horizontal"), scales)
     back = [
         (flipped_boxes(boxes, "horizontal", frames.cohort.sequences[sequence].width), scores)
         for (boxes, scores), (sequence, _) in zip(mirrored, keys, strict=True)
     ]
-    settings = model.settings
-    fused = fuse([plain, back], iou=settings.nms_iou, most=settings.max_predictions)
+    fused = fuse([[*plain.values()], back], iou=settings.nms_iou, most=settings.max_predictions)
     yield "test-time flips", dict(zip(ids, fused, strict=True))
-    for iou in sorted(set(SUPPRESSION) - {settings.nms_iou}):
-        model.settings = replace(settings, nms_iou=iou)
-        others = detect_images(model, images, scales)
-        yield f"suppression at IoU {iou}", dict(zip(ids, others, strict=True))
 
 
 def compared(
