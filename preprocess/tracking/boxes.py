@@ -30,11 +30,12 @@ class KeyBox:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedBox:
-    """Where a lesion is in one frame; ``confidence`` runs from 0 to 1."""
+    """Where a lesion is in one frame; ``confidence`` runs from 0 to 1, made of ``evidence``."""
 
     frame_index: int
     box_xyxy: BoxXyxy
     confidence: float
+    evidence: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,9 @@ Map = NDArray[np.float32]
 Place = tuple[int, int]
 """Row and column of a map."""
 
+Flow = NDArray[np.int32]
+"""int32[H, W]: the place in another frame, as an index of the flat map, of each place in one."""
+
 IMPOSSIBLE = np.float32(-1e9)
 
 
@@ -27,6 +30,7 @@ def best_through(
     *,
     step_cost: float,
     longest_step: int,
+    flows: Sequence[tuple[Flow, Flow]] | None = None,
 ) -> list[Map]:
     """For every place of every frame, the score of the best path that passes there.
 
@@ -39,21 +43,27 @@ def best_through(
         last: where it is in the frame after.
         step_cost: of a step by one place, growing with the square of its length.
         longest_step: in places, a power of two.
+        flows: of each step, one more than frames, where every place was in the frame before, and
+            where every place of that frame is. A step from where the flow leads costs as if
+            nothing had moved.
     """
     shape = likeness[0].shape
 
-    def step(scores: Map) -> Map:
+    def step(scores: Map, number: int, direction: int) -> Map:
+        if flows:
+            scores = np.maximum(scores, scores.ravel()[flows[number][direction]])
         return _after_step(scores, step_cost, longest_step)
 
     arriving, scores = [], _clamped(first, shape)
-    for here in likeness:
-        scores = step(scores) + here
+    for index, here in enumerate(likeness):
+        scores = step(scores, index, 0) + here
         arriving.append(scores)
     through: list[Map] = []
-    leaving = step(_clamped(last, shape))
+    leaving = _clamped(last, shape)
     for index in range(len(likeness) - 1, -1, -1):
+        leaving = step(leaving, index + 1, 1)
         through.append(arriving[index] + leaving)
-        leaving = step(leaving + likeness[index])
+        leaving = leaving + likeness[index]
     return through[::-1]
 
 

@@ -30,6 +30,7 @@ class Pictures:
         self._frames = frames
         self._brightest = frames.max(axis=0)
         self._beam: dict[int, Picture] = {}
+        self._flows: dict[tuple[int, int, int], NDArray[np.int32]] = {}
         self._made: dict[tuple[int, int], Picture] = {}
 
     def as_acquired(self, index: int) -> Picture:
@@ -46,6 +47,25 @@ class Pictures:
         if key not in self._made:
             self._made[key] = self._contrast(index, pixels)
         return self._made[key]
+
+    def flow(self, index: int, other: int, pixels: int) -> NDArray[np.int32]:
+        """Where each pixel of a frame is in another one (int32[h, w]), as an index of that one's.
+
+        Dense inverse search (Kroeger et al. 2016, doi 10.1007/978-3-319-46493-0_29).
+        """
+        key = (index, other, pixels)
+        if key not in self._flows:
+            one, two = (
+                np.clip(128 + 48 * self.local_contrast(i, pixels), 0, 255).astype(np.uint8)
+                for i in (index, other)
+            )
+            search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+            found = search.calc(one, two, None)  # type: ignore[call-overload] # its stubs lag behind
+            height, width = one.shape
+            rows = np.clip(np.rint(np.arange(height)[:, None] + found[..., 1]), 0, height - 1)
+            columns = np.clip(np.rint(np.arange(width) + found[..., 0]), 0, width - 1)
+            self._flows[key] = (rows * width + columns).astype(np.int32)
+        return self._flows[key]
 
     def _contrast(self, index: int, pixels: int) -> Picture:
         beam = self._beam_of(pixels)

@@ -2,12 +2,13 @@
 
 Likeness is the correlation of two pictures under a Gaussian window that reaches beyond the box,
 each freed of its mean and contrast there (normalised cross-correlation; Lewis 1995), because
-the vessel around a stenosis is more distinctive than the stenosis. The boxed picture is also turned
-and stretched a little, as the beating heart does to the artery; the highest likeness is used.
+the vessel around a stenosis is more distinctive than the stenosis. The boxed picture may also be
+turned a little, as the beating heart does to the artery; the highest likeness is used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 
 import cv2
@@ -19,33 +20,41 @@ from preprocess.tracking.pictures import Picture
 
 REACH = 2.5
 """Half the window's side, in standard deviations."""
-ANGLES_DEG = (-20, -10, 10, 20)
-STRETCHES = ((0.75, 1.0), (1.0, 0.75), (1.25, 1.0), (1.0, 1.25))
-"""Width and height against the reader's picture."""
+ANGLES_DEG = (-15, 15)
 CHANGE_COST = 0.02
-"""Likeness that a turned or stretched form loses against the form as it was drawn."""
+"""Likeness that a turned form loses against the form as it was drawn."""
 MIN_SIGMA = 1.5
+"""Pixels: the least window that has anything in it."""
 FLAT = 1e-2
 """The least contrast (standard deviation) that is divided by."""
 
 
 class Template:
-    """The picture in and around one box, in all its forms.
+    """The picture in and around one box.
 
     Args:
         picture: float32[H, W].
         box_xyxy: in its pixels.
         window: the Gaussian's standard deviation as a share of the box's sides.
+        least: the least standard deviation, in pixels: little is distinctive around a small box.
+        angles_deg: by which the picture is turned besides.
     """
 
-    def __init__(self, picture: Picture, box_xyxy: BoxXyxy, *, window: float):
+    def __init__(
+        self,
+        picture: Picture,
+        box_xyxy: BoxXyxy,
+        *,
+        window: float,
+        least: float = MIN_SIGMA,
+        angles_deg: Sequence[float] = ANGLES_DEG,
+    ):
         x1, y1, x2, y2 = box_xyxy
-        self._row = _gaussian(window * (x2 - x1))
-        self._column = _gaussian(window * (y2 - y1))
+        self._row = _gaussian(max(window * (x2 - x1), least))
+        self._column = _gaussian(max(window * (y2 - y1), least))
         self._weights = np.outer(self._column, self._row).astype(np.float32)
-        unchanged = np.eye(2)
-        forms = [unchanged, *map(_turn, ANGLES_DEG), *(np.diag(s) for s in STRETCHES)]
-        self._forms = [self._weighted(picture, centre(box_xyxy), form) for form in forms]
+        turns = [_turn(angle) for angle in (0, *angles_deg)]
+        self._forms = [self._weighted(picture, centre(box_xyxy), turn) for turn in turns]
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -79,14 +88,16 @@ class Template:
 
     def _compared(self, picture: Picture, contrast: Picture) -> Picture:
         drawn, *changed = (cv2.matchTemplate(picture, f, cv2.TM_CCORR) for f in self._forms)
-        best = reduce(np.maximum, changed) / contrast - np.float32(CHANGE_COST)
-        return np.asarray(np.maximum(drawn / contrast, best), np.float32)
+        best = reduce(
+            np.maximum, (form - np.float32(CHANGE_COST) * contrast for form in changed), drawn
+        )
+        return np.asarray(best / contrast, np.float32)
 
     def _weighted(
-        self, picture: Picture, middle: tuple[float, float], form: NDArray[np.float64]
+        self, picture: Picture, middle: tuple[float, float], turn: NDArray[np.float64]
     ) -> Picture:
         columns, rows = self.reach
-        to_source = np.linalg.inv(form)
+        to_source = np.linalg.inv(turn)
         shift = np.asarray(middle) - to_source @ np.asarray((columns, rows))
         cut = cv2.warpAffine(
             picture,
@@ -106,7 +117,6 @@ def _padded(picture: Picture, rows: int, columns: int) -> Picture:
 
 
 def _gaussian(sigma: float) -> NDArray[np.float64]:
-    sigma = max(sigma, MIN_SIGMA)
     half = int(np.ceil(REACH * sigma))
     weights = np.exp(-0.5 * (np.arange(-half, half + 1) / sigma) ** 2)
     return np.asarray(weights / weights.sum(), np.float64)

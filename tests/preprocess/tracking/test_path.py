@@ -64,6 +64,24 @@ def test_one_bad_frame_is_passed_by() -> None:
     assert [highest(scores) for scores in found] == [(4, 4)] * 5
 
 
+def test_a_step_from_where_the_flow_leads_costs_nothing() -> None:
+    likeness = np.zeros((3, 9, 30), np.float32)
+    for frame in range(3):
+        likeness[frame, 4, 8 * frame + 8] = 0.5
+    places = np.arange(9 * 30, dtype=np.int32).reshape(9, 30)
+    back, forth = np.maximum(places - 8, 0), np.minimum(places + 8, 269)
+
+    def through(flows: list[tuple[np.ndarray, np.ndarray]] | None) -> list[np.ndarray]:
+        return best_through(
+            list(likeness), (4, 0), None, step_cost=0.05, longest_step=8, flows=flows
+        )
+
+    with_flow = through([(back, forth)] * 4)
+    assert [highest(scores) for scores in with_flow] == [(4, 8), (4, 16), (4, 24)]
+    assert [scores.max() for scores in with_flow] == pytest.approx([1.5] * 3)
+    assert [scores.max() for scores in through(None)] == pytest.approx([0] * 3)
+
+
 def test_the_lead_counts_what_lies_elsewhere() -> None:
     scores = np.zeros((6, 6), np.float32)
     scores[1, 1], scores[2, 2], scores[5, 0] = 1.0, 0.9, 0.4
