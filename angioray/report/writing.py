@@ -36,6 +36,7 @@ from angioray.report.sections import (
     two_step_section,
     view_section,
 )
+from angioray.report.segmentation import outlined_lesions, segmentation_section
 from angioray.report.sensitivity import guaranteed_sensitivities, sensitivity_section
 from angioray.report.systems import systems_section, systems_table
 from angioray.report.tables import Table
@@ -81,6 +82,7 @@ def write_report_and_tables(runs: Location) -> Written:
         sensitivity_section(findings),
         two_step_section(findings),
         severity_section(findings),
+        segmentation_section(findings),
         key_frame_section(findings),
         pictures_section(findings),
         limitations_section(findings),
@@ -163,6 +165,7 @@ def _document(study: ReportedStudy, findings: Findings) -> dict[str, Any]:
         "system_comparisons": comparison_rows(findings.system_comparisons),
         "guaranteed_sensitivity": [each.as_json() for each in guaranteed_sensitivities(findings)],
         "two_step": [row for result in findings.two_steps for row in result.as_json()],
+        "segmentation": [row for part in outlined_lesions(findings)[0] for row in part.rows()],
         "severity": [row for severity in findings.severity for row in severity.rows],
         "key_frames": key_frame_rows(findings),
         "agreement": [row for pair in findings.readers for row in pair.as_json()],

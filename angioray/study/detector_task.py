@@ -24,6 +24,7 @@ from angioray.study.frame_index import FrameIndex
 from angioray.study.key_frames import find_key_frames
 from angioray.study.matrix import Run
 from angioray.study.run_folder import Judgement
+from angioray.study.segmentation import segment_lesions
 from angioray.study.selection import CohortIndex
 from angioray.study.severity import estimate_severity
 from angioray.study.study import Study
@@ -178,6 +179,21 @@ class DetectorTask:
         return find_key_frames(
             self._index, self._fold, self.model, device, precision, self._seed, alive
         )
+
+    def segmentation(
+        self, judgement: Judgement, alive: Alive = nobody_waits
+    ) -> dict[str, Any] | None:
+        """The lumen of the validation part's lesions, of the runs that say how severe they are.
+
+        Args:
+            judgement: of this run.
+            alive: is called again and again.
+        """
+        steps = self._settings.segmentation_steps
+        if not self._first or not steps:
+            return None
+        device = self.batches.store.device
+        return segment_lesions(self._index, self._fold, judgement, steps, self._seed, device, alive)
 
     def _detect(
         self, keys: Sequence[FrameKey], precision: torch.dtype, alive: Alive

@@ -140,6 +140,7 @@ class Executor:
             if isinstance(job, DetectorTask):
                 folder.add("severity.json", job.severity(self._precision, self._alive))
                 folder.add("key_frames.json", job.key_frames(self._precision, self._alive))
+                folder.add("segmentation.json", job.segmentation(judgement, self._alive))
             # Training counts all attempts; loading and judging this one.
             seconds = loaded - started + trained_s + time.perf_counter() - trained
             acquired = Acquisitions.of(self._index.cohort, store, job.batches.keys)

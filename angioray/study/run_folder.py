@@ -137,7 +137,7 @@ class RunFolder:
         self.files.delete("failure.json")
 
     def add(self, name: str, document: dict[str, Any] | None) -> None:
-        """Write what else the run's network was asked; where it was not, remove the file."""
+        """Write what else the run found; where it found nothing of that kind, remove the file."""
         if document is None:
             self.files.delete(name)
         else:

@@ -123,6 +123,9 @@ class DetectorTraining(RetinaNetSettings):
     validation_share: Annotated[float, bounds(0, most=0.5)] = 0.0
     """Share of each fold's training patients, 0 to 0.5, that is kept out of training and measured
     at every checkpoint: 1 / n, n a whole number. At 0 all train, as published."""
+    segmentation_steps: CountOrZero = 0
+    """Steps of a U-Net that outlines the lumen in the boxes of the first variant's lesions, where
+    readers outlined some; a few hundred, or 0 for none."""
 
     def conflicts(self) -> Iterator[str]:
         """A share that is no whole part of the patients; nothing to tell lesions from."""

@@ -1,5 +1,4 @@
-"""The simulated physician: boxes around lesions, outlines of their lumen, the reference frame, and
-an unsteady hand."""
+"""The simulated physician: boxes and outlines of lesions, the reference frame, an unsteady hand."""
 
 from __future__ import annotations
 

@@ -1,0 +1,251 @@
+"""Detect, segment, grade: lesions outlined by networks, and by how much those narrow the artery."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from angioray.evaluation.intervals import Jackknife
+from angioray.evaluation.measures import SHARES, UNLIMITED, Ratio, Rules, value
+from angioray.evaluation.stenosis import GRADES, grade
+from angioray.report.page import Block, Section, Text
+from angioray.report.pictures import SHOWN, Gallery, Picture, framed
+from angioray.report.runs import Group
+from angioray.report.tables import Cell, Row, Table, Value
+from preprocess.cohort import Cohort, Polygons
+
+if TYPE_CHECKING:
+    from angioray.report.findings import Findings
+
+BOXES = {"reader": "Reader's", "found": "Found"}
+"""In which boxes lesions are outlined, by their name in ``segmentation.json``."""
+TYPICAL = "typical"
+"""The answer that is the same for every lesion of a fold."""
+HEADINGS = {
+    "dice": "Dice",
+    "absolute_error": "Percent error",
+    "bias": "Bias",
+    "same_grade": "Same grade",
+}
+MEANINGS = {
+    "In boxes": "whose boxes the network looked into: the reader's; found: the detector's best box "
+    "that overlaps the lesion by an IoU above 0.2; typical: no network, the median percent of "
+    "the fold's training lesions",
+    "Dice": "overlap of the outline with the reader's: twice the common area over the sum of both",
+    "Percent error": "mean absolute difference in percent diameter stenosis, in percent points, "
+    "measured in the network's mask and in the reader's",
+    "Bias": "mean of that difference with its sign; below 0 the network sees less stenosis",
+    "Same grade": f"share of lesions of the same class: {', '.join(GRADES)}",
+    "Lesions": "outlined ones that were found, of all that a reader outlined",
+}
+RULES = {
+    "dice": SHARES,
+    "absolute_error": Rules(limits=(0.0, 100.0)),
+    "bias": Rules(limits=UNLIMITED),
+    "same_grade": SHARES,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outlined:
+    """The outlined lesions of a view's held-out folds."""
+
+    view: str
+    variant: str
+    lesions: Sequence[Mapping[str, Any]]
+    """As ``segmentation.json`` has them, each with its patient and its fold's typical percent."""
+
+    def in_boxes(self, of: str) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+        """Each lesion, and what is said of it in boxes of a kind, where such a box is."""
+        if of == TYPICAL:
+            return [(each, {"percent": each[TYPICAL]}) for each in self.lesions]
+        return [(each, each[of]) for each in self.lesions if each[of] is not None]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The entries of ``report.json``."""
+        for of in (*BOXES, TYPICAL):
+            said = self.in_boxes(of)
+            jackknife = Jackknife.of([lesion["patient_id"] for lesion, _ in said])
+            for metric, rules in RULES.items():
+                values = [_value(metric, *pair) for pair in said]
+                known = np.array([v is not None for v in values], dtype=float)
+                if not known.any():
+                    continue
+                numerator = np.array([0.0 if v is None else v for v in values])
+                measure = Ratio(numerator=numerator, denominator=known, rules=rules)
+                ci95 = jackknife.interval(measure)
+                yield {
+                    "view": self.view,
+                    "variant": self.variant,
+                    "boxes": of,
+                    "metric": metric,
+                    "value": value(measure, len(said)),
+                    "ci95": None if ci95 is None else list(ci95),
+                    "lesions": len(said),
+                    "outlined": len(self.lesions),
+                    "patients": jackknife.patients,
+                }
+
+
+def outlined_lesions(findings: Findings) -> tuple[list[Outlined], list[str]]:
+    """What each view's first variant outlined, and why folds outlined nothing, as sentences."""
+    if findings.cohort is None or not any(box.segmentation for box in findings.cohort.boxes):
+        return [], []
+    first: dict[str, Group] = {}
+    for group in findings.study.groups:
+        if group.task == "detector" and not group.system:
+            first.setdefault(group.view, group.by_seed[0])
+    parts, reasons = [], []
+    for group in first.values():
+        lesions = []
+        for run in group.finished:
+            document = run.read("segmentation.json")
+            if document is None:
+                continue
+            with run.reading("segmentation.json"):
+                if document["reason"]:
+                    reasons.append(f"{group.view}, fold {run.fold}: {document['reason']}")
+                lesions += [
+                    {
+                        **lesion,
+                        TYPICAL: document["typical_percent"],
+                        "patient_id": findings.cohort.sequences[lesion["sequence_id"]].patient_id,
+                    }
+                    for lesion in document["lesions"]
+                ]
+        if lesions:
+            parts.append(Outlined(view=group.view, variant=group.variant, lesions=lesions))
+    if len(parts) > 1:
+        every = [lesion for part in parts for lesion in part.lesions]
+        parts.append(replace(parts[0], view="all", lesions=every))
+    return parts, reasons
+
+
+def segmentation_section(findings: Findings) -> Section | None:
+    """Outlines, percent diameter stenosis and grades; None where readers outlined nothing."""
+    parts, reasons = outlined_lesions(findings)
+    if findings.cohort is None or not (parts or reasons):
+        return None
+    blocks: list[Block] = [Text(reason) for reason in reasons]
+    if parts:
+        blocks = [_table(parts), _grades(parts[-1]), *blocks, _pictures(findings.cohort, parts[-1])]
+    return Section(anchor="segmentation", title="Detect, segment, grade", blocks=tuple(blocks))
+
+
+def _value(metric: str, lesion: Mapping[str, Any], said: Mapping[str, Any]) -> float | None:
+    """What a lesion adds to a metric; None where that is not known."""
+    if metric == "dice":
+        return said.get("dice")
+    drawn, found = lesion["percent"], said["percent"]
+    if drawn is None or found is None:
+        return None
+    error = float(found - drawn)
+    return {
+        "absolute_error": abs(error),
+        "bias": error,
+        "same_grade": float(grade(found) == grade(drawn)),
+    }[metric]
+
+
+def _table(parts: Sequence[Outlined]) -> Table:
+    rows = []
+    for part in parts:
+        listed = {(row["boxes"], row["metric"]): row for row in part.rows()}
+        for of in (*BOXES, TYPICAL):
+            cells: list[Cell] = []
+            for metric in HEADINGS:
+                if row := listed.get((of, metric)):
+                    ci95 = None if row["ci95"] is None else (row["ci95"][0], row["ci95"][1])
+                    cells.append(Value(mean=row["value"], ci95=ci95, signed=metric == "bias"))
+                else:
+                    cells.append("")
+            count = f"{len(part.in_boxes(of))} of {len(part.lesions)}"
+            shown = (part.view, BOXES.get(of, "Typical"), *cells, count)
+            rows.append(Row(shown, "baseline" if of == TYPICAL else ""))
+    return Table(
+        name="segmentation",
+        caption="Outlines of lesions in held-out sequences",
+        columns=("View", "In boxes", *HEADINGS.values(), "Lesions"),
+        rows=tuple(rows),
+        note="A U-Net of each fold (Ronneberger et al.) outlines the lumen. The percent of a "
+        "reader's outline is measured in the same way as the network's.",
+        meanings=MEANINGS,
+    )
+
+
+def _grades(part: Outlined) -> Table:
+    """A confusion matrix of grades, in the boxes that were found."""
+    said = [(lesion["percent"], found["percent"]) for lesion, found in part.in_boxes("found")]
+    counts = Counter(
+        (grade(drawn), grade(found))
+        for drawn, found in said
+        if drawn is not None and found is not None
+    )
+    grades = range(len(GRADES))
+    return Table(
+        name="segmentation_grades",
+        caption="Grades of lesions in the boxes that were found",
+        columns=("By the reader's outline", *GRADES),
+        rows=tuple(
+            Row((GRADES[true], *(str(counts[true, answered]) for answered in grades)))
+            for true in grades
+        ),
+        meanings={
+            "By the reader's outline": "percent diameter stenosis; columns: by the network's"
+        },
+    )
+
+
+def _pictures(cohort: Cohort, part: Outlined) -> Gallery:
+    """Lesions around the median Dice in the boxes that were found, each of another sequence."""
+    said = sorted(part.in_boxes("found"), key=lambda pair: float(pair[1]["dice"]))
+    middle = {lesion["sequence_id"]: (lesion, found) for lesion, found in said}
+    shown = list(middle.values())
+    start = max((len(shown) - SHOWN) // 2, 0)
+    return Gallery(
+        title="Outlines in the boxes that were found",
+        note="Lesions around the median Dice; the reader's outline in cyan, the network's in "
+        "orange.",
+        pictures=tuple(_picture(cohort, *pair) for pair in shown[start : start + SHOWN]),
+    )
+
+
+def _picture(cohort: Cohort, lesion: Mapping[str, Any], found: Mapping[str, Any]) -> Picture:
+    sequence_id, t = lesion["sequence_id"], lesion["frame_index"]
+    box = next(
+        box
+        for box in cohort.boxes_by_frame[sequence_id, t]
+        if box.instance_id == lesion["instance_id"]
+    )
+    frame = cohort.frame_8bit(sequence_id, t)
+    x1, y1, x2, y2 = box.box_xyxy
+    half = max(x2 - x1, y2 - y1)
+    left, top = (max(int((low + high) / 2 - half), 0) for low, high in ((x1, x2), (y1, y2)))
+    near = np.ascontiguousarray(frame[top : top + int(2 * half), left : left + int(2 * half)])
+    drawn = box.segmentation or ()
+    marks = _marks(drawn, "truth", left, top, half) + _marks(
+        found["segmentation"], "found", left, top, half
+    )
+    why = f"Dice {found['dice']:.2f}"
+    if lesion["percent"] is not None and found["percent"] is not None:
+        why += f", {found['percent']:.0f} % for the reader's {lesion['percent']:.0f} %"
+    return Picture(
+        svg=framed(near, marks, f"A lesion of sequence {sequence_id}, frame {t}: {why}."),
+        caption=f"{sequence_id}, frame {t}: {why}",
+    )
+
+
+def _marks(polygons: Polygons, kind: str, left: int, top: int, half: float) -> str:
+    return "".join(
+        f'<polygon class="{kind}" stroke-width="{half / 90:.2f}" points="'
+        + " ".join(
+            f"{x - left:.1f},{y - top:.1f}"
+            for x, y in zip(polygon[::2], polygon[1::2], strict=True)
+        )
+        + '"/>'
+        for polygon in polygons
+    )
