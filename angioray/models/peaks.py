@@ -15,7 +15,8 @@ def peak_boxes(
 ) -> DetectionBatch:
     """Boxes around every place of a map that has no higher one within its box.
 
-    Of equal ones there, as on a plateau, the first is taken.
+    Of equal ones there, as on a plateau, the first is taken. At the edge a box is moved into the
+    frame, not cut: an activation map is level there, over half of a cell.
 
     Args:
         scores: float32[N, h, w]; places of score 0 are no peaks.
@@ -34,5 +35,6 @@ def peak_boxes(
     peaks = torch.where((highest.flatten(1) == own) & (heights > 0), heights, -1.0)
     best, place = peaks.topk(min(NMS_CANDIDATES, peaks.shape[1]))
     centre = first + stride * torch.stack([place % width, place // width], dim=-1)
+    centre = centre.clamp(side / 2, settings.size - side / 2)
     boxes = torch.cat([centre - side / 2, centre + side / 2], dim=-1)
-    return DetectionBatch.of_candidates(boxes.clamp(0, settings.size), best, settings)
+    return DetectionBatch.of_candidates(boxes, best, settings)

@@ -127,4 +127,4 @@ def test_a_plateau_is_one_peak_and_each_box_has_its_own() -> None:
     assert [round(s, 1) for s in found.scores[0].tolist() if s >= 0] == [0.9, 0.5]
     wide = peak_boxes(scores, first=8, stride=16, side=32, settings=SMALL)
     assert [round(s, 1) for s in wide.scores[0].tolist() if s >= 0] == [0.9, 0.8, 0.5]
-    assert wide.boxes_xyxy[0, 0].tolist() == [0, 88, 24, 120]  # cut at the frame's edge
+    assert wide.boxes_xyxy[0, 0].tolist() == [0, 88, 32, 120]  # moved into the frame
