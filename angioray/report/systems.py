@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from angioray.evaluation.healthy import FRAME_AUC
+from angioray.models.settings import NAMED_WEIGHTS
 from angioray.report.comparisons import Comparison, compare_detectors, comparison_table
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.page import Block, Section
@@ -95,5 +96,7 @@ def _differing(settings: Mapping[str, Any], above: str = "") -> Iterator[str]:
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _differing(value, f"{above}{name}.")
+        elif name == "weights" and value not in NAMED_WEIGHTS:
+            yield "weights from a file"  # whose path may name somebody
         else:
             yield f"{above}{name} {describe_value(value)}"

@@ -15,6 +15,7 @@ from angioray.inference.settings import PredictSettings
 from angioray.inference.trained import load_detector
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.runs import ReportedStudy
+from angioray.report.systems import describe_system
 from angioray.report.writing import write_report
 from angioray.study.executor import Executor
 from angioray.study.frame_index import FrameIndex
@@ -55,6 +56,12 @@ def test_what_cannot_be_a_system_is_said(systems: dict, said: str) -> None:
         StudySettings(systems=systems)
     with pytest.raises(ValueError, match="systems are detectors, and tasks has none"):
         StudySettings(systems={"a": {}}, tasks=("view",))
+
+
+def test_the_path_of_weights_is_not_shown_for_it_may_name_somebody() -> None:
+    said = describe_system({"weights": "/home/somebody/w.pth", "optimiser": {"name": "sgd"}})
+    assert said == "weights from a file, optimiser.name sgd"
+    assert describe_system({"weights": "none"}) == "weights none"
 
 
 def test_settings_of_an_earlier_version_keep_their_architecture() -> None:
