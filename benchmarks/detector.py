@@ -9,8 +9,8 @@ Beside it stands the 95 % interval of its difference from the base, by leaving p
     python benchmarks/detector.py demo/cohort RUNS benchmarks/results/detector_phantom.json \
         --config configs/demo.yaml --config benchmarks/detectors/phantom.yaml
 
-Likewise with ``arcade.yaml``, on what ``python -m preprocess import arcade`` makes of that set. Runs
-are kept in RUNS, and the same command continues.
+Likewise with ``arcade.yaml``, on what ``python -m preprocess import arcade`` makes of that set.
+Runs are kept in RUNS, and the same command continues.
 """
 
 from __future__ import annotations
