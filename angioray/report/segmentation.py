@@ -125,6 +125,19 @@ def outlined_lesions(findings: Findings) -> tuple[list[Outlined], list[str]]:
     return parts, reasons
 
 
+def segmentation_verdict(part: Outlined) -> str:
+    """A warning where networks measure no better than the typical percent; else empty."""
+    errors = {
+        row["boxes"]: row["value"] for row in part.rows() if row["metric"] == "absolute_error"
+    }
+    if min(errors.get(of, np.inf) for of in BOXES) < errors.get(TYPICAL, np.inf):
+        return ""
+    return (
+        "The typical percent, the same for every lesion, is nearer to the readers' outlines than "
+        "what the networks measure. Draw no conclusion from their percents and grades."
+    )
+
+
 def segmentation_section(findings: Findings) -> Section | None:
     """Outlines, percent diameter stenosis and grades; None where readers outlined nothing."""
     parts, reasons = outlined_lesions(findings)
@@ -132,7 +145,10 @@ def segmentation_section(findings: Findings) -> Section | None:
         return None
     blocks: list[Block] = [Text(reason) for reason in reasons]
     if parts:
-        blocks = [_table(parts), _grades(parts[-1]), *blocks, _pictures(findings.cohort, parts[-1])]
+        last = parts[-1]
+        verdict = [Text(verdict) for verdict in [segmentation_verdict(last)] if verdict]
+        pictures = _pictures(findings.cohort, last)
+        blocks = [_table(parts), *verdict, _grades(last), *blocks, pictures]
     return Section(anchor="segmentation", title="Detect, segment, grade", blocks=tuple(blocks))
 
 

@@ -8,7 +8,12 @@ from typing import Any, cast
 import pytest
 
 from angioray.report.findings import Findings
-from angioray.report.segmentation import Outlined, outlined_lesions, segmentation_section
+from angioray.report.segmentation import (
+    Outlined,
+    outlined_lesions,
+    segmentation_section,
+    segmentation_verdict,
+)
 from preprocess.cohort import Cohort
 
 
@@ -43,6 +48,9 @@ def test_errors_are_of_lesions_that_both_measured_and_missed_ones_are_counted() 
     assert values["typical", "absolute_error"] == pytest.approx(20 / 11)
     assert ("typical", "dice") not in rows
     assert (rows["found", "dice"]["lesions"], rows["found", "dice"]["outlined"]) == (9, 12)
+    assert segmentation_verdict(part).startswith("The typical percent")
+    exact = [lesion(patient, 40.0 + patient, 40.0 + patient, 50.0) for patient in range(9)]
+    assert segmentation_verdict(Outlined(view="RCA", variant="B", lesions=exact)) == ""
     low, high = rows["reader", "bias"]["ci95"]
     assert low < -5 < high
 
