@@ -36,32 +36,31 @@ from preprocess.tracking.template import ANGLES_DEG, Template
 
 PIXELS = 256
 """The longer side of the pictures in which a path is sought."""
+WINDOW = 0.7
+"""A template's window: its standard deviation as a share of the box's sides."""
 LONGEST_STEP = 1 / 8
 """Of the frame's longer side, between neighbouring frames."""
 NEARBY = 0.75
 """Other paths count as the same lesion up to this many box sides away."""
-ROUNDS = 2
-"""So often a mean picture is made along the path, and the path sought again by it."""
 REFINEMENT_WINDOW = 0.5
 REFINEMENT_REACH = 1 / 128
 """Of the frame's longer side."""
 REFINEMENT_COST = 0.03
 """Likeness that a shift by the whole reach costs."""
 KEPT_APPEARANCES = 4
-"""Key boxes whose likeness maps are kept, at most 20 MB each in a cine of 60 frames."""
+"""Key boxes whose likeness maps are kept, at most 16 MB each in a cine of 60 frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constants:
     """What ``benchmarks/propagate.py`` chooses on cines with a reader's box on every frame."""
 
-    window: float = 0.7
-    """A template's window: its standard deviation as a share of the box's sides,"""
     least_window: float = 0.04
-    """and at least this share of the frame's longer side."""
-    step_cost: float = 0.15
+    """The least standard deviation of a template's window, as a share of the frame's longer side:
+    small boxes are seen with what is around them."""
+    step_cost: float = 0.2
     """Likeness that a step by 1/12 of the frame costs."""
-    weights: tuple[float, float, float] = (-5.2, 4.5, 6.5)
+    weights: tuple[float, float, float] = (-4.86, 4.21, 6.88)
     """Of the confidence: the constant, and the weights of likeness and lead."""
 
 
@@ -85,7 +84,7 @@ class JointTracker(Tracker):
         self,
         frames: NDArray[np.uint8],
         threads: int = 1,
-        constants: Constants = Constants(),  # frozen
+        constants: Constants = Constants(),
     ):
         super().__init__(frames, threads)
         self._constants = constants
@@ -101,11 +100,9 @@ class JointTracker(Tracker):
         with ThreadPoolExecutor(self._threads) as pool:
             flows = list(pool.map(partial(self._flows, span), range(len(span.frames) + 1)))
             maps = pool.map(partial(_likeness, keys), span.frames)
+            mean = self._mean(span, self._path(span, list(maps), flows))
+            maps = pool.map(lambda index: mean.likeness(self._picture(index)), span.frames)
             found = self._path(span, list(maps), flows)
-            for _ in range(ROUNDS):
-                compare = self._mean(span, found).likeness
-                maps = pool.map(lambda i: compare(self._picture(i)), span.frames)  # noqa: B023
-                found = self._path(span, list(maps), flows)
             return list(pool.map(partial(self._box, span, keys), span.frames, found))
 
     def _picture(self, index: int) -> Picture:
@@ -117,7 +114,7 @@ class JointTracker(Tracker):
         return Template(
             picture,
             box_xyxy,
-            window=self._constants.window,
+            window=WINDOW,
             least=self._constants.least_window * PIXELS,
             angles_deg=angles_deg,
         )
@@ -193,11 +190,10 @@ class JointTracker(Tracker):
         inside = clipped(box_around(self._refined(index, start, keys), *size), self._frames)
         assert inside is not None, "a path stays in the frame"
         evidence = found.likeness, found.lead
-        constant, *weights = self._constants.weights
         return TrackedBox(
             frame_index=index,
             box_xyxy=inside,
-            confidence=1 / (1 + float(np.exp(-constant - np.dot(weights, evidence)))),
+            confidence=confidence(self._constants.weights, evidence),
             evidence=evidence,
         )
 
@@ -241,6 +237,12 @@ class _Appearance:
             picture = self._pictures.local_contrast(index, PIXELS)
             self._likeness[index] = self._coarse.likeness(picture)
         return self._likeness[index]
+
+
+def confidence(weights: tuple[float, float, float], evidence: tuple[float, ...]) -> float:
+    """0 to 1 by likeness and lead, a logistic function of their weighted sum."""
+    constant, *slopes = weights
+    return 1 / (1 + float(np.exp(-constant - np.dot(slopes, evidence))))
 
 
 def _scaled(box_xyxy: BoxXyxy, scale: float) -> BoxXyxy:

@@ -55,6 +55,7 @@ class Pictures:
         """
         key = (index, other, pixels)
         if key not in self._flows:
+            # The search takes grey values: contrasts up to 2.6 on either side fill them.
             one, two = (
                 np.clip(128 + 48 * self.local_contrast(i, pixels), 0, 255).astype(np.uint8)
                 for i in (index, other)
