@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from angioray.cluster.flops import forward_flop, parameters
 from angioray.report.runs import ReportedRun, ReportedStudy
@@ -33,7 +32,7 @@ def networks_table(study: ReportedStudy) -> Table:
                 (
                     system or NAMES[task],
                     f"{size} x {size}",
-                    *_size(replace(settings, detector=settings.detectors[system]), task, size),
+                    *_size(settings.of_system(system), task, size),
                     *_time(runs),
                 )
             )

@@ -213,6 +213,10 @@ class StudySettings(Settings):
         others = {name: self._system(differing) for name, differing in self.systems.items()}
         return {"": self.detector, **others}
 
+    def of_system(self, name: str) -> StudySettings:
+        """The settings of a system by itself: its detector is the study's own."""
+        return replace(self, detector=self.detectors[name], systems={})
+
     def _system(self, differing: Mapping[str, Any]) -> DetectorTraining:
         own = asdict(replace(self.detector, variants=self.detector.variants[:1]))
         return settings_from_dict({"detector": _merged(own, differing)}).detector

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -97,7 +97,7 @@ class Study:
 
     def settings_of(self, run: Run) -> StudySettings:
         """The settings of a run: the study's, with the detector of the run's system."""
-        return replace(self.settings, detector=self.settings.detectors[run.system], systems={})
+        return self.settings.of_system(run.system)
 
     def detector_of(self, run: Run) -> DetectorTraining:
         """The settings of a run's detector."""

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
 import docstring_parser
+import yaml
 from jsonargparse import (  # type: ignore[attr-defined]  # ActionConfigFile is in its manual
     ActionConfigFile,
     ArgumentParser,
@@ -138,10 +139,21 @@ def run(command: Command, *, prog: str, argv: Sequence[str] | None = None) -> No
     if "--help-all" in words:
         parser.shown = None
         words = ["--help"]
+    words, within = parser.set_apart(words)
     try:
         values = parser.parse_args(words)
     except UnicodeDecodeError:  # of a file behind an option such as `--detector`
         parser.error("a file of settings is no text in UTF-8. Save it with the encoding UTF-8.")
+    for option, (*above, last), text in within:
+        inside = values[option]
+        try:
+            for name in above:
+                inside = inside.setdefault(name, {})
+            inside[last] = yaml.safe_load(text)
+        except (AttributeError, TypeError, yaml.YAMLError):
+            parser.error(
+                f"--{'.'.join((option, *above, last))} {text} sets nothing that can be set."
+            )
     _call(command, values, prog)
 
 
@@ -214,6 +226,23 @@ class _Parser(ArgumentParser):
             return declared.get(name.replace("-", "_"), name) + equals + value
 
         return [word(given) if given.startswith("--") else given for given in words]
+
+    def set_apart(self, words: list[str]) -> tuple[list[str], list[tuple[str, list[str], str]]]:
+        """The words without those that set one key inside an entry of a mapping, and these.
+
+        Such as ``--systems.SSD.size 300``: jsonargparse would forget the entry's other keys. Of
+        each there are the option's name, the keys below it and the text of the value.
+        """
+        mappings = {action.dest for action in self._actions if isinstance(action.default, dict)}
+        kept, within, rest = list[str](), list[tuple[str, list[str], str]](), iter(words)
+        for word in rest:
+            given, equals, value = word.removeprefix("--").partition("=")
+            option, *keys = given.split(".")
+            if word.startswith("--") and option in mappings and len(keys) > 1:
+                within.append((option, keys, value if equals else next(rest, "")))
+            else:
+                kept.append(word)
+        return kept, within
 
     def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
         if self.shown is None:

@@ -23,6 +23,7 @@ from angioray.study.settings import StudySettings, settings_from_dict
 from angioray.study.study import Study
 from angioray.training.step import World
 from preprocess.cohort import Cohort
+from preprocess.console.command_line import run
 from tests.angioray.settings import TOY
 
 SYSTEMS = {
@@ -101,9 +102,9 @@ def runs(toy_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = Study.plan(toy_cohort, tmp_path_factory.mktemp("systems") / "runs", settings)
     study.freeze(toy_cohort)
     executor = Executor(study, toy_cohort, World(torch.device("cpu")))
-    for run in study.runs:
-        if run.system != "short":
-            executor.execute(run, lambda *_: None)
+    for each in study.runs:
+        if each.system != "short":
+            executor.execute(each, lambda *_: None)
     return Path(str(study.folder))
 
 
@@ -150,3 +151,25 @@ def test_the_report_sets_systems_beside_the_own_detector(runs: Path, toy_cohort:
     ]
     others = [row for row in document["metrics"] if row["task"] == "detector"]
     assert {row["variant"] for row in others} == {"B"}, "other sections are of the own detector"
+
+
+def test_options_set_single_settings_of_a_system(tmp_path: Path) -> None:
+    config = tmp_path / "systems.yaml"
+    config.write_text("systems: {SSD: {steps: 3, anchors: {scales: [1.0], ratios: [1.0]}}}\n")
+    seen: list[StudySettings] = []
+
+    def command(settings: StudySettings) -> None:
+        """Nothing.
+
+        Args:
+            settings: of a study.
+        """
+        seen.append(settings)
+
+    words = ["--systems.SSD.anchors.scales", "[0.5, 2]", "--systems.SSD.batch_size=2"]
+    words += ["--systems.long.steps", "9", "--systems.long.channels", "64"]
+    run(command, prog="test", argv=["--config", str(config), *words])
+    assert seen[0].systems == {
+        "SSD": {"steps": 3, "anchors": {"scales": [0.5, 2], "ratios": [1.0]}, "batch_size": 2},
+        "long": {"steps": 9, "channels": 64},
+    }
