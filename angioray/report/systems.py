@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from angioray.evaluation.healthy import FRAME_AUC
@@ -11,6 +11,7 @@ from angioray.report.comparisons import Comparison, compare_detectors, compariso
 from angioray.report.evidence import DetectorEvidence
 from angioray.report.page import Block, Section
 from angioray.report.results import DETECTOR_COLUMNS, HEADINGS, folds_of, values_of
+from angioray.report.runs import Group
 from angioray.report.tables import Row, Table
 from preprocess.console.words import describe_value
 
@@ -60,6 +61,7 @@ def systems_table(findings: Findings) -> Table | None:
             *(*(HEADINGS[name] for name in COLUMNS), "Folds"),
         ),
         rows=tuple(rows),
+        note=_other_folds(shown),
         meanings=_meanings(findings),
     )
 
@@ -78,10 +80,29 @@ def compare_systems(
     return tuple(found)
 
 
+def _other_folds(shown: Iterable[tuple[Group, Any]]) -> str:
+    """A sentence on rows that are not of the folds of the study's own detector; empty if none."""
+    folds: dict[str, set[int]] = {}
+    others = []
+    for group, _ in shown:
+        finished = {run.fold for run in group.finished}
+        if finished != folds.setdefault(group.view, finished) and finished:
+            others.append(f"{group.view} {group.system or group.variant}")
+    if not others:
+        return ""
+    return (
+        f"{', '.join(others)}: the finished folds are others than those of the first row of the "
+        "view, so that these rows cannot be compared; the differences below are of the frames that "
+        "both judged."
+    )
+
+
 def _meanings(findings: Findings) -> dict[str, str]:
-    systems = findings.study.document["settings"]["systems"]
+    settings = findings.study.document["settings"]
+    systems, own = settings["systems"], settings["detector"]
     return {
-        OWN: "the detector that all other sections are of",
+        OWN: f"the study’s own detector: {own['architecture']} over {own['backbone']}, frames of "
+        f"{own['size']} px",
         **{name: f"the same with {describe_system(of)}" for name, of in systems.items()},
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -118,7 +119,9 @@ def test_a_run_of_a_system_is_trained_with_its_settings_and_never_predicts(runs:
     assert {run.system for run in chosen.runs} == {""}
 
 
-def test_the_report_sets_systems_beside_the_own_detector(runs: Path, toy_cohort: Cohort) -> None:
+def test_the_report_sets_systems_beside_the_own_detector(
+    runs: Path, toy_cohort: Cohort, tmp_path: Path
+) -> None:
     write_report(runs)
     document = json.loads((runs / "report" / "report.json").read_text())
     assert {row["system"] for row in document["systems"]} == {"wide"}
@@ -149,6 +152,13 @@ def test_the_report_sets_systems_beside_the_own_detector(runs: Path, toy_cohort:
     assert [line.split(",")[:3] for line in table[1:] if "0/2" not in line] == [
         [view, system, "B"] for view in ("LCA", "RCA") for system in ("own", "wide")
     ]
+    assert "cannot be compared" not in html
+    shutil.copytree(runs, tmp_path / "runs", ignore=shutil.ignore_patterns("*RCA-B-64-wide-fold1"))
+    write_report(tmp_path / "runs")
+    assert (
+        "RCA wide: the finished folds are others"
+        in (tmp_path / "runs/report/report.md").read_text()
+    )
     others = [row for row in document["metrics"] if row["task"] == "detector"]
     assert {row["variant"] for row in others} == {"B"}, "other sections are of the own detector"
 
