@@ -2,8 +2,8 @@
 
 ``Images[]`` holds ``ImageIndex`` (the frame, from 0) and ``ROIs[]``; a ROI has
 ``SOPInstanceUID`` and ``Point_px``, corner points written as ``"(x, y)"``. A cine without its
-instance is named by the annotation file. A closed polygon in a rectangle of the same name is the
-outline of that lesion's lumen, and no other lesion.
+instance is named by the annotation file. A closed polygon in a rectangle of the same name
+(or where neither has one) is the outline of that lesion's lumen, and no other lesion.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 from preprocess.annotations import values
 from preprocess.annotations.lesions import overlap
 from preprocess.annotations.mismatches import Kind, Mismatch
-from preprocess.annotations.regions import Place, Region, from_corners
+from preprocess.annotations.regions import BoxXyxy, Place, Region, from_corners
 from preprocess.annotations.source_lines import JsonObject, XmlElement, parse_json, parse_xml
 from preprocess.annotations.values import EntryError
+from preprocess.cohort import polygons
 
 POINT = re.compile(r"[({\[]\s*([-+.\deE]+)\s*[,;]\s*([-+.\deE]+)\s*[)}\]]")
 NO_POINTS = "Point_px holds no two points written as (x, y)"
@@ -88,9 +89,7 @@ def _of_roi(image: JsonObject, roi: Any, entry: str, name: str) -> Region | Mism
         line=line,
         entry=entry,
         inverted=inverted,
-        segmentation=(tuple(value for point in points for value in point),)
-        if str(roi.get("Type")) == CLOSED_POLYGON and len(points) > 2
-        else None,
+        segmentation=polygons([[value for point in points for value in point]]),
     )
 
 
@@ -99,24 +98,41 @@ def _with_outlines(rois: list[Any], found: list[Region | Mismatch]) -> Iterator[
 
     A closed polygon that has no such rectangle may be a loop around a lesion, and no outline.
     """
-    drawn: dict[tuple[str, str], Region] = {}
+    drawn: dict[str, list[tuple[str, Region]]] = {RECTANGLE: [], CLOSED_POLYGON: []}
     for roi, region in zip(rois, found, strict=True):
-        if isinstance(region, Region) and roi.get("Name"):
-            drawn.setdefault((str(roi.get("Type")), str(roi["Name"])), region)
-    outlines = {
-        id(rectangle): outline
-        for (tool, name), rectangle in drawn.items()
-        if tool == RECTANGLE
-        and (outline := drawn.get((CLOSED_POLYGON, name)))
-        and overlap(rectangle.box_xyxy, outline.box_xyxy) > 0
-    }
-    given = {id(outline) for outline in outlines.values()}
+        if isinstance(region, Region) and (tool := str(roi.get("Type"))) in drawn:
+            drawn[tool].append((str(roi.get("Name") or ""), region))
+    pairs = [
+        (rectangle, polygon)
+        for name, rectangle in drawn[RECTANGLE]
+        for other_name, polygon in drawn[CLOSED_POLYGON]
+        if name == other_name
+        and polygon.segmentation
+        and _lies_in(polygon.box_xyxy, rectangle.box_xyxy)
+    ]
+    outlines: dict[int, Region] = {}
+    given: set[int] = set()
+    for rectangle, polygon in sorted(
+        pairs, key=lambda pair: -overlap(pair[0].box_xyxy, pair[1].box_xyxy)
+    ):
+        if id(rectangle) not in outlines and id(polygon) not in given:
+            outlines[id(rectangle)] = polygon
+            given.add(id(polygon))
     for region in found:
         if isinstance(region, Mismatch):
             yield region
         elif id(region) not in given:
             outline = outlines.get(id(region))
             yield replace(region, segmentation=outline.segmentation if outline else None)
+
+
+def _lies_in(polygon: BoxXyxy, rectangle: BoxXyxy) -> bool:
+    """Whether a polygon's middle is in a rectangle, and it spans most of the longer side there."""
+    sides = [(polygon[i], polygon[i + 2], rectangle[i], rectangle[i + 2]) for i in (0, 1)]
+    return all(low <= (start + end) / 2 <= high for start, end, low, high in sides) and (
+        2 * max(min(end, high) - max(start, low) for start, end, low, high in sides)
+        > max(high - low for _, _, low, high in sides)
+    )
 
 
 def _point(text: Any) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from preprocess.annotations.mismatches import Kind
 from preprocess.annotations.names import comparable_name
 from preprocess.annotations.values import FARTHEST, EntryError
-from preprocess.cohort import BoxSource, Polygons, Verdict
+from preprocess.cohort import BoxSource, Polygons, Verdict, polygons
 
 BoxXyxy = tuple[float, float, float, float]
 
@@ -107,9 +107,11 @@ class Region:
         if self.segmentation is None or self.picture_size is None:
             return self.segmentation
         scale = width / self.picture_size[0], height / self.picture_size[1]
-        return tuple(
-            tuple(value * scale[i % 2] for i, value in enumerate(polygon))
-            for polygon in self.segmentation
+        return polygons(
+            tuple(
+                tuple(value * scale[i % 2] for i, value in enumerate(polygon))
+                for polygon in self.segmentation
+            )
         )
 
     def within(self, *, width: int, height: int) -> BoxXyxy | None:

@@ -70,19 +70,30 @@ def boxes_from_coco(document: Mapping[str, Any]) -> tuple[Box, ...]:
 
 
 def polygons(segmentation: Any) -> Polygons | None:
-    """The polygons of an annotation's ``segmentation``.
+    """The polygons of an annotation's ``segmentation``; parts that enclose nothing are left out.
 
     None where it has none: no mask, one in run lengths, or the box once more, as some tools write.
     """
-    if not isinstance(segmentation, list | tuple) or not segmentation:
-        return None
-    found = tuple(tuple(each) if isinstance(each, list | tuple) else () for each in segmentation)
-    numbers = all(
-        type(value) in (int, float) and abs(value) < BOUND for each in found for value in each
-    )
-    whole = numbers and all(len(each) >= 6 and len(each) % 2 == 0 for each in found)
-    is_box = whole and all(len({*each[::2]}) == len({*each[1::2]}) == 2 for each in found)
-    return found if whole and not is_box else None
+    parts = segmentation if isinstance(segmentation, list | tuple) else ()
+    found = tuple(tuple(part) for part in parts if _is_polygon(part))
+    return None if all(_is_upright_rectangle(part) for part in found) else found
+
+
+def _is_polygon(part: Any) -> bool:
+    """Whether it is x1, y1, x2, y2, … of corners that enclose an area."""
+    if not isinstance(part, list | tuple) or len(part) < 6 or len(part) % 2:
+        return False
+    if not all(type(value) in (int, float) and abs(value) < BOUND for value in part):
+        return False
+    xs, ys = ([value - each[0] for value in each] for each in (part[::2], part[1::2]))
+    area: float = sum(xs[i - 1] * ys[i] - xs[i] * ys[i - 1] for i in range(len(xs))) / 2
+    return round(abs(area), 6) > 0
+
+
+def _is_upright_rectangle(part: tuple[float, ...]) -> bool:
+    xs, ys = {*part[::2]}, {*part[1::2]}
+    corners = {*zip(part[::2], part[1::2], strict=True)}
+    return len(xs) == len(ys) == 2 and len(corners) == 4
 
 
 def contradictions(sequences: Mapping[str, Sequence], boxes: Iterable[Box]) -> list[str]:

@@ -89,27 +89,70 @@ def test_osirix_json_says_the_same(tmp_path: Path) -> None:
     assert path.read_text().splitlines()[region.line] == '     "Name": "Stenosis",'
 
 
-def test_a_polygon_in_a_rectangle_of_its_name_outlines_that_lesion(tmp_path: Path) -> None:
-    def drawn(name: str, tool: int, *points: tuple[float, float]) -> dict[str, Any]:
-        corners = [f"({x}, {y})" for x, y in points]
-        return {"Name": name, "Type": tool, "Point_px": corners, "SOPInstanceUID": "1.2"}
+def drawn(name: str, tool: int, *points: tuple[float, float]) -> dict[str, Any]:
+    corners = [f"({x}, {y})" for x, y in points]
+    return {"Name": name, "Type": tool, "Point_px": corners, "SOPInstanceUID": "1.2"}
 
+
+def rectangle(name: str, x1: float, y1: float, x2: float, y2: float) -> dict[str, Any]:
+    return drawn(name, 6, (x1, y1), (x2, y1), (x2, y2), (x1, y2))
+
+
+def outlined(path: Path, *rois: dict[str, Any]) -> list[Any]:
+    path.write_text(json.dumps(osirix({3: [*rois]})))
+    return [(r.box_xyxy, r.segmentation) for r in regions(path)]
+
+
+def test_a_polygon_in_a_rectangle_of_its_name_outlines_that_lesion(tmp_path: Path) -> None:
     polygon, elsewhere = [(12, 12), (18, 13), (15, 25)], [(80, 80), (90, 80), (85, 90)]
-    rois = [
+    assert outlined(
+        tmp_path / "cine.json",
         drawn("a", 11, *polygon),
-        drawn("a", 6, (10, 10), (20, 10), (20, 20), (10, 20)),
-        drawn("b", 6, (50, 50), (60, 50), (60, 60), (50, 60)),
+        rectangle("a", 10, 10, 20, 20),
+        rectangle("b", 50, 50, 60, 60),
         drawn("b", 11, *elsewhere),
         drawn("c", 11, *polygon),
-    ]
-    path = tmp_path / "cine.json"
-    path.write_text(json.dumps(osirix({3: rois})))
-    assert [(r.box_xyxy, r.segmentation) for r in regions(path)] == [
+    ) == [
         ((10, 10, 20, 20), ((12, 12, 18, 13, 15, 25),)),
         ((50, 50, 60, 60), None),
         ((80, 80, 90, 90), None),
         ((12, 12, 18, 25), None),
     ]
+
+
+@pytest.mark.parametrize("name", ["S", ""])
+def test_each_of_several_rectangles_of_one_name_has_its_own_outline(
+    tmp_path: Path, name: str
+) -> None:
+    first, second = (10, 10, 30, 20), (20, 10, 60, 20)
+    # The second polygon also lies in the first rectangle, and overlaps it less.
+    assert outlined(
+        tmp_path / "cine.json",
+        rectangle(name, *first),
+        rectangle(name, *second),
+        drawn(name, 11, (21, 12), (58, 12), (58, 18)),
+        drawn(name, 11, (11, 12), (29, 12), (29, 18)),
+    ) == [
+        (first, ((11, 12, 29, 12, 29, 18),)),
+        (second, ((21, 12, 58, 12, 58, 18),)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("points", "why"),
+    [
+        ([(38, 12), (90, 12), (90, 18)], "its middle lies outside"),
+        ([(12, 12), (20, 12), (20, 18)], "it spans 8 of 30 pixels"),
+        ([(12, 12), (25, 12), (38, 12)], "it encloses nothing"),
+    ],
+)
+def test_what_only_touches_a_rectangle_is_a_region_of_its_own(
+    tmp_path: Path, points: list[tuple[float, float]], why: str
+) -> None:
+    found = outlined(
+        tmp_path / "cine.json", rectangle("S", 10, 10, 40, 20), drawn("S", 11, *points)
+    )
+    assert [outline for _, outline in found] == [None, None], why
 
 
 def test_inverted_drag_corners_are_turned_round_and_said(tmp_path: Path) -> None:

@@ -130,11 +130,19 @@ def test_an_outline_is_a_mask_to_coco_and_decides_a_number(folder: Path) -> None
         [[0, 0, 1, 1]],
         [[0, 0, 5, 0, 5, "5"]],
         [[0, 0, 5, 0, 5, 4, 0, 4]],  # the box once more, as some tools write
+        [[0, 0, 5, 0, 5, 4, 0, 4, 0, 0]],  # and closed
         [[0, 0, 5, 0, float("inf"), 5]],
+        [[0.1, 0.1, 0.2, 0.2, 0.3, 0.3]],
     ],
 )
 def test_what_is_no_polygon_is_no_outline(segmentation: Any) -> None:
     assert polygons(segmentation) is None
+
+
+@pytest.mark.parametrize("part", [[], [7, 7], [1, 1, 2, 2, 3, 3], None])
+def test_a_bad_part_of_an_outline_leaves_the_others(part: Any) -> None:
+    triangle = (1, 1, 5, 1, 5, 5)
+    assert polygons([triangle, part]) == (triangle,)
 
 
 def test_a_cohort_without_grades_has_the_digest_that_it_had_before_there_were_any() -> None:
