@@ -14,8 +14,8 @@ from angioray.evaluation.measures import SHARES, UNLIMITED, Ratio, Rules, value
 from angioray.evaluation.stenosis import GRADES, grade
 from angioray.report.page import Block, Section, Text
 from angioray.report.pictures import SHOWN, Gallery, Picture, framed
-from angioray.report.runs import Group
-from angioray.report.tables import Cell, Row, Table, Value
+from angioray.report.severity import cell_of, listed
+from angioray.report.tables import Row, Table
 from preprocess.cohort import Cohort, Polygons
 
 if TYPE_CHECKING:
@@ -77,14 +77,12 @@ class Outlined:
                     continue
                 numerator = np.array([0.0 if v is None else v for v in values])
                 measure = Ratio(numerator=numerator, denominator=known, rules=rules)
-                ci95 = jackknife.interval(measure)
                 yield {
                     "view": self.view,
                     "variant": self.variant,
                     "boxes": of,
                     "metric": metric,
-                    "value": value(measure, len(said)),
-                    "ci95": None if ci95 is None else list(ci95),
+                    **listed(value(measure, len(said)), jackknife.interval(measure)),
                     "lesions": len(said),
                     "outlined": len(self.lesions),
                     "patients": jackknife.patients,
@@ -95,28 +93,20 @@ def outlined_lesions(findings: Findings) -> tuple[list[Outlined], list[str]]:
     """What each view's first variant outlined, and why folds outlined nothing, as sentences."""
     if findings.cohort is None or not any(box.segmentation for box in findings.cohort.boxes):
         return [], []
-    first: dict[str, Group] = {}
-    for group in findings.study.groups:
-        if group.task == "detector" and not group.system:
-            first.setdefault(group.view, group.by_seed[0])
     parts, reasons = [], []
-    for group in first.values():
+    for group in findings.study.first_detectors:
         lesions = []
+        silent: dict[int, str] = {}
         for run in group.finished:
             document = run.read("segmentation.json")
-            if document is None:
-                continue
             with run.reading("segmentation.json"):
-                if document["reason"]:
-                    reasons.append(f"{group.view}, fold {run.fold}: {document['reason']}")
-                lesions += [
-                    {
-                        **lesion,
-                        TYPICAL: document["typical_percent"],
-                        "patient_id": findings.cohort.sequences[lesion["sequence_id"]].patient_id,
-                    }
-                    for lesion in document["lesions"]
-                ]
+                for lesion in document["lesions"] if document else ():
+                    patient_id = findings.cohort.sequences[lesion["sequence_id"]].patient_id
+                    typical = document["typical_percent"]
+                    lesions.append({**lesion, TYPICAL: typical, "patient_id": patient_id})
+                if document and document["reason"]:
+                    silent[run.fold] = str(document["reason"])
+        reasons += group.silence(silent, "lesions are not outlined")
         if lesions:
             parts.append(Outlined(view=group.view, variant=group.variant, lesions=lesions))
     if len(parts) > 1:
@@ -147,8 +137,7 @@ def segmentation_section(findings: Findings) -> Section | None:
     if parts:
         last = parts[-1]
         verdict = [Text(verdict) for verdict in [segmentation_verdict(last)] if verdict]
-        pictures = _pictures(findings.cohort, last)
-        blocks = [_table(parts), *verdict, _grades(last), *blocks, pictures]
+        blocks = [_table(parts), *verdict, _grades(last), *blocks, _pictures(findings.cohort, last)]
     return Section(anchor="segmentation", title="Detect, segment, grade", blocks=tuple(blocks))
 
 
@@ -170,15 +159,12 @@ def _value(metric: str, lesion: Mapping[str, Any], said: Mapping[str, Any]) -> f
 def _table(parts: Sequence[Outlined]) -> Table:
     rows = []
     for part in parts:
-        listed = {(row["boxes"], row["metric"]): row for row in part.rows()}
+        found = {(row["boxes"], row["metric"]): row for row in part.rows()}
         for of in (*BOXES, TYPICAL):
-            cells: list[Cell] = []
-            for metric in HEADINGS:
-                if row := listed.get((of, metric)):
-                    ci95 = None if row["ci95"] is None else (row["ci95"][0], row["ci95"][1])
-                    cells.append(Value(mean=row["value"], ci95=ci95, signed=metric == "bias"))
-                else:
-                    cells.append("")
+            cells = [
+                cell_of(found[of, metric], signed=metric == "bias") if (of, metric) in found else ""
+                for metric in HEADINGS
+            ]
             count = f"{len(part.in_boxes(of))} of {len(part.lesions)}"
             shown = (part.view, BOXES.get(of, "Typical"), *cells, count)
             rows.append(Row(shown, "baseline" if of == TYPICAL else ""))
@@ -195,11 +181,10 @@ def _table(parts: Sequence[Outlined]) -> Table:
 
 def _grades(part: Outlined) -> Table:
     """A confusion matrix of grades, in the boxes that were found."""
-    said = [(lesion["percent"], found["percent"]) for lesion, found in part.in_boxes("found")]
     counts = Counter(
-        (grade(drawn), grade(found))
-        for drawn, found in said
-        if drawn is not None and found is not None
+        (grade(lesion["percent"]), grade(found["percent"]))
+        for lesion, found in part.in_boxes("found")
+        if None not in (lesion["percent"], found["percent"])
     )
     grades = range(len(GRADES))
     return Table(
@@ -219,8 +204,7 @@ def _grades(part: Outlined) -> Table:
 def _pictures(cohort: Cohort, part: Outlined) -> Gallery:
     """Lesions around the median Dice in the boxes that were found, each of another sequence."""
     said = sorted(part.in_boxes("found"), key=lambda pair: float(pair[1]["dice"]))
-    middle = {lesion["sequence_id"]: (lesion, found) for lesion, found in said}
-    shown = list(middle.values())
+    shown = list({pair[0]["sequence_id"]: pair for pair in said}.values())
     start = max((len(shown) - SHOWN) // 2, 0)
     return Gallery(
         title="Outlines in the boxes that were found",
@@ -242,10 +226,8 @@ def _picture(cohort: Cohort, lesion: Mapping[str, Any], found: Mapping[str, Any]
     half = max(x2 - x1, y2 - y1)
     left, top = (max(int((low + high) / 2 - half), 0) for low, high in ((x1, x2), (y1, y2)))
     near = np.ascontiguousarray(frame[top : top + int(2 * half), left : left + int(2 * half)])
-    drawn = box.segmentation or ()
-    marks = _marks(drawn, "truth", left, top, half) + _marks(
-        found["segmentation"], "found", left, top, half
-    )
+    outlines = {"truth": box.segmentation or (), "found": found["segmentation"]}
+    marks = "".join(_marks(each, kind, left, top, half) for kind, each in outlines.items())
     why = f"Dice {found['dice']:.2f}"
     if lesion["percent"] is not None and found["percent"] is not None:
         why += f", {found['percent']:.0f} % for the reader's {lesion['percent']:.0f} %"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from angioray.report.findings import Findings
+from angioray.report.runs import Group
 from angioray.report.segmentation import (
     Outlined,
     outlined_lesions,
@@ -60,3 +62,28 @@ def test_a_cohort_without_outlines_has_no_section() -> None:
     findings = cast(Findings, SimpleNamespace(cohort=cohort, study=SimpleNamespace(groups=[])))
     assert outlined_lesions(findings) == ([], [])
     assert segmentation_section(findings) is None
+
+
+def test_folds_that_outline_nothing_are_named_once_with_a_reason() -> None:
+    few = {"reason": "4 outlined training lesions: 10 are needed.", "lesions": []}
+    documents = [few, None, few]
+    runs = tuple(
+        SimpleNamespace(
+            fold=fold,
+            state="finished",
+            read=lambda _, document=document: document,
+            reading=lambda _: nullcontext(),
+        )
+        for fold, document in enumerate(documents)
+    )
+    group = Group(task="detector", view="RCA", variant="B", size=64, runs=cast(Any, runs))
+    cohort = SimpleNamespace(boxes=[SimpleNamespace(segmentation=((1, 1, 5, 1, 5, 5),))])
+    study = SimpleNamespace(first_detectors=(group,))
+    findings = cast(Findings, SimpleNamespace(cohort=cohort, study=study))
+    assert outlined_lesions(findings) == (
+        [],
+        [
+            "RCA: lesions are not outlined in 2 of 3 folds (0, 2). Fold 0: "
+            "4 outlined training lesions: 10 are needed."
+        ],
+    )
