@@ -103,7 +103,7 @@ def cv(
     todo = [run for run in wanted if not RunFolder.of(study.folder, run).finished]
     for note in ignored_settings(settings):
         print(note)
-    missing = study.look_for_weights({run.task for run in todo}, download=not plan)
+    missing = study.look_for_weights(todo, download=not plan)
     if plan:
         nodes = nodes_for(study, opened.digest, address, starting=False) if gpus is None else []
         print_plan(study, index, wanted, make_plan(study, index, todo, lanes, nodes, gpus))

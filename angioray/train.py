@@ -15,9 +15,8 @@ def train(cohort: str, run: str, settings: StudySettings, runs: str = "runs") ->
     Args:
         cohort: the cohort folder, also in an object store (`s3://…`).
         run: the run's name, such as `detector-RCA-B-512-fold0`; `angioray.cv --plan` lists them.
-        settings: the study's settings.
-        runs: the runs folder, also in an object store; a study in it continues with its own
-            settings.
+        settings: the study's settings; those that it began with, where it is in the runs folder.
+        runs: the runs folder, also in an object store.
 
     Examples:
       python -m angioray.train demo/cohort view-64-fold0 --config configs/demo.yaml --runs runs
@@ -39,7 +38,7 @@ def train(cohort: str, run: str, settings: StudySettings, runs: str = "runs") ->
     chosen = study.run(run)
     folder = RunFolder.of(study.folder, chosen)
     if not folder.finished:
-        study.look_for_weights([chosen.task])
+        study.look_for_weights([chosen])
     study.freeze(opened)
     with folder.locked(), ProgressLine(chosen.name) as line:
         metrics = Executor(study, opened, World.alone(), say=print).execute(

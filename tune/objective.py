@@ -67,7 +67,9 @@ class Objective:
             systems={},
             tasks=(task,),
             view=replace(settings.view, sizes=settings.view.sizes[:1]),
-            detector=replace(settings.detector, variants=(variant,), key_frames=False),
+            detector=replace(
+                settings.detector, variants=(variant,), key_frames=False, segmentation_steps=0
+            ),
         )
         study = Study.plan(cohort, ".", base)
         run = _run(study, view, fold)

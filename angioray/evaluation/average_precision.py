@@ -62,7 +62,7 @@ class AveragePrecision:
 
     matches: Matches
     """All detections, before any score threshold."""
-    rules: ClassVar[Rules] = replace(SHARES, bias="counted")
+    rules: ClassVar[Rules] = SHARES
 
     def values(self, draws: Draws) -> FloatArray:
         """The average precision of each draw."""

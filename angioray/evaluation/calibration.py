@@ -28,7 +28,7 @@ class CalibrationError:
     """float[M], 0 to 1."""
     right: BoolArray
     """bool[M]."""
-    rules: ClassVar[Rules] = replace(SHARES, bias="too great")
+    rules: ClassVar[Rules] = replace(SHARES, biased=True)
     """On few answers bins miss their confidence by chance."""
 
     def values(self, draws: Draws) -> FloatArray:

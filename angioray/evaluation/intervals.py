@@ -142,7 +142,7 @@ class Jackknife:
         A patient says something of it if it is defined on that patient alone, or changes without,
         or if it compares patients with each other. There is no standard error where fewer patients
         than its rules ask for say anything, where one of them alone decides whether it is defined,
-        and where its bias on few patients is ``too great``.
+        and where it is biased on few patients.
         """
         rules = measure.rules
         total = value(measure, len(self.draws.group))
@@ -154,13 +154,13 @@ class Jackknife:
             says[:] = True
         patients, blocks = int(self.sizes[says].sum()), int(says.sum())
         few = blocks < rules.fewest_patients
-        if few or np.isnan(without).any() or rules.bias == "too great":
+        if few or np.isnan(without).any() or rules.biased:
             return Spread(value=total, error=None, patients=patients, blocks=blocks)
         count = len(without)
-        mean = float(without.mean())
-        variance = (count - 1) / count * float(((without - mean) ** 2).sum())
-        bias = (count - 1) * (mean - total) if rules.bias == "counted" else 0.0
-        error = math.hypot(math.sqrt(variance), bias)
+        # The jackknife's estimate of bias is left out: AP is read at 101 places of recall, which
+        # all lie at other lesions once a patient is gone, and it would multiply that step.
+        squares = float(((without - without.mean()) ** 2).sum())
+        error = math.sqrt((count - 1) / count * squares)
         return Spread(value=total, error=error, patients=patients, blocks=blocks)
 
 

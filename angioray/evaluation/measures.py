@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -59,9 +59,6 @@ class Draws:
 Limits = tuple[float, float]
 SHARE: Limits = (0.0, 1.0)
 UNLIMITED: Limits = (-math.inf, math.inf)
-Bias = Literal["none", "counted", "too great"]
-"""Whether a metric is higher on few patients than on many: so little that the standard error
-counts it, or so much that no interval is honest."""
 FEWEST_PATIENTS = 8
 """With fewer, intervals hold the true value less often than they say: none is given."""
 
@@ -74,8 +71,8 @@ class Rules:
     """The least and the greatest value that it can have."""
     fewest_patients: int = FEWEST_PATIENTS
     """For an interval."""
-    bias: Bias = "none"
-    """On few patients."""
+    biased: bool = False
+    """Whether it is so much higher on few patients than on many that no interval is honest."""
     compares_patients: bool = False
     """With each other, so that each of them counts."""
 

@@ -67,6 +67,11 @@ def export_models(runs: Location, out: Path, wanted: Sequence[str]) -> Iterator[
 def _chosen(study: ReportedStudy, wanted: Sequence[str]) -> list[Group]:
     finished = {group.name: group for group in study.groups if group.members}
     unknown = [name for name in wanted if name not in finished]
+    if compared := {group.name for group in study.systems} & set(unknown):
+        raise ValueError(
+            f"{min(compared)} is a system, which is there to be compared. Give its settings to "
+            "`detector` in a study, whose models can be written and predict."
+        )
     if unknown or not finished:
         name = unknown[0] if unknown else "model"
         raise ValueError(f"{study.folder} has no finished {name}: {instead(name, finished)}.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from angioray.extensions import registered
+from preprocess.console.names import instead
 from preprocess.console.settings import (
     SOME,
     Count,
@@ -53,6 +54,13 @@ Level = Annotated[int, bounds(2, 7)]
 
 NAMED_WEIGHTS = ("imagenet", "phantom", "none")
 """Values of a `weights` setting that are no path."""
+
+
+def unknown_architecture(name: str) -> Iterator[str]:
+    """What is wrong with the name of a detector's architecture, in words."""
+    known = (RETINANET, *UNUSED, *registered("detectors"))
+    if name not in known:
+        yield f"architecture is {name!r}: {instead(name, known)}"
 
 
 def unknown_backbone(name: str) -> Iterator[str]:
@@ -139,6 +147,7 @@ class RetinaNetSettings(DetectionLossSettings):
     def conflicts(self) -> Iterator[str]:
         """A backbone that is not there, and an input or a pyramid that does not fit."""
         yield from super().conflicts()
+        yield from unknown_architecture(self.architecture)
         yield from unknown_backbone(self.backbone)
         if self.architecture == PATCHES and self.weights in ("imagenet", "phantom"):
             yield (

@@ -13,12 +13,12 @@ from angioray.report.page import Block, Section
 from angioray.report.results import DETECTOR_COLUMNS, HEADINGS, folds_of, values_of
 from angioray.report.runs import Group
 from angioray.report.tables import Row, Table
+from angioray.study.settings import OWN
 from preprocess.console.words import describe_value
 
 if TYPE_CHECKING:
     from angioray.report.findings import Findings
 
-OWN = "own"
 COLUMNS = (*DETECTOR_COLUMNS, FRAME_AUC)
 
 

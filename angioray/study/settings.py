@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
@@ -41,8 +42,12 @@ SplitUnit = Literal["sequence", "patient"]
 
 SYSTEM_NAME = re.compile(r"[A-Za-z0-9_.+]{1,40}")
 """What a system may be called: its name is part of folder names."""
+OWN = "own"
+"""What reports call the study's own detector."""
 SHARED = ("judged_frames", "validation_share")
 """Settings of a detector that are the same for all systems of a study, which are compared."""
+OF_OWN = ("key_frames", "segmentation_steps")
+"""Settings that the study's own detector alone follows."""
 
 LEAST_FOLDS = 2
 
@@ -192,16 +197,21 @@ class StudySettings(Settings):
         """Systems that cannot be."""
         if self.systems and "detector" not in self.tasks:
             yield "systems are detectors, and tasks has none: add `detector`, or leave systems out"
+        alike = Counter(name.lower() for name in (OWN, *self.systems))
         for name, differing in self.systems.items():
+            if alike[name.lower()] > 1:
+                yield (
+                    f"systems has {name!r}; another system, or the study's own detector ({OWN}), "
+                    "has that name but for capitals"
+                )
             if not SYSTEM_NAME.fullmatch(name):
                 yield (
                     f"systems has {name!r}; a name must be 1 to 40 letters, digits, `_`, `.` or "
                     "`+`, for folders are called by it"
                 )
-            for shared in sorted(set(SHARED) & differing.keys()):
-                yield (
-                    f"systems.{name} sets {shared}, which is the same for all: set it in `detector`"
-                )
+            for common in sorted({*SHARED, *OF_OWN} & differing.keys()):
+                why = "is the same for all" if common in SHARED else "is of the own detector alone"
+                yield f"systems.{name} sets {common}, which {why}: set it in `detector`"
             try:
                 self._system(differing)
             except ValueError as problem:
@@ -218,7 +228,8 @@ class StudySettings(Settings):
         return replace(self, detector=self.detectors[name], systems={})
 
     def _system(self, differing: Mapping[str, Any]) -> DetectorTraining:
-        own = asdict(replace(self.detector, variants=self.detector.variants[:1]))
+        first = self.detector.variants[:1]
+        own = asdict(replace(self.detector, variants=first, key_frames=False, segmentation_steps=0))
         return settings_from_dict({"detector": _merged(own, differing)}).detector
 
 

@@ -20,7 +20,6 @@ from angioray.study.selection import CohortIndex
 from angioray.study.settings import (
     DetectorTraining,
     StudySettings,
-    Task,
     ViewTraining,
     settings_from_dict,
     with_absolute_paths,
@@ -151,6 +150,7 @@ class Study:
             print(f"Note: {BEGUN_EARLIER} From now on all of it is compared.")
         # The same cohort may lie elsewhere today.
         kept["cohort"] = document["cohort"]
+        self._refuse_without(kept["settings"]["systems"])
         self._accept_more(kept, document)
         words = [describe_difference(*each) for each in differences(kept, document)[:5]]
         if changed:  # folds and runs then differ as well
@@ -159,6 +159,16 @@ class Study:
             raise ValueError(
                 f"{self.folder / STUDY_FILE} was made with other inputs: {'; '.join(words)}. "
                 "Give the same ones to continue it, or another runs folder for a new study."
+            )
+
+    def _refuse_without(self, systems: Mapping[str, Any]) -> None:
+        """Systems may be added to a study and not taken away: their runs are part of it."""
+        if gone := [name for name in systems if name not in self.settings.systems]:
+            raise ValueError(
+                f"The study in {self.folder} has the systems {', '.join(systems)}, and "
+                f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} not given. Give the same "
+                "ones to continue it (its settings are in study.json), or another runs folder for "
+                "a new study."
             )
 
     @staticmethod
@@ -181,16 +191,16 @@ class Study:
     @property
     def weights_files(self) -> list[str]:
         """The files of weights that its networks start from."""
-        given = {settings.weights for settings, _ in self._networks(self.settings.tasks)}
+        given = {settings.weights for settings, _ in self._networks(self.runs)}
         return sorted(given - set(NAMED_WEIGHTS))
 
     def look_for_weights(
-        self, tasks: Iterable[Task] | None = None, *, download: bool = True
+        self, runs: Iterable[Run] | None = None, *, download: bool = True
     ) -> list[str]:
         """Refuse a study whose networks' weights cannot be had.
 
         Args:
-            tasks: whose networks; all of the study's if None.
+            runs: whose networks; all of the study's if None.
             download: get published weights that are not on this machine yet.
 
         Returns:
@@ -200,8 +210,7 @@ class Study:
             ValueError: they cannot be had, or do not fit the network.
         """
         notes = []
-        wanted = self.settings.tasks if tasks is None else sorted(set(tasks))
-        for settings, build in self._networks(wanted):
+        for settings, build in self._networks(self.runs if runs is None else runs):
             backbone = settings.backbone
             if isinstance(settings, DetectorTraining):
                 backbone = settings.pretrained_backbone
@@ -216,16 +225,16 @@ class Study:
         return list(dict.fromkeys(notes))
 
     def _networks(
-        self, tasks: Iterable[Task]
+        self, runs: Iterable[Run]
     ) -> Iterator[tuple[ViewTraining | DetectorTraining, Callable[[], object]]]:
-        """The settings of each network of some tasks, and what builds it with its weights."""
+        """The settings of each network of some runs, and what builds it with its weights."""
         view = self.settings.view
-        for task in tasks:
+        for task, system in dict.fromkeys((run.task, run.system) for run in runs):
             if task == "view":
                 yield view, partial(view_classifier, view.backbone, view.weights, classes=2)
             else:
-                for detector in self.settings.detectors.values():
-                    yield detector, partial(build_detector, detector)
+                detector = self.settings.detectors[system]
+                yield detector, partial(build_detector, detector)
 
     @classmethod
     def open(cls, location: Location) -> Study:

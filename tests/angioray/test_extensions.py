@@ -16,7 +16,6 @@ import yaml
 
 from angioray.cluster.flops import frame_flop
 from angioray.evaluation.detection import detector_metrics
-from angioray.models.architectures import build_detector
 from angioray.models.backbone import TimmBackbone
 from angioray.models.classifier import view_classifier
 from angioray.models.retinanet import RetinaNet
@@ -155,8 +154,8 @@ def test_a_registered_augmentation_changes_what_is_learned_from(
 def test_an_unknown_part_is_said() -> None:
     with pytest.raises(ValueError, match="backbone is 'resnet19'; it must be one of resnet18, "):
         DetectorTraining(backbone="resnet19")
-    with pytest.raises(ValueError, match="'mine' among its entry points"):
-        build_detector(RetinaNetSettings(architecture="mine", weights="none"))
+    with pytest.raises(ValueError, match="architecture is 'mine': the nearest is retinanet; "):
+        RetinaNetSettings(architecture="mine", weights="none")
 
 
 def weights_of(name: str, folder: Path) -> str:

@@ -51,6 +51,13 @@ def test_a_system_is_the_detector_but_for_what_it_sets() -> None:
         ({"a": {"stepz": 3}}, r"systems\.a: .*nearest that exists is `detector\.steps`"),
         ({"a": {"steps": 0}}, r"systems\.a: detector\.steps is 0; it must be 1 or more"),
         ({"a": {"judged_frames": "optimal"}}, r"systems\.a sets judged_frames, which is the same"),
+        ({"a": {"key_frames": True}}, r"systems\.a sets key_frames, which is of the own detector"),
+        ({"Own": {}}, r"systems has 'Own'; another system, or the study's own detector"),
+        ({"a": {}, "A": {}}, r"systems has 'A'; another system"),
+        (
+            {"a": {"architecture": "ssd300_vgg"}},
+            r"architecture is 'ssd300_vgg': the nearest is ssd300_vgg16; there are retinanet, ",
+        ),
     ],
 )
 def test_what_cannot_be_a_system_is_said(systems: dict, said: str) -> None:
@@ -67,8 +74,9 @@ def test_the_path_of_weights_is_not_shown_for_it_may_name_somebody() -> None:
 
 
 def test_settings_of_an_earlier_version_keep_their_architecture() -> None:
-    named = settings_from_dict({"detector": {"network": "of_a_package", "size": 64}})
-    assert named.detector.architecture == "of_a_package" and named.detector.size == 64
+    earlier = {"network": "ssd300_vgg16", "size": 300, "weights": "none"}
+    named = settings_from_dict({"detector": earlier}).detector
+    assert (named.architecture, named.size) == ("ssd300_vgg16", 300)
 
 
 def test_systems_continue_a_study_and_are_not_taken_away(
@@ -89,7 +97,7 @@ def test_systems_continue_a_study_and_are_not_taken_away(
         (run.view, run.fold): {r.seed for r in more.runs if r.fold == run.fold} for run in more.runs
     }
     assert all(len(of_fold) == 1 for of_fold in seeds.values()), "compared on equal terms"
-    with pytest.raises(ValueError, match=r"settings\.systems"):
+    with pytest.raises(ValueError, match=r"has the systems wide, short, and short is not given"):
         first.freeze(toy_cohort)
     other = replace(TOY, systems={"wide": {"steps": 3}, "short": SYSTEMS["short"]})
     with pytest.raises(ValueError, match=r"settings\.systems\.wide"):

@@ -9,7 +9,8 @@ from pycocotools.cocoeval import COCOeval
 
 from angioray.evaluation.average_precision import AveragePrecision, Sensitivity, average_precision
 from angioray.evaluation.detection import JudgedFrames, detector_metrics
-from angioray.evaluation.matching import FloatArray, match_frames
+from angioray.evaluation.intervals import Jackknife
+from angioray.evaluation.matching import FloatArray, IntArray, Matches, match_frames
 from angioray.evaluation.measures import Draws, value
 from tests.angioray.four_frames import FOUND, MATCHED, NOWHERE, TRUTH, A, B
 
@@ -53,6 +54,23 @@ def test_average_precision_is_what_coco_accumulates(areas: int) -> None:
     assert metrics["AP@IoU0.20/max100"] == pytest.approx(coco[10, 1].mean())
     assert metrics["AP@IoU0.20"] == pytest.approx(coco[10, 0].mean())
     assert coco[0, 1].mean() > 0.02
+
+
+def test_the_error_of_average_precision_is_that_of_drawing_patients_anew() -> None:
+    """One lesion each of 100 patients: without one, all 101 places of recall lie elsewhere."""
+    random = np.random.default_rng(4)
+    boxes = [np.array([A] * (random.random() < 0.8) + [NOWHERE]) for _ in range(100)]
+    scores = [random.normal(0.8 * (len(each) == 2), 1, len(each)) for each in boxes]
+
+    def matched(patients: IntArray) -> Matches:
+        truth = {i: np.array([A]) for i in range(1, 101)}
+        found = {i + 1: (boxes[p], scores[p]) for i, p in enumerate(patients)}
+        return match_frames(truth, found, list(truth))
+
+    drawn = [average_precision(matched(random.integers(0, 100, 100))) for _ in range(300)]
+    measure = AveragePrecision(matched(np.arange(100)))
+    error = Jackknife.of([f"p{i}" for i in range(100)]).spread(measure).error
+    assert error == pytest.approx(np.std(np.array(drawn, float)), rel=0.25)
 
 
 def test_froc_by_hand() -> None:

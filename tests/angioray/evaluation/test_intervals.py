@@ -67,24 +67,6 @@ def test_a_measure_without_limits_has_the_interval_of_the_t_test() -> None:
     assert Jackknife.of(TEN).interval(Mean(values)) == pytest.approx(tuple(expected))
 
 
-class SquareOfMean(Mean):
-    """On few patients higher than on many, by the variance of the mean."""
-
-    rules = Rules(bias="counted")
-
-    def values(self, draws: Draws) -> FloatArray:
-        return super().values(draws) ** 2
-
-
-def test_bias_that_is_counted_widens_the_error() -> None:
-    values = np.random.default_rng(0).normal(1, 1, 10)
-    found = Jackknife.of(TEN).spread(SquareOfMean(values))
-    without = ((values.sum() - values) / 9) ** 2
-    bias = values.var(ddof=1) / 10  # exactly what the jackknife finds of a square
-    assert found.value == pytest.approx(values.mean() ** 2)
-    assert found.error == pytest.approx(np.sqrt(81 / 10 * without.var(ddof=1) + bias**2))
-
-
 @pytest.mark.parametrize("rules", [COUNTS, LOSSES])
 def test_the_mean_of_several_seeds_has_the_rules_of_each(rules: Rules) -> None:
     """Losses and false boxes per frame above 1; two equal seeds have the interval of one."""

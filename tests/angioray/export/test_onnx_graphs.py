@@ -98,7 +98,7 @@ def test_on_real_frames_final_boxes_are_those_of_pytorch(
     boxes, scores = session.run(None, {"frames": frames.numpy()})
     expected = phantom.detect(normalise(frames))
     for i in range(len(frames)):
-        kept = code["suppress"](boxes[i], scores[i], 0.5, 100)
+        kept = code["suppress"](boxes[i], scores[i], phantom.settings.nms_iou, 100)
         wanted = expected.boxes_xyxy[i].numpy(), expected.scores[i].numpy()
         count = int((wanted[1] >= 0).sum())
         assert len(kept[1]) == count > 20
