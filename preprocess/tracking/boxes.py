@@ -150,4 +150,6 @@ def clipped(box_xyxy: BoxXyxy, frames: NDArray[np.uint8]) -> BoxXyxy | None:
     height, width = frames.shape[1:]
     x1, y1, x2, y2 = box_xyxy
     inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-    return inside if inside[2] - inside[0] >= 1 and inside[3] - inside[1] >= 1 else None
+    # A box of one pixel may have lost a rounding error on its way.
+    least = min(inside[2] - inside[0], inside[3] - inside[1])
+    return inside if least >= 1 - 1e-6 else None

@@ -74,12 +74,17 @@ def highest(scores: Map) -> Place:
 
 
 def lead(scores: Map, rows: int, columns: int) -> float:
-    """How far the highest place is above every one more than ``rows`` or ``columns`` away."""
+    """How far the highest place is above every one more than ``rows`` or ``columns`` away.
+
+    0 where no place is farther away: nothing is left to compare with. Where none of them can be
+    reached, no number of likeness is as high.
+    """
     row, column = highest(scores)
     others = scores.copy()
     top, left = max(row - rows, 0), max(column - columns, 0)
-    others[top : row + rows + 1, left : column + columns + 1] = IMPOSSIBLE
-    return float(scores[row, column] - others.max())
+    others[top : row + rows + 1, left : column + columns + 1] = -np.inf
+    second = others.max()
+    return float(scores[row, column] - second) if np.isfinite(second) else 0.0
 
 
 def _clamped(place: Place | None, shape: tuple[int, ...]) -> Map:

@@ -51,7 +51,8 @@ class Pictures:
     def flow(self, index: int, other: int, pixels: int) -> NDArray[np.int32]:
         """Where each pixel of a frame is in another one (int32[h, w]), as an index of that one's.
 
-        Dense inverse search (Kroeger et al. 2016, doi 10.1007/978-3-319-46493-0_29).
+        Dense inverse search (Kroeger et al. 2016, doi 10.1007/978-3-319-46493-0_29). In frames
+        smaller than its patches nothing is taken to move.
         """
         key = (index, other, pixels)
         if key not in self._flows:
@@ -60,9 +61,11 @@ class Pictures:
                 np.clip(128 + 48 * self.local_contrast(i, pixels), 0, 255).astype(np.uint8)
                 for i in (index, other)
             )
-            search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-            found = search.calc(one, two, None)  # type: ignore[call-overload] # its stubs lag behind
             height, width = one.shape
+            search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+            found = np.zeros((height, width, 2), np.float32)
+            if min(height, width) >= search.getPatchSize():
+                search.calc(one, two, found)
             rows = np.clip(np.rint(np.arange(height)[:, None] + found[..., 1]), 0, height - 1)
             columns = np.clip(np.rint(np.arange(width) + found[..., 0]), 0, width - 1)
             self._flows[key] = (rows * width + columns).astype(np.int32)

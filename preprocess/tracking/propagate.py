@@ -125,7 +125,15 @@ def _by_lesion(boxes: Iterable[Box]) -> dict[int, list[Box]]:
 
 def _keys_and_tracks(boxes: list[Box]) -> tuple[list[KeyBox], list[Box]]:
     tracks = [box for box in boxes if box.source is BoxSource.TRACKED]
-    placed = (box for box in boxes if box.source is not BoxSource.TRACKED)
+    placed = [box for box in boxes if box.source is not BoxSource.TRACKED]
+    for box in placed:
+        x1, y1, x2, y2 = box.box_xyxy
+        if min(x2 - x1, y2 - y1) < 1:
+            raise ValueError(
+                f"the box on frame {box.frame_index} of sequence {box.sequence_id} is "
+                f"{x2 - x1:g} x {y2 - y1:g} pixels. A box to follow is at least one pixel wide and "
+                "high: correct it or delete it."
+            )
     return [KeyBox(frame_index=b.frame_index, box_xyxy=b.box_xyxy) for b in placed], tracks
 
 

@@ -87,3 +87,10 @@ def test_the_lead_counts_what_lies_elsewhere() -> None:
     scores[1, 1], scores[2, 2], scores[5, 0] = 1.0, 0.9, 0.4
     assert lead(scores, 1, 1) == pytest.approx(0.6)
     assert lead(scores, 0, 0) == pytest.approx(0.1)
+
+
+def test_a_path_leads_nothing_where_no_other_place_is_left() -> None:
+    scores = np.zeros((3, 3), np.float32)
+    scores[1, 1] = 5.0
+    assert lead(scores, 1, 1) == 0.0
+    assert lead(scores, 1, 0) == 5.0

@@ -37,3 +37,9 @@ def test_what_was_dark_in_some_frames_only_is_no_shutter() -> None:
     frames = np.full((2, 128, 128), 150, np.uint8)
     frames[0, :, :20] = 4
     assert Pictures(frames).local_contrast(0, 128)[64, 15] < -0.3
+
+
+def test_frames_too_narrow_for_optical_flow_do_not_move() -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (2, 600, 8)).astype(np.uint8)
+    flow = Pictures(frames).flow(0, 1, 256)
+    assert np.array_equal(flow, np.arange(256 * 3).reshape(256, 3))

@@ -289,3 +289,14 @@ def test_a_cohort_without_boxes_says_what_is_missing(tmp_path: Path) -> None:
     write_annotations(tmp_path, cohort.sequences.values(), [])
     with pytest.raises(ValueError, match="has both boxes and an optimal interval"):
         propagate(tmp_path, HERE)
+
+
+@pytest.mark.parametrize("method", ["joint", "csrt"])
+def test_a_box_thinner_than_a_pixel_is_refused_by_name(
+    tmp_path: Path, method: Literal["joint", "csrt"]
+) -> None:
+    cohort = blob_cohort(tmp_path, {"S1": blob_cine()})
+    thin = replace(cohort.boxes[0], box_xyxy=(40.0, 60.0, 40.5, 84.0))
+    write_annotations(tmp_path, cohort.sequences.values(), [thin])
+    with pytest.raises(ValueError, match=r"frame 8 of sequence S1 is 0\.5 x 24 pixels"):
+        propagate(tmp_path, replace(HERE, method=method))

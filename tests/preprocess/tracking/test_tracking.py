@@ -60,7 +60,22 @@ def test_a_target_hidden_for_a_frame_is_found_again() -> None:
     by_frame = {f.frame_index: f for f in found}
     assert centre(by_frame[8].box_xyxy) == pytest.approx((75, 62 + 40), abs=1)
     assert by_frame[8].confidence > 0.8
-    assert by_frame[4].confidence < PropagateSettings().good
+    assert by_frame[4].confidence < 0.1
+
+
+def test_a_box_over_most_of_the_frame_has_no_lead_over_another_place() -> None:
+    key = KeyBox(frame_index=0, box_xyxy=(5.0, 5.0, 155.0, 155.0))
+    for found in TRACKERS["joint"](textured(3)).track([key], range(3)):
+        assert found.evidence[1] == 0
+        assert found.confidence < PropagateSettings().good
+
+
+def test_in_a_tiny_frame_the_lead_is_no_more_than_the_likeness() -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (4, 16, 16)).astype(np.uint8)
+    key = KeyBox(frame_index=0, box_xyxy=(5.0, 5.0, 11.0, 11.0))
+    for found in TRACKERS["joint"](frames).track([key], range(4)):
+        assert found.evidence[1] <= found.evidence[0] <= 1
+        assert found.confidence < PropagateSettings().good
 
 
 def test_between_two_key_boxes_the_path_comes_home_and_the_size_follows() -> None:
@@ -135,6 +150,7 @@ def test_boxes_are_clipped_at_the_frame() -> None:
     frames = np.zeros((1, 50, 40), np.uint8)
     assert clipped((-5, 10, 5, 20), frames) == (0, 10, 5, 20)
     assert clipped((39.5, 10, 60, 20), frames) is None
+    assert clipped((10.3, 10, 10.3 + (1 - 1e-9), 20), frames) is not None
     assert overlap((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
 
 
