@@ -82,10 +82,12 @@ def test_a_moved_box_is_a_corrected_one_and_its_lesion_is_tracked_again(folder: 
     assert {b.source for b in boxes_of(folder) if b.frame_index == 4} == {BoxSource.REFERENCE}
 
 
-def test_a_box_keeps_its_grade_whether_it_is_moved_or_not(folder: Path) -> None:
+def test_a_box_keeps_its_grade_when_it_is_moved_and_loses_its_outline(folder: Path) -> None:
     cohort = Cohort.open(folder)
     boxes = [
-        box if box.source is BoxSource.TRACKED else replace(box, grade="p50_70")
+        box
+        if box.source is BoxSource.TRACKED
+        else replace(box, grade="p50_70", segmentation=((1.0, 1.0, 5.0, 1.0, 5.0, 5.0),))
         for box in cohort.boxes
     ]
     write_annotations(folder, cohort.sequences.values(), boxes)
@@ -93,11 +95,13 @@ def test_a_box_keeps_its_grade_whether_it_is_moved_or_not(folder: Path) -> None:
     state = corrections.review(NAME).state
     view = corrections.decide(NAME, 0, accepted=True, state=replace(state, view="LAD/LCx")).state
     assert key_box(view).grade == "p50_70"
+    assert [box.segmentation is not None for box in boxes_of(folder)].count(True) == 1
     # The page does not send the grade of a box that it draws.
     box = replace(moved(key_box(state), 1.5), grade=None)
     corrections.decide(NAME, 1, accepted=False, state=replace(state, boxes=(box,)))
     grades = {(box.frame_index, box.grade) for box in boxes_of(folder)}
     assert grades == {(2, None), (3, None), (4, "p50_70"), (5, None), (6, None)}
+    assert not any(box.segmentation for box in boxes_of(folder))
 
 
 def test_what_is_not_changed_stays_bit_for_bit(folder: Path) -> None:
