@@ -45,7 +45,7 @@ class Objective:
         *,
         task: Task,
         view: str = "",
-        variant: Variant = "B",
+        variant: Variant | None = None,
         fold: int = 0,
     ) -> Objective:
         """Split the training part of a study's fold once more, by patients.
@@ -55,12 +55,13 @@ class Objective:
             settings: of the study; the first of the classifier's sizes is the one that counts.
             task: whose settings are searched.
             view: the detector's.
-            variant: of the detector.
+            variant: of the detector; the first of `detector.variants` if None.
             fold: the one that will judge.
 
         Raises:
             ValueError: the cohort has no such detector or fold, or is too small to be split again.
         """
+        variant = variant or settings.detector.variants[0]
         base = replace(
             settings,
             seeds=1,

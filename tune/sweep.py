@@ -27,7 +27,7 @@ def sweep(
     cohort: str | None = None,
     task: Literal["detector", "view"] = "detector",
     detector_view: str = "",
-    variant: Variant = "B",
+    variant: Variant | None = None,
     samples: Count = 40,
     search: Search = "tpe",
     space: Path | None = None,
@@ -55,7 +55,7 @@ def sweep(
         cohort: the cohort folder; without it ANGIORAY_COHORT, or `cohort`.
         task: whose settings are searched.
         detector_view: whose detector, such as RCA; may be left out where there is one.
-        variant: of the detector.
+        variant: of the detector; the first of `detector.variants` if left out.
         samples: trials in all.
         search: Optuna's TPE, random draws, or every point of a grid; or `pbt`, population based
             training: `samples` members train to the end side by side, none is stopped, and the

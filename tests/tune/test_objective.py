@@ -171,6 +171,14 @@ def test_a_trial_that_meets_an_accident_does_not_count_as_diverged(
     assert failed.reason == "RuntimeError: the compiler gave up" and not failed.diverged
 
 
+def test_the_first_variant_of_the_settings_is_searched(toy_cohort: Cohort) -> None:
+    """Also of an architecture that cannot have variant B."""
+    gradcam = replace(TOY.detector, architecture="gradcam", variants=("NL", "BGNL"))
+    settings = replace(TOY, detector=gradcam)
+    objective = Objective.of(toy_cohort, settings, task="detector", view="RCA")
+    assert objective.run.variant == "NL" and objective.base.detector.variants == ("NL",)
+
+
 def test_what_cannot_be_searched_is_a_sentence(toy_cohort: Cohort) -> None:
     with pytest.raises(ValueError, match="detectors of LCA, RCA"):
         Objective.of(toy_cohort, TOY, task="detector")

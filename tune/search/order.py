@@ -21,7 +21,7 @@ class Order(Settings):
         settings: the base that all but the searched settings stay at.
         task: whose settings.
         view: the detector's view; the only one there is if empty.
-        variant: of the detector.
+        variant: of the detector; the first of the settings if None.
         space: the space's YAML file; the task's default if None.
         search: where trials come from.
         samples: trials at most.
@@ -38,7 +38,7 @@ class Order(Settings):
     settings: StudySettings
     task: Task = "detector"
     view: str = ""
-    variant: Variant = "B"
+    variant: Variant | None = None
     space: Path | None = None
     search: Search = "tpe"
     samples: Count = 40
