@@ -87,10 +87,11 @@ def segment_lesions(
     chosen = [box for box, finding in zip(held_out, found, strict=True) if finding]
     by_reader = iter(_answers(index, network, held_out, [box.box_xyxy for box in held_out]))
     by_detector = iter(_answers(index, network, chosen, [f["box_xyxy"] for f in found if f]))
-    known = [percent_stenosis(drawn(b.segmentation or (), window(b.box_xyxy))) for b in teachers]
+    known = (percent_stenosis(drawn(b.segmentation or (), window(b.box_xyxy))) for b in teachers)
+    measured = [percent for percent in known if percent is not None]
     return {
         **document,
-        "typical_percent": float(np.median([percent for percent in known if percent is not None])),
+        "typical_percent": float(np.median(measured)) if measured else None,
         "lesions": [
             {
                 "sequence_id": box.sequence_id,

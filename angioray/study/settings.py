@@ -279,7 +279,7 @@ def settings_from_dict(values: Mapping[str, Any]) -> StudySettings:
 def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of earlier versions by their names of today."""
     detector = values.get("detector")
-    if not isinstance(detector, Mapping) or "network" not in detector:
+    if not isinstance(detector, Mapping) or "network" not in detector or "architecture" in detector:
         return dict(values)
     others = {name: value for name, value in detector.items() if name != "network"}
     return {**values, "detector": {"architecture": detector["network"], **others}}

@@ -48,6 +48,7 @@ def test_a_system_is_the_detector_but_for_what_it_sets() -> None:
     ("systems", "said"),
     [
         ({"a-b": {}}, r"systems has 'a-b'; a name must be 1 to 40 letters"),
+        ({"a": {"network": "patches"}}, r"systems\.a: there is no setting detector\.network"),
         ({"a": {"stepz": 3}}, r"systems\.a: .*nearest that exists is `detector\.steps`"),
         ({"a": {"steps": 0}}, r"systems\.a: detector\.steps is 0; it must be 1 or more"),
         ({"a": {"judged_frames": "optimal"}}, r"systems\.a sets judged_frames, which is the same"),
