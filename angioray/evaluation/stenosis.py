@@ -19,6 +19,8 @@ STEP_PX = 0.25
 """Between the places at which a mask is read."""
 SMOOTH_PX = 2.0
 """Deviation of the Gaussian by which a path from pixel to pixel becomes a centre line."""
+SPECK = 0.05
+"""Of the lumen: smaller pieces apart from the rest are none of it."""
 OUTSIDE = 0.02
 """Of a mask: a path may cross a place where it is less, as where the lumen is too thin to be seen,
 but goes far around it."""
@@ -40,6 +42,7 @@ def percent_stenosis(mask: NDArray[np.floating]) -> float | None:
     """
     from scipy.ndimage import gaussian_filter1d, map_coordinates
 
+    mask = _without_specks(mask)
     area = float((mask > 0.5).sum())
     path = _longest_path(mask.astype(np.float64))
     arc = np.append(0, np.hypot(*np.diff(path, axis=0).T).cumsum())
@@ -76,6 +79,16 @@ def dice(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     """The overlap of two masks (float[H, W], lumen above 0.5), 0 to 1 (doi 10.2307/1932409)."""
     a, b = one > 0.5, other > 0.5
     return float(2 * (a & b).sum() / max(a.sum() + b.sum(), 1))
+
+
+def _without_specks(mask: NDArray[np.floating]) -> NDArray[np.floating]:
+    from scipy.ndimage import label
+
+    pieces, _ = label(mask > 0.5, structure=np.ones((3, 3)))
+    areas = np.bincount(pieces.ravel())
+    specks = areas < SPECK * areas[1:].sum()
+    specks[0] = False
+    return np.where(specks[pieces], 0, mask)
 
 
 def _longest_path(mask: FloatArray) -> FloatArray:

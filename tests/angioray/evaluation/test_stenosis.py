@@ -42,6 +42,13 @@ def test_a_place_where_the_lumen_is_not_seen_is_an_occlusion_and_no_end() -> Non
     assert percent_stenosis(mask) == pytest.approx(100, abs=1)
 
 
+def test_a_speck_in_a_corner_is_no_end_of_the_artery() -> None:
+    mask = tube(20, 30)
+    whole = percent_stenosis(mask)
+    mask[1, 62] = 1
+    assert percent_stenosis(mask) == pytest.approx(whole, abs=0.5)
+
+
 def test_what_is_no_tube_has_no_percent() -> None:
     y, x = np.mgrid[:64, :64] - 32
     assert percent_stenosis(np.zeros((64, 64), np.float32)) is None
