@@ -90,6 +90,7 @@ def test_ray_up_copies_what_a_machine_needs_alone(
         "Makefile",
         "configs/demo.yaml",
         "configs/paper.yaml",
+        "configs/systems.yaml",
         *(f"configs/public/{name}.yaml" for name in ("arcade", "cadica", "danilov")),
         *(f"configs/public/{name}.json" for name in ("cadica", "danilov")),
     }

@@ -151,7 +151,7 @@ def test_every_command_names_its_file_of_settings(
     for name in with_settings:
         assert said(capsys, name, "--config", "torn.yaml").startswith("torn.yaml, line 2, is no")
     assert said(capsys, "cv", "--config", "pper") == (
-        "There is no file pper. With angioray come arcade, cadica, danilov, demo, paper."
+        "There is no file pper. With angioray come arcade, cadica, danilov, demo, paper, systems."
     )
     Path("latin.yaml").write_bytes(b"weights: M\xfcller\n")
     assert "is no text in UTF-8" in said(capsys, "cv", "--detector", "latin.yaml")

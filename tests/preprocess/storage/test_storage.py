@@ -155,6 +155,7 @@ def test_who_waits_gets_it_next(folder: Storage, quick: None) -> None:
         time.sleep(1.5)
         order.append("first")
         assert not waiting.done()
+    waiting.result()
     assert order == ["first", "second"]
 
 
